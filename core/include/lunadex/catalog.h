@@ -1,0 +1,73 @@
+/* catalog.h: what is live in a database, read in one go into one arena and immutable afterwards.
+ * Reading threads may share it; whoever holds the last reference frees it.
+ */
+#ifndef LUNADEX_CATALOG_H
+#define LUNADEX_CATALOG_H
+
+#include "lunadex/arena.h"
+#include "lunadex/index.h"
+
+typedef struct ldx_catalog ldx_catalog;
+typedef struct ldx_relation ldx_relation;
+typedef struct ldx_live ldx_live;
+
+typedef struct ldx_column {
+  const char *name;
+  uint32_t type;      /* the driver's own number */
+  uint32_t collation; /* likewise; 0: the type has none */
+  bool not_null;
+} ldx_column;
+
+struct ldx_relation {
+  ldx_name name;       /* schema always set where the database has schemas */
+  const char *display; /* how to write it: public.orders, public."odd.name" */
+  char kind;           /* 'r' table, 'p' partitioned, 'm' materialised view, 'f' foreign; 'c' collection */
+  bool extension_owned;
+  bool partition;      /* is a partition of `parent` */
+  bool odd_collation;  /* some column has another than the database's collation */
+  uint32_t id;
+  ldx_relation *parent;           /* of a partition */
+  ldx_relation *first_partition;  /* children, linked by next_partition */
+  ldx_relation *next_partition;
+  double rows;         /* the server's estimate; -1 if it has none */
+  double bytes;        /* estimate of the heap from pages; exact figures come from a measurement */
+  size_t column_count; /* in order of declaration, dropped ones left out */
+  ldx_column *columns;
+  size_t live_count;
+  ldx_live **live; /* its indexes and keys, in order of name */
+};
+
+struct ldx_live {
+  const char *name;
+  ldx_relation *relation;
+  ldx_definition definition; /* canonical */
+  ldx_fingerprint fingerprint;
+  uint32_t id;            /* of the index; 0 for a foreign key */
+  uint32_t constraint_id; /* 0 for a plain index */
+  ldx_live *parent;       /* the partitioned index this one is attached to */
+  double bytes;           /* estimate */
+  bool valid;             /* usable by queries; a foreign key: validated */
+  bool ready;             /* maintained by writes */
+  bool live;              /* false: half-dropped */
+  bool partitioned;       /* index of a partitioned relation */
+  bool inherited;         /* comes with a parent's key or index; never declared or dropped alone */
+  bool extension_owned;
+  bool replica_identity;
+  bool clustered;
+};
+
+/* References are counted; both are thread-safe. */
+ldx_catalog *ldx_catalog_retain(ldx_catalog *catalog);
+void ldx_catalog_release(ldx_catalog *catalog); /* NULL is fine */
+
+size_t ldx_catalog_relation_count(const ldx_catalog *catalog);
+ldx_relation *ldx_catalog_relation_at(const ldx_catalog *catalog, size_t i); /* in order of schema and name */
+size_t ldx_catalog_live_count(const ldx_catalog *catalog);
+
+/* By exact name; without schema the search path of the session decides. NULL if there is none. */
+ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name);
+/* Any index or key of that name in that schema (names of indexes are unique per schema). */
+ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name);
+const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name);
+
+#endif

@@ -1,0 +1,152 @@
+/* driver.h: what a database has to offer. One struct of functions per database; nothing outside its folder knows more.
+ *
+ * Threads: a session belongs to one thread at a time, only `cancel` may be called from another. Functions return false
+ * (or NULL) after filling `error`. `context` is how a long operation hears of cancellation and tells what it is doing.
+ */
+#ifndef LUNADEX_DRIVER_H
+#define LUNADEX_DRIVER_H
+
+#include "lunadex/catalog.h"
+#include "lunadex/diff.h"
+#include "lunadex/error.h"
+
+typedef struct ldx_session ldx_session; /* the driver's own */
+
+typedef struct ldx_target {
+  const char *url;              /* as given: URL or key=value; "" : the driver's environment (PG*) */
+  const char *application_name; /* what the server shows; never holds a secret */
+  double connect_timeout;       /* seconds; 0: the driver's default (10) */
+} ldx_target;
+
+typedef struct ldx_server_info {
+  char product[32];   /* "PostgreSQL" */
+  char version[32];   /* "15.18" */
+  int version_number; /* 150018 */
+  char database[128], user[128], host[256], port[16];
+  char display[512];  /* the target without secrets: postgresql://app@db.internal/shop */
+  bool read_only;     /* a standby, or read-only by default: it can be read, not changed */
+  char warning[256];  /* a known defect of this version that matters here; "" if none */
+} ldx_server_info;
+
+/* --- one change to the live database: the smallest unit that is retried, cancelled and reported ------------------- */
+
+typedef enum ldx_step_kind {
+  LDX_STEP_BUILD,    /* build `definition` as `name` on `definition->relation` (an index, or a key with its index) */
+  LDX_STEP_ATTACH,   /* attach index `other` (of a partition) to the partitioned index `name` */
+  LDX_STEP_DROP,     /* drop index `name` */
+  LDX_STEP_RENAME,   /* rename index or constraint `name` to `other` */
+  LDX_STEP_SWAP,     /* in one transaction: `name` becomes `spare`, `other` becomes `name` */
+  LDX_STEP_ALTER,    /* give `name` the storage options of `definition` */
+  LDX_STEP_VALIDATE, /* validate foreign key `name` of `relation` */
+  LDX_STEP_DROP_CONSTRAINT, /* drop constraint `name` of `relation` (only ever one that was just replaced) */
+} ldx_step_kind;
+
+typedef enum ldx_mode { LDX_MODE_AUTO, LDX_MODE_CONCURRENT, LDX_MODE_BLOCKING } ldx_mode;
+
+typedef struct ldx_step {
+  ldx_step_kind kind;
+  ldx_name relation;                /* schema and name of the relation, resolved */
+  const ldx_definition *definition; /* BUILD, ALTER */
+  const char *name;                 /* of the index or constraint, without schema (it is the relation's) */
+  const char *other;
+  const char *spare;
+  ldx_name other_relation;          /* ATTACH: the partition `other` belongs to */
+  ldx_mode mode;
+  bool only;                        /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
+  bool use_existing;                /* BUILD of a unique constraint or primary key: from the unique index `other` */
+  double lock_timeout;              /* seconds to get the table's lock before the work starts; 0: no limit */
+  double drain_timeout;             /* seconds for waits after the work; 0: no limit */
+  const char *maintenance_work_mem; /* "512MB"; NULL: the server's */
+  int parallel_workers;             /* -1: the server's */
+} ldx_step;
+
+/* Where a running step is. Written by `watch`, turned into events by the engine. */
+typedef struct ldx_progress {
+  char phase[64]; /* the server's words: "building index: loading tuples in tree" */
+  double done, total; /* in `unit`; total 0: unknown */
+  char unit[16];      /* "blocks", "tuples", "" */
+  bool started;       /* the table's lock was had: the lock budget no longer counts */
+  bool draining;      /* the work is done, it waits for other sessions */
+  int64_t blocker_pid; /* 0: nobody blocks */
+  char blocker[512];   /* `pid 3120 report@bi-2 "nightly-report", idle in transaction since 0:48: SELECT …` */
+} ldx_progress;
+
+/* The engine's side of a running operation. */
+typedef struct ldx_context ldx_context;
+/* True once the run was told to stop: finish or cancel what the server does, clean up, return LDX_ERROR_CANCELLED. */
+bool ldx_context_cancelled(ldx_context *context);
+/* The lock budget ran out (the watcher decided so): cancel and return LDX_ERROR_LOCK_TIMEOUT. */
+bool ldx_context_over_budget(ldx_context *context);
+/* The step is about to run as this server process, so that the watcher can look for it; 0 when it no longer does. */
+void ldx_context_running(ldx_context *context, int64_t server_pid);
+/* One line worth telling: "dropped the invalid leftover …", with the SQL that brings back what was dropped, if any. */
+void ldx_context_note(ldx_context *context, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+typedef struct ldx_watched {
+  const ldx_step *step;
+  int64_t server_pid;
+  ldx_progress progress; /* out */
+} ldx_watched;
+
+/* --- rows, for scripts, status and measurements -------------------------------------------------------------------- */
+
+typedef struct ldx_result {
+  size_t column_count, row_count;
+  const char **columns;
+  const char **values; /* row by row, NULL for null */
+  const char *command; /* the server's command tag */
+  char *types;         /* per column: 's' text, 'i' integer, 'n' number, 'b' boolean */
+} ldx_result;
+
+typedef struct ldx_measure {
+  ldx_relation *relation;     /* what to measure; with `live` also that index's size and use */
+  ldx_live *live;             /* may be NULL */
+  const ldx_definition *definition; /* an index to be: its size is estimated; may be NULL */
+  /* out; -1: unknown */
+  double rows, table_bytes, index_bytes;
+  double scans, scans_since; /* uses of `live`, and the age of that count in seconds */
+  bool being_built;          /* `live` is unfinished and somebody builds it right now: */
+  char builder[256];         /* who, and how far */
+} ldx_measure;
+
+typedef struct ldx_driver {
+  const char *name; /* "postgres" */
+
+  /* --- required --------------------------------------------------------------------------------------------------- */
+  /* Connects, or says why not. `info` may be NULL. */
+  ldx_session *(*open)(const ldx_target *target, ldx_server_info *info, ldx_error *error);
+  void (*close)(ldx_session *session);
+  /* Every relation and live index, in as few round trips as the server allows. */
+  ldx_catalog *(*catalog)(ldx_session *session, ldx_error *error);
+  /* Finds each declaration's relation and canonical form. Wrong declarations carry their own error and do not make the
+   * call fail; it fails only if the server cannot be asked. */
+  bool (*resolve)(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error);
+  /* Runs one step. Idempotent: it first looks at what is there (done already, being built by somebody, an invalid
+   * leftover) and leaves nothing invalid behind when it fails. */
+  bool (*perform)(ldx_session *session, const ldx_step *step, ldx_context *context, ldx_error *error);
+  /* The statements `perform` would send for a step on an untouched database, ";\n" separated. */
+  char *(*describe)(ldx_arena *arena, const ldx_step *step);
+  /* How far these steps are and who blocks them; on a session of its own. */
+  bool (*watch)(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error);
+  /* Sizes, use, and who is building, for a list. */
+  bool (*measure)(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error);
+  /* The run lock of this database; `holder` says who has it when that fails with LDX_ERROR_LOCK_HELD. */
+  bool (*lock)(ldx_session *session, ldx_error *error);
+  bool (*unlock)(ldx_session *session, ldx_error *error);
+  /* One statement with text parameters ($1 …; NULL is null), or several without. Result in `arena`. */
+  ldx_result *(*query)(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
+                       size_t parameter_count, ldx_error *error);
+  /* Whether the link still stands. */
+  bool (*alive)(ldx_session *session);
+  /* Thread-safe: asks the server to cancel what the session does. */
+  void (*cancel)(ldx_session *session);
+  /* What is being built right now, leftovers, locks: rows for `status`. Result in `arena`. */
+  ldx_result *(*status)(ldx_session *session, ldx_arena *arena, ldx_error *error);
+} ldx_driver;
+
+/* The driver a target belongs to ("postgres://", "postgresql://", key=value and "" are PostgreSQL's), or NULL. */
+const ldx_driver *ldx_driver_for(const char *url, ldx_error *error);
+
+extern const ldx_driver ldx_driver_postgres;
+
+#endif

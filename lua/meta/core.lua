@@ -1,0 +1,305 @@
+---@meta lunadex.core
+-- The C core as Lua sees it (core/lua/). Everything here is documented for the authors of lua/lunadex/; users' scripts
+-- use the functions of `lunadex` itself. The environment's failures return `nil, err`; misuse raises.
+
+error("Cannot require a meta file")
+
+---@class lunadex.Error            # a failure as a value; `tostring(err)` is "message (hint)"
+---@field code string              # see core/include/lunadex/error.h: "connect", "lock_timeout", "duplicate_key" …
+---@field message string
+---@field detail string?           # the server's detail
+---@field hint string?             # a sentence: what to do
+---@field native string?           # SQLSTATE
+---@field retryable boolean        # the same call may succeed later
+
+---@class lunadex.Key
+---@field column string?           # exact name; or
+---@field expression string?       # the dialect's text
+---@field descending boolean?
+---@field nulls "first"|"last"|nil # nil: the dialect's default for the direction
+---@field opclass string?          # SQL name
+---@field opclass_options string[][]?   # { {"siglen", "32"}, … }
+---@field collation string?        # SQL name
+---@field operator string?         # exclusion constraints
+
+---@class lunadex.Fields           # a definition as a table: what the registry makes, what SQL is parsed into,
+                                   -- what a live index gives back
+---@field kind "index"|"unique_constraint"|"primary_key"|"exclusion_constraint"|"foreign_key"
+---@field schema string?           # nil: the search path
+---@field relation string
+---@field name string?             # nil: none given
+---@field method string?           # nil: btree
+---@field keys lunadex.Key[]
+---@field include string[]?
+---@field where string?
+---@field unique boolean?
+---@field nulls_not_distinct boolean?
+---@field without_overlaps boolean?
+---@field with string[][]?         # storage parameters in order: { {"fillfactor", "70"}, … }
+---@field tablespace string?
+---@field deferrable boolean?
+---@field initially_deferred boolean?
+---@field not_enforced boolean?
+---@field references {schema: string?, relation: string, columns: string[]?}?
+---@field on_update string?
+---@field on_delete string?
+---@field on_delete_columns string[]?
+---@field match string?
+---@field duplicate_of string?     # declared on purpose though it repeats that one's definition
+
+---@class lunadex.core
+local core = {}
+
+---@type string
+core.version = ""
+
+--- Parses one `CREATE [UNIQUE] INDEX …` (or `ALTER TABLE … ADD [CONSTRAINT …]` of a key) into fields.
+--- CONCURRENTLY and IF NOT EXISTS are accepted and forgotten. Texts of expressions and predicates are slices of `sql`.
+---@param sql string
+---@return lunadex.Fields? fields
+---@return lunadex.Error? err     # code "invalid_definition"; the message names what is wrong and where in the text
+function core.parse_sql(sql) end
+
+--- The statement(s) that build this definition under this name, for people and for undo notes.
+---@param fields lunadex.Fields   # `relation`, and `schema` where it is known
+---@param name string?
+---@param mode "concurrent"|"blocking"|nil
+---@return string
+function core.build_sql(fields, name, mode) end
+
+--- `public.orders`, `public."Odd.Name"`: how the dialect writes a qualified name; and one identifier.
+---@param schema string?
+---@param name string
+---@return string
+function core.quote_name(schema, name) end
+--- The reverse: splits `a.b`, `"x.y"."z"` into schema and name. No case folding: a name is meant as it is written.
+---@param text string
+---@return string? schema
+---@return string? name           # nil if the text is not a (qualified) name
+function core.split_name(text) end
+
+--- Runs `chunk` (a function loaded with mode "t") protected, under limits that it cannot catch or lift.
+---@param chunk function
+---@param limits {instructions: integer, memory: integer}   # VM instructions; bytes above what is in use now
+---@return boolean ok
+---@return any result_or_message   # like pcall; "instructions" / "memory" as second extra value when a limit ended it
+---@return string? limit
+function core.run_limited(chunk, limits) end
+
+---@class lunadex.Declarations     # a set for one database
+local Declarations = {}
+---@return lunadex.Declarations
+function core.declarations() end
+--- Raises on a malformed table (the registry has checked it before).
+---@param fields lunadex.Fields
+---@return integer ordinal         # 1, 2, …
+function Declarations:add(fields) end
+---@return integer
+function Declarations:count() end
+--- The one-line text of an entry (`UNIQUE btree (a, b DESC) WHERE …`), canonical once resolved.
+---@param ordinal integer
+---@return string
+function Declarations:text(ordinal) end
+--- The canonical fields once resolved, else as declared, with schema filled in.
+---@param ordinal integer
+---@return lunadex.Fields
+function Declarations:fields(ordinal) end
+
+---@class lunadex.Catalog          # what is live; immutable; made by a catalog job
+---@field relation_count integer
+---@field index_count integer
+local Catalog = {}
+--- The relation of that exact name (search path without schema), or nil.
+---@param schema string?
+---@param name string
+---@return lunadex.Relation?
+function Catalog:relation(schema, name) end
+---@return fun(): lunadex.Relation?   # in order of schema and name
+function Catalog:relations() end
+--- Any live index or key of that name in that schema, or nil.
+---@param schema string?
+---@param name string
+---@return lunadex.Index?
+function Catalog:index(schema, name) end
+
+---@class lunadex.Relation         # a view into a catalog, which it keeps alive
+---@field schema string
+---@field name string
+---@field display string           # public.orders
+---@field kind "table"|"partitioned table"|"materialized view"|"foreign table"|"collection"
+---@field rows number              # the server's estimate, -1 if it has none
+---@field bytes number
+---@field partition boolean
+---@field extension_owned boolean
+---@field parent lunadex.Relation?
+local Relation = {}
+---@return lunadex.Index[]         # its live indexes and keys, by name
+function Relation:indexes() end
+---@return lunadex.Relation[]      # its direct partitions
+function Relation:partitions() end
+---@return {name: string, not_null: boolean}[]
+function Relation:columns() end
+
+---@class lunadex.Index            # a live index or key: a view into a catalog
+---@field name string
+---@field relation lunadex.Relation
+---@field kind string
+---@field text string              # one line
+---@field valid boolean
+---@field ready boolean
+---@field live boolean
+---@field partitioned boolean
+---@field inherited boolean
+---@field extension_owned boolean
+---@field replica_identity boolean
+---@field clustered boolean
+---@field constraint boolean       # belongs to a constraint (or is a foreign key)
+---@field bytes number
+---@field parent lunadex.Index?    # the partitioned index it is attached to
+---@field id integer
+local Index = {}
+---@return lunadex.Fields
+function Index:fields() end
+
+---@class lunadex.Change
+---@field action "keep"|"create"|"replace"|"alter"|"rebuild"|"stray"|"error"
+---@field ordinal integer?         # of the declaration; nil for a stray
+---@field relation lunadex.Relation?
+---@field live lunadex.Index?
+---@field reason string
+---@field name_differs boolean
+---@field satisfied_by_key boolean
+---@field duplicate boolean
+---@field use_existing boolean
+---@field error lunadex.Error?
+
+---@class lunadex.Diff
+---@field count integer
+---@field declared integer
+---@field live integer
+local Diff = {}
+---@param set lunadex.Declarations  # resolved
+---@param catalog lunadex.Catalog
+---@return lunadex.Diff
+function core.diff(set, catalog) end
+--- How many changes have this action.
+---@param action string
+---@return integer
+function Diff:total(action) end
+--- Changes in order (declarations, then strays); with `quiet_keeps` those plain keeps are left out that nothing can be
+--- said about, so that 20,000 matches cost nothing.
+---@param quiet_keeps boolean?
+---@return fun(): lunadex.Change?
+function Diff:changes(quiet_keeps) end
+
+---@class lunadex.Step             # core/include/lunadex/driver.h, ldx_step
+---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"drop_constraint"
+---@field schema string
+---@field relation string
+---@field fields lunadex.Fields?   # build, alter
+---@field name string
+---@field other string?
+---@field spare string?
+---@field other_schema string?
+---@field other_relation string?
+---@field mode "auto"|"concurrent"|"blocking"|nil
+---@field only boolean?
+---@field use_existing boolean?
+---@field lock_timeout number?     # seconds
+---@field drain_timeout number?
+---@field maintenance_work_mem string?
+---@field parallel_workers integer?
+---@field retry lunadex.Retry?
+
+---@class lunadex.Retry
+---@field attempts integer?        # 10
+---@field first_delay number?      # seconds, 1
+---@field factor number?           # 2
+---@field max_delay number?        # seconds, 60
+---@field total number?            # seconds, 0: no limit
+
+---@class lunadex.Event
+---@field event "started"|"progress"|"note"|"retry"|"done"|"lock_lost"
+---@field job integer?             # the job's id
+---@field phase string?            # progress
+---@field done number?
+---@field total number?
+---@field unit string?
+---@field started boolean?
+---@field draining boolean?
+---@field blocker string?          # who blocks, in words
+---@field blocker_pid integer?
+---@field text string?             # note
+---@field error lunadex.Error?     # retry, lock_lost, done
+---@field attempt integer?
+---@field attempts integer?        # done
+---@field delay number?
+---@field seconds number?          # done
+---@field ok boolean?              # done
+---@field result any               # done: Catalog, rows, measures …
+
+---@class lunadex.Database         # an engine: worker sessions on one target
+local Database = {}
+--- Starts the workers; connects with the first job. A malformed target returns nil, err (code "usage").
+---@param target string            # URL, key=value, "" for the environment
+---@param options {jobs: integer?, application_name: string?, connect_timeout: number?}?
+---@return lunadex.Database?
+---@return lunadex.Error?
+function core.open(target, options) end
+--- Every submit… returns a job's id; its result comes with the "done" event.
+---@return integer job             # result: {product, version, version_number, database, user, host, port, display, read_only, warning}
+function Database:connect() end
+---@return integer job             # result: lunadex.Catalog
+function Database:catalog() end
+---@param set lunadex.Declarations # must not be touched until done
+---@param catalog lunadex.Catalog
+---@return integer job
+function Database:resolve(set, catalog) end
+---@param items {relation: lunadex.Relation, index: lunadex.Index?, fields: lunadex.Fields?}[]
+---@return integer job             # result: {rows, table_bytes, index_bytes, scans, scans_since, being_built, builder}[]
+function Database:measure(items) end
+---@param step lunadex.Step
+---@return integer job
+function Database:perform(step) end
+---@param sql string
+---@param parameters (string|number|boolean|nil)[]?
+---@return integer job             # result: {columns = {…}, command = "…", n rows as arrays}
+function Database:query(sql, parameters) end
+---@return integer job             # result: rows
+function Database:status() end
+---@return integer job             # fails with code "lock_held"
+function Database:lock() end
+---@return integer job
+function Database:unlock() end
+--- Cancels one job, or all.
+---@param job integer?
+function Database:cancel(job) end
+--- Waits up to `timeout` seconds (nil: for ever) for the next event; nil when none came (or a signal did).
+---@param timeout number?
+---@return lunadex.Event?
+function Database:poll(timeout) end
+---@return integer                 # jobs not yet done
+function Database:pending() end
+--- Cancels what runs and closes. Also `__close` and `__gc`.
+function Database:close() end
+
+--- The statements of a step, as `perform` would send them on an untouched database.
+---@param step lunadex.Step
+---@return string
+function core.describe(step) end
+
+--- Signals: after `core.catch_signals()` SIGINT, SIGTERM and SIGHUP only set a flag that `core.signal()` reads
+--- (and ends a running poll); the second one kills the process.
+function core.catch_signals() end
+---@return integer?                -- 2, 15, 1 or nil
+function core.signal() end
+
+--- Monotonic seconds.
+---@return number
+function core.now() end
+--- Whether a standard stream is a terminal, and its columns.
+---@param fd integer
+---@return integer? columns        # nil: not a terminal
+function core.terminal(fd) end
+
+return core
