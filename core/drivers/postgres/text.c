@@ -1,0 +1,247 @@
+#include "text.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <string.h>
+
+static bool is_word(char c)
+{
+  return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80;
+}
+
+static const char *quoted_end(const char *text, char quote, bool backslashes)
+{
+  for (const char *p = text + 1; *p; p++) {
+    if (backslashes && *p == '\\' && p[1])
+      p++;
+    else if (*p == quote) {
+      if (p[1] != quote)
+        return p + 1;
+      p++;
+    }
+  }
+  return text + strlen(text);
+}
+
+/* $tag$ … $tag$ */
+static const char *dollar_end(const char *text)
+{
+  const char *tag = text + 1;
+  while (isalnum((unsigned char)*tag) || *tag == '_' || (unsigned char)*tag >= 0x80)
+    tag++;
+  if (*tag != '$')
+    return text + 1;
+  size_t length = (size_t)(tag - text) + 1;
+  for (const char *p = tag + 1; *p; p++)
+    if (*p == '$' && strncmp(p, text, length) == 0)
+      return p + length;
+  return text + strlen(text);
+}
+
+static const char *comment_end(const char *text)
+{
+  int depth = 0;
+  const char *p = text;
+  while (*p) {
+    if (p[0] == '/' && p[1] == '*') {
+      depth++;
+      p += 2;
+    } else if (p[0] == '*' && p[1] == '/') {
+      p += 2;
+      if (--depth == 0)
+        return p;
+    } else {
+      p++;
+    }
+  }
+  return p;
+}
+
+const char *ldx_pg_token_end(const char *text)
+{
+  switch (*text) {
+  case '\0':
+    return text;
+  case '\'':
+    return quoted_end(text, '\'', false);
+  case '"':
+    return quoted_end(text, '"', false);
+  case '$':
+    return dollar_end(text);
+  default:
+    break;
+  }
+  if (text[0] == '-' && text[1] == '-') {
+    const char *newline = strchr(text, '\n');
+    return newline ? newline : text + strlen(text);
+  }
+  if (text[0] == '/' && text[1] == '*')
+    return comment_end(text);
+  if ((text[0] == 'E' || text[0] == 'e') && text[1] == '\'')
+    return quoted_end(text + 1, '\'', true);
+  if (is_word(*text)) {
+    while (is_word(*text))
+      text++;
+    return text;
+  }
+  return text + 1;
+}
+
+const char *ldx_pg_matching(const char *text)
+{
+  int depth = 0;
+  for (const char *p = text; *p; p = ldx_pg_token_end(p)) {
+    if (*p == '(' || *p == '[')
+      depth++;
+    else if ((*p == ')' || *p == ']') && --depth == 0)
+      return p;
+  }
+  return NULL;
+}
+
+const char *ldx_pg_strip_parentheses(ldx_arena *arena, const char *text)
+{
+  const char *start = text, *end = text + strlen(text);
+  for (;;) {
+    while (start < end && isspace((unsigned char)*start))
+      start++;
+    while (end > start && isspace((unsigned char)end[-1]))
+      end--;
+    if (end - start < 2 || *start != '(' || ldx_pg_matching(start) != end - 1)
+      break;
+    start++;
+    end--;
+  }
+  return start == text && !*end ? text : ldx_arena_strndup(arena, start, (size_t)(end - start));
+}
+
+/* --- stable spelling ---------------------------------------------------------------------------------------------- */
+
+static bool starts_with(const char *text, const char *prefix)
+{
+  return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* The type that the first element of a list such as `'a'::character varying, 'b'::character varying]` is cast to, or
+ * NULL when it does not end in a cast. The name may hold spaces, a typmod and a time zone clause. */
+static char *element_type(ldx_arena *arena, const char *list, const char *close)
+{
+  const char *cast = NULL, *end = close;
+  for (const char *p = list; p < close;) {
+    if (*p == '(' || *p == '[') {
+      const char *matching = ldx_pg_matching(p);
+      if (!matching)
+        return NULL;
+      p = matching + 1;
+    } else if (*p == ',') {
+      end = p;
+      break;
+    } else if (starts_with(p, "::")) {
+      cast = p + 2;
+      p += 2;
+    } else {
+      p = ldx_pg_token_end(p);
+    }
+  }
+  return cast ? ldx_arena_strndup(arena, cast, (size_t)(end - cast)) : NULL;
+}
+
+/* `text` with `insert` put in at `at`. */
+static char *spliced(ldx_arena *arena, const char *text, const char *at, const char *insert)
+{
+  return ldx_arena_printf(arena, "%.*s%s%s", (int)(at - text), text, insert, at);
+}
+
+static const char *respell_arrays(ldx_arena *arena, const char *text)
+{
+  const char *from = text;
+  for (;;) {
+    const char *open = NULL;
+    for (const char *p = from; *p; p = ldx_pg_token_end(p)) {
+      if (starts_with(p, "(ARRAY[")) {
+        open = p;
+        break;
+      }
+    }
+    if (!open)
+      return text;
+    size_t next = (size_t)(open - text) + strlen("(ARRAY[");
+    const char *bracket = open + strlen("(ARRAY");
+    const char *close = ldx_pg_matching(bracket);
+    if (close && starts_with(close, "])::")) {
+      char *type = element_type(arena, bracket + 1, close);
+      if (type)
+        text = spliced(arena, text, close + 1, ldx_arena_printf(arena, "::%s[]", type));
+    }
+    from = text + next;
+  }
+}
+
+/* If the parenthesised `text`..`close` is `((X >= A) AND (X <= B))` (or `((X < A) OR (X > B))`), the BETWEEN it came
+ * from, else NULL. */
+static char *between(ldx_arena *arena, const char *text, const char *close)
+{
+  const char *first = text + 1;
+  if (*first != '(')
+    return NULL;
+  const char *first_close = ldx_pg_matching(first);
+  if (!first_close)
+    return NULL;
+  bool negated = starts_with(first_close, ") OR (");
+  if (!negated && !starts_with(first_close, ") AND ("))
+    return NULL;
+  const char *second = strchr(first_close + 1, '(');
+  const char *second_close = ldx_pg_matching(second);
+  if (!second_close || second_close + 1 != close)
+    return NULL;
+  const char *low_operator = negated ? " < " : " >= ", *high_operator = negated ? " > " : " <= ";
+  const char *low = NULL, *high = NULL;
+  for (const char *p = first + 1; p < first_close && !low; p = *p == '(' || *p == '[' ? ldx_pg_matching(p) + 1
+                                                                                       : ldx_pg_token_end(p))
+    if (starts_with(p, low_operator))
+      low = p;
+  for (const char *p = second + 1; p < second_close && !high; p = *p == '(' || *p == '[' ? ldx_pg_matching(p) + 1
+                                                                                          : ldx_pg_token_end(p))
+    if (starts_with(p, high_operator))
+      high = p;
+  if (!low || !high || low - first != high - second || strncmp(first, second, (size_t)(low - first)) != 0)
+    return NULL;
+  const char *low_value = low + strlen(low_operator), *high_value = high + strlen(high_operator);
+  return ldx_arena_printf(arena, "(%.*s %sBETWEEN %.*s AND %.*s)", (int)(low - first - 1), first + 1,
+                          negated ? "NOT " : "", (int)(first_close - low_value), low_value,
+                          (int)(second_close - high_value), high_value);
+}
+
+/* Whether the chain of operands that `operand_close` ends the first of goes on with this word. */
+static bool chain_goes_on(const char *operand_close, bool negated)
+{
+  return starts_with(operand_close + 1, negated ? " OR " : " AND ");
+}
+
+/* Only the first operand of a chain is flattened by the parser, and only when it is a chain of the same kind. */
+static const char *respell_between(ldx_arena *arena, const char *text)
+{
+  size_t at = 0;
+  while (text[at]) {
+    const char *p = text + at;
+    if (*p == '(' && p[1] == '(') {
+      const char *close = ldx_pg_matching(p);
+      char *respelt = close ? between(arena, p, close) : NULL;
+      if (respelt && chain_goes_on(close, strstr(respelt, " NOT BETWEEN ") != NULL))
+        text = ldx_arena_printf(arena, "%.*s%s%s", (int)at, text, respelt, close + 1);
+      at++;
+    } else {
+      at = (size_t)(ldx_pg_token_end(p) - text);
+    }
+  }
+  return text;
+}
+
+const char *ldx_pg_stable_spelling(ldx_arena *arena, const char *text)
+{
+  if (strstr(text, "(ARRAY["))
+    text = respell_arrays(arena, text);
+  if (strstr(text, ") AND (") || strstr(text, ") OR ("))
+    text = respell_between(arena, text);
+  return text;
+}
