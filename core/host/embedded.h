@@ -1,0 +1,16 @@
+/* embedded.h: the Lua library as the program carries it, made by core/embed.cmake. */
+#ifndef LUNADEX_HOST_EMBEDDED_H
+#define LUNADEX_HOST_EMBEDDED_H
+
+#include <stddef.h>
+
+typedef struct ldx_embedded {
+  const char *module; /* "lunadex.plan"; NULL ends the list */
+  const char *chunk;  /* "@lua/lunadex/plan.lua", for messages */
+  const char *data;
+  size_t size;
+} ldx_embedded;
+
+extern const ldx_embedded ldx_embedded_lua[];
+
+#endif
