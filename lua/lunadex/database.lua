@@ -1,0 +1,156 @@
+--- A connection: the core's jobs as functions that wait for their result (lunadex.task).
+--
+-- Every function returns its result, or nil and an error. Once the run is told to stop, nothing new is started but what
+-- cleans up.
+
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local target = require "lunadex.target"
+local task = require "lunadex.task"
+
+local M = {}
+
+---@class lunadex.Connection
+---@field target string            # as given: may hold a password, never to be shown
+---@field display string           # what to show
+---@field jobs integer
+---@field handle lunadex.Database
+local Connection = {}
+Connection.__index = Connection
+Connection.__name = "lunadex.Connection"
+
+local function outcome(event)
+  if event.ok then
+    if event.result == nil then return true, event end
+    return event.result, event
+  end
+  return nil, event.error, event
+end
+
+local function interrupted()
+  return errors.new("cancelled", "the run was interrupted")
+end
+
+--- Opens a connection; nothing is sent before the first job.
+---@param url string
+---@param options {jobs: integer?, application_name: string?, connect_timeout: number?}?
+---@return lunadex.Connection?
+---@return lunadex.Error? err
+function M.open(url, options)
+  options = options or {}
+  local handle, err = core.open(url, options)
+  if not handle then return nil, err end
+  return setmetatable({
+    target = url,
+    display = target.redact(url),
+    jobs = options.jobs or 2,
+    handle = handle,
+  }, Connection)
+end
+
+--- Asks for the catalog now, so that it is read while the caller does something else.
+function Connection:prefetch()
+  self.info_ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect())
+  self.catalog_ticket = self.catalog_ticket or task.ticket(self.handle, self.handle:catalog())
+end
+
+---@class lunadex.ServerInfo
+---@field product string           # "PostgreSQL"
+---@field version string           # "15.18"
+---@field version_number integer   # 150018
+---@field database string
+---@field user string
+---@field host string
+---@field port string
+---@field display string           # the target without secrets
+---@field read_only boolean
+---@field warning string
+
+--- Connects, once, and says to what.
+---@return lunadex.ServerInfo? info
+---@return lunadex.Error? err
+function Connection:connect()
+  if self.info then return self.info end
+  local ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect())
+  self.info_ticket = nil
+  local info, err = outcome(ticket:await())
+  if not info then return nil, err end
+  self.info = info
+  if info.display and info.display ~= "" then self.display = info.display end
+  return info
+end
+
+--- What is live now (what `prefetch` asked for, if it did).
+---@return lunadex.Catalog? catalog
+---@return lunadex.Error? err
+function Connection:catalog()
+  if not self.catalog_ticket and task.stopping() then return nil, interrupted() end
+  local ticket = self.catalog_ticket or task.ticket(self.handle, self.handle:catalog())
+  self.catalog_ticket = nil
+  return outcome(ticket:await())
+end
+
+local function job(method)
+  return function(self, ...)
+    if task.stopping() then return nil, interrupted() end
+    return outcome(task.ticket(self.handle, self.handle[method](self.handle, ...)):await())
+  end
+end
+
+--- Brings declarations into canonical form.
+---@type fun(self: lunadex.Connection, set: lunadex.Declarations, catalog: lunadex.Catalog): true?, lunadex.Error?
+Connection.resolve = job("resolve")
+
+--- Sizes, uses and builders.
+---@type fun(self: lunadex.Connection, items: table[]): table[]?, lunadex.Error?
+Connection.measure = job("measure")
+
+--- One statement; rows as arrays, with `columns` and `command`.
+---@type fun(self: lunadex.Connection, sql: string, parameters: table?): table?, lunadex.Error?
+Connection.query = job("query")
+
+--- What is being built, left over or locked.
+---@type fun(self: lunadex.Connection): table?, lunadex.Error?
+Connection.status = job("status")
+
+--- Takes the run lock (code "lock_held" if another has it).
+---@type fun(self: lunadex.Connection): true?, lunadex.Error?
+Connection.lock = job("lock")
+
+--- Runs one step; `on_event` hears of its progress.
+---@param step lunadex.Step
+---@param on_event fun(event: lunadex.Event)?
+---@return any result
+---@return any event_or_err        # the "done" event, or the error
+---@return lunadex.Event? event    # after an error
+function Connection:perform(step, on_event)
+  if task.stopping() then return nil, interrupted() end
+  return outcome(task.ticket(self.handle, self.handle:perform(step), on_event):await())
+end
+
+--- Gives the run lock back; also while stopping.
+function Connection:unlock()
+  return outcome(task.ticket(self.handle, self.handle:unlock()):await())
+end
+
+--- Hears of a lost run lock.
+---@param listener fun(event: lunadex.Event)
+function Connection:listen(listener)
+  task.listen(self.handle, listener)
+end
+
+--- Cancels what runs and closes; may be called again.
+function Connection:close()
+  if not self.handle then return end
+  task.forget(self.handle)
+  self.handle:close()
+  self.handle = nil
+end
+
+Connection.__close = Connection.close
+
+function Connection:__tostring()
+  return ("lunadex.Connection: %s%s"):format(self.display, self.handle and "" or " (closed)")
+end
+
+return M

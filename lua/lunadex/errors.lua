@@ -1,0 +1,49 @@
+--- Failures as values, made in Lua: the same shape as those of the core, so that a caller need not know which it has.
+
+local M = {}
+
+---@class lunadex.Failure : lunadex.Error
+local Failure = {}
+Failure.__index = Failure
+
+function Failure:__tostring()
+  if self.hint and self.hint ~= "" then return self.message .. " (" .. self.hint .. ")" end
+  return self.message
+end
+
+--- `message` in lower case without a full stop, `hint` a sentence that says what to do.
+---@param code string
+---@param message string
+---@param hint string?
+---@return lunadex.Failure
+function M.new(code, message, hint)
+  return setmetatable({ code = code, message = message, hint = hint, retryable = false }, Failure)
+end
+
+--- What a failure of any kind says to people: message, detail and hint, each on its own line.
+---@param err any
+---@return string
+function M.describe(err)
+  if type(err) ~= "table" and type(err) ~= "userdata" then return tostring(err) end
+  local lines = { err.message or tostring(err) }
+  if err.detail and err.detail ~= "" then lines[#lines + 1] = err.detail end
+  if err.hint and err.hint ~= "" then lines[#lines + 1] = err.hint end
+  return table.concat(lines, "\n")
+end
+
+--- A plain table for JSON.
+---@param err any
+---@return table
+function M.plain(err)
+  if type(err) ~= "table" and type(err) ~= "userdata" then return { code = "internal", message = tostring(err) } end
+  local function text(value) return value ~= "" and value or nil end
+  return {
+    code = err.code,
+    message = err.message or tostring(err),
+    detail = text(err.detail),
+    hint = text(err.hint),
+    native = text(err.native),
+  }
+end
+
+return M

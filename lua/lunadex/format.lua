@@ -1,0 +1,120 @@
+--- Sizes, counts and durations as people read them.
+
+local M = {}
+
+local function short(value)
+  -- 1.1 but 140: three digits carry all the meaning there is in an estimate
+  if value < 9.95 then
+    local text = ("%.1f"):format(value)
+    return (text:gsub("%.0$", ""))
+  end
+  return ("%.0f"):format(value)
+end
+
+local function scaled(value, step, units)
+  local unit = 1
+  while unit < #units and value >= step * 0.9995 do
+    value = value / step
+    unit = unit + 1
+  end
+  return value, units[unit]
+end
+
+--- `1.1 GB`, in the server's units (1 kB is 1024 bytes).
+---@param bytes number
+---@return string
+function M.bytes(bytes)
+  local value, unit = scaled(bytes, 1024, { "bytes", "kB", "MB", "GB", "TB", "PB" })
+  return (unit == "bytes" and ("%.0f"):format(value) or short(value)) .. " " .. unit
+end
+
+--- `4.2 M`, `815`.
+---@param number number
+---@return string
+function M.count(number)
+  local value, unit = scaled(number, 1000, { "", "k", "M", "G" })
+  if unit == "" then return ("%.0f"):format(value) end
+  return short(value) .. " " .. unit
+end
+
+--- `1 row`, `4.2 M rows`.
+---@param number number
+---@param noun string
+---@return string
+function M.quantity(number, noun)
+  return M.count(number) .. " " .. (number == 1 and noun or noun .. "s")
+end
+
+--- How long something took: `0.04 s`, `3.2 s`, `4 min 05 s`, `2 h 10 min`.
+---@param seconds number
+---@return string
+function M.duration(seconds)
+  if seconds < 1 then return ("%.2f s"):format(seconds) end
+  if seconds < 59.95 then return ("%.1f s"):format(seconds) end
+  seconds = math.floor(seconds + 0.5)
+  if seconds < 3600 then return ("%d min %02d s"):format(seconds // 60, seconds % 60) end
+  return ("%d h %02d min"):format(seconds // 3600, seconds % 3600 // 60)
+end
+
+--- A clock: `0:14`, `1:02:03`.
+---@param seconds number
+---@return string
+function M.clock(seconds)
+  seconds = math.floor(seconds + 0.5)
+  if seconds < 3600 then return ("%d:%02d"):format(seconds // 60, seconds % 60) end
+  return ("%d:%02d:%02d"):format(seconds // 3600, seconds % 3600 // 60, seconds % 60)
+end
+
+--- A rough figure that claims no more than it knows: `40 s`, `3 min`, `212 days`.
+---@param seconds number
+---@return string
+function M.rough(seconds)
+  if seconds < 90 then return ("%.0f s"):format(math.max(seconds, 1)) end
+  if seconds < 90 * 60 then return ("%.0f min"):format(seconds / 60) end
+  if seconds < 48 * 3600 then return ("%.0f h"):format(seconds / 3600) end
+  return ("%.0f days"):format(seconds / 86400)
+end
+
+local factors = {
+  ms = 0.001, s = 1, sec = 1, second = 1, seconds = 1, min = 60, m = 60, minute = 60, minutes = 60,
+  h = 3600, hour = 3600, hours = 3600, d = 86400, day = 86400, days = 86400,
+}
+
+--- The reverse: `30s`, `5min`, `1h`, `250ms`, plain seconds; nil if it is none of them.
+---@param text string
+---@return number? seconds
+function M.parse_duration(text)
+  local number, unit = text:match("^%s*(%d+%.?%d*)%s*(%a*)%s*$")
+  local factor = unit and (unit == "" and 1 or factors[unit:lower()])
+  return factor and tonumber(number) * factor or nil
+end
+
+--- One line, without control characters, so that a name or a query cannot spoil a terminal or a log.
+---@param text string
+---@return string
+function M.line(text)
+  return (text:gsub("[%c]+", " "))
+end
+
+--- The first `width` columns of a text (a code point counts as one), with … where something is cut.
+---@param text string
+---@param width integer
+---@return string
+function M.clip(text, width)
+  local length = utf8.len(text)
+  if not length then -- not UTF-8: bytes will do
+    return #text <= width and text or text:sub(1, math.max(width - 1, 0)) .. "…"
+  end
+  if length <= width then return text end
+  return text:sub(1, utf8.offset(text, math.max(width, 1)) - 1) .. "…"
+end
+
+--- Padded with spaces to `width` columns.
+---@param text string
+---@param width integer
+---@return string
+function M.pad(text, width)
+  return text .. (" "):rep(width - (utf8.len(text) or #text))
+end
+
+return M

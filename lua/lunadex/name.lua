@@ -1,0 +1,104 @@
+--- Names that nobody gave: PostgreSQL's own convention, so that a registry without names and a server without lunadex
+--- come to the same ones.
+
+local M = {}
+
+M.limit = 63 -- bytes: NAMEDATALEN - 1
+
+-- Cuts to at most `bytes` bytes without splitting a character.
+local function clip(text, bytes)
+  if #text <= bytes then return text end
+  while bytes > 0 and text:byte(bytes + 1) & 0xC0 == 0x80 do bytes = bytes - 1 end
+  return text:sub(1, bytes)
+end
+
+--- As the server would truncate it.
+---@param name string
+---@return string
+function M.truncate(name)
+  return clip(name, M.limit)
+end
+
+--- `first_second_label`, the longer of the two shortened until the whole fits (makeObjectName).
+---@param first string
+---@param second string?
+---@param label string
+---@return string
+function M.compose(first, second, label)
+  local overhead = #label + 1 + (second and 1 or 0)
+  local room = M.limit - overhead
+  local a, b = #first, second and #second or 0
+  while a + b > room do
+    if a > b then a = a - 1 else b = b - 1 end
+  end
+  local name = clip(first, a)
+  if second then name = name .. "_" .. clip(second, b) end
+  return name .. "_" .. label
+end
+
+-- What the server calls an expression in a name: the function's name, a cast's operand or type, else "expr".
+local function expression_word(expression)
+  local text = expression:gsub("^[%s(]+", "")
+  local lower = text:lower()
+  if lower:match("^case%f[%W]") then return "case" end
+  local word = text:match('^([%a_\128-\255][%w_$\128-\255]*)%s*%(')
+    or text:match('^[%a_\128-\255"][%w_$\128-\255"]*%.([%a_\128-\255][%w_$\128-\255]*)%s*%(')
+  if word then
+    -- A call only if its closing parenthesis ends the expression (a cast may follow).
+    local rest = text:match("%b()(.*)$") or ""
+    if rest:match("^[%s)]*$") or rest:match("^%s*::") then return word:lower() end
+    return "expr"
+  end
+  local column = text:match('^([%a_\128-\255][%w_$\128-\255]*)%s*%)*%s*::') or text:match('^"([^"]+)"%s*%)*%s*::')
+  return column or "expr"
+end
+
+--- The words of the keys and included columns, joined (ChooseIndexColumnNames, ChooseIndexNameAddition).
+---@param fields lunadex.Fields
+---@return string
+function M.columns(fields)
+  local words, seen = {}, {}
+  local function add(word)
+    local unique, n = word, 0
+    while seen[unique] do
+      n = n + 1
+      unique = clip(word, M.limit - #tostring(n)) .. n
+    end
+    seen[unique] = true
+    words[#words + 1] = unique
+  end
+  for _, key in ipairs(fields.keys) do add(key.column or expression_word(key.expression)) end
+  for _, column in ipairs(fields.include or {}) do add(column) end
+  return M.truncate(table.concat(words, "_"))
+end
+
+local labels = {
+  index = "idx", unique_constraint = "key", primary_key = "pkey", exclusion_constraint = "excl", foreign_key = "fkey",
+}
+
+--- The name the server would choose. `taken(name)` says whether something has that name already.
+---@param fields lunadex.Fields
+---@param relation string          # name without schema
+---@param taken fun(name: string): boolean?
+---@return string
+function M.choose(fields, relation, taken)
+  local label = labels[fields.kind]
+  local columns
+  if fields.kind ~= "primary_key" then columns = M.columns(fields) end
+  local name, pass = M.compose(relation, columns, label), 0
+  while taken(name) do
+    pass = pass + 1
+    name = M.compose(relation, columns, label .. pass)
+  end
+  return name
+end
+
+--- `<name>_ldx_new`: what a replacement is called until it takes its place; `_ldx_old` what it replaces afterwards.
+---@param name string
+---@param suffix "new"|"old"
+---@return string
+function M.temporary(name, suffix)
+  return clip(name, M.limit - 8) .. "_ldx_" .. suffix
+end
+
+return M

@@ -1,0 +1,301 @@
+--- Coroutines that await jobs of the core, and the one event loop that wakes them.
+--
+-- DESIGN: a job's *ticket* is made when the job is submitted, so that its end is kept even if nobody waits for it yet.
+-- A task that awaits a ticket sleeps until the ticket's "done" event. Each sleep has a number: what arrives for an
+-- earlier sleep never wakes a later one. Outside a task (a script's main chunk, an iterator's own coroutine) awaiting
+-- turns the loop on the spot, so scripts read top to bottom everywhere.
+
+local core = require "lunadex.core"
+
+local M = {}
+
+---@class lunadex.Task
+---@field thread thread
+---@field sleep integer            # number of the current sleep
+---@field finished boolean
+---@field results table?           # table.pack of what it returned
+---@field failure any              # what it raised
+---@field joiners lunadex.Task[]
+local Task = {}
+Task.__index = Task
+
+---@class lunadex.Ticket
+---@field source lunadex.Database
+---@field job integer
+---@field event lunadex.Event?     # its end, once it has come
+---@field on_event fun(event: lunadex.Event)?
+---@field task lunadex.Task?       # who sleeps on it
+---@field sleep integer?
+local Ticket = {}
+Ticket.__index = Ticket
+
+local current ---@type lunadex.Task?      the task that runs now
+local tickets = {} ---@type table<lunadex.Database, table<integer, lunadex.Ticket>>
+local listeners = setmetatable({}, { __mode = "k" })
+local ready, first, last = {}, 1, 0 -- a queue of {task, sleep, …}
+local timers = {} -- { at, task, sleep }
+local stop_signal ---@type integer?
+local orphan_failure -- what a task raised that nobody joined
+
+local function wake(task, sleep, ...)
+  last = last + 1
+  ready[last] = { task, sleep, ... }
+end
+
+local function in_task()
+  return current and coroutine.running() == current.thread
+end
+
+local function fall_asleep()
+  current.sleep = current.sleep + 1
+  return current.sleep
+end
+
+local function resume(task, ...)
+  local before = current
+  current = task
+  local results = table.pack(coroutine.resume(task.thread, ...))
+  current = before
+  if coroutine.status(task.thread) ~= "dead" then return end
+  task.finished = true
+  if results[1] then
+    task.results = table.pack(table.unpack(results, 2, results.n))
+  else
+    local failure = results[2]
+    task.failure = type(failure) == "string" and debug.traceback(task.thread, failure) or failure or "nil"
+    if #task.joiners == 0 then orphan_failure = orphan_failure or task end
+  end
+  for _, joiner in ipairs(task.joiners) do wake(joiner[1], joiner[2]) end
+end
+
+local function run_ready()
+  while first <= last do
+    local item = ready[first]
+    ready[first] = nil
+    first = first + 1
+    local task, sleep = item[1], item[2]
+    if not task.finished and task.sleep == sleep then resume(task, table.unpack(item, 3)) end
+  end
+  first, last = 1, 0
+end
+
+local function deliver(source, event)
+  local ticket = event.job and tickets[source] and tickets[source][event.job]
+  if not ticket then
+    if listeners[source] then listeners[source](event) end
+    return
+  end
+  if event.event ~= "done" then
+    if ticket.on_event then ticket.on_event(event) end
+    return
+  end
+  tickets[source][event.job] = nil
+  if not next(tickets[source]) then tickets[source] = nil end
+  ticket.event = event
+  if ticket.task then wake(ticket.task, ticket.sleep) end
+end
+
+--- The signal that asked this process to stop, if one did.
+---@return integer?
+function M.stopping()
+  return stop_signal
+end
+
+--- Ends the run as a signal would: nothing more is started, what runs is cancelled.
+---@param signal integer
+function M.stop(signal)
+  if stop_signal then return end
+  stop_signal = signal
+  for source in pairs(tickets) do source:cancel() end
+  for _, timer in ipairs(timers) do wake(timer[2], timer[3]) end
+  timers = {}
+end
+
+local function check_signal()
+  local signal = not stop_signal and core.signal()
+  if signal then M.stop(signal) end
+end
+
+local function next_timer()
+  local at
+  for _, timer in ipairs(timers) do
+    if not at or timer[1] < at then at = timer[1] end
+  end
+  return at
+end
+
+local function ring_timers()
+  if #timers == 0 then return end
+  local now, rest = core.now(), {}
+  for _, timer in ipairs(timers) do
+    if timer[1] <= now then
+      wake(timer[2], timer[3])
+    else
+      rest[#rest + 1] = timer
+    end
+  end
+  timers = rest
+end
+
+local function poll(timeout)
+  local source = next(tickets)
+  if next(tickets, source) then
+    -- Several databases: each gets a short look in turn, which costs nothing beside what they do.
+    local slice = math.min(timeout or 0.02, 0.02)
+    local all = {}
+    for each in pairs(tickets) do all[#all + 1] = each end
+    for _, each in ipairs(all) do
+      local event = each:poll(slice / #all)
+      while event do
+        deliver(each, event)
+        event = each:poll(0)
+      end
+    end
+    return
+  end
+  local event = source:poll(timeout)
+  while event do
+    deliver(source, event)
+    if first <= last then return end -- somebody can go on: let it
+    event = source:poll(0)
+  end
+end
+
+-- One turn of the loop: run who can run, else wait for an event, a timer or a signal.
+local function turn()
+  check_signal()
+  run_ready()
+  check_signal()
+  if first <= last then return end
+  local at = next_timer()
+  local timeout = at and math.max(at - core.now(), 0)
+  if next(tickets) then
+    poll(timeout)
+  elseif timeout then
+    -- No job is out, so there is no queue to wait on; a pause between two looks at a timer is rare and short.
+    M.idle(math.min(timeout, 0.05))
+  else
+    error("tasks wait for each other: no job is out and no timer is set", 0)
+  end
+  ring_timers()
+end
+
+local idle_source
+--- Where to wait when no job is out (a database: its poll ends on a signal).
+---@param seconds number
+function M.idle(seconds)
+  if idle_source then
+    idle_source:poll(seconds)
+  else
+    local stop = core.now() + seconds
+    while core.now() < stop do end
+  end
+end
+
+--- The ticket of a job just submitted to `source`. `on_event` hears everything but the end.
+---@param source lunadex.Database
+---@param job integer
+---@param on_event fun(event: lunadex.Event)?
+---@return lunadex.Ticket
+function M.ticket(source, job, on_event)
+  local ticket = setmetatable({ source = source, job = job, on_event = on_event }, Ticket)
+  idle_source = source
+  tickets[source] = tickets[source] or {}
+  tickets[source][job] = ticket
+  return ticket
+end
+
+--- Forgets a source: events that still come from it wake nobody.
+---@param source lunadex.Database
+function M.forget(source)
+  tickets[source] = nil
+  listeners[source] = nil
+  if idle_source == source then idle_source = nil end
+end
+
+--- Hears events that belong to no job ("lock_lost").
+---@param source lunadex.Database
+---@param listener fun(event: lunadex.Event)?
+function M.listen(source, listener)
+  listeners[source] = listener
+end
+
+--- Waits for the job's end and returns its "done" event.
+---@return lunadex.Event
+function Ticket:await()
+  if not self.event and in_task() then
+    self.task, self.sleep = current, fall_asleep()
+    coroutine.yield()
+  end
+  while not self.event do
+    if not (tickets[self.source] and tickets[self.source][self.job]) then error("the database was closed", 0) end
+    turn()
+  end
+  return self.event
+end
+
+--- Starts a task; it runs when the caller next waits.
+---@param run function
+---@return lunadex.Task
+function M.spawn(run, ...)
+  local task = setmetatable({ thread = coroutine.create(run), sleep = 0, finished = false, joiners = {} }, Task)
+  wake(task, 0, ...)
+  return task
+end
+
+--- Waits for a task's end: what it returned, or its error raised here.
+function Task:join()
+  if not self.finished and in_task() then
+    self.joiners[#self.joiners + 1] = { current, fall_asleep() }
+    coroutine.yield()
+  end
+  while not self.finished do turn() end
+  if self.failure then
+    if orphan_failure == self then orphan_failure = nil end
+    error(self.failure, 0)
+  end
+  return table.unpack(self.results, 1, self.results.n)
+end
+
+--- Waits; returns early when the run is told to stop.
+---@param seconds number
+function M.sleep(seconds)
+  if stop_signal then return end
+  if in_task() then
+    timers[#timers + 1] = { core.now() + seconds, current, fall_asleep() }
+    coroutine.yield()
+    return
+  end
+  local stop = core.now() + seconds
+  while core.now() < stop and not stop_signal do
+    if next(tickets) or first <= last then
+      local marker = setmetatable({ sleep = 0, finished = true }, Task)
+      timers[#timers + 1] = { stop, marker, 0 }
+      turn()
+    else
+      M.idle(stop - core.now())
+      check_signal()
+    end
+  end
+end
+
+--- Runs `main` as a task and the loop until it has ended; its results, or its error raised here. A task that `main`
+--- started and did not join is waited for.
+---@param main function
+function M.run(main, ...)
+  if in_task() then return main(...) end
+  local task = M.spawn(main, ...)
+  while not task.finished do turn() end
+  if task.failure then
+    orphan_failure = nil
+    error(task.failure, 0)
+  end
+  if orphan_failure then
+    local failure = orphan_failure.failure
+    orphan_failure = nil
+    error(failure, 0)
+  end
+  return table.unpack(task.results, 1, task.results.n)
+end
+
+return M
