@@ -26,6 +26,7 @@ struct ldx_relation {
   bool partition;      /* is a partition of `parent` */
   bool odd_collation;  /* some column has another than the database's collation */
   uint32_t id;
+  size_t ordinal;                 /* 0 … count - 1 */
   ldx_relation *parent;           /* of a partition */
   ldx_relation *first_partition;  /* children, linked by next_partition */
   ldx_relation *next_partition;
@@ -42,6 +43,7 @@ struct ldx_live {
   ldx_relation *relation;
   ldx_definition definition; /* canonical */
   ldx_fingerprint fingerprint;
+  size_t ordinal;         /* 0 … count - 1 */
   uint32_t id;            /* of the index; 0 for a foreign key */
   uint32_t constraint_id; /* 0 for a plain index */
   ldx_live *parent;       /* the partitioned index this one is attached to */
@@ -52,6 +54,7 @@ struct ldx_live {
   bool partitioned;       /* index of a partitioned relation */
   bool inherited;         /* comes with a parent's key or index; never declared or dropped alone */
   bool extension_owned;
+  bool referenced;        /* a foreign key relies on it, though no constraint owns it */
   bool replica_identity;
   bool clustered;
 };
@@ -66,7 +69,7 @@ size_t ldx_catalog_live_count(const ldx_catalog *catalog);
 
 /* By exact name; without schema the search path of the session decides. NULL if there is none. */
 ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name);
-/* Any index or key of that name in that schema (names of indexes are unique per schema). */
+/* The index, or key with an index, of that name in that schema, where it is unique. */
 ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name);
 const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name);
 

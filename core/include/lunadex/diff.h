@@ -28,6 +28,10 @@ void ldx_declarations_free(ldx_declarations *set);
 ldx_arena *ldx_declarations_arena(ldx_declarations *set);
 /* Appends a zeroed entry; the pointer is good until the next call. */
 ldx_declared *ldx_declarations_add(ldx_declarations *set);
+/* A relation the registry speaks of, with or without indexes: what else is live on it is stray. Copies the name. */
+void ldx_declarations_add_relation(ldx_declarations *set, ldx_name relation);
+size_t ldx_declarations_relation_count(const ldx_declarations *set);
+ldx_name ldx_declarations_relation_at(const ldx_declarations *set, size_t i);
 size_t ldx_declarations_count(const ldx_declarations *set);
 ldx_declared *ldx_declarations_at(ldx_declarations *set, size_t i);
 

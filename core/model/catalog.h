@@ -1,0 +1,21 @@
+/* model/catalog.h: how a driver makes a catalog. Readers use lunadex/catalog.h. */
+#ifndef LUNADEX_MODEL_CATALOG_H
+#define LUNADEX_MODEL_CATALOG_H
+
+#include "lunadex/catalog.h"
+
+/* With one reference, empty. */
+ldx_catalog *ldx_catalog_new(void);
+ldx_arena *ldx_catalog_arena(ldx_catalog *catalog);
+/* Zeroed, in the catalog's arena; the pointers are good for the catalog's life. */
+ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint32_t id);
+ldx_live *ldx_catalog_add_live(ldx_catalog *catalog, ldx_relation *relation, const char *name, uint32_t id);
+/* The schemas that a name without one is looked up in, in order. */
+void ldx_catalog_set_search_path(ldx_catalog *catalog, ldx_strings schemas);
+/* While it is being made: by the driver's number. */
+ldx_relation *ldx_catalog_relation_by_id(const ldx_catalog *catalog, uint32_t id);
+ldx_live *ldx_catalog_live_by_id(const ldx_catalog *catalog, uint32_t id);
+/* Once all is there: links relations with their live ones, orders and fingerprints them. */
+void ldx_catalog_finish(ldx_catalog *catalog);
+
+#endif
