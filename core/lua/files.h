@@ -1,0 +1,12 @@
+/* files.h: what Lua's own library lacks about files. */
+#ifndef LUNADEX_LUA_FILES_H
+#define LUNADEX_LUA_FILES_H
+
+#include <lua.h>
+
+/* list_directory(path) → its names in byte order, directories (also behind symbolic links) with a `/` at the end,
+ * `.` and `..` left out; or nil, message, kind, where kind is "missing", "file" (there is something, but it is no
+ * directory) or "error". [-0, +1 or 3, v] */
+int ldx_lua_list_directory(lua_State *L);
+
+#endif

@@ -1,0 +1,112 @@
+#include "lua/sandbox.h"
+
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How often the hook looks. A coroutine starts with a full interval of its own, so code that makes many short ones
+ * escapes the count by at most this factor over what making them costs; a smaller one makes honest code slower. */
+enum { INTERVAL = 100 };
+
+typedef struct limits {
+  lua_Alloc alloc; /* the state's own, which does the work */
+  void *alloc_data;
+  int64_t memory; /* what may still be allocated; grows with what is freed */
+  bool memory_exhausted;
+  lua_Integer instructions; /* what may still be executed */
+  bool instructions_exhausted;
+} limits;
+
+/* Its address is the registry's key of the limits in force, where a hook on any thread of the state finds them. */
+static const char limits_key = 0;
+
+/* Frees and shrinks always succeed: Lua relies on it. When growing is refused, Lua first collects all garbage and asks
+ * again, so that only what is alive counts. */
+static void *limited_alloc(void *data, void *block, size_t old_size, size_t new_size) {
+  limits *limit = data;
+  /* For a new block Lua passes the kind of object as its old size. */
+  int64_t growth = (int64_t)new_size - (block ? (int64_t)old_size : 0);
+  if (growth > 0 && growth > limit->memory) {
+    limit->memory_exhausted = true;
+    return NULL;
+  }
+  void *result = limit->alloc(limit->alloc_data, block, old_size, new_size);
+  if (result || new_size == 0) limit->memory -= growth;
+  return result;
+}
+
+static void count_hook(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key);
+  limits *limit = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (!limit) {
+    /* A coroutine that outlived its run and is resumed by somebody else. */
+    lua_sethook(L, NULL, 0, 0);
+    return;
+  }
+  limit->instructions -= limit->instructions_exhausted ? 1 : INTERVAL;
+  if (limit->instructions > 0) return;
+  limit->instructions_exhausted = true;
+  /* From now on at every instruction, lest a pcall between two looks goes on for a while. */
+  lua_sethook(L, count_hook, LUA_MASKCOUNT, 1);
+  luaL_where(L, 0); /* a hook has no level of its own: 0 is the function that runs */
+  lua_pushliteral(L, "too many instructions");
+  lua_concat(L, 2);
+  lua_error(L);
+}
+
+static lua_Integer limit_field(lua_State *L, const char *name) {
+  if (lua_getfield(L, 2, name) != LUA_TNUMBER) luaL_argerror(L, 2, "integers 'instructions' and 'memory' expected");
+  lua_Integer value = luaL_checkinteger(L, -1);
+  lua_pop(L, 1);
+  luaL_argcheck(L, value > 0, 2, "limits must be positive");
+  return value;
+}
+
+int ldx_lua_run_limited(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  limits limit = {.instructions = limit_field(L, "instructions"), .memory = limit_field(L, "memory")};
+  lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key); /* of a run around this one, or nil */
+  lua_pushlightuserdata(L, &limit);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &limits_key);
+  lua_pushvalue(L, 1);
+
+  lua_Hook hook = lua_gethook(L);
+  int mask = lua_gethookmask(L);
+  int count = lua_gethookcount(L);
+  limit.alloc = lua_getallocf(L, &limit.alloc_data);
+
+  /* Nothing between here and the restoring may raise. */
+  lua_setallocf(L, limited_alloc, &limit);
+  lua_sethook(L, count_hook, LUA_MASKCOUNT, INTERVAL);
+  int status = lua_pcall(L, 0, 1, 0);
+  lua_sethook(L, hook, mask, count);
+  lua_setallocf(L, limit.alloc, limit.alloc_data);
+
+  lua_pushvalue(L, 2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &limits_key); /* the key is there already: allocates nothing */
+
+  lua_pushboolean(L, status == LUA_OK);
+  lua_insert(L, -2);
+  if (status == LUA_OK) return 2;
+  if (limit.instructions_exhausted) {
+    lua_pushliteral(L, "instructions");
+  } else if (limit.memory_exhausted && status == LUA_ERRMEM) {
+    lua_pushliteral(L, "memory");
+  } else {
+    lua_pushnil(L);
+  }
+  return 3;
+}
+
+int ldx_lua_current_line(lua_State *L) {
+  lua_Debug ar;
+  int line = 0;
+  if (lua_getstack(L, (int)luaL_optinteger(L, 1, 1), &ar) && lua_getinfo(L, "l", &ar) && ar.currentline > 0)
+    line = ar.currentline;
+  lua_pushinteger(L, line);
+  return 1;
+}
