@@ -1,0 +1,68 @@
+/* session.h: one connection to a PostgreSQL server, for the files of this driver.
+ *
+ * A session belongs to one thread at a time (`ldx_driver.cancel` excepted). Every statement is sent, waited for on the
+ * socket and drained; nothing here leaves a result behind, prints, or exits. Functions that take an `ldx_error *` fill
+ * it and return NULL or false on failure.
+ */
+#ifndef LUNADEX_POSTGRES_SESSION_H
+#define LUNADEX_POSTGRES_SESSION_H
+
+#include <libpq-fe.h>
+#include <stdatomic.h>
+
+#include "lunadex/driver.h"
+
+/* The connection itself, for what libpq offers beyond this header. It stays the session's. */
+PGconn *ldx_pg_connection(ldx_session *session);
+/* server_version_num: 150018. */
+int ldx_pg_version(const ldx_session *session);
+/* The search path the session came with, as `SHOW search_path` writes it: what the text of a user is parsed under.
+ * Nothing in the driver changes it but with SET LOCAL. */
+const char *ldx_pg_search_path(const ldx_session *session);
+const ldx_server_info *ldx_pg_info(const ldx_session *session);
+
+/* One text of one or more statements (simple query protocol). Returns the last statement's result, which the caller
+ * clears; NULL after filling `error` as soon as one fails. A transaction that a failed text opened itself is rolled
+ * back; one that was open before stays open, as the server leaves it. */
+PGresult *ldx_pg_exec(ldx_session *session, const char *sql, ldx_error *error);
+/* One statement with text parameters; `values` may hold NULL for null. */
+PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, const char *const *values,
+                             ldx_error *error);
+/* The same as ldx_pg_exec for a statement that may take long: `context` (may be NULL) is asked every tick, and when it
+ * is cancelled or over its budget the server is told to cancel; so it is after `limit` seconds (0: none), which counts
+ * as a lock timeout. Success wins: a statement that finished in spite of the cancel request has finished. While it
+ * runs, the context knows the server's process. */
+PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql, double limit, ldx_error *error);
+/* Like ldx_pg_exec for a statement whose rows do not matter. */
+bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error);
+
+/* Leaves no transaction open; errors of that are of no interest (the link is lost, and the next call says so). */
+void ldx_pg_rollback(ldx_session *session);
+
+/* --- error.c ------------------------------------------------------------------------------------------------------ */
+
+/* SQLSTATE (may be NULL or "") → code. */
+ldx_error_code ldx_pg_error_code(const char *sqlstate);
+/* Fills `error` from a failed result; `result` may be NULL: then from the connection. */
+void ldx_pg_error_from_result(ldx_session *session, const PGresult *result, ldx_error *error);
+/* `text` on one line in `to`: runs of line breaks and tabs become "; " or a blank, a trailing one goes. */
+void ldx_pg_one_line(char *to, size_t size, const char *text);
+
+/* --- the functions of the driver, gathered in driver.c ------------------------------------------------------------- */
+
+ldx_session *ldx_pg_open(const ldx_target *target, ldx_server_info *info, ldx_error *error);
+void ldx_pg_close(ldx_session *session);
+bool ldx_pg_alive(ldx_session *session);
+/* From any thread, but not while another one opens or closes this session. */
+void ldx_pg_cancel(ldx_session *session);
+
+/* The struct itself is for session.c and connect.c. */
+struct ldx_session {
+  PGconn *connection;
+  PGcancel *cancel;
+  atomic_bool cancelled; /* by ldx_pg_cancel, since the last statement was sent */
+  ldx_server_info info;
+  char *search_path; /* malloc */
+};
+
+#endif
