@@ -41,7 +41,7 @@ static int run(lua_State *L) {
   char **argv = lua_touserdata(L, 2);
   luaL_openlibs(L);
   ldx_preload(L);
-  if (luaL_loadbufferx(L, start, sizeof start - 1, "=lunadex", "t") != LUA_OK) return lua_error(L);
+  if (luaL_loadbufferx(L, start, sizeof start - 1, "@lunadex", "t") != LUA_OK) return lua_error(L);
   lua_createtable(L, argc > 0 ? argc - 1 : 0, 1);
   for (int i = 0; i < argc; i++) {
     lua_pushstring(L, argv[i]);

@@ -1,0 +1,21 @@
+std = "lua54"
+max_line_length = 120
+codes = true
+exclude_files = { "build*", ".deps" }
+
+-- Stubs: nothing in them is used, that is their nature.
+files["lua/meta"] = { ignore = { "211", "212", "241" } }
+
+-- The registry language (lua/lunadex/registry.lua).
+files["registry"] = {
+  std = "lua54",
+  read_globals = {
+    "database", "on", "index", "unique_constraint", "primary_key", "exclusion_constraint", "foreign_key",
+    "query", "column", "expr", "asc", "desc", "env", "rule", "backfill", "include", "ignore",
+  },
+}
+
+files["tests/spec"] = { std = "lua54+busted" }
+files["tests/bench"] = { std = "lua54" }
+-- Wrong registries are a spec's material, not code of ours.
+exclude_files[#exclude_files + 1] = "tests/**/wrong"
