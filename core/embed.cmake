@@ -2,11 +2,13 @@
 #   cmake -DKIND=lua -DOUT=embedded_lua.c -DITEMS="lunadex.plan=/path/plan.lua=lua/lunadex/plan.lua;…" -P embed.cmake
 #   cmake -DKIND=sql -DOUT=postgres_sql.c -DITEMS="/path/catalog.sql;…" -P embed.cmake     (also writes postgres_sql.h)
 # Arrays of bytes rather than string literals, which C11 lets a compiler limit to 4095 characters.
+cmake_minimum_required(VERSION 3.25) # a script has no project to take its policies from
 
+# Character literals, because `char` may be signed and 0xe2 would not fit.
 function(bytes file variable)
   file(READ ${file} hex HEX)
   string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
-  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," hex "${hex}")
   set(${variable} "${hex}" PARENT_SCOPE)
 endfunction()
 
@@ -15,15 +17,15 @@ set(table "")
 set(declarations "")
 if(KIND STREQUAL "lua")
   set(n 0)
-  foreach(item IN LISTS ITEMS)
+  foreach(item IN LISTS INPUT)
     string(REPLACE "=" ";" item "${item}")
     list(GET item 0 module)
     list(GET item 1 file)
     list(GET item 2 shown)
     bytes(${file} data)
     # A file may be empty, an array may not: hence the zero.
-    string(APPEND arrays "static const unsigned char file_${n}[] = {\n${data}0};\n")
-    string(APPEND table "  {\"${module}\", \"@${shown}\", (const char *)file_${n}, sizeof file_${n} - 1},\n")
+    string(APPEND arrays "static const char file_${n}[] = {\n${data}0};\n")
+    string(APPEND table "  {\"${module}\", \"@${shown}\", file_${n}, sizeof file_${n} - 1},\n")
     math(EXPR n "${n} + 1")
   endforeach()
   file(WRITE ${OUT} "/* Made by core/embed.cmake. */
@@ -35,7 +37,7 @@ ${table}  {0, 0, 0, 0},
 };
 ")
 else()
-  foreach(file IN LISTS ITEMS)
+  foreach(file IN LISTS INPUT)
     get_filename_component(name ${file} NAME_WE)
     string(MAKE_C_IDENTIFIER ${name} name)
     bytes(${file} data)
@@ -44,10 +46,6 @@ else()
   endforeach()
   string(REGEX REPLACE "[.]c$" ".h" header ${OUT})
   get_filename_component(include ${header} NAME)
-  # `char` may be signed: bytes from 0x80 on would be narrowed, so SQL files are ASCII.
-  if(arrays MATCHES "0x[89a-f]")
-    message(FATAL_ERROR "an SQL file holds a byte that is not ASCII: one of ${ITEMS}")
-  endif()
   file(WRITE ${header} "/* Made by core/embed.cmake from core/drivers/postgres/sql/. */
 #ifndef LUNADEX_POSTGRES_SQL_H
 #define LUNADEX_POSTGRES_SQL_H
