@@ -1,5 +1,5 @@
 -- Data as shops have it: a few customers order most, a few products sell most, much is null, some is there twice.
--- The same every time: random() starts from a seed, and nothing runs in parallel. About ten seconds.
+-- The same every time: random() starts from a seed, and nothing runs in parallel. A few seconds.
 
 SET max_parallel_workers_per_gather = 0;
 SET synchronous_commit = off;
