@@ -257,6 +257,29 @@ function Task:join()
   return table.unpack(self.results, 1, self.results.n)
 end
 
+---@class lunadex.Point
+local Point = {}
+Point.__index = Point
+
+--- Something that tasks wait for and others announce.
+---@return lunadex.Point
+function M.point()
+  return setmetatable({ waiting = {} }, Point)
+end
+
+--- Waits, inside a task, for the next `announce`.
+function Point:wait()
+  self.waiting[#self.waiting + 1] = { current, fall_asleep() }
+  coroutine.yield()
+end
+
+--- Wakes all who wait.
+function Point:announce()
+  local waiting = self.waiting
+  self.waiting = {}
+  for _, each in ipairs(waiting) do wake(each[1], each[2]) end
+end
+
 --- Waits; returns early when the run is told to stop.
 ---@param seconds number
 function M.sleep(seconds)

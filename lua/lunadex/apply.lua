@@ -1,0 +1,328 @@
+--- A plan made real: changes in order, side by side where they may be, and what came of each.
+--
+-- Order: plain builds first, for they hold nobody up; then those with a predicate or an expression; keys after the
+-- indexes; foreign keys after the keys they need; then changes in place, renames and drops. One change at a time per
+-- table and per tree of partitions: two concurrent builds on one table deadlock.
+
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local steps = require "lunadex.steps"
+local task = require "lunadex.task"
+
+local M = {}
+
+---@class lunadex.ApplyOptions: lunadex.StepOptions
+---@field jobs integer?            # changes at a time, default 2
+---@field on_event fun(event: table)?
+---@field locked boolean?          # the caller holds the run lock already
+
+---@class lunadex.Outcome
+---@field summary table<string, integer>
+---@field failures {change: lunadex.PlannedChange, error: lunadex.Error, notes: string[]}[]
+---@field critical_failed boolean
+---@field interrupted integer?     # the signal
+---@field halted lunadex.Error?    # the run lock was lost
+---@field seconds number
+
+-- Up to this many existing ones are told one by one; beyond, a number says as much.
+M.listed_existing = 50
+
+local outcomes = {
+  create = "created", replace = "replaced", rename = "renamed", alter = "altered", rebuild = "rebuilt",
+  drop = "dropped", wait = "skipped",
+}
+
+local EARLY, PLAIN, OTHER, KEY, FOREIGN_KEY, ALTER, RENAME, DROP = 1, 2, 3, 4, 5, 6, 7, 8
+
+local function is_plain(fields)
+  if fields.where then return false end
+  for _, key in ipairs(fields.keys) do
+    if key.expression then return false end
+  end
+  return true
+end
+
+local function phase_of(change, early)
+  local action = change.action
+  if (action == "rename" or action == "drop") and early[change.relation] then return EARLY end
+  if action == "rename" then return RENAME end
+  if action == "drop" then return DROP end
+  if action == "alter" then return ALTER end
+  local fields = change.entry.fields
+  if fields.kind == "foreign_key" then return FOREIGN_KEY end
+  if fields.kind ~= "index" then return KEY end
+  return is_plain(fields) and PLAIN or OTHER
+end
+
+-- The topmost relation of a partition tree: what is built below it locks what is above.
+local function tree(relation)
+  while relation.parent do relation = relation.parent end
+  return relation.display
+end
+
+local Run = {}
+Run.__index = Run
+
+function Run:emit(event)
+  if self.on_event then self.on_event(event) end
+end
+
+function Run:event(name, item, fields)
+  fields = fields or {}
+  local change = item.change
+  fields.event, fields.number, fields.total = name, item.number, self.total
+  fields.action, fields.relation, fields.name = change.action, change.relation, change.name or change.live_name
+  self:emit(fields)
+end
+
+-- Share, rate and time left of a phase: from what was done since it was first seen.
+local function pace(item, event)
+  local now = core.now()
+  if item.phase ~= event.phase or not item.first_done or event.done < item.first_done then
+    item.phase, item.first_done, item.first_at = event.phase, event.done, now
+  end
+  local total = event.total and event.total > 0 and event.total or nil
+  local elapsed = now - item.first_at
+  local rate = elapsed >= 1 and (event.done - item.first_done) / elapsed or nil
+  return total and math.min(100 * event.done / total, 100) or nil,
+    rate and rate > 0 and rate or nil,
+    total and rate and rate > 0 and math.max(total - event.done, 0) / rate or nil
+end
+
+function Run:hear(item, step, event)
+  if event.event == "progress" then
+    local percent, rate, left = pace(item, event)
+    self:event("progress", item, {
+      phase = event.phase, done = event.done, of = event.total, unit = event.unit, percent = percent, rate = rate,
+      seconds_left = left, started = event.started, draining = event.draining, step = step.name,
+    })
+    local blocker = event.blocker ~= "" and event.blocker or nil
+    if blocker and blocker ~= item.blocker then
+      self:event("waiting", item, {
+        blocker = blocker, blocker_pid = event.blocker_pid, phase = event.phase, draining = event.draining,
+      })
+    end
+    item.blocker = blocker
+  elseif event.event == "note" then
+    item.notes[#item.notes + 1] = event.text
+    self:event("note", item, { text = event.text })
+  elseif event.event == "retry" then
+    self:event("retry", item, {
+      attempt = event.attempt, delay = event.delay, error = errors.plain(event.error),
+    })
+  end
+end
+
+function Run:perform(item, step)
+  local attempts = 1
+  local ok, err, done = self.connection:perform(step, function(event) self:hear(item, step, event) end)
+  local finished = ok and err or done
+  if finished and finished.attempts then attempts = finished.attempts end
+  item.attempts = math.max(item.attempts or 1, attempts)
+  if ok then return true end
+  return nil, err
+end
+
+-- The steps of one change, one after the other.
+function Run:change(item)
+  local change = item.change
+  local started = core.now()
+  self:event("build_started", item, {
+    definition = change.definition, critical = change.critical, description = change.description,
+    reason = change.reason, builder = change.builder,
+  })
+  local failure, undo
+  for _, step in ipairs(steps.of(change, self.context, self.options)) do
+    local ok, err = self:perform(item, step)
+    if not ok then
+      failure, undo = err, step.undo
+      break
+    end
+  end
+  if failure and undo and not task.stopping() then
+    -- The replacement stands ready but may not take its place: it goes again. After an interruption it stays, for the
+    -- next run.
+    self:perform(item, {
+      kind = "drop", name = undo.name, schema = change.fact.relation.schema, relation = change.fact.relation.name,
+      lock_timeout = steps.default_lock_timeout, retry = { attempts = self.options.retries or steps.default_retries },
+    })
+  end
+  local summary, outcome = self.summary, outcomes[change.action]
+  if failure then
+    outcome = failure.code == "cancelled" and (task.stopping() or self.halted) and "cancelled" or "failed"
+  end
+  summary[outcome] = summary[outcome] + 1
+  if outcome == "failed" then
+    self.failures[#self.failures + 1] = { change = change, error = failure, notes = item.notes }
+    if change.critical then self.critical_failed = true end
+  end
+  self:event("build_finished", item, {
+    outcome = outcome, seconds = core.now() - started, attempts = item.attempts, critical = change.critical,
+    error = failure and errors.plain(failure) or nil,
+    reason = change.action == "wait" and outcome == "skipped" and "built by somebody else" or nil,
+  })
+end
+
+-- The next change that may start now, or nil.
+function Run:pick()
+  if task.stopping() or self.halted then return nil end
+  for phase = EARLY, DROP do
+    local queue = self.queues[phase]
+    for i, item in ipairs(queue) do
+      if not self.busy[item.tree] then
+        table.remove(queue, i)
+        return item
+      end
+    end
+    -- Indexes of both kinds may run side by side; everything else waits for what comes before it.
+    local open = #queue > 0 or (self.running[phase] or 0) > 0
+    if phase == OTHER then open = open or (self.running[PLAIN] or 0) > 0 or #self.queues[PLAIN] > 0 end
+    if open and phase ~= PLAIN then return nil end
+  end
+end
+
+function Run:worker()
+  while true do
+    local item = self:pick()
+    if item then
+      self.busy[item.tree] = true
+      self.running[item.phase_number] = (self.running[item.phase_number] or 0) + 1
+      self.active = self.active + 1
+      self:change(item)
+      self.active = self.active - 1
+      self.running[item.phase_number] = self.running[item.phase_number] - 1
+      self.busy[item.tree] = nil
+      self.freed:announce()
+    elseif self.active > 0 then
+      self.freed:wait()
+    else
+      return
+    end
+  end
+end
+
+-- Queues by phase, in the plan's order; numbers count the run's declarations, then what is dropped.
+function Run:enqueue(plan)
+  local early = {}
+  for change in plan:changes() do
+    if change.after_rename then early[change.relation] = true end
+  end
+  local items = {}
+  local number = self.summary.skipped
+  for change in plan:changes() do
+    if change.action ~= "keep" then
+      number = number + 1
+      local item = {
+        change = change, number = number, tree = tree(change.fact.relation), notes = {},
+        phase_number = phase_of(change, early),
+      }
+      items[#items + 1] = item
+      local queue = self.queues[item.phase_number]
+      queue[#queue + 1] = item
+    end
+  end
+  return items
+end
+
+function Run:existing(plan)
+  local count = plan.summary.keep
+  self.summary.skipped = count
+  if count == 0 then return end
+  if count > M.listed_existing then
+    self:emit { event = "existing", count = count }
+    return
+  end
+  local number = 0
+  for change in plan:changes { keeps = true } do
+    if change.action == "keep" then
+      number = number + 1
+      self:event("build_finished", { change = change, number = number }, {
+        outcome = "skipped", reason = "already exists", critical = change.critical, description = change.description,
+        live_name = change.live_name,
+      })
+    end
+  end
+end
+
+--- Applies a plan. Failures of single changes are in the outcome; `nil, err` means that nothing was begun.
+---@param plan lunadex.Plan
+---@param options lunadex.ApplyOptions?
+---@return lunadex.Outcome?
+---@return lunadex.Error? err
+function M.run(plan, options)
+  options = options or {}
+  return task.run(function()
+    local refusal = plan:refusal()
+    if refusal then return nil, refusal end
+    if plan.info.read_only then
+      return nil, errors.new("read_only", "the server is read-only: nothing can be built on it",
+        "Give the primary's address.")
+    end
+    local connection = plan.connection
+    if not options.locked then
+      local ok, err = connection:lock()
+      if not ok then return nil, err end
+    end
+
+    local run = setmetatable({
+      connection = connection, options = options, on_event = options.on_event, context = steps.context(plan),
+      queues = {}, busy = {}, running = {}, active = 0, freed = task.point(), failures = {}, critical_failed = false,
+      summary = {
+        total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
+        rebuilt = 0, cancelled = 0,
+      },
+    }, Run)
+    for phase = EARLY, DROP do run.queues[phase] = {} end
+    local started = core.now()
+    local planned = 0
+    for change in plan:changes() do
+      if change.action ~= "keep" then planned = planned + 1 end
+    end
+    run.total = plan.summary.keep + planned
+    run.summary.total = run.total
+    connection:listen(function(event)
+      if event.event ~= "lock_lost" or run.halted then return end
+      run.halted = event.error or errors.new("link_lost", "the run lock was lost")
+      run:emit { event = "note", text = "the run lock was lost, stopping: " .. tostring(run.halted) }
+      connection.handle:cancel()
+    end)
+
+    run:emit { event = "run_started", target = plan.target, database = plan.database, total = run.total,
+      existing = plan.summary.keep, planned = planned }
+    run:existing(plan)
+    run:enqueue(plan)
+    local workers = {}
+    for i = 1, math.max(options.jobs or 2, 1) do
+      workers[i] = task.spawn(run.worker, run)
+    end
+    for _, worker in ipairs(workers) do worker:join() end
+    for _, queue in ipairs(run.queues) do run.summary.cancelled = run.summary.cancelled + #queue end
+
+    if not options.locked then connection:unlock() end
+    local outcome = {
+      summary = run.summary, failures = run.failures, critical_failed = run.critical_failed,
+      interrupted = task.stopping(), halted = run.halted, seconds = core.now() - started,
+    }
+    run:emit { event = "run_finished", summary = run.summary, seconds = outcome.seconds,
+      interrupted = outcome.interrupted }
+    return outcome
+  end)
+end
+
+--- The statements that applying would send, change by change.
+---@param plan lunadex.Plan
+---@param options lunadex.StepOptions?
+---@return {change: lunadex.PlannedChange, sql: string[]}[]
+function M.statements(plan, options)
+  local context, result = steps.context(plan), {}
+  for change in plan:changes() do
+    if change.action ~= "keep" then
+      local sql = {}
+      for _, step in ipairs(steps.of(change, context, options or {})) do sql[#sql + 1] = core.describe(step) end
+      result[#result + 1] = { change = change, sql = sql }
+    end
+  end
+  return result
+end
+
+return M

@@ -1,0 +1,168 @@
+--- lunadex apply: builds what is missing; drops and renames only when asked.
+
+local applying = require "lunadex.apply"
+local common = require "lunadex.cli.common"
+local errors = require "lunadex.errors"
+local format = require "lunadex.format"
+local json = require "lunadex.cli.json"
+local output = require "lunadex.cli.output"
+local planning = require "lunadex.plan"
+local progress = require "lunadex.cli.progress"
+local task = require "lunadex.task"
+
+local M = {}
+
+M.summary = "build what is missing; drop, rename only with --drop-strays, --rename"
+
+M.examples = [[
+  lunadex apply                                  builds what registry/ declares and the database lacks
+  lunadex apply registry/shop.lua --dry-run      the statements, without running them
+  lunadex apply --only orders_recent --fail-on any
+  lunadex apply --drop-strays --jobs 4 --json]]
+
+local function duration(text)
+  local seconds = format.parse_duration(text)
+  if seconds then return seconds end
+  return nil, ("'%s' is no duration: give 30s, 5min, 1h or seconds"):format(text)
+end
+
+local function positive(text)
+  local number = math.tointeger(tonumber(text))
+  if number and number >= 1 then return number end
+  return nil, ("'%s' is no number of attempts: give 1 or more"):format(text)
+end
+
+---@param command table            # of argparse
+function M.define(command)
+  command:flag "--drop-strays" :description "Drop indexes of declared relations that are not declared."
+  command:flag "--rename" :description "Rename indexes that match under another name."
+  command:option "--mode" :choices { "auto", "concurrent", "blocking" }
+    :description "How to build: concurrently, or blocking writes. Default: auto."
+  command:option "--lock-timeout" :argname "<time>" :convert(duration)
+    :description "How long to wait for a table's lock before trying again: 30s, 5min. Default: 5min."
+  command:option "--retries" :argname "<n>" :convert(positive)
+    :description "Attempts for each change. Default: 10."
+  command:option "--fail-on" :choices { "critical", "any", "never" } :default "critical"
+    :description "Which failures make the exit status 3. Default: critical."
+  command:flag "--dry-run" :description "Print the statements; change nothing."
+end
+
+local function add(total, summary)
+  for key, value in pairs(summary) do total[key] = (total[key] or 0) + value end
+end
+
+local function print_statements(plan, options)
+  for _, item in ipairs(applying.statements(plan, options)) do
+    local change = item.change
+    if options.json then
+      json.event { event = "statements", action = change.action, relation = change.relation,
+        name = change.name or change.live_name, sql = item.sql }
+    else
+      output.line(("-- %s %s %s%s"):format(change.action, format.line(change.relation),
+        format.line(change.name or change.live_name), change.critical and " (critical)" or ""))
+      for _, sql in ipairs(item.sql) do output.line(sql, sql:find(";%s*$") and "" or ";") end
+    end
+  end
+end
+
+local function refuse(plan)
+  local lines = {}
+  for _, finding in ipairs(plan.findings) do
+    if finding.level == "error" then lines[#lines + 1] = planning.finding_text(finding) end
+  end
+  lines[#lines + 1] = "nothing was changed"
+  return errors.new("registry", table.concat(lines, "\n"))
+end
+
+local function warn(plan)
+  for _, finding in ipairs(plan.findings) do
+    if finding.level == "warning" then output.complain("warning: " .. planning.finding_text(finding)) end
+  end
+end
+
+local function run_plan(plan, options, held)
+  local hear
+  if options.json then
+    hear = function(event)
+      -- The last line of all carries the summary; with several databases each has one of its own before it.
+      if event.event ~= "run_finished" then json.event(event) end
+    end
+  else
+    local shown = progress.new(options)
+    hear = function(event) shown:hear(event) end
+  end
+  local outcome, err = applying.run(plan, {
+    jobs = options.jobs, mode = options.mode, lock_timeout = options.lock_timeout, retries = options.retries,
+    on_event = hear, locked = held,
+  })
+  if not outcome then return nil, err end
+  for _, failure in ipairs(outcome.failures) do
+    for _, line in ipairs(progress.failure_lines(failure, options.registry)) do output.complain(line) end
+  end
+  return outcome
+end
+
+---@param options table
+---@return integer status
+function M.run(options)
+  local total, failures, interrupted, halted = {}, 0, nil, nil
+  local critical_failed, ran = false, false
+  local function prepare(connection)
+    if not options.dry_run then
+      local info, err = connection:connect()
+      if not info then return nil, err end
+      if info.read_only then
+        return nil, errors.new("read_only", "the server is read-only: nothing can be built on it",
+          "Give the primary's address.")
+      end
+      -- The lock comes before the catalog: what another run is just building must not be planned again.
+      local ok
+      ok, err = connection:lock()
+      if not ok then return nil, err end
+    end
+    connection:prefetch()
+    return true
+  end
+  local status, err = common.each_database(options, options.jobs, prepare, function(database, connection)
+    local plan, problem = planning.make(database, connection, options)
+    if not plan then return nil, problem end
+    if plan.has_errors then return nil, refuse(plan) end
+    warn(plan)
+    if options.dry_run then
+      print_statements(plan, options)
+      return 0
+    end
+    local outcome
+    outcome, problem = run_plan(plan, options, true)
+    if not outcome then return nil, problem end
+    ran = true
+    connection:unlock()
+    add(total, outcome.summary)
+    failures = failures + #outcome.failures
+    critical_failed = critical_failed or outcome.critical_failed
+    interrupted, halted = interrupted or outcome.interrupted, halted or outcome.halted
+    if halted then return nil, halted end
+    return 0
+  end)
+  if ran then
+    if not options.json then
+      output.line(output.style("bold", progress.summary_line(total)))
+    else
+      json.event { event = "run_finished", summary = total, interrupted = interrupted }
+    end
+    output.flush()
+  end
+  if not status and not (ran and task.stopping()) then return common.fail(err, options) end
+  if task.stopping() then
+    output.complain("interrupted: what was running was cancelled and cleaned up; run it again to go on")
+    return 128 + task.stopping()
+  end
+  local fails = options.fail_on == "any" and failures > 0 or options.fail_on == "critical" and critical_failed
+  if failures > 0 and not fails then
+    output.complain(("warning: %s failed, and --fail-on %s lets it pass"):format(format.quantity(failures, "change"),
+      options.fail_on))
+  end
+  return fails and common.EXIT.builds_failed or 0
+end
+
+return M

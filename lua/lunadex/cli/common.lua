@@ -1,0 +1,144 @@
+--- What every command needs: exit statuses, the registry, the connection.
+
+local database = require "lunadex.database"
+local errors = require "lunadex.errors"
+local json = require "lunadex.cli.json"
+local output = require "lunadex.cli.output"
+local target = require "lunadex.target"
+local task = require "lunadex.task"
+
+local M = {}
+
+M.EXIT = {
+  fine = 0, failed = 1, changes = 2, builds_failed = 3, locked = 4, unreachable = 5, refused = 6, usage = 64,
+  registry = 65,
+}
+
+local statuses = {
+  connect = M.EXIT.unreachable, authentication = M.EXIT.unreachable, no_database = M.EXIT.unreachable,
+  pooler = M.EXIT.refused, read_only = M.EXIT.refused, unsupported = M.EXIT.refused,
+  lock_held = M.EXIT.locked, usage = M.EXIT.usage, registry = M.EXIT.registry,
+  invalid_definition = M.EXIT.registry, undefined = M.EXIT.registry,
+}
+
+--- The exit status of a failure.
+---@param err lunadex.Error
+---@return integer
+function M.status(err)
+  local signal = task.stopping()
+  if signal then return 128 + signal end
+  return type(err) ~= "string" and statuses[err.code] or M.EXIT.failed
+end
+
+--- Reports a failure where it belongs, and gives the exit status.
+---@param err lunadex.Error
+---@param options table
+---@return integer
+function M.fail(err, options)
+  if options.json then json.failure(err) end
+  output.complain(errors.describe(err))
+  return M.status(err)
+end
+
+--- The registry at `options.registry`, or nil and one error that holds all.
+---@param options table
+---@return table? registry
+---@return lunadex.Error? err
+function M.load(options)
+  local registry = require "lunadex.registry"
+  local loaded, mistakes = registry.load(options.registry)
+  if loaded then return loaded end
+  local lines = {}
+  for i, mistake in ipairs(mistakes) do lines[i] = tostring(mistake) end
+  return nil, errors.new("registry", table.concat(lines, "\n"))
+end
+
+--- The databases of a registry that this call is about.
+---@param loaded table
+---@param options table
+---@return table[]? databases
+---@return lunadex.Error? err
+function M.databases(loaded, options)
+  local names = {}
+  for _, each in ipairs(loaded.databases) do
+    if each.name == options.database then return { each } end
+    names[#names + 1] = each.name
+  end
+  if options.database then
+    return nil, errors.new("usage", ("the registry has no database named %q"):format(options.database),
+      #names > 0 and "It has " .. table.concat(names, ", ") .. "." or nil)
+  end
+  if options.target and #loaded.databases > 1 then
+    return nil, errors.new("usage", "--target with a registry of several databases",
+      "Say with --database which one it stands for: " .. table.concat(names, ", ") .. ".")
+  end
+  return loaded.databases
+end
+
+--- Opens a connection to a database of the registry (or to what option and environment say).
+---@param options table
+---@param url string?
+---@param jobs integer?
+---@return lunadex.Connection?
+---@return lunadex.Error? err
+function M.open(options, url, jobs)
+  local found, source = target.find(options.target, url)
+  if not found then return nil, source end
+  return database.open(found, { jobs = jobs or 1, application_name = "lunadex " .. options.command })
+end
+
+--- Runs `body` for each database of the registry with its connection; stops at the first failure. When the target is
+--- known from the command line, `prepare` runs before the registry is loaded: what it asks the server for is read in
+--- the meantime.
+---@param options table
+---@param jobs integer
+---@param prepare fun(connection: lunadex.Connection): true?, lunadex.Error?
+---@param body fun(database: table, connection: lunadex.Connection, n: integer): integer?, lunadex.Error?
+---@return integer? status          # the highest of all
+---@return lunadex.Error? err
+function M.each_database(options, jobs, prepare, body)
+  local function reach(url)
+    local connection, err = M.open(options, url, jobs)
+    if not connection then return nil, err end
+    local ready
+    ready, err = prepare(connection)
+    if ready then return connection end
+    connection:close()
+    return nil, err
+  end
+
+  local early, unreachable
+  if options.target then early, unreachable = reach(nil) end
+  -- What is wrong with the registry is told even where the server cannot be reached.
+  local loaded, err = M.load(options)
+  local databases
+  if loaded then databases, err = M.databases(loaded, options) end
+  if not databases or unreachable then
+    if early then early:close() end
+    return nil, not databases and err or unreachable
+  end
+
+  local status = 0
+  for _, each in ipairs(databases) do
+    local connection = early
+    if not connection then
+      connection, err = reach(each.url)
+      if not connection then return nil, err end
+    end
+    local closing <close> = connection -- luacheck: ignore 211
+    local result
+    result, err = body(each, connection, #databases)
+    if not result then return nil, err end
+    status = math.max(status, result)
+  end
+  return status
+end
+
+--- `registry/shop.lua` or `3 files`: where declarations come from, for a heading.
+---@param options table
+---@return string
+function M.origin(options)
+  return #options.registry == 1 and options.registry[1] or #options.registry .. " registries"
+end
+
+return M

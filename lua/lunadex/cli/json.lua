@@ -1,0 +1,103 @@
+--- What machines read: the plan as one object, events as one object a line.
+
+local dkjson = require "dkjson"
+local errors = require "lunadex.errors"
+local output = require "lunadex.cli.output"
+
+local M = {}
+
+-- The order in which keys appear, so that equal plans are equal texts.
+local order = {
+  keyorder = {
+    "event", "number", "total", "action", "outcome", "target", "database", "relation", "name", "live_name",
+    "definition", "reason", "critical", "description", "estimate", "findings", "level", "rule", "message", "hint",
+    "file", "line", "rows", "table_bytes", "index_bytes", "code", "detail", "native", "phase", "percent", "done", "of",
+    "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create", "replace", "rename",
+    "alter", "rebuild", "drop", "wait", "stray", "error", "created", "skipped", "failed", "dropped", "renamed",
+    "altered", "replaced", "rebuilt", "cancelled", "summary",
+  },
+}
+
+---@param value any
+---@return string
+function M.encode(value)
+  return dkjson.encode(value, order)
+end
+
+local null = dkjson.null
+local quote = dkjson.quotestring
+
+local function or_null(value)
+  if value == nil then return null end
+  return value
+end
+
+local function finding(each)
+  return {
+    level = each.level, rule = each.rule, message = each.message, hint = each.hint, relation = each.relation,
+    name = each.name, definition = each.definition, file = each.file, line = each.line, live_name = each.live_name,
+  }
+end
+
+local function findings(list)
+  local result = {}
+  for i, each in ipairs(list) do result[i] = finding(each) end
+  return result
+end
+
+local function change(each)
+  local estimate = each.estimate
+  return M.encode {
+    action = each.action, relation = each.relation, name = or_null(each.name), live_name = or_null(each.live_name),
+    definition = each.definition, reason = each.reason, critical = each.critical,
+    description = or_null(each.description),
+    estimate = {
+      rows = or_null(estimate.rows), table_bytes = or_null(estimate.table_bytes),
+      index_bytes = or_null(estimate.index_bytes),
+    },
+    findings = findings(each.findings),
+  }
+end
+
+local function figure(number)
+  return number and ("%.0f"):format(number) or "null"
+end
+
+-- A plain keep: by far the most frequent one, and it has nothing that needs an encoder.
+local function plain_keep(each)
+  local estimate = each.estimate
+  return '{"action":"keep","relation":' .. quote(each.relation) .. ',"name":' .. quote(each.name)
+    .. ',"live_name":' .. quote(each.live_name) .. ',"definition":' .. quote(each.definition)
+    .. ',"reason":' .. quote(each.reason) .. ',"critical":' .. tostring(each.critical)
+    .. ',"description":' .. (each.description and quote(each.description) or "null")
+    .. ',"estimate":{"rows":' .. figure(estimate.rows) .. ',"table_bytes":' .. figure(estimate.table_bytes)
+    .. ',"index_bytes":' .. figure(estimate.index_bytes) .. '},"findings":[]}'
+end
+
+--- Writes a plan as it goes, so that its size does not matter.
+---@param plan lunadex.Plan
+function M.plan(plan)
+  output.write('{"target":', quote(plan.target), ',"database":', quote(plan.database), ',"changes":[')
+  local first = true
+  for each in plan:changes { keeps = true } do
+    local plain = each.action == "keep" and #each.findings == 0
+    output.write(first and "\n" or ",\n", plain and plain_keep(each) or change(each))
+    first = false
+  end
+  output.write('],\n"findings":', M.encode(findings(plan.findings)), ',\n"summary":', M.encode(plan.summary), "}")
+end
+
+--- Writes one event and lets it be read at once.
+---@param event table
+function M.event(event)
+  output.line(M.encode(event))
+  output.flush()
+end
+
+--- A failure before there is a result.
+---@param err any
+function M.failure(err)
+  M.event { event = "error", error = errors.plain(err) }
+end
+
+return M

@@ -1,0 +1,122 @@
+--- The command line: options, commands, exit status. `require "lunadex.cli.main"(arg)` gives the status.
+
+local argparse = require "argparse"
+local common = require "lunadex.cli.common"
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local json = require "lunadex.cli.json"
+local output = require "lunadex.cli.output"
+local task = require "lunadex.task"
+
+local commands = { "plan", "apply", "snapshot", "status" }
+
+local exit_statuses = [[
+exit status:
+  0 fine   1 unexpected failure   2 plan --detailed-exitcode: there are changes
+  3 builds failed   4 another run holds the lock   5 cannot connect
+  6 refused   64 usage   65 registry error   130, 143 interrupted]]
+
+local function jobs(text)
+  local number = math.tointeger(tonumber(text))
+  if number and number >= 1 and number <= 64 then return number end
+  return nil, ("'%s' is no number of jobs: give 1 to 64"):format(text)
+end
+
+-- argparse ends the process by itself after --help; here a flag only says whose help is wanted.
+local wanted_help
+
+local function help_flag(parser)
+  parser:add_help(false)
+  parser:flag "-h --help" :description "Show this help." :action(function()
+    wanted_help = wanted_help or parser
+    error("", 0)
+  end)
+end
+
+local function common_options(command, module)
+  if not module.without_registry then
+    command:argument "registry" :args "*" :description "Registry files or directories. Default: registry/."
+    command:option "--only" :argname "<name>" :count "*"
+      :description "Only this index, or the indexes of this relation. May be repeated."
+    command:option "--database" :argname "<name>" :description "Only this database of the registry."
+  end
+  command:option "--target" :argname "<url>"
+    :description("postgresql://user@host/database, or key=value pairs. Default: the registry's url, LUNADEX_TARGET, "
+      .. "DATABASE_URL, the PG* variables.")
+  command:option "--jobs" :argname "<n>" :convert(jobs) :description "Changes at a time. Default: 2."
+  command:flag "--json" :description "Results for machines."
+  command:flag "--quiet" :description "Only the summary."
+  command:flag "--verbose" :description "Tell more."
+  command:flag "--no-color" :description "No colours."
+end
+
+local function make_parser()
+  local parser = argparse("lunadex", "Index management for PostgreSQL: declare, plan, apply.")
+  parser:usage_max_width(100)
+  parser:help_max_width(100)
+  help_flag(parser)
+  parser:flag "--version" :description "Show the version." :action(function()
+    wanted_help = "version"
+    error("", 0)
+  end)
+  parser:command_target "command"
+  parser:require_command(true)
+  parser:epilog("examples:\n"
+    .. "  lunadex plan registry/ --target postgresql://app@db/shop\n"
+    .. "  lunadex apply registry/ --target postgresql://app@db/shop\n"
+    .. "  lunadex snapshot -o registry/shop.lua\n"
+    .. "  lunadex plan --help\n\n" .. exit_statuses)
+  local modules = {}
+  for _, name in ipairs(commands) do
+    local module = require("lunadex.cli." .. name)
+    local command = parser:command(name)
+    command:summary(module.summary)
+    command:description(module.summary:gsub("^%l", string.upper) .. ".")
+    command:epilog("examples:\n" .. module.examples .. "\n\n" .. exit_statuses)
+    help_flag(command)
+    common_options(command, module)
+    module.define(command)
+    modules[name] = module
+  end
+  return parser, modules
+end
+
+local function usage(message, arguments, command)
+  for _, argument in ipairs(arguments) do
+    if argument == "--json" then json.failure(errors.new("usage", message)) end
+  end
+  output.complain(message)
+  io.stderr:write(("see lunadex %s--help\n"):format(command and command .. " " or ""))
+  return common.EXIT.usage
+end
+
+--- Runs the program.
+---@param arguments string[]
+---@return integer status
+local function main(arguments)
+  local parser, modules = make_parser()
+  wanted_help = nil
+  if #arguments == 0 then
+    io.stderr:write(parser:get_help(), "\n")
+    return common.EXIT.usage
+  end
+  local ok, parsed, result = pcall(parser.pparse, parser, arguments)
+  if wanted_help then
+    output.line(wanted_help == "version" and "lunadex " .. core.version or wanted_help:get_help())
+    return 0
+  end
+  if not ok then error(parsed, 0) end
+  if not parsed then return usage(result, arguments, modules[arguments[1]] and arguments[1]) end
+
+  local options = result
+  options.jobs = options.jobs or 2
+  if options.registry and #options.registry == 0 then options.registry = { "registry/" } end
+  output.setup(not options.no_color)
+  io.stdout:setvbuf "full"
+  core.catch_signals()
+  local status = task.run(modules[options.command].run, options)
+  output.flush()
+  return status
+end
+
+return main

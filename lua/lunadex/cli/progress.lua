@@ -1,0 +1,225 @@
+--- What an apply tells while it runs: live lines on a terminal, one line per event elsewhere, and the summary.
+
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local format = require "lunadex.format"
+local output = require "lunadex.cli.output"
+
+local M = {}
+
+---@class lunadex.cli.Progress
+local Progress = {}
+Progress.__index = Progress
+
+---@param options {verbose: boolean?, quiet: boolean?, live: boolean?}
+---@return lunadex.cli.Progress
+function M.new(options)
+  local live = options.live
+  if live == nil then live = output.live() end
+  return setmetatable({ live = live and not options.quiet, quiet = options.quiet, verbose = options.verbose,
+    running = {}, order = {}, drawn = 0, told = {} }, Progress)
+end
+
+local doing = {
+  create = "building", replace = "building the replacement", rename = "renaming", alter = "altering",
+  rebuild = "rebuilding", drop = "dropping", wait = "waiting for",
+}
+
+local function heading(event)
+  return ("[%d/%d] %s %s"):format(event.number, event.total, format.line(event.relation), format.line(event.name))
+end
+
+local function describe(event)
+  if not event.description then return "" end
+  return " - " .. format.line(event.description)
+end
+
+local function phase_text(event)
+  local parts = { event.phase }
+  if event.percent then parts[#parts + 1] = ("%3.0f %%"):format(event.percent) end
+  if event.rate then parts[#parts + 1] = format.count(event.rate) .. " " .. (event.unit or "") .. "/s" end
+  if event.seconds_left then parts[#parts + 1] = format.clock(event.seconds_left) .. " left" end
+  if event.draining then parts[#parts + 1] = "work is done" end
+  return table.concat(parts, "  ")
+end
+
+-- Live lines ----------------------------------------------------------------------------------------------------------
+
+local function erase(self)
+  if self.drawn > 0 then output.write(("\27[%dA\r\27[J"):format(self.drawn)) end
+  self.drawn = 0
+end
+
+local function draw(self)
+  local width = (output.columns() or 80) - 1
+  local rows = 0
+  for _, number in ipairs(self.order) do
+    local state = self.running[number]
+    local text = state.heading .. "   " .. (state.text or "starting")
+    output.line(format.clip(text, width))
+    rows = rows + 1
+    if state.blocker then
+      output.line(output.style("yellow", format.clip("      blocked by " .. format.line(state.blocker), width)))
+      rows = rows + 1
+    end
+  end
+  self.drawn = rows
+end
+
+-- A finished line scrolls, what runs is drawn again below it.
+function Progress:say(text)
+  if self.quiet then return end
+  if self.live then erase(self) end
+  output.line(text)
+  if self.live then draw(self) end
+  output.flush()
+end
+
+-- Events --------------------------------------------------------------------------------------------------------------
+
+local on = {}
+
+function on:run_started(event)
+  if self.quiet then return end
+  output.line(("%s: %s"):format(event.target, event.planned == 0 and "nothing to do"
+    or format.quantity(event.planned, "change")))
+  output.flush()
+end
+
+function on:existing(event)
+  self:say(("%d skipped: already exist"):format(event.count))
+end
+
+function on:build_started(event)
+  local state = { heading = heading(event), at = core.now() }
+  self.running[event.number] = state
+  self.order[#self.order + 1] = event.number
+  if self.live then
+    state.text = doing[event.action]
+    erase(self)
+    draw(self)
+    output.flush()
+  else
+    self:say(("%s%s: %s %s%s"):format(heading(event), event.critical and " (critical)" or "", doing[event.action],
+      format.line(event.builder and event.builder .. ": " .. event.definition or event.definition), describe(event)))
+  end
+end
+
+function on:progress(event)
+  local state = self.running[event.number]
+  if not state then return end
+  if self.live then
+    state.text = phase_text(event)
+    erase(self)
+    draw(self)
+    output.flush()
+    return
+  end
+  -- A log wants to know that it goes on, not every step of the way.
+  local now = core.now()
+  if event.phase == "" or now - (state.told or state.at) < (self.verbose and 1 or 10) then return end
+  state.told = now
+  self:say(heading(event) .. ": " .. phase_text(event))
+end
+
+function on:waiting(event)
+  local state = self.running[event.number]
+  if state then state.blocker = event.blocker end
+  if not self.live then self:say(("%s: waits for %s"):format(heading(event), format.line(event.blocker))) end
+end
+
+function on:retry(event)
+  self:say(("%s: attempt %d failed, next in %s: %s"):format(heading(event), event.attempt,
+    format.duration(event.delay), format.line(event.error.message)))
+end
+
+function on:note(event)
+  self:say((event.number and heading(event) .. ": " or "") .. format.line(event.text))
+end
+
+local colours = { skipped = "dim", failed = "red", cancelled = "yellow" }
+
+function on:build_finished(event)
+  for i, number in ipairs(self.order) do
+    if number == event.number then table.remove(self.order, i) break end
+  end
+  self.running[event.number] = nil
+  local text
+  if event.outcome == "skipped" then
+    text = "skipped: " .. (event.reason or "already exists")
+    if event.live_name and event.live_name ~= event.name then text = text .. " as " .. format.line(event.live_name) end
+  elseif event.outcome == "failed" then
+    text = "failed: " .. format.line(event.error.message)
+  elseif event.outcome == "cancelled" then
+    text = "cancelled"
+  else
+    text = event.outcome .. " in " .. format.duration(event.seconds)
+    if event.attempts and event.attempts > 1 then text = text .. (" (attempt %d)"):format(event.attempts) end
+  end
+  self:say(heading(event) .. (event.critical and " (critical)" or "") .. ": "
+    .. output.style(colours[event.outcome] or "green", text)
+    .. (event.outcome == "skipped" and describe(event) or ""))
+end
+
+--- Hears an event of a run.
+---@param event table
+function Progress:hear(event)
+  if on[event.event] then on[event.event](self, event) end
+end
+
+-- The end -------------------------------------------------------------------------------------------------------------
+
+--- `total 3, created 2, skipped 1, failed 0`, and what else there was.
+---@param summary table<string, integer>
+---@return string
+function M.summary_line(summary)
+  local parts = {}
+  for _, name in ipairs { "total", "created", "skipped", "failed" } do
+    parts[#parts + 1] = name .. " " .. summary[name]
+  end
+  for _, name in ipairs { "replaced", "rebuilt", "renamed", "altered", "dropped", "cancelled" } do
+    if summary[name] > 0 then parts[#parts + 1] = name .. " " .. summary[name] end
+  end
+  return table.concat(parts, ", ")
+end
+
+-- The query that shows which rows are in the way of a unique build.
+local function duplicates_query(change)
+  local fields, keys = change.entry.fields, {}
+  for i, key in ipairs(fields.keys) do
+    keys[i] = key.column and core.quote_name(nil, key.column) or "(" .. key.expression .. ")"
+  end
+  local list = table.concat(keys, ", ")
+  return ("SELECT %s, count(*) FROM %s%s GROUP BY %s HAVING count(*) > 1;"):format(list, change.relation,
+    fields.where and " WHERE " .. fields.where or "", list)
+end
+
+local function shell_word(text)
+  if text:match("^[%w_./:@=-]+$") then return text end
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- What to do about one failure.
+---@param failure {change: lunadex.PlannedChange, error: lunadex.Error, notes: string[]}
+---@param paths string[]           # the registry, as given
+---@return string[] lines
+function M.failure_lines(failure, paths)
+  local change, err = failure.change, failure.error
+  local name = change.name or change.live_name
+  local lines = { ("%s%s %s: %s"):format(change.critical and "critical: " or "", change.relation, name,
+    format.line(errors.describe(err):gsub("\n", "; "))) }
+  for _, note in ipairs(failure.notes) do lines[#lines + 1] = "  " .. format.line(note) end
+  if err.code == "duplicate_key" and change.entry then
+    lines[#lines + 1] = "  find them: " .. format.line(duplicates_query(change))
+  end
+  local words = { "lunadex", "apply" }
+  for _, path in ipairs(paths) do words[#words + 1] = shell_word(path) end
+  words[#words + 1] = "--only"
+  words[#words + 1] = shell_word(name)
+  if change.action == "drop" then words[#words + 1] = "--drop-strays" end
+  if change.action == "rename" then words[#words + 1] = "--rename" end
+  lines[#lines + 1] = "  try again: " .. table.concat(words, " ")
+  return lines
+end
+
+return M

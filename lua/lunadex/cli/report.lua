@@ -1,0 +1,166 @@
+--- A plan as people read it: a picture on a terminal, one fact per line elsewhere.
+
+local format = require "lunadex.format"
+local output = require "lunadex.cli.output"
+local planning = require "lunadex.plan"
+
+local M = {}
+
+local signs = {
+  create = { "+", "green" }, replace = { "~", "yellow" }, rename = { "~", "yellow" }, alter = { "~", "yellow" },
+  rebuild = { "!", "magenta" }, drop = { "-", "red" }, wait = { "…", "blue" }, keep = { "=", "dim" },
+  stray = { "?", "cyan" }, error = { "✗", "red" },
+}
+
+local verbs = {
+  create = "to create", replace = "to replace", rename = "to rename", alter = "to alter", rebuild = "to rebuild",
+  drop = "to drop", wait = "to wait for",
+}
+
+local builds = { create = true, replace = true, rebuild = true }
+
+local function figures(change, mode)
+  local estimate, parts = change.estimate, {}
+  if estimate.rows and estimate.table_bytes then
+    parts[1] = format.quantity(estimate.rows, "row") .. ", " .. format.bytes(estimate.table_bytes)
+  end
+  if change.entry and change.entry.fields.kind ~= "foreign_key" then
+    local index = {}
+    if estimate.index_bytes then index[1] = "index about " .. format.bytes(estimate.index_bytes) end
+    local seconds = estimate.seconds
+    if seconds and seconds >= 1 then index[#index + 1] = "about " .. format.rough(seconds) end
+    mode = mode or change.entry.mode
+    if mode and mode ~= "auto" then index[#index + 1] = mode == "concurrent" and "concurrently" or "blocking writes" end
+    if #index > 0 then parts[#parts + 1] = table.concat(index, ", ") end
+  end
+  return table.concat(parts, "; ")
+end
+
+local function title(change)
+  local name = change.name or change.live_name
+  if change.live_name and change.live_name ~= name then return name .. " (now " .. change.live_name .. ")" end
+  return name
+end
+
+local function keep_text(plan)
+  local differing = {}
+  for _, change in ipairs(plan.planned) do
+    if change.action == "keep" and change.fact.name_differs then
+      differing[#differing + 1] = ("%s is %s by definition"):format(change.live_name, change.name)
+    end
+  end
+  local text = tostring(plan.summary.keep)
+  if #differing == 0 then return text end
+  local shown = table.concat(differing, ", ", 1, math.min(#differing, 5))
+  if #differing > 5 then shown = shown .. ", …" end
+  return ("%s, %s under another name (%s)"):format(text, #differing == 1 and "one" or tostring(#differing), shown)
+end
+
+local function last_line(plan)
+  local summary, parts = plan.summary, {}
+  for _, action in ipairs(planning.actions) do
+    if summary[action] > 0 then parts[#parts + 1] = summary[action] .. " " .. verbs[action] end
+  end
+  if #parts == 0 then parts[1] = "nothing to do" end
+  parts[#parts + 1] = summary.keep .. " kept"
+  local text = "Plan: " .. table.concat(parts, ", ")
+  if summary.stray > 0 then
+    text = text .. ("; %d stray%s kept"):format(summary.stray, summary.stray == 1 and "" or "s")
+  end
+  if summary.error > 0 then
+    text = text .. ("; %d error%s, nothing can be applied"):format(summary.error, summary.error == 1 and "" or "s")
+  end
+  return text .. "."
+end
+
+local function is_stray(finding)
+  return finding.rule == "stray" or finding.stray
+end
+
+local function head_texts(plan, files)
+  local summary = plan.summary
+  return ("%s %s"):format(plan.info.product, plan.info.version),
+    ("%s%d declared, %d live"):format(files and files .. ": " or "", summary.declared, summary.live)
+end
+
+-- One fact per line, words separated so that grep and awk find them.
+local function lines(plan, options)
+  local server, counts = head_texts(plan, options.files)
+  output.line(("target %s (%s)"):format(plan.target, server))
+  output.line(counts)
+  for change in plan:changes() do
+    if change.action ~= "keep" then
+      local facts = { change.definition }
+      if builds[change.action] then
+        local text = figures(change, options.mode)
+        if text ~= "" then facts[#facts + 1] = text end
+      end
+      if change.reason ~= "" then facts[#facts + 1] = change.reason end
+      if change.critical then facts[#facts + 1] = "critical" end
+      output.line(format.line(("%s %s %s: %s"):format(change.action, change.relation, title(change),
+        table.concat(facts, "; "))))
+    end
+  end
+  if plan.summary.keep > 0 then output.line("keep ", format.line(keep_text(plan))) end
+  for _, finding in ipairs(plan.findings) do
+    if is_stray(finding) then
+      output.line(format.line(("stray %s %s: %s; %s"):format(finding.relation, finding.name, finding.definition,
+        finding.message)))
+    elseif finding.rule ~= "name-differs" then
+      output.line(finding.level, " ", finding.rule, ": ", planning.finding_text(finding))
+    end
+  end
+end
+
+local function picture(plan, options)
+  local server, counts = head_texts(plan, options.files)
+  output.line(output.style("bold", plan.info.database), "  ", plan.target, "   ", server, "   ", counts)
+  output.line()
+  local width = 12
+  local function each_relation(name) width = math.min(math.max(width, utf8.len(name) or #name), 40) end
+  for change in plan:changes() do each_relation(format.line(change.relation)) end
+  for _, finding in ipairs(plan.findings) do
+    if finding.relation then each_relation(format.line(finding.relation)) end
+  end
+  local function row(kind, relation, rest)
+    local sign = signs[kind]
+    output.line("  ", output.style(sign[2], sign[1] .. " " .. format.pad(kind, 8)), " ",
+      format.pad(format.line(relation), width), "   ", rest)
+  end
+  local function more(text) output.line((" "):rep(13), text) end
+  for change in plan:changes() do
+    if change.action ~= "keep" then
+      row(change.action, change.relation, output.style("bold", format.line(title(change)))
+        .. (builds[change.action] and change.critical and "   " .. output.style("red", "critical") or ""))
+      more(format.line(change.definition))
+      local text = builds[change.action] and figures(change, options.mode) or ""
+      if change.reason ~= "" and change.reason ~= "missing" then
+        text = change.reason .. (text ~= "" and "; " .. text or "")
+      end
+      if text ~= "" then more(output.style("dim", format.line(text))) end
+    end
+  end
+  if plan.summary.keep > 0 then
+    output.line("  ", output.style("dim", "= keep     " .. format.line(keep_text(plan))))
+  end
+  for _, finding in ipairs(plan.findings) do
+    if is_stray(finding) then
+      row("stray", finding.relation, ("%s   %s"):format(format.line(finding.name), format.line(finding.message)))
+    elseif finding.level == "error" then
+      row("error", finding.relation or "", output.style("red", planning.finding_text(finding)))
+    elseif finding.rule ~= "name-differs" then
+      output.line("  ", output.style("yellow", finding.level .. ": "), planning.finding_text(finding))
+    end
+  end
+  output.line()
+end
+
+--- Writes the plan.
+---@param plan lunadex.Plan
+---@param options {files: string?, mode: string?}
+function M.plan(plan, options)
+  if output.columns() then picture(plan, options) else lines(plan, options) end
+  output.line(output.style("bold", last_line(plan)))
+end
+
+return M

@@ -1,0 +1,534 @@
+--- What a registry's database needs: its declarations against the live catalog, with policy applied.
+--
+-- The core's diff says what the facts are; here it is decided what follows from them: whether a stray is dropped, a
+-- name is changed, an invalid index is repaired or somebody is still building it, and under which name an unnamed
+-- declaration is built. Plain keeps stay inside the core: nothing here runs once per index that needs nothing.
+
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local format = require "lunadex.format"
+local naming = require "lunadex.name"
+
+local M = {}
+
+---@class lunadex.Finding
+---@field level "error"|"warning"|"info"
+---@field rule string
+---@field message string
+---@field hint string?
+---@field relation string?
+---@field name string?
+---@field definition string?
+---@field file string?
+---@field line integer?
+
+---@class lunadex.PlannedChange
+---@field action "create"|"replace"|"rename"|"alter"|"rebuild"|"drop"|"wait"|"keep"
+---@field relation string          # display name
+---@field name string?             # what it is, or will be, called
+---@field live_name string?        # what the live index is called now
+---@field definition string        # one line
+---@field reason string
+---@field critical boolean
+---@field description string?
+---@field estimate {rows: number?, table_bytes: number?, index_bytes: number?, seconds: number?}
+---@field findings lunadex.Finding[]
+---@field builder string?          # wait: who builds it
+---@field entry lunadex.Entry?
+---@field fact lunadex.Change      # what the core found
+---@field ordinal integer?
+---@field use_existing boolean
+---@field resume boolean           # replace: an earlier run has built the new index already
+
+---@class lunadex.Plan
+---@field target string            # without secrets
+---@field database string          # its name in the registry
+---@field info lunadex.ServerInfo
+---@field findings lunadex.Finding[]
+---@field summary table<string, integer>
+---@field planned lunadex.PlannedChange[]   # all but plain keeps
+---@field entries lunadex.Entry[]
+---@field diff lunadex.Diff
+---@field set lunadex.Declarations
+---@field catalog lunadex.Catalog
+---@field connection lunadex.Connection
+---@field options lunadex.PlanOptions
+local Plan = {}
+Plan.__index = Plan
+Plan.__name = "lunadex.Plan"
+
+---@class lunadex.PlanOptions
+---@field only string[]?           # names of indexes or relations
+---@field drop_strays boolean?
+---@field rename boolean?
+
+-- Order in which a plan is read: what is done, then what is waited for.
+M.actions = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait" }
+
+-- Undefined objects come as one code; what is missing is worth a rule of its own.
+local function error_rule(fact)
+  local code, message = fact.error.code, fact.error.message:lower()
+  if code == "undefined" then
+    if not fact.relation then return "missing-relation" end
+    if message:find("column", 1, true) then return "unknown-column" end
+    return "undefined"
+  end
+  return (code:gsub("_", "-"))
+end
+
+local function known(number)
+  if number and number >= 0 then return number end
+end
+
+-- A first guess for people, from what a small machine does with one core: reading the table, then sorting its rows.
+local function guess_seconds(measure)
+  if not (known(measure.rows) and known(measure.table_bytes)) then return nil end
+  return measure.table_bytes / 200e6 + measure.rows / 800e3
+end
+
+local function matches_only(only, name, live_name, relation, written)
+  return only[name] or only[live_name] or only[written]
+    or relation and (only[relation.display] or only[relation.name] or only[relation.schema .. "." .. relation.name])
+end
+
+local Maker = {}
+Maker.__index = Maker
+
+function Maker:finding(change, finding)
+  if change then
+    local entry = change.entry
+    finding.relation = finding.relation or change.relation
+    finding.name = finding.name or change.name or change.live_name
+    finding.definition = finding.definition or change.definition
+    if entry then finding.file, finding.line = entry.file, entry.line end
+    change.findings[#change.findings + 1] = finding
+  end
+  self.plan.findings[#self.plan.findings + 1] = finding
+end
+
+-- Names that are, or will be, in use in a schema by something else than `change`.
+function Maker:taken(change, schema, name)
+  if not self.declared_names then
+    self.declared_names = {}
+    for ordinal, entry in ipairs(self.plan.entries) do
+      if entry.name then
+        local fields = self.plan.set:fields(ordinal)
+        local key = (fields.schema or "") .. "\0" .. naming.truncate(entry.name)
+        self.declared_names[key] = self.declared_names[key] or ordinal
+      end
+    end
+  end
+  local catalog = self.plan.catalog
+  local by_ordinal = self.declared_names[schema .. "\0" .. name]
+  local live = catalog:index(schema, name)
+  local own = change.fact.live
+  if live and own and live.name == own.name and live.relation.display == own.relation.display then live = nil end
+  -- A foreign key's name is its relation's own affair; every other shares the schema's names with the tables.
+  if live and live.kind == "foreign_key" and live.relation.display ~= change.relation then live = nil end
+  if by_ordinal == change.ordinal then by_ordinal = nil end
+  local other_entry = by_ordinal and self.plan.entries[by_ordinal]
+  if other_entry and (other_entry.fields.kind == "foreign_key" or change.entry.fields.kind == "foreign_key")
+    and other_entry.relation ~= change.entry.relation then
+    by_ordinal = nil
+  end
+  local relation = change.entry.fields.kind ~= "foreign_key" and catalog:relation(schema, name) or nil
+  return live, by_ordinal, relation
+end
+
+-- Gives an unnamed creation its name and makes sure that a named one can have it.
+function Maker:settle_name(change)
+  local fields, relation = change.entry.fields, change.fact.relation
+  if not change.name then
+    change.name = naming.choose(fields, relation.name, function(name)
+      local live, declared, table_name = self:taken(change, relation.schema, name)
+      return live or declared or table_name or self.chosen[relation.schema .. "\0" .. name]
+    end)
+    self.chosen[relation.schema .. "\0" .. change.name] = true
+    return true
+  end
+  local live, declared, table_name = self:taken(change, relation.schema, change.name)
+  if live and live.relation.display == change.relation and self.leaving[live.name .. "\0" .. live.relation.display] then
+    live = nil -- it is about to be renamed or dropped
+    change.after_rename = true
+  end
+  local holder = live and ("an index of %s (%s)"):format(live.relation.display, live.text)
+    or table_name and "a " .. table_name.kind
+    or declared and ("the declaration at %s:%d"):format(self.plan.entries[declared].file,
+      self.plan.entries[declared].line)
+  if not holder then return true end
+  self:finding(change, {
+    level = "error", rule = "name-taken",
+    message = ("the name %s is taken by %s"):format(core.quote_name(relation.schema, change.name), holder),
+    hint = "Give the declaration another name, or rename or drop what has this one.",
+  })
+  return false
+end
+
+-- A change as the plan shows it, from a fact of the core.
+function Maker:change(fact)
+  local entry = fact.ordinal and self.plan.entries[fact.ordinal]
+  local live, relation = fact.live, fact.relation
+  return {
+    action = fact.action,
+    relation = relation and relation.display or entry and entry.relation or "",
+    name = entry and entry.name and naming.truncate(entry.name) or nil,
+    live_name = live and live.name or nil,
+    definition = fact.ordinal and self.plan.set:text(fact.ordinal) or live.text,
+    reason = fact.reason or "",
+    critical = entry and entry.critical or false,
+    description = entry and entry.description or nil,
+    estimate = {
+      rows = relation and known(relation.rows), table_bytes = relation and known(relation.bytes),
+      index_bytes = live and known(live.bytes),
+    },
+    findings = {},
+    entry = entry,
+    fact = fact,
+    ordinal = fact.ordinal,
+    use_existing = fact.use_existing and fact.action == "create",
+    resume = false,
+  }
+end
+
+-- Each handler takes a change, settles its action and says what is to be said about it.
+local handle = {}
+
+function handle:keep(change)
+  local fact, live = change.fact, change.fact.live
+  if fact.name_differs and change.name then
+    if live.name == naming.temporary(change.name, "new") then
+      -- An earlier run was stopped between building and swapping: what is left to do is the swap.
+      change.action, change.resume = "replace", true
+      change.reason = "an interrupted replacement has built the new index already"
+      return
+    end
+    if self.options.rename and not live.inherited and not live.extension_owned then
+      change.action, change.reason = "rename", "declared under another name"
+      return
+    end
+    self:finding(change, {
+      level = "info", rule = "name-differs",
+      message = ("%s is %s by definition"):format(live.name, change.name),
+      hint = "--rename renames it.",
+    })
+  end
+  change.name = change.name or live.name
+  if fact.satisfied_by_key then
+    self:finding(change, {
+      level = "info", rule = "satisfied-by-key",
+      message = ("the unique index %s is there as the key %s"):format(change.name, live.name),
+    })
+  end
+end
+
+function handle:create(change)
+  if change.reason == "" then
+    change.reason = change.use_existing and ("takes over the unique index " .. change.live_name) or "missing"
+  end
+  self.measured[#self.measured + 1] = change
+end
+
+function handle:replace(change)
+  if change.reason == "" then change.reason = "its definition differs" end
+  self.measured[#self.measured + 1] = change
+end
+
+function handle.alter(_, change)
+  change.name = change.name or change.live_name
+end
+
+function handle:rebuild(change)
+  local live = change.fact.live
+  change.name = change.name or (live.name:match("^(.*)_cc[no][el][wd]%d*$") or live.name)
+  local stands = self.plan.catalog:index(live.relation.schema, change.name)
+  if stands and live.name == naming.temporary(change.name, "new") then
+    change.action, change.resume = "replace", true
+    change.reason = "an interrupted replacement is to be finished"
+  end
+  self.measured[#self.measured + 1] = change
+end
+
+function handle:stray(change)
+  self.strays[#self.strays + 1] = change
+  self.measured[#self.measured + 1] = change
+end
+
+function handle:error(change)
+  local err = change.fact.error
+  self:finding(change, {
+    level = "error", rule = error_rule(change.fact), message = err.message,
+    hint = err.hint ~= "" and err.hint or nil,
+  })
+end
+
+-- Sizes, uses and builders for everything that is worth a question.
+function Maker:measure()
+  if #self.measured == 0 then return true end
+  local items = {}
+  for i, change in ipairs(self.measured) do
+    local fact = change.fact
+    items[i] = { relation = fact.relation, index = change.action ~= "create" and fact.live or nil,
+      fields = change.entry and self.plan.set:fields(change.ordinal) or nil }
+  end
+  local measures, err = self.plan.connection:measure(items)
+  if not measures then
+    if err.code == "cancelled" then return nil, err end
+    -- The plan is right without figures.
+    self:finding(nil, { level = "warning", rule = "no-measure", message = "sizes cannot be read: " .. err.message })
+    return true
+  end
+  for i, change in ipairs(self.measured) do
+    local measure = measures[i]
+    change.measure = measure
+    change.estimate = {
+      rows = known(measure.rows), table_bytes = known(measure.table_bytes), index_bytes = known(measure.index_bytes),
+      seconds = change.entry and guess_seconds(measure) or nil,
+    }
+    if measure.being_built and (change.action == "rebuild" or change.resume) then
+      change.action = "wait"
+      change.builder = measure.builder ~= "" and measure.builder or nil
+      change.reason = "being built" .. (change.builder and " by " .. change.builder or " by somebody")
+    end
+  end
+  return true
+end
+
+local function usage_text(change)
+  local parts, measure = {}, change.measure
+  if change.estimate.index_bytes then parts[1] = format.bytes(change.estimate.index_bytes) end
+  if measure and known(measure.scans) then
+    local age = known(measure.scans_since)
+    parts[#parts + 1] = format.quantity(measure.scans, "scan") .. (age and " in " .. format.rough(age) or "")
+  end
+  return table.concat(parts, ", ")
+end
+
+-- Whether a live index may be dropped at all, or why not.
+local function undroppable(change)
+  local live, measure = change.fact.live, change.measure
+  if measure and measure.being_built then
+    return "being built" .. (measure.builder and measure.builder ~= "" and " by " .. measure.builder or "")
+  end
+  if live.constraint then return "it backs a constraint" end
+  if live.replica_identity then return "it is the replica identity of its table" end
+  if live.extension_owned then return "it belongs to an extension" end
+  if live.inherited or live.parent then return "it belongs to the index of a partitioned table" end
+  if live.clustered then return "its table is clustered on it" end
+end
+
+-- Ours: left by a replacement that was interrupted after its swap.
+function Maker:own_leftover(live)
+  local base = live.name:match("^(.*)_ldx_old$")
+  return base and self.plan.catalog:index(live.relation.schema, base) ~= nil
+end
+
+function Maker:settle_stray(change)
+  local live = change.fact.live
+  local why = undroppable(change)
+  local figures = usage_text(change)
+  local clause = change.reason ~= "" and change.reason or "not declared"
+  if not why and self:own_leftover(live) then
+    change.action, change.reason = "drop", "left by an interrupted replacement"
+    return
+  end
+  if self.options.drop_strays and not why then
+    change.action = "drop"
+    change.reason = clause .. (figures ~= "" and ", " .. figures or "")
+    return
+  end
+  local invalid = not live.valid
+  local rule = change.fact.duplicate and "duplicate" or invalid and "invalid" or "stray"
+  local message = (figures ~= "" and figures .. "; " or "")
+  if change.reason ~= "" then message = change.reason .. (figures ~= "" and ", " .. figures or "") .. "; " end
+  if invalid and not (change.measure and change.measure.being_built) then message = "invalid; " .. message end
+  self.plan.summary.stray = self.plan.summary.stray + 1
+  local finding = {
+    level = (rule == "stray" or why) and "info" or "warning", rule = rule, live_name = live.name,
+    message = message .. "kept" .. (why and ": " .. why or ", --drop-strays drops it"),
+  }
+  if rule ~= "stray" then finding.stray = true end
+  self:finding(change, finding)
+  change.action = nil
+end
+
+-- The facts one by one; `every` also visits plain keeps.
+function Maker:collect()
+  local plan, only = self.plan, self.only
+  local summary = plan.summary
+  local changes = {}
+  if only then
+    summary.declared, summary.live = 0, 0
+  end
+  for fact in plan.diff:changes(not only) do
+    local entry = fact.ordinal and plan.entries[fact.ordinal]
+    local wanted = not only
+    if only then
+      wanted = matches_only(only, entry and entry.name, fact.live and fact.live.name, fact.relation,
+        entry and entry.relation)
+      if wanted then
+        self.only_matched = true
+        summary.declared = summary.declared + (entry and 1 or 0)
+        summary.live = summary.live + (fact.live and 1 or 0)
+        if fact.action == "keep" then summary.keep = summary.keep + 1 end
+      end
+    end
+    if wanted then
+      local change = self:change(fact)
+      handle[fact.action](self, change)
+      changes[#changes + 1] = change
+    end
+  end
+  return changes
+end
+
+--- The plan of one database of a registry.
+---@param database {name: string, entries: lunadex.Entry[]}
+---@param connection lunadex.Connection
+---@param options lunadex.PlanOptions?
+---@return lunadex.Plan?
+---@return lunadex.Error? err
+function M.make(database, connection, options)
+  options = options or {}
+  local info, err = connection:connect()
+  if not info then return nil, err end
+  local set = core.declarations()
+  local entries = database.entries
+  for i = 1, #entries do
+    local fields = entries[i].fields
+    -- The server would cut it too, and then the live name would differ for ever.
+    if fields.name and #fields.name > naming.limit then fields.name = naming.truncate(fields.name) end
+    set:add(fields)
+  end
+  local catalog
+  catalog, err = connection:catalog()
+  if not catalog then return nil, err end
+  local ok
+  ok, err = connection:resolve(set, catalog)
+  if not ok then return nil, err end
+  local diff = core.diff(set, catalog)
+
+  local plan = setmetatable({
+    target = info.display, database = database.name, info = info, findings = {}, planned = {}, entries = entries,
+    diff = diff, set = set, catalog = catalog, connection = connection, options = options,
+    summary = {
+      declared = diff.declared, live = diff.live, keep = diff:total("keep"), create = 0, replace = 0, rename = 0,
+      alter = 0, rebuild = 0, drop = 0, wait = 0, stray = 0, error = 0,
+    },
+  }, Plan)
+  local maker = setmetatable({ plan = plan, options = options, measured = {}, strays = {}, chosen = {}, leaving = {} },
+    Maker)
+  if options.only and #options.only > 0 then
+    maker.only = {}
+    plan.summary.keep = 0
+    for _, name in ipairs(options.only) do maker.only[name] = true end
+    plan.only = maker.only
+  end
+  if info.warning ~= "" then
+    maker:finding(nil, { level = "warning", rule = "server", message = info.warning })
+  end
+
+  local changes = maker:collect()
+  if maker.only and not maker.only_matched then
+    return nil, errors.new("usage", "--only " .. table.concat(options.only, ", ") .. " matches nothing",
+      "Give the name of a declared index, or of a relation as the plan shows it.")
+  end
+  ok, err = maker:measure()
+  if not ok then return nil, err end
+  for _, change in ipairs(maker.strays) do maker:settle_stray(change) end
+
+  for _, change in ipairs(changes) do
+    if change.action == "rename" or change.action == "drop" then
+      maker.leaving[change.live_name .. "\0" .. change.relation] = true
+    end
+  end
+  local summary = plan.summary
+  for _, change in ipairs(changes) do
+    local action = change.action
+    if action == "rename" and not maker:settle_name(change) then
+      summary.keep = summary.keep - 1
+      action = "error"
+    elseif action == "create" and not maker:settle_name(change) then
+      action = "error"
+    elseif (action == "rename" or action == "replace") and change.fact.action == "keep" then
+      summary.keep = summary.keep - 1
+    end
+    if action == "keep" or action == nil then
+      change.name = change.name or change.live_name
+    else
+      summary[action] = summary[action] + 1
+    end
+    if action and action ~= "error" then plan.planned[#plan.planned + 1] = change end
+  end
+  for _, finding in ipairs(plan.findings) do
+    if finding.level == "error" then plan.has_errors = true end
+  end
+  return plan
+end
+
+--- Whether there is anything to do (or to wait for).
+---@return boolean
+function Plan:has_changes()
+  for _, action in ipairs(M.actions) do
+    if self.summary[action] > 0 then return true end
+  end
+  return false
+end
+
+--- The error that keeps this plan from being applied, if there is one.
+---@return lunadex.Error?
+function Plan:refusal()
+  if not self.has_errors then return nil end
+  local lines = {}
+  for _, finding in ipairs(self.findings) do
+    if finding.level == "error" then lines[#lines + 1] = M.finding_text(finding) end
+  end
+  return errors.new("invalid_definition", table.concat(lines, "\n"))
+end
+
+--- The changes in order of declaration, strays to be dropped last. Plain keeps are left out unless asked for:
+--- `plan:changes { keeps = true }`.
+---@param options {keeps: boolean?}?
+---@return fun(): lunadex.PlannedChange?
+function Plan:changes(options)
+  if not (options and options.keeps) then
+    local i = 0
+    return function()
+      i = i + 1
+      return self.planned[i]
+    end
+  end
+  local by_ordinal, rest = {}, {}
+  for _, change in ipairs(self.planned) do
+    if change.ordinal then by_ordinal[change.ordinal] = change else rest[#rest + 1] = change end
+  end
+  local maker = setmetatable({ plan = self, options = {} }, Maker)
+  local next_fact, i = self.diff:changes(false), 0
+  return function()
+    for fact in next_fact do
+      local ordinal = fact.ordinal
+      if not ordinal then break end -- strays follow
+      local change = by_ordinal[ordinal]
+      if change then return change end
+      if fact.action == "keep" and not fact.name_differs and not self.only then
+        change = maker:change(fact)
+        change.name = change.name or change.live_name
+        return change
+      end
+    end
+    i = i + 1
+    return rest[i]
+  end
+end
+
+--- One finding on one line: where, what, what to do.
+---@param finding lunadex.Finding
+---@return string
+function M.finding_text(finding)
+  local where = finding.file and ("%s:%d: "):format(finding.file, finding.line or 0) or ""
+  local what = (finding.relation and finding.relation .. " " or "") .. (finding.name and finding.name or "")
+  return format.line(where .. (what ~= "" and what .. ": " or "") .. finding.message
+    .. (finding.hint and " (" .. finding.hint .. ")" or ""))
+end
+
+M.Plan = Plan
+return M
