@@ -160,6 +160,7 @@ ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint
   ldx_relation *relation = LDX_ARENA_NEW(catalog->arena, ldx_relation, 1);
   relation->name = name;
   relation->id = id;
+  relation->ordinal = catalog->relation_count; /* until finish sorts them */
   catalog->relations[catalog->relation_count++] = relation;
   table *by_id = &catalog->relations_by_id;
   if (catalog->relation_count * 2 > by_id->mask) {
@@ -266,6 +267,11 @@ size_t ldx_catalog_relation_count(const ldx_catalog *catalog)
 ldx_relation *ldx_catalog_relation_at(const ldx_catalog *catalog, size_t i)
 {
   return catalog->relations[i];
+}
+
+ldx_live *ldx_catalog_live_at(const ldx_catalog *catalog, size_t i)
+{
+  return catalog->live[i];
 }
 
 size_t ldx_catalog_live_count(const ldx_catalog *catalog)

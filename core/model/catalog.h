@@ -15,6 +15,8 @@ void ldx_catalog_set_search_path(ldx_catalog *catalog, ldx_strings schemas);
 /* While it is being made: by the driver's number. */
 ldx_relation *ldx_catalog_relation_by_id(const ldx_catalog *catalog, uint32_t id);
 ldx_live *ldx_catalog_live_by_id(const ldx_catalog *catalog, uint32_t id);
+/* In no order. */
+ldx_live *ldx_catalog_live_at(const ldx_catalog *catalog, size_t i);
 /* Once all is there: links relations with their live ones, orders and fingerprints them. */
 void ldx_catalog_finish(ldx_catalog *catalog);
 

@@ -22,7 +22,7 @@ const char *ldx_action_name(ldx_action action)
   return action_names[action];
 }
 
-enum { NONE = SIZE_MAX };
+static const size_t NONE = SIZE_MAX;
 
 /* One diff in the making. */
 typedef struct work {

@@ -1,0 +1,14 @@
+/* distance.h: how far apart two words are, for "did you mean". */
+#ifndef LUNADEX_DISTANCE_H
+#define LUNADEX_DISTANCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Edits (insertion, deletion, substitution, swap of neighbours) between two texts, letter case not counted; words longer
+ * than 64 bytes are told apart by nothing but equality. */
+size_t ldx_distance(const char *a, const char *b);
+/* Whether `a` could be a slip for `b`: a third of the letters may differ. */
+bool ldx_distance_near(const char *a, const char *b);
+
+#endif

@@ -1,0 +1,27 @@
+/* Which driver a target belongs to. */
+#include <string.h>
+#include <strings.h>
+
+#include "lunadex/driver.h"
+
+static bool has_scheme(const char *url, const char *scheme)
+{
+  return strncasecmp(url, scheme, strlen(scheme)) == 0;
+}
+
+const ldx_driver *ldx_driver_for(const char *url, ldx_error *error)
+{
+  if (has_scheme(url, "postgres://") || has_scheme(url, "postgresql://"))
+    return &ldx_driver_postgres;
+  const char *scheme = strstr(url, "://");
+  const char *equals = strchr(url, '=');
+  if (*url == '\0' || (equals && (!scheme || equals < scheme)))
+    return &ldx_driver_postgres;
+  if (has_scheme(url, "mongodb://") || has_scheme(url, "mongodb+srv://")) {
+    ldx_error_set(error, LDX_ERROR_UNSUPPORTED, "this build has no driver for MongoDB");
+    return NULL;
+  }
+  ldx_error_set(error, LDX_ERROR_USAGE, "not a target: neither a postgres:// URL nor key=value pairs");
+  ldx_error_hint(error, "Write postgresql://user@host:port/database, or host=… dbname=….");
+  return NULL;
+}

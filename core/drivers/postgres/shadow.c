@@ -1,0 +1,296 @@
+/* DESIGN
+ *
+ * The copy has the relation's own name, in the session's temporary schema, so that a text which qualifies its columns
+ * (`orders.status = 'due'`) still means them. Indexes are named after their place in the batch.
+ *
+ * A batch is tried as one text; only when the server refuses something in it is it taken apart, relation by relation and
+ * definition by definition, to learn what. Batches are bounded since every index of a transaction holds a lock.
+ */
+#include "shadow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "postgres_sql.h"
+#include "read.h"
+#include "render.h"
+
+enum { BATCH = 200, DEFAULT_COLLATION = 100 };
+
+static const char temporary[] = "\"pg_temp\".";
+static const char name_prefix[] = "lunadex_shadow_";
+
+/* LIKE takes no lock that writers would notice, but must not queue behind somebody's exclusive one for ever. */
+static const char begin[] = "begin; set local lock_timeout = '10s'; set local jit = off; "
+                            "set local client_min_messages = error;\n";
+
+typedef struct work {
+  ldx_session *session;
+  ldx_arena *arena;
+  ldx_declared **items; /* of this batch, those of one relation side by side */
+  size_t count;
+} work;
+
+/* --- statements --------------------------------------------------------------------------------------------------- */
+
+static char *shadow_name(ldx_arena *arena, const ldx_relation *relation)
+{
+  return ldx_arena_printf(arena, "%s%s", temporary, ldx_pg_quote_identifier(arena, relation->name.name));
+}
+
+static void append_copy(ldx_buffer *out, ldx_arena *arena, const ldx_relation *relation)
+{
+  ldx_buffer_appendf(out, "create temporary table %s (like %s);\n", shadow_name(arena, relation),
+                     ldx_pg_quote_name(arena, relation->name));
+}
+
+static void append_definition(ldx_buffer *out, ldx_arena *arena, const ldx_declared *declared, size_t place)
+{
+  ldx_definition definition = declared->definition;
+  definition.tablespace = NULL;
+  char *shadow = shadow_name(arena, declared->relation);
+  char *name = ldx_arena_printf(arena, "%s%zu", name_prefix, place);
+  if (definition.kind == LDX_KIND_EXCLUSION)
+    ldx_buffer_appendf(out, "alter table %s add constraint \"%s\" %s;\n", shadow, name,
+                       ldx_pg_constraint_sql(arena, &definition));
+  else
+    ldx_buffer_appendf(out, "%s;\n", ldx_pg_build_sql_on(arena, &definition, name, shadow));
+}
+
+/* --- reading back ------------------------------------------------------------------------------------------------- */
+
+static void ignore(void *state, char **fields)
+{
+  (void)state;
+  (void)fields;
+}
+
+static void read_shadow(void *state, char **fields)
+{
+  ldx_pg_reader_relation(state, (ldx_name){NULL, fields[1]}, ldx_pg_number(fields[0]), ldx_pg_number(fields[2]));
+}
+
+static void read_shadow_column(void *state, char **fields)
+{
+  ldx_pg_reader *reader = state;
+  if (fields[5]) {
+    ldx_pg_reader_opclass_options(reader, ldx_pg_number(fields[0]), ldx_pg_number(fields[1]), fields[5]);
+    return;
+  }
+  ldx_relation *relation = ldx_catalog_relation_by_id(ldx_pg_reader_catalog(reader), ldx_pg_number(fields[0]));
+  ldx_column *column = relation ? ldx_pg_reader_column(reader, relation, ldx_pg_number(fields[1]), fields[2]) : NULL;
+  if (!column)
+    return;
+  column->type = ldx_pg_number(fields[3]);
+  column->collation = ldx_pg_number(fields[4]);
+  if (column->collation != 0 && column->collation != DEFAULT_COLLATION)
+    relation->odd_collation = true;
+}
+
+static void take(work *w, const ldx_live *live)
+{
+  if (strncmp(live->name, name_prefix, sizeof name_prefix - 1) != 0)
+    return;
+  size_t place = strtoul(live->name + sizeof name_prefix - 1, NULL, 10);
+  if (place >= w->count)
+    return;
+  ldx_declared *declared = w->items[place];
+  ldx_definition text = declared->canonical;
+  ldx_definition_copy(w->arena, &declared->canonical, &live->definition);
+  /* What the shadow has not: */
+  declared->canonical.relation = text.relation;
+  declared->canonical.tablespace = text.tablespace;
+  declared->fingerprint = ldx_definition_fingerprint(&declared->canonical);
+}
+
+/* Within the transaction that made the shadows. */
+static bool read_back(work *w, ldx_error *error)
+{
+  static const char of_shadows[] = " where c.relnamespace = pg_catalog.pg_my_temp_schema()";
+  static const char on_shadows[] = " and con.connamespace = pg_catalog.pg_my_temp_schema()";
+  ldx_catalog *catalog = ldx_catalog_new();
+  ldx_pg_reader *reader = ldx_pg_reader_new(catalog, ldx_pg_version(w->session));
+  ldx_pg_copy queries[LDX_PG_DICTIONARY_QUERIES + 5];
+  ldx_pg_dictionary_queries(ldx_pg_reader_dictionary(reader), queries);
+  ldx_pg_copy *own = queries + LDX_PG_DICTIONARY_QUERIES;
+  own[0] = (ldx_pg_copy){
+      .sql = "select pg_catalog.set_config('search_path', '', true)", .columns = 1, .read = ignore};
+  own[1] = (ldx_pg_copy){.sql = ldx_sql_shadows, .columns = 3, .read = read_shadow, .state = reader};
+  own[2] = (ldx_pg_copy){.sql = ldx_sql_shadow_columns, .columns = 6, .read = read_shadow_column, .state = reader};
+  own[3] = (ldx_pg_copy){.sql = ldx_pg_reader_index_sql(reader),
+                         .filter = of_shadows,
+                         .columns = LDX_PG_INDEX_COLUMNS,
+                         .read = ldx_pg_read_index,
+                         .state = reader};
+  own[4] = (ldx_pg_copy){.sql = ldx_sql_constraints,
+                         .filter = on_shadows,
+                         .columns = LDX_PG_CONSTRAINT_COLUMNS,
+                         .read = ldx_pg_read_constraint,
+                         .state = reader};
+  bool ok = ldx_pg_copy_all(w->session, "", queries, LDX_PG_DICTIONARY_QUERIES + 5, "", error);
+  if (ok) {
+    ldx_pg_reader_finish(reader);
+    for (size_t i = 0; i < ldx_catalog_live_count(catalog); i++)
+      take(w, ldx_catalog_live_at(catalog, i));
+  }
+  ldx_catalog_release(catalog);
+  return ok;
+}
+
+/* --- what the server refuses -------------------------------------------------------------------------------------- */
+
+static bool is_link(const ldx_error *error)
+{
+  return ldx_error_retry(error->code) != LDX_RETRY_NEVER || error->code == LDX_ERROR_CANCELLED;
+}
+
+static bool mentions(const char *text, const char *name)
+{
+  return text && strstr(text, name) != NULL;
+}
+
+/* A function that takes a row of the relation does not take a row of its copy. Then the text has to do; should it be
+ * wrong, the build will say so. */
+static bool needs_the_relation_itself(const ldx_declared *declared, const ldx_error *error)
+{
+  static const char *const types[] = {"42883", "42804", "42846", "42P17", "42P18"};
+  bool type_error = false;
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    type_error = type_error || strcmp(error->native, types[i]) == 0;
+  const ldx_definition *definition = &declared->definition;
+  const char *name = declared->relation->name.name;
+  bool mentioned = mentions(definition->predicate, name);
+  for (size_t i = 0; i < definition->key_count; i++)
+    mentioned = mentioned || mentions(definition->keys[i].expression, name);
+  return type_error && mentioned;
+}
+
+static void refuse(work *w, ldx_declared *declared, const ldx_error *error)
+{
+  if (needs_the_relation_itself(declared, error))
+    return;
+  declared->resolved = false;
+  declared->error = LDX_ARENA_NEW(w->arena, ldx_error, 1);
+  *declared->error = *error;
+}
+
+/* --- batches ------------------------------------------------------------------------------------------------------ */
+
+/* All of the batch as one text. */
+static bool try_together(work *w, ldx_error *error)
+{
+  ldx_buffer text;
+  ldx_buffer_init(&text, NULL);
+  ldx_arena *scratch = ldx_arena_new();
+  ldx_buffer_append(&text, begin);
+  for (size_t i = 0; i < w->count; i++) {
+    if (i == 0 || w->items[i]->relation != w->items[i - 1]->relation)
+      append_copy(&text, scratch, w->items[i]->relation);
+    append_definition(&text, scratch, w->items[i], i);
+  }
+  bool ok = ldx_pg_do(w->session, ldx_buffer_string(&text), error) && read_back(w, error);
+  ldx_pg_rollback(w->session);
+  ldx_arena_free(scratch);
+  ldx_buffer_free(&text);
+  return ok;
+}
+
+/* One after another, each behind a savepoint. False only if the server cannot be asked any more. */
+static bool try_apart(work *w, ldx_error *error)
+{
+  ldx_arena *scratch = ldx_arena_new();
+  bool ok = ldx_pg_do(w->session, begin, error);
+  bool copied = false;
+  for (size_t i = 0; ok && i < w->count; i++) {
+    ldx_buffer text;
+    ldx_buffer_init(&text, scratch);
+    if (i == 0 || w->items[i]->relation != w->items[i - 1]->relation) {
+      ldx_error refusal;
+      ldx_buffer_append(&text, "savepoint copy;\n");
+      append_copy(&text, scratch, w->items[i]->relation);
+      copied = ldx_pg_do(w->session, ldx_buffer_string(&text), &refusal);
+      if (!copied) {
+        if (is_link(&refusal) || !ldx_pg_do(w->session, "rollback to savepoint copy", error)) {
+          *error = refusal;
+          ok = false;
+          break;
+        }
+        for (size_t j = i; j < w->count && w->items[j]->relation == w->items[i]->relation; j++)
+          refuse(w, w->items[j], &refusal);
+      }
+      ldx_buffer_clear(&text);
+    }
+    if (!copied)
+      continue;
+    ldx_error refusal;
+    ldx_buffer_append(&text, "savepoint definition;\n");
+    append_definition(&text, scratch, w->items[i], i);
+    if (ldx_pg_do(w->session, ldx_buffer_string(&text), &refusal))
+      continue;
+    refuse(w, w->items[i], &refusal);
+    if (is_link(&refusal) || !ldx_pg_do(w->session, "rollback to savepoint definition", error)) {
+      *error = refusal;
+      ok = false;
+    }
+  }
+  ok = ok && read_back(w, error);
+  ldx_pg_rollback(w->session);
+  ldx_arena_free(scratch);
+  return ok;
+}
+
+/* Whether another relation of the batch already has this name: the copies would clash. */
+static bool name_taken(ldx_declared **items, size_t count, const ldx_relation *relation)
+{
+  for (size_t i = 0; i < count; i++)
+    if (items[i]->relation != relation && strcmp(items[i]->relation->name.name, relation->name.name) == 0)
+      return true;
+  return false;
+}
+
+static int compare_relations(const void *a, const void *b)
+{
+  const ldx_declared *x = *(ldx_declared *const *)a, *y = *(ldx_declared *const *)b;
+  if (x->relation->ordinal != y->relation->ordinal)
+    return x->relation->ordinal < y->relation->ordinal ? -1 : 1;
+  return (x > y) - (x < y);
+}
+
+bool ldx_pg_may_create_temporary(ldx_session *session, ldx_error *error)
+{
+  PGresult *result = ldx_pg_exec(
+      session, "select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY')", error);
+  if (!result)
+    return false;
+  bool may = *PQgetvalue(result, 0, 0) == 't';
+  PQclear(result);
+  if (!may) {
+    ldx_error_set(error, LDX_ERROR_PERMISSION, "the role %s may not create temporary tables in database %s",
+                  ldx_pg_info(session)->user, ldx_pg_info(session)->database);
+    ldx_error_hint(error, "Expressions and predicates are compared on an empty temporary copy: GRANT TEMPORARY ON "
+                          "DATABASE to this role, or write them exactly as pg_get_expr prints them.");
+  }
+  return may;
+}
+
+bool ldx_pg_shadow_all(ldx_session *session, ldx_arena *arena, ldx_declared **items, size_t count, ldx_error *error)
+{
+  qsort(items, count, sizeof *items, compare_relations);
+  for (size_t from = 0; from < count;) {
+    work w = {.session = session, .arena = arena, .items = items + from};
+    while (from + w.count < count && w.count < BATCH && !name_taken(w.items, w.count, items[from + w.count]->relation))
+      w.count++;
+    ldx_error refusal;
+    if (!try_together(&w, &refusal)) {
+      if (is_link(&refusal)) {
+        *error = refusal;
+        return false;
+      }
+      if (!try_apart(&w, error))
+        return false;
+    }
+    from += w.count;
+  }
+  return true;
+}

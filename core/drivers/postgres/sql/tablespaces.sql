@@ -1,0 +1,2 @@
+-- Tablespaces.
+select t.oid, null, t.spcname from pg_catalog.pg_tablespace t
