@@ -37,8 +37,8 @@ local function is_identifier(text)
 end
 
 M.reserved = {}
-local words = "and break do else elseif end false for function goto if in local nil not or repeat return then true until"
-for word in (words .. " while"):gmatch("%a+") do
+local words = "and break do else elseif end false for function goto if in local nil not or repeat return then true"
+for word in (words .. " until while"):gmatch("%a+") do
   M.reserved[word] = true
 end
 
