@@ -1,0 +1,247 @@
+/* build.c: one index is built, or dropped, whatever happens.
+ *
+ * Both first look at what is there. A valid index of that name on that relation is the work of an attempt whose answer
+ * was lost; an invalid one is either under construction by somebody (a server process goes on after its client died),
+ * and then it is waited for, or a leftover, and then it is dropped. IF NOT EXISTS is never sent: it reports success over
+ * an invalid index.
+ *
+ * A build or drop that has begun and then waits for other sessions cannot be cancelled without leaving something
+ * invalid, so both wait for old transactions on the table before they begin.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "perform.h"
+#include "render.h"
+#include "statements.h"
+
+/* A table of at most so many bytes is locked for milliseconds by a plain build. */
+enum { TINY = 65536 };
+/* How long a plain build may stand in the queue before the concurrent way is taken instead. */
+static const double tiny_lock_timeout = 1;
+/* For cleaning up: after a failure, and when the user waits for the program to end. */
+static const double cleanup_limit = 30, hurried_cleanup_limit = 10;
+
+static const char *display(ldx_pg_attempt *attempt, const char *name) {
+  return ldx_pg_display_name(attempt->arena, (ldx_name){.schema = attempt->step->relation.schema, .name = name});
+}
+
+static const char *relation_display(ldx_pg_attempt *attempt) {
+  return ldx_pg_display_name(attempt->arena, attempt->step->relation);
+}
+
+/* --- what is there ---------------------------------------------------------------------------------------------------- */
+
+/* The cheap part of "is it the same index": enough to keep a namesake from being taken for ours. */
+static bool same_shape(ldx_pg_attempt *attempt, const ldx_pg_index_state *state) {
+  const ldx_definition *d = attempt->step->definition;
+  bool expressions = false;
+  for (size_t i = 0; i < d->key_count; i++) expressions = expressions || !d->keys[i].column;
+  const char *shape =
+      ldx_arena_printf(attempt->arena, "%s %c %zu %zu %c", d->method, d->unique ? 't' : 'f', d->key_count,
+                       d->key_count + d->include.count, d->predicate ? 't' : 'f');
+  /* A column in parentheses is declared as an expression and kept as a column, so that only one side can be wrong. */
+  size_t length = strlen(shape);
+  if (strncmp(shape, state->shape, length) || state->shape[length] != ' ') return false;
+  return expressions || state->shape[length + 1] == 'f';
+}
+
+static bool taken(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
+  const char *what = !state->index            ? "something that is not an index"
+                     : !state->same_relation  ? "an index of another relation"
+                                              : "an index with another definition";
+  ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "the name %s belongs to %s", display(attempt, name), what);
+  if (state->definition) snprintf(attempt->error->detail, sizeof attempt->error->detail, "%s", state->definition);
+  ldx_error_hint(attempt->error, "Declare another name.");
+  return false;
+}
+
+/* Looks until nobody is building the index any more. */
+static bool settle(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state *state) {
+  int64_t told = 0;
+  /* Somebody else's build takes as long as it takes; our lock budget is not about that. */
+  for (;;) {
+    if (!ldx_pg_look_at_index(attempt, name, state)) return false;
+    if (!state->relation) {
+      ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "relation %s does not exist", relation_display(attempt));
+      return false;
+    }
+    if (!state->index || state->valid || !state->builder) return true;
+    if (told != state->builder) {
+      ldx_context_note(attempt->context, "%s is being built by %s (%s): waiting for it", display(attempt, name),
+                       state->builder_who, state->builder_phase);
+      told = state->builder;
+    }
+    if (ldx_context_cancelled(attempt->context)) {
+      ldx_error_set(attempt->error, LDX_ERROR_CANCELLED, "cancelled");
+      return false;
+    }
+    ldx_clock_sleep(0.25);
+  }
+}
+
+/* --- leftovers -------------------------------------------------------------------------------------------------------- */
+
+static bool drop_invalid(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
+  ldx_name index = {.schema = attempt->step->relation.schema, .name = name};
+  if (!ldx_pg_wait_for_table(attempt, state->relation, true)) return false;
+  if (!ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, state->object_kind == 'i')))
+    return false;
+  ldx_context_note(attempt->context, "dropped the invalid leftover %s; to bring it back: %s", display(attempt, name),
+                   state->definition);
+  return true;
+}
+
+void ldx_pg_drop_leftover(ldx_pg_attempt *attempt, const char *name, double limit) {
+  ldx_error error;
+  ldx_error_clear(&error);
+  ldx_pg_attempt own = *attempt;
+  own.error = &error;
+  ldx_pg_index_state state;
+  if (!ldx_pg_alive(attempt->session)) return;
+  if (!ldx_pg_look_at_index(&own, name, &state)) return;
+  if (!state.index || state.valid || !state.same_relation || state.builder || state.object_kind != 'i') return;
+  ldx_name index = {.schema = attempt->step->relation.schema, .name = name};
+  PGresult *result = ldx_pg_run(attempt->session, NULL, ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true),
+                                limit, &error);
+  if (result)
+    ldx_context_note(attempt->context, "dropped what the failed build left invalid: %s; to bring it back: %s",
+                     display(attempt, name), state.definition);
+  else
+    ldx_context_note(attempt->context,
+                     "the failed build left %s invalid and it could not be dropped now (%s); the next attempt does, or: "
+                     "DROP INDEX CONCURRENTLY %s",
+                     display(attempt, name), error.message, ldx_pg_quote_name(attempt->arena, index));
+  PQclear(result);
+}
+
+/* --- building --------------------------------------------------------------------------------------------------------- */
+
+static bool is_tiny(ldx_pg_attempt *attempt, const char *oid) {
+  ldx_error ignored;
+  char *sql = ldx_arena_printf(attempt->arena, "SELECT pg_catalog.pg_relation_size(%s) <= %d", oid, TINY);
+  /* The size is read under a lock: who does not get it at once has no table to lock plainly either. */
+  PGresult *result = ldx_pg_run(attempt->session, attempt->context, sql, tiny_lock_timeout, &ignored);
+  bool tiny = result && PQntuples(result) == 1 && *PQgetvalue(result, 0, 0) == 't';
+  PQclear(result);
+  return tiny;
+}
+
+/* Settings for this build only. */
+static bool set_memory(ldx_pg_attempt *attempt, bool set) {
+  const ldx_step *step = attempt->step;
+  ldx_buffer b;
+  ldx_buffer_init(&b, attempt->arena);
+  if (step->maintenance_work_mem) {
+    if (set) {
+      ldx_buffer_append(&b, "SET maintenance_work_mem = '");
+      for (const char *p = step->maintenance_work_mem; *p; p++) {
+        if (*p == '\'') ldx_buffer_append_char(&b, '\'');
+        ldx_buffer_append_char(&b, *p);
+      }
+      ldx_buffer_append(&b, "';");
+    } else {
+      ldx_buffer_append(&b, "RESET maintenance_work_mem;");
+    }
+  }
+  if (step->parallel_workers >= 0) {
+    if (set) ldx_buffer_appendf(&b, "SET max_parallel_maintenance_workers = %d;", step->parallel_workers);
+    else ldx_buffer_append(&b, "RESET max_parallel_maintenance_workers;");
+  }
+  if (!b.length) return true;
+  return ldx_pg_do(attempt->session, ldx_buffer_string(&b), set ? attempt->error : NULL);
+}
+
+static void explain_failure(ldx_pg_attempt *attempt) {
+  if (attempt->error->code != LDX_ERROR_DUPLICATE_KEY) return;
+  char *query = ldx_pg_sql_duplicates(attempt->arena, attempt->step);
+  if (query && strlen(query) < sizeof attempt->error->hint - 32)
+    ldx_error_hint(attempt->error, "Find them all: %s", query);
+}
+
+/* One CREATE INDEX. */
+static bool create(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
+  const ldx_step *step = attempt->step;
+  ldx_arena *arena = attempt->arena;
+  bool partitioned = state->relation_kind == 'p';
+  if (partitioned || step->only) {
+    if (!step->only)
+      ldx_context_note(attempt->context, "builds %s on every partition at once: writes are blocked meanwhile",
+                       display(attempt, name));
+    return ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, true, ldx_pg_lock_slice(step)));
+  }
+  if (step->mode == LDX_MODE_BLOCKING)
+    return ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, true, step->lock_timeout));
+  if (step->mode == LDX_MODE_AUTO && is_tiny(attempt, state->relation)) {
+    if (ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, true, tiny_lock_timeout))) return true;
+    if (attempt->error->code != LDX_ERROR_LOCK_TIMEOUT || ldx_context_over_budget(attempt->context)) return false;
+    ldx_error_clear(attempt->error);
+  }
+  if (!ldx_pg_wait_for_table(attempt, state->relation, false)) return false;
+  return ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, false, 0));
+}
+
+bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) {
+  ldx_pg_index_state state;
+  if (built) *built = false;
+  if (!settle(attempt, name, &state)) return false;
+  if (state.object) {
+    if (!state.index || !state.same_relation) return taken(attempt, name, &state);
+    /* The parent of partitioned ones stays invalid until all partitions are attached: that is not for this step. */
+    if (state.valid || state.object_kind == 'I') return same_shape(attempt, &state) || taken(attempt, name, &state);
+    if (!drop_invalid(attempt, name, &state)) return false;
+  }
+  if (!set_memory(attempt, true)) return false;
+  bool ok = create(attempt, name, &state);
+  if (ok && built) *built = true;
+  if (ldx_pg_alive(attempt->session)) set_memory(attempt, false);
+  if (!ok) {
+    explain_failure(attempt);
+    bool hurry = attempt->error->code == LDX_ERROR_CANCELLED || ldx_context_cancelled(attempt->context);
+    if (attempt->error->code != LDX_ERROR_DUPLICATE_NAME)
+      ldx_pg_drop_leftover(attempt, name, hurry ? hurried_cleanup_limit : cleanup_limit);
+    return false;
+  }
+  if (!ldx_pg_look_at_index(attempt, name, &state)) return false;
+  if (!state.index || (!state.valid && state.object_kind == 'i')) {
+    ldx_error_set(attempt->error, LDX_ERROR_INTERNAL, "%s is not valid after a build that the server reported as done",
+                  display(attempt, name));
+    return false;
+  }
+  return true;
+}
+
+/* --- dropping --------------------------------------------------------------------------------------------------------- */
+
+bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  ldx_pg_index_state state;
+  if (!ldx_pg_look_at_index(attempt, step->name, &state)) return false;
+  if (!state.object) return true;
+  if (!state.index || !state.same_relation) {
+    ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s is not an index of %s", display(attempt, step->name),
+                  relation_display(attempt));
+    return false;
+  }
+  bool concurrently = state.object_kind == 'i' && !state.parent;
+  ldx_name index = {.schema = step->relation.schema, .name = step->name};
+  if (concurrently && !ldx_pg_wait_for_table(attempt, state.relation, true)) return false;
+  bool was_valid = state.valid;
+  const char *definition = state.definition;
+  if (ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently))) {
+    ldx_context_note(attempt->context, "dropped %s; to bring it back: %s", display(attempt, step->name), definition);
+    return true;
+  }
+  ldx_error ignored;
+  ldx_pg_attempt own = *attempt;
+  own.error = &ignored;
+  if (concurrently && was_valid && ldx_pg_alive(attempt->session) && ldx_pg_look_at_index(&own, step->name, &state) &&
+      state.index && !state.valid)
+    ldx_context_note(attempt->context,
+                     "the drop of %s was interrupted half-way: no query uses it any more; the next attempt finishes it, "
+                     "or: DROP INDEX CONCURRENTLY %s",
+                     display(attempt, step->name), ldx_pg_quote_name(attempt->arena, index));
+  return false;
+}

@@ -1,0 +1,200 @@
+/* constraint.c: constraints, with as little locking as each kind allows.
+ *
+ * Unique constraints and primary keys are made from a unique index that was built first; for a primary key over columns
+ * that may hold null, a check constraint, validated without blocking anybody, proves to the server that they do not.
+ * Foreign keys are added unvalidated, then validated. All else is added in one go and locks the table meanwhile.
+ * Every step of these can be the last one before a crash: the next attempt looks, and goes on from there.
+ */
+#include <string.h>
+
+#include "perform.h"
+#include "postgres_sql.h"
+#include "render.h"
+#include "statements.h"
+
+static const double cleanup_limit = 10;
+
+static const char *relation_display(ldx_pg_attempt *attempt) {
+  return ldx_pg_display_name(attempt->arena, attempt->step->relation);
+}
+
+static bool missing_relation(ldx_pg_attempt *attempt) {
+  return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "relation %s does not exist", relation_display(attempt));
+}
+
+static char type_of(ldx_kind kind) {
+  switch (kind) {
+  case LDX_KIND_UNIQUE: return 'u';
+  case LDX_KIND_PRIMARY_KEY: return 'p';
+  case LDX_KIND_EXCLUSION: return 'x';
+  case LDX_KIND_FOREIGN_KEY: return 'f';
+  case LDX_KIND_INDEX: break;
+  }
+  return '\0';
+}
+
+/* Whether the same attempt may be made again later, so that what is half done should stay. */
+static bool goes_on(ldx_pg_attempt *attempt) {
+  return ldx_error_retry(attempt->error->code) != LDX_RETRY_NEVER && !ldx_context_cancelled(attempt->context);
+}
+
+/* Takes back a half-made constraint after a failure that no retry will follow. */
+static void take_back(ldx_pg_attempt *attempt, const char *constraint, const char *what) {
+  ldx_error error;
+  if (!ldx_pg_alive(attempt->session)) return;
+  char *sql = ldx_pg_sql_drop_constraint(attempt->arena, attempt->step, constraint);
+  PGresult *result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
+  if (result) ldx_context_note(attempt->context, "took back %s of %s", what, relation_display(attempt));
+  else
+    ldx_context_note(attempt->context, "%s of %s could not be taken back (%s): ALTER TABLE %s DROP CONSTRAINT %s", what,
+                     relation_display(attempt), error.message,
+                     ldx_pg_quote_name(attempt->arena, attempt->step->relation),
+                     ldx_pg_quote_identifier(attempt->arena, constraint));
+  PQclear(result);
+}
+
+/* --- unique constraints and primary keys ------------------------------------------------------------------------------ */
+
+static bool nullable_columns(ldx_pg_attempt *attempt, const char *oid, ldx_strings *out) {
+  const ldx_definition *d = attempt->step->definition;
+  const char **names = LDX_ARENA_NEW(attempt->arena, const char *, d->key_count + 1);
+  for (size_t i = 0; i < d->key_count; i++) names[i] = d->keys[i].column;
+  const char *values[] = {oid, ldx_pg_text_array(attempt->arena, d->key_count, names)};
+  PGresult *r = ldx_pg_exec_params(attempt->session, ldx_sql_nullable_columns, 2, values, attempt->error);
+  if (!r) return false;
+  out->count = (size_t)PQntuples(r);
+  out->items = LDX_ARENA_NEW(attempt->arena, const char *, out->count + 1);
+  for (size_t i = 0; i < out->count; i++) out->items[i] = ldx_arena_strdup(attempt->arena, PQgetvalue(r, (int)i, 0));
+  PQclear(r);
+  return true;
+}
+
+/* Proves that the columns hold no null; before the index is built, since that takes longer than to find one. */
+static bool prove_not_null(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state, const ldx_strings *columns) {
+  if (state->has_check && state->check_validated) return true;
+  if (!state->has_check && !ldx_pg_send(attempt, ldx_pg_sql_add_not_null_check(attempt->arena, attempt->step, columns)))
+    return false;
+  if (ldx_pg_send(attempt, ldx_pg_sql_validate(attempt->arena, attempt->step, LDX_PG_NOT_NULL_CHECK))) return true;
+  if (!strcmp(attempt->error->native, "23514")) {
+    ldx_error_set(attempt->error, LDX_ERROR_INVALID_DEFINITION, "a column of the primary key holds nulls");
+    strcpy(attempt->error->native, "23502");
+    ldx_error_hint(attempt->error, "Fill them first; a backfill can do that.");
+  }
+  if (!goes_on(attempt)) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  return false;
+}
+
+/* The index is what remains of a key that could not be made; it was not declared as such. */
+static void drop_own_index(ldx_pg_attempt *attempt) {
+  ldx_error error;
+  ldx_name index = {.schema = attempt->step->relation.schema, .name = attempt->step->name};
+  if (!ldx_pg_alive(attempt->session)) return;
+  char *sql = ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true);
+  PGresult *result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
+  ldx_context_note(attempt->context, result ? "dropped the index that was built for the key: %s"
+                                            : "the index that was built for the key stays: %s",
+                   ldx_pg_quote_name(attempt->arena, index));
+  PQclear(result);
+}
+
+static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
+  const ldx_step *step = attempt->step;
+  ldx_strings nullable = {0};
+  bool built = false, proven = false;
+  if (step->definition->kind == LDX_KIND_PRIMARY_KEY) {
+    if (!nullable_columns(attempt, state->relation, &nullable)) return false;
+    proven = nullable.count > 0;
+    if (proven && !prove_not_null(attempt, state, &nullable)) return false;
+    /* A check without columns to prove is what an attempt left that died at the very end. */
+    if (!proven && state->has_check) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  }
+  const char *index = step->use_existing ? step->other : step->name;
+  bool ok = true;
+  if (step->use_existing) {
+    ldx_pg_index_state existing;
+    ok = ldx_pg_look_at_index(attempt, index, &existing);
+    if (ok && (!existing.index || !existing.same_relation || !existing.valid))
+      ok = ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "there is no valid index %s of %s to make the key from",
+                         index, relation_display(attempt));
+  } else {
+    ok = ldx_pg_build_index(attempt, index, &built);
+  }
+  ok = ok && ldx_pg_send(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, index, &nullable));
+  if (ok || goes_on(attempt)) return ok;
+  if (proven) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  if (built) drop_own_index(attempt);
+  return false;
+}
+
+/* --- foreign keys ----------------------------------------------------------------------------------------------------- */
+
+static bool validate(ldx_pg_attempt *attempt, bool added_now) {
+  const ldx_step *step = attempt->step;
+  if (ldx_pg_send(attempt, ldx_pg_sql_validate(attempt->arena, step, step->name))) return true;
+  if (added_now && !goes_on(attempt)) take_back(attempt, step->name, "the unvalidated foreign key");
+  return false;
+}
+
+static bool build_foreign_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
+  const ldx_step *step = attempt->step;
+  bool enforced = !step->definition->not_enforced;
+  if (state->type) return state->validated || !enforced || validate(attempt, false);
+  bool partitioned = state->relation_kind == 'p';
+  bool not_valid = enforced && (!partitioned || ldx_pg_version(attempt->session) >= 180000);
+  if (enforced && !not_valid)
+    ldx_context_note(attempt->context, "adds foreign key %s to partitioned %s in one go: writes are blocked meanwhile",
+                     step->name, relation_display(attempt));
+  if (!ldx_pg_send(attempt, ldx_pg_sql_add_foreign_key(attempt->arena, step, not_valid))) return false;
+  return !not_valid || validate(attempt, true);
+}
+
+/* --- all of them ------------------------------------------------------------------------------------------------------ */
+
+bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  const ldx_definition *d = step->definition;
+  ldx_pg_constraint_state state;
+  if (!ldx_pg_look_at_constraint(attempt, step->name, &state)) return false;
+  if (!state.relation) return missing_relation(attempt);
+  if (state.type && state.type != type_of(d->kind)) {
+    ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "%s has another constraint of the name %s: %s",
+                  relation_display(attempt), step->name, state.definition);
+    ldx_error_hint(attempt->error, "Declare another name.");
+    return false;
+  }
+  if (d->kind == LDX_KIND_FOREIGN_KEY) return build_foreign_key(attempt, &state);
+  if (state.type) return true;
+  if (d->kind == LDX_KIND_PRIMARY_KEY && state.other_primary_key) {
+    ldx_error_set(attempt->error, LDX_ERROR_INVALID_DEFINITION, "%s already has a primary key, %s",
+                  relation_display(attempt), state.other_primary_key);
+    return false;
+  }
+  if (state.relation_kind == 'r' && !step->only && ldx_pg_key_can_use_index(d))
+    return build_key_from_index(attempt, &state);
+  if (!step->only)
+    ldx_context_note(attempt->context, "adds %s to %s in one go: reads and writes are blocked meanwhile", step->name,
+                     relation_display(attempt));
+  return ldx_pg_send(attempt, ldx_pg_sql_add_constraint(attempt->arena, step));
+}
+
+bool ldx_pg_validate_constraint(ldx_pg_attempt *attempt) {
+  ldx_pg_constraint_state state;
+  if (!ldx_pg_look_at_constraint(attempt, attempt->step->name, &state)) return false;
+  if (!state.relation) return missing_relation(attempt);
+  if (!state.type)
+    return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s has no constraint %s", relation_display(attempt),
+                         attempt->step->name);
+  return state.validated || validate(attempt, false);
+}
+
+bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  ldx_pg_constraint_state state;
+  if (!ldx_pg_look_at_constraint(attempt, step->name, &state)) return false;
+  if (!state.type) return true;
+  if (!ldx_pg_send(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name))) return false;
+  ldx_context_note(attempt->context, "dropped constraint %s; to bring it back: ALTER TABLE %s ADD CONSTRAINT %s %s",
+                   step->name, ldx_pg_quote_name(attempt->arena, step->relation),
+                   ldx_pg_quote_identifier(attempt->arena, step->name), state.definition);
+  return true;
+}

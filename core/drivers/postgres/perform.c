@@ -1,0 +1,193 @@
+/* perform.c: one attempt at a step. */
+#include "perform.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "postgres_sql.h"
+#include "render.h"
+#include "statements.h"
+
+enum { LONGEST_NAME = 63 };
+
+bool ldx_pg_send(ldx_pg_attempt *attempt, const char *sql) {
+  PGresult *result = ldx_pg_run(attempt->session, attempt->context, sql, 0, attempt->error);
+  PQclear(result);
+  return result != NULL;
+}
+
+bool ldx_pg_pause(ldx_pg_attempt *attempt, const char *waits_for) {
+  const ldx_step *step = attempt->step;
+  if (ldx_context_cancelled(attempt->context)) return ldx_error_set(attempt->error, LDX_ERROR_CANCELLED, "cancelled");
+  bool over = step->lock_timeout > 0 && ldx_clock_now() - attempt->started > step->lock_timeout;
+  if (over || ldx_context_over_budget(attempt->context)) {
+    ldx_error_set(attempt->error, LDX_ERROR_LOCK_TIMEOUT, "%s is held by %s",
+                  ldx_pg_display_name(attempt->arena, step->relation), waits_for);
+    ldx_error_hint(attempt->error, "Nothing was begun; it is tried again when the budget of retries allows.");
+    return false;
+  }
+  ldx_clock_sleep(0.2);
+  return true;
+}
+
+bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any) {
+  const char *values[] = {oid, any ? "t" : "f"};
+  char who[512];
+  bool ok = true, waiting = true;
+  /* The watcher shows who holds the table while this session itself is idle. */
+  ldx_context_running(attempt->context, PQbackendPID(ldx_pg_connection(attempt->session)));
+  while (ok && waiting) {
+    PGresult *r = ldx_pg_exec_params(attempt->session, ldx_sql_lockers, 2, values, attempt->error);
+    ok = r != NULL;
+    waiting = ok && PQntuples(r) > 0;
+    if (waiting) ldx_pg_who(who, sizeof who, r, 0, 0);
+    PQclear(r);
+    if (waiting) ok = ldx_pg_pause(attempt, who);
+  }
+  ldx_context_running(attempt->context, 0);
+  return ok;
+}
+
+/* The server would cut a longer name, with no more than a notice. */
+static bool check_name(ldx_pg_attempt *attempt, const char *name, bool required) {
+  if (!name || !*name) {
+    if (!required) return true;
+    return ldx_error_set(attempt->error, LDX_ERROR_USAGE, "the step lacks a name");
+  }
+  if (strlen(name) <= LONGEST_NAME) return true;
+  ldx_error_set(attempt->error, LDX_ERROR_INVALID_DEFINITION, "the name %s is longer than %d bytes", name, LONGEST_NAME);
+  ldx_error_hint(attempt->error, "Declare a shorter name.");
+  return false;
+}
+
+/* What `name` is on the step's relation. */
+static bool named(ldx_pg_attempt *attempt, const char *name, ldx_pg_named *what) {
+  ldx_pg_index_state index;
+  ldx_pg_constraint_state constraint;
+  *what = LDX_PG_NAMED_NOTHING;
+  if (!ldx_pg_look_at_index(attempt, name, &index)) return false;
+  if (index.index && index.same_relation) {
+    *what = LDX_PG_NAMED_INDEX;
+    return true;
+  }
+  if (!ldx_pg_look_at_constraint(attempt, name, &constraint)) return false;
+  if (constraint.type) *what = LDX_PG_NAMED_CONSTRAINT;
+  return true;
+}
+
+static bool nothing_named(ldx_pg_attempt *attempt, const char *name) {
+  return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s has no index or constraint %s",
+                       ldx_pg_display_name(attempt->arena, attempt->step->relation), name);
+}
+
+static bool rename_it(ldx_pg_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  ldx_pg_named from, to;
+  if (!check_name(attempt, step->other, true) || !named(attempt, step->name, &from)) return false;
+  if (from == LDX_PG_NAMED_NOTHING) {
+    if (!named(attempt, step->other, &to)) return false;
+    return to != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->name);
+  }
+  return ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, step, from));
+}
+
+static bool swap(ldx_pg_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  ldx_pg_named old, new, spare;
+  if (!check_name(attempt, step->other, true) || !check_name(attempt, step->spare, true)) return false;
+  if (!named(attempt, step->name, &old) || !named(attempt, step->other, &new) || !named(attempt, step->spare, &spare))
+    return false;
+  /* Both renames are one transaction: `other` gone and `name` there means that it was committed. */
+  if (new == LDX_PG_NAMED_NOTHING) return old != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->other);
+  return ldx_pg_send(attempt, ldx_pg_sql_swap(attempt->arena, step, old, new));
+}
+
+static bool attach(ldx_pg_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  ldx_pg_index_state parent, child;
+  ldx_step of_child = *step;
+  of_child.relation = step->other_relation;
+  ldx_pg_attempt other = *attempt;
+  other.step = &of_child;
+  if (!ldx_pg_look_at_index(attempt, step->name, &parent) || !ldx_pg_look_at_index(&other, step->other, &child))
+    return false;
+  if (!parent.index) return nothing_named(attempt, step->name);
+  if (!child.index) return nothing_named(&other, step->other);
+  if (child.parent && !strcmp(child.parent, parent.object)) return true;
+  return ldx_pg_send(attempt, ldx_pg_sql_attach(attempt->arena, step));
+}
+
+/* REINDEX CONCURRENTLY builds `name_ccnew` (numbered if that is taken) and leaves it invalid when it fails. */
+static void drop_reindex_leftovers(ldx_pg_attempt *attempt) {
+  for (int n = 0; n < 3; n++) {
+    const char *suffix = n ? ldx_arena_printf(attempt->arena, "_ccnew%d", n) : "_ccnew";
+    /* The server cuts the name, not the suffix. */
+    size_t room = LONGEST_NAME - strlen(suffix), length = strlen(attempt->step->name);
+    char *name = ldx_arena_printf(attempt->arena, "%.*s%s", (int)(length < room ? length : room), attempt->step->name,
+                                  suffix);
+    ldx_pg_drop_leftover(attempt, name, 10);
+  }
+}
+
+static bool alter(ldx_pg_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  ldx_pg_index_state state;
+  if (!ldx_pg_look_at_index(attempt, step->name, &state)) return false;
+  if (!state.index || !state.same_relation) return nothing_named(attempt, step->name);
+  char *sql = ldx_pg_sql_alter(attempt->arena, step, &state.options);
+  if (sql && !ldx_pg_send(attempt, sql)) return false;
+
+  const char *tablespace = step->definition->tablespace;
+  if (!tablespace || !strcmp(tablespace, state.tablespace ? state.tablespace : "pg_default")) return true;
+  bool in_place = state.object_kind == 'I' || ldx_pg_version(attempt->session) < 140000;
+  if (in_place && state.object_kind == 'i')
+    ldx_context_note(attempt->context, "moves %s to another tablespace: the table is blocked meanwhile", step->name);
+  if (!in_place && !ldx_pg_wait_for_table(attempt, state.relation, true)) return false;
+  if (ldx_pg_send(attempt, ldx_pg_sql_move(attempt->arena, step, in_place))) return true;
+  if (!in_place) drop_reindex_leftovers(attempt);
+  return false;
+}
+
+static bool dispatch(ldx_pg_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  if (!step->relation.schema || !step->relation.name)
+    return ldx_error_set(attempt->error, LDX_ERROR_USAGE, "the step's relation lacks its schema or name");
+  /* What exists may be named as it likes; what we name must fit. */
+  if (!check_name(attempt, step->name, true)) return false;
+  switch (step->kind) {
+  case LDX_STEP_BUILD:
+    if (step->definition->kind != LDX_KIND_INDEX) return ldx_pg_build_constraint(attempt);
+    return ldx_pg_build_index(attempt, step->name, NULL);
+  case LDX_STEP_ATTACH:
+    return attach(attempt);
+  case LDX_STEP_DROP:
+    return ldx_pg_drop_index(attempt);
+  case LDX_STEP_RENAME:
+    return rename_it(attempt);
+  case LDX_STEP_SWAP:
+    return swap(attempt);
+  case LDX_STEP_ALTER:
+    return alter(attempt);
+  case LDX_STEP_VALIDATE:
+    return ldx_pg_validate_constraint(attempt);
+  case LDX_STEP_DROP_CONSTRAINT:
+    return ldx_pg_drop_constraint(attempt);
+  }
+  return ldx_error_set(attempt->error, LDX_ERROR_INTERNAL, "unknown kind of step");
+}
+
+bool ldx_pg_perform(ldx_session *session, const ldx_step *step, ldx_context *context, ldx_error *error) {
+  ldx_error own;
+  ldx_pg_attempt attempt = {
+      .session = session,
+      .step = step,
+      .context = context,
+      .arena = ldx_arena_new(),
+      .error = error ? error : &own,
+      .started = ldx_clock_now(),
+  };
+  ldx_error_clear(attempt.error);
+  bool ok = dispatch(&attempt);
+  ldx_arena_free(attempt.arena);
+  return ok;
+}

@@ -1,0 +1,63 @@
+-- What stands under the name of an index: $1 schema, $2 relation, $3 name. One row, none if the schema is missing.
+--
+-- A builder is whoever the progress view names for this index; before it knows the index, for its table; and where we
+-- may not see the view's columns, whoever holds the lock that only builds, REINDEX and DROP CONCURRENTLY hold so long.
+-- RowExclusiveLock on the index itself proves nothing: the planner of any writer leaves it there.
+SELECT r.oid,                                   -- 0
+       r.relkind,
+       o.oid,
+       o.relkind,
+       i.indrelid = r.oid,
+       i.indisvalid,                            -- 5
+       i.indisready,
+       i.indislive,
+       CASE WHEN i.indexrelid IS NOT NULL
+            THEN pg_catalog.concat_ws(' ', a.amname, i.indisunique, i.indnkeyatts, i.indnatts,
+                                      i.indpred IS NOT NULL, i.indexprs IS NOT NULL) END,
+       CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) END,
+       k.conname,                               -- 10
+       r.relnamespace,
+       pg_catalog.format('%s%s', b.phase, CASE WHEN b.total > 0 THEN pg_catalog.format(', %s%%', 100 * b.done / b.total) END),
+       b.pid,                                   -- 13: seven columns, as `who` reads them
+       s.usename,
+       coalesce(s.client_hostname, pg_catalog.host(s.client_addr)),
+       s.application_name,
+       s.state,
+       extract(epoch FROM pg_catalog.clock_timestamp() - s.xact_start),
+       s.query,
+       (SELECT c.oid FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhparent
+         WHERE h.inhrelid = o.oid),             -- 20
+       t.spcname,
+       pg_catalog.array_to_string(o.reloptions, pg_catalog.chr(10))
+  FROM pg_catalog.pg_namespace n
+  LEFT JOIN pg_catalog.pg_class r
+    ON r.relnamespace = n.oid AND r.relname = $2 AND r.relkind IN ('r', 'p', 'm', 'f')
+  LEFT JOIN pg_catalog.pg_class o ON o.relnamespace = n.oid AND o.relname = $3
+  LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = o.oid
+  LEFT JOIN pg_catalog.pg_am a ON a.oid = o.relam
+  LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = o.reltablespace
+  LEFT JOIN pg_catalog.pg_constraint k
+    ON k.conindid = o.oid AND k.contype IN ('p', 'u', 'x') AND k.conrelid = i.indrelid
+  LEFT JOIN LATERAL (
+       SELECT p.pid, p.phase,
+              CASE WHEN p.phase LIKE '%scanning%' OR p.phase = 'building index' THEN p.blocks_done ELSE p.tuples_done END AS done,
+              CASE WHEN p.phase LIKE '%scanning%' OR p.phase = 'building index' THEN p.blocks_total ELSE p.tuples_total END AS total
+         FROM pg_catalog.pg_stat_progress_create_index p
+        WHERE p.datname = pg_catalog.current_database()
+          AND p.pid <> pg_catalog.pg_backend_pid()
+          AND (p.index_relid = o.oid
+               OR p.relid = r.oid AND p.index_relid = 0
+               OR p.relid IS NULL
+                  AND EXISTS (SELECT FROM pg_catalog.pg_locks l
+                               WHERE l.pid = p.pid AND l.locktype = 'relation' AND l.relation = r.oid AND l.granted
+                                 AND l.mode = 'ShareUpdateExclusiveLock'))
+       UNION ALL
+       SELECT l.pid, 'holding its lock', 0, 0
+         FROM pg_catalog.pg_locks l
+        WHERE l.locktype = 'relation' AND l.relation = o.oid AND l.granted
+          AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+          AND l.pid <> pg_catalog.pg_backend_pid()
+          AND l.mode IN ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
+        LIMIT 1) b ON i.indexrelid IS NOT NULL AND NOT i.indisvalid
+  LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = b.pid
+ WHERE n.nspname = $1;

@@ -1,0 +1,263 @@
+#include "statements.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/buffer.h"
+#include "render.h"
+
+static const double longest_slice = 5;
+
+double ldx_pg_lock_slice(const ldx_step *step) {
+  return step->lock_timeout > 0 && step->lock_timeout < longest_slice ? step->lock_timeout : longest_slice;
+}
+
+static char *relation_of(ldx_arena *arena, const ldx_step *step) { return ldx_pg_quote_name(arena, step->relation); }
+
+/* An index lives in the schema of its relation. */
+static char *index_of(ldx_arena *arena, const ldx_step *step, const char *name) {
+  return ldx_pg_quote_name(arena, (ldx_name){.schema = step->relation.schema, .name = name});
+}
+
+/* Statements, separated by ";\n", as one transaction. */
+static char *transaction(ldx_arena *arena, double lock_timeout, const char *statements) {
+  long long ms = (long long)(lock_timeout * 1000);
+  if (lock_timeout > 0 && ms < 1) ms = 1;
+  return ldx_arena_printf(arena, "BEGIN;\nSET LOCAL lock_timeout = %lld;\n%s;\nCOMMIT", ms, statements);
+}
+
+static char *in_slice(ldx_arena *arena, const ldx_step *step, const char *statements) {
+  return transaction(arena, ldx_pg_lock_slice(step), statements);
+}
+
+char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name, bool blocking, double lock_timeout) {
+  /* The declaration may leave the schema to the search path; the step has resolved it. */
+  ldx_definition definition = *step->definition;
+  definition.relation = step->relation;
+  bool concurrently = !blocking && !step->only;
+  char *sql = ldx_pg_build_sql(arena, &definition, name, concurrently ? LDX_MODE_CONCURRENT : LDX_MODE_BLOCKING,
+                               step->only);
+  return concurrently ? sql : transaction(arena, lock_timeout, sql);
+}
+
+char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name index, bool concurrently) {
+  char *name = ldx_pg_quote_name(arena, index);
+  if (concurrently) return ldx_arena_printf(arena, "DROP INDEX CONCURRENTLY %s", name);
+  return in_slice(arena, step, ldx_arena_printf(arena, "DROP INDEX %s", name));
+}
+
+static const char *deferral(const ldx_definition *definition) {
+  if (!definition->deferrable) return "";
+  return definition->initially_deferred ? " DEFERRABLE INITIALLY DEFERRED" : " DEFERRABLE";
+}
+
+char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable) {
+  const char *relation = relation_of(arena, step);
+  bool primary = step->definition->kind == LDX_KIND_PRIMARY_KEY;
+  bool proven = primary && nullable && nullable->count;
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  if (proven) {
+    ldx_buffer_appendf(&b, "ALTER TABLE %s", relation);
+    for (size_t i = 0; i < nullable->count; i++)
+      ldx_buffer_appendf(&b, "%s ALTER COLUMN %s SET NOT NULL", i ? "," : "",
+                         ldx_pg_quote_identifier(arena, nullable->items[i]));
+    ldx_buffer_append(&b, ";\n");
+  }
+  ldx_buffer_appendf(&b, "ALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %s%s", relation,
+                     ldx_pg_quote_identifier(arena, step->name), primary ? "PRIMARY KEY" : "UNIQUE",
+                     ldx_pg_quote_identifier(arena, index), deferral(step->definition));
+  if (proven) ldx_buffer_appendf(&b, ";\nALTER TABLE %s DROP CONSTRAINT " LDX_PG_NOT_NULL_CHECK, relation);
+  return in_slice(arena, step, ldx_buffer_string(&b));
+}
+
+char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step) {
+  char *sql = ldx_arena_printf(arena, "ALTER TABLE %s%s ADD CONSTRAINT %s %s", step->only ? "ONLY " : "",
+                               relation_of(arena, step), ldx_pg_quote_identifier(arena, step->name),
+                               ldx_pg_constraint_sql(arena, step->definition));
+  return in_slice(arena, step, sql);
+}
+
+char *ldx_pg_sql_add_foreign_key(ldx_arena *arena, const ldx_step *step, bool not_valid) {
+  char *sql = ldx_arena_printf(arena, "ALTER TABLE %s ADD CONSTRAINT %s %s%s", relation_of(arena, step),
+                               ldx_pg_quote_identifier(arena, step->name),
+                               ldx_pg_constraint_sql(arena, step->definition), not_valid ? " NOT VALID" : "");
+  return in_slice(arena, step, sql);
+}
+
+char *ldx_pg_sql_add_not_null_check(ldx_arena *arena, const ldx_step *step, const ldx_strings *columns) {
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  ldx_buffer_appendf(&b, "ALTER TABLE %s ADD CONSTRAINT " LDX_PG_NOT_NULL_CHECK " CHECK (", relation_of(arena, step));
+  for (size_t i = 0; i < columns->count; i++)
+    ldx_buffer_appendf(&b, "%s%s IS NOT NULL", i ? " AND " : "", ldx_pg_quote_identifier(arena, columns->items[i]));
+  ldx_buffer_append(&b, ") NOT VALID");
+  return in_slice(arena, step, ldx_buffer_string(&b));
+}
+
+char *ldx_pg_sql_validate(ldx_arena *arena, const ldx_step *step, const char *constraint) {
+  return in_slice(arena, step,
+                  ldx_arena_printf(arena, "ALTER TABLE %s VALIDATE CONSTRAINT %s", relation_of(arena, step),
+                                   ldx_pg_quote_identifier(arena, constraint)));
+}
+
+char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const char *constraint) {
+  return in_slice(arena, step,
+                  ldx_arena_printf(arena, "ALTER TABLE %s DROP CONSTRAINT %s", relation_of(arena, step),
+                                   ldx_pg_quote_identifier(arena, constraint)));
+}
+
+static char *rename_statement(ldx_arena *arena, const ldx_step *step, ldx_pg_named what, const char *from,
+                              const char *to) {
+  if (what == LDX_PG_NAMED_CONSTRAINT)
+    return ldx_arena_printf(arena, "ALTER TABLE %s RENAME CONSTRAINT %s TO %s", relation_of(arena, step),
+                            ldx_pg_quote_identifier(arena, from), ldx_pg_quote_identifier(arena, to));
+  return ldx_arena_printf(arena, "ALTER INDEX %s RENAME TO %s", index_of(arena, step, from),
+                          ldx_pg_quote_identifier(arena, to));
+}
+
+char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what) {
+  return in_slice(arena, step, rename_statement(arena, step, what, step->name, step->other));
+}
+
+char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new) {
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  if (old != LDX_PG_NAMED_NOTHING)
+    ldx_buffer_appendf(&b, "%s;\n", rename_statement(arena, step, old, step->name, step->spare));
+  ldx_buffer_append(&b, rename_statement(arena, step, new, step->other, step->name));
+  return in_slice(arena, step, ldx_buffer_string(&b));
+}
+
+char *ldx_pg_sql_attach(ldx_arena *arena, const ldx_step *step) {
+  ldx_name child = {.schema = step->other_relation.schema, .name = step->other};
+  return in_slice(arena, step,
+                  ldx_arena_printf(arena, "ALTER INDEX %s ATTACH PARTITION %s", index_of(arena, step, step->name),
+                                   ldx_pg_quote_name(arena, child)));
+}
+
+static const ldx_option *option_named(const ldx_options *options, const char *name) {
+  for (size_t i = 0; i < options->count; i++)
+    if (!strcasecmp(options->items[i].name, name)) return &options->items[i];
+  return NULL;
+}
+
+static const char *boolean_of(const char *value) {
+  static const char *const on[] = {"on", "true", "yes", "1", "t", "y"};
+  static const char *const off[] = {"off", "false", "no", "0", "f", "n"};
+  for (size_t i = 0; i < sizeof on / sizeof *on; i++) {
+    if (!strcasecmp(value, on[i])) return "on";
+    if (!strcasecmp(value, off[i])) return "off";
+  }
+  return value;
+}
+
+char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options *live) {
+  const ldx_options *wanted = &step->definition->storage;
+  const char *index = index_of(arena, step, step->name);
+  ldx_buffer set, reset;
+  ldx_buffer_init(&set, arena);
+  ldx_buffer_init(&reset, arena);
+  for (size_t i = 0; i < wanted->count; i++) {
+    const ldx_option *option = &wanted->items[i], *has = option_named(live, option->name);
+    if (has && (!strcmp(has->value, option->value) || !strcmp(boolean_of(has->value), boolean_of(option->value))))
+      continue;
+    ldx_buffer_appendf(&set, "%s%s = %s", set.length ? ", " : "", ldx_pg_quote_identifier(arena, option->name),
+                       ldx_pg_option_value(arena, option->value));
+  }
+  for (size_t i = 0; i < live->count; i++)
+    if (!option_named(wanted, live->items[i].name))
+      ldx_buffer_appendf(&reset, "%s%s", reset.length ? ", " : "",
+                         ldx_pg_quote_identifier(arena, live->items[i].name));
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  if (set.length) ldx_buffer_appendf(&b, "ALTER INDEX %s SET (%s)", index, ldx_buffer_string(&set));
+  if (reset.length)
+    ldx_buffer_appendf(&b, "%sALTER INDEX %s RESET (%s)", b.length ? ";\n" : "", index, ldx_buffer_string(&reset));
+  return b.length ? in_slice(arena, step, ldx_buffer_string(&b)) : NULL;
+}
+
+char *ldx_pg_sql_move(ldx_arena *arena, const ldx_step *step, bool in_place) {
+  const char *index = index_of(arena, step, step->name);
+  const char *tablespace = ldx_pg_quote_identifier(arena, step->definition->tablespace);
+  if (in_place) return in_slice(arena, step, ldx_arena_printf(arena, "ALTER INDEX %s SET TABLESPACE %s", index, tablespace));
+  return ldx_arena_printf(arena, "REINDEX (TABLESPACE %s) INDEX CONCURRENTLY %s", tablespace, index);
+}
+
+char *ldx_pg_sql_duplicates(ldx_arena *arena, const ldx_step *step) {
+  const ldx_definition *d = step->definition;
+  if (!d->unique || !d->key_count || d->without_overlaps) return NULL;
+  ldx_buffer keys;
+  ldx_buffer_init(&keys, arena);
+  for (size_t i = 0; i < d->key_count; i++)
+    ldx_buffer_appendf(&keys, d->keys[i].column ? "%s%s" : "%s(%s)", i ? ", " : "",
+                       d->keys[i].column ? ldx_pg_quote_identifier(arena, d->keys[i].column) : d->keys[i].expression);
+  const char *text = ldx_buffer_string(&keys);
+  return ldx_arena_printf(arena, "SELECT %s, count(*) FROM %s%s%s%s GROUP BY %s HAVING count(*) > 1", text,
+                          relation_of(arena, step), d->predicate ? " WHERE (" : "", d->predicate ? d->predicate : "",
+                          d->predicate ? ")" : "", text);
+}
+
+bool ldx_pg_key_can_use_index(const ldx_definition *definition) {
+  if (definition->kind != LDX_KIND_UNIQUE && definition->kind != LDX_KIND_PRIMARY_KEY) return false;
+  return !definition->without_overlaps && !strcmp(definition->method, "btree");
+}
+
+/* --- describe ------------------------------------------------------------------------------------------------------- */
+
+static char *describe_build(ldx_arena *arena, const ldx_step *step) {
+  const ldx_definition *d = step->definition;
+  bool blocking = step->mode == LDX_MODE_BLOCKING;
+  double timeout = step->only ? ldx_pg_lock_slice(step) : step->lock_timeout;
+  switch (d->kind) {
+  case LDX_KIND_INDEX:
+    break;
+  case LDX_KIND_UNIQUE:
+  case LDX_KIND_PRIMARY_KEY:
+    if (step->only || !ldx_pg_key_can_use_index(d)) return ldx_pg_sql_add_constraint(arena, step);
+    if (step->use_existing) return ldx_pg_sql_add_key_using(arena, step, step->other, NULL);
+    return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_build(arena, step, step->name, blocking, timeout),
+                            ldx_pg_sql_add_key_using(arena, step, step->name, NULL));
+  case LDX_KIND_EXCLUSION:
+    return ldx_pg_sql_add_constraint(arena, step);
+  case LDX_KIND_FOREIGN_KEY:
+    if (d->not_enforced || step->only) return ldx_pg_sql_add_foreign_key(arena, step, false);
+    return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_add_foreign_key(arena, step, true),
+                            ldx_pg_sql_validate(arena, step, step->name));
+  }
+  return ldx_pg_sql_build(arena, step, step->name, blocking, timeout);
+}
+
+char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
+  ldx_name index = {.schema = step->relation.schema, .name = step->name};
+  switch (step->kind) {
+  case LDX_STEP_BUILD:
+    return describe_build(arena, step);
+  case LDX_STEP_ATTACH:
+    return ldx_pg_sql_attach(arena, step);
+  case LDX_STEP_DROP:
+    return ldx_pg_sql_drop_index(arena, step, index, !step->only);
+  case LDX_STEP_RENAME:
+    return ldx_pg_sql_rename(arena, step,
+                             step->definition && step->definition->kind == LDX_KIND_FOREIGN_KEY
+                                 ? LDX_PG_NAMED_CONSTRAINT
+                                 : LDX_PG_NAMED_INDEX);
+  case LDX_STEP_SWAP: {
+    ldx_pg_named what = step->definition && step->definition->kind == LDX_KIND_FOREIGN_KEY ? LDX_PG_NAMED_CONSTRAINT
+                                                                                          : LDX_PG_NAMED_INDEX;
+    return ldx_pg_sql_swap(arena, step, what, what);
+  }
+  case LDX_STEP_ALTER: {
+    ldx_options none = {0};
+    char *options = ldx_pg_sql_alter(arena, step, &none);
+    char *move = step->definition->tablespace ? ldx_pg_sql_move(arena, step, false) : NULL;
+    if (options && move) return ldx_arena_printf(arena, "%s;\n%s", options, move);
+    return options ? options : move ? move : ldx_arena_strdup(arena, "");
+  }
+  case LDX_STEP_VALIDATE:
+    return ldx_pg_sql_validate(arena, step, step->name);
+  case LDX_STEP_DROP_CONSTRAINT:
+    return ldx_pg_sql_drop_constraint(arena, step, step->name);
+  }
+  return ldx_arena_strdup(arena, "");
+}

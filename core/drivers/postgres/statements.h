@@ -1,0 +1,53 @@
+/* statements.h: the SQL of steps. Pure: `perform` sends these texts, `describe` shows them, so the two cannot differ.
+ *
+ * Every text can be sent as it is. Those that take a lock that others would queue behind are one transaction in one
+ * text, under a lock_timeout of their own, so that neither a lost client nor a slow network keeps the lock.
+ * Results are allocated in `arena`.
+ */
+#ifndef LUNADEX_POSTGRES_STATEMENTS_H
+#define LUNADEX_POSTGRES_STATEMENTS_H
+
+#include "lunadex/driver.h"
+
+/* The check constraint that proves to the server that the columns of a primary key to be hold no null. It exists only
+ * while a step runs, or after one that died. Names of constraints are unique per relation: one is enough. */
+#define LDX_PG_NOT_NULL_CHECK "lunadex_not_null"
+
+/* Seconds that a statement may stand in the queue for a strong lock: everybody else waits behind it meanwhile. */
+double ldx_pg_lock_slice(const ldx_step *step);
+
+/* CREATE INDEX CONCURRENTLY name …; with `blocking` a transaction under `lock_timeout` (0: none). A partitioned
+ * relation with step->only is always of the second kind. */
+char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name, bool blocking, double lock_timeout);
+/* DROP INDEX [CONCURRENTLY]: plainly only where it has to be (partitioned). */
+char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name index, bool concurrently);
+
+/* A unique constraint or primary key from the unique index `index`; `nullable` columns are set not null on the way. */
+char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable);
+/* Any constraint in one go, blocking: partitioned relations, exclusion constraints, WITHOUT OVERLAPS. */
+char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step);
+char *ldx_pg_sql_add_foreign_key(ldx_arena *arena, const ldx_step *step, bool not_valid);
+char *ldx_pg_sql_add_not_null_check(ldx_arena *arena, const ldx_step *step, const ldx_strings *columns);
+char *ldx_pg_sql_validate(ldx_arena *arena, const ldx_step *step, const char *constraint);
+char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const char *constraint);
+
+/* What a name belongs to, for renaming: an index (with the constraint it backs), a constraint without one, nothing. */
+typedef enum ldx_pg_named { LDX_PG_NAMED_NOTHING, LDX_PG_NAMED_INDEX, LDX_PG_NAMED_CONSTRAINT } ldx_pg_named;
+
+char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what);
+/* `old` NOTHING: there is none to get out of the way. */
+char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new);
+char *ldx_pg_sql_attach(ldx_arena *arena, const ldx_step *step);
+/* NULL: nothing to change. `live` are the options the index has. */
+char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options *live);
+/* Moves the index to the definition's tablespace; `in_place` (version 13, partitioned indexes) locks it meanwhile. */
+char *ldx_pg_sql_move(ldx_arena *arena, const ldx_step *step, bool in_place);
+/* How to find the rows that keep a unique index from being built; NULL where keys cannot be grouped by. */
+char *ldx_pg_sql_duplicates(ldx_arena *arena, const ldx_step *step);
+
+/* Whether an index under a constraint can be built first, and the constraint made from it. */
+bool ldx_pg_key_can_use_index(const ldx_definition *definition);
+
+char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step);
+
+#endif
