@@ -6,7 +6,7 @@
 
 /* How often the hook looks. A coroutine starts with a full interval of its own, so code that makes many short ones
  * escapes the count by at most this factor over what making them costs; a smaller one makes honest code slower. */
-enum { INTERVAL = 100 };
+enum { INTERVAL = 100, BYTES_PER_INSTRUCTION = 16, SMALL = 4096 };
 
 typedef struct limits {
   lua_Alloc alloc; /* the state's own, which does the work */
@@ -26,9 +26,19 @@ static void *limited_alloc(void *data, void *block, size_t old_size, size_t new_
   limits *limit = data;
   /* For a new block Lua passes the kind of object as its old size. */
   int64_t growth = (int64_t)new_size - (block ? (int64_t)old_size : 0);
-  if (growth > 0 && growth > limit->memory) {
-    limit->memory_exhausted = true;
-    return NULL;
+  if (growth > 0) {
+    if (growth > limit->memory) {
+      limit->memory_exhausted = true;
+      return NULL;
+    }
+    /* Moving memory is work as well: without this, joining long strings in a loop would take few instructions and
+     * hours. Once the count is used up nothing large is made any more, for the same reason; what is small is left to
+     * the hook, whose message has a line. */
+    limit->instructions -= growth / BYTES_PER_INSTRUCTION;
+    if (limit->instructions <= 0 && growth > SMALL) {
+      limit->instructions_exhausted = true;
+      return NULL;
+    }
   }
   void *result = limit->alloc(limit->alloc_data, block, old_size, new_size);
   if (result || new_size == 0) limit->memory -= growth;
@@ -45,8 +55,8 @@ static void count_hook(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
-  limit->instructions -= limit->instructions_exhausted ? 1 : INTERVAL;
-  if (limit->instructions > 0) return;
+  limit->instructions -= INTERVAL;
+  if (limit->instructions > 0 && !limit->instructions_exhausted) return;
   limit->instructions_exhausted = true;
   /* From now on at every instruction, lest a pcall between two looks goes on for a while. */
   lua_sethook(L, count_hook, LUA_MASKCOUNT, 1);

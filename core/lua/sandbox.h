@@ -6,8 +6,8 @@
 
 /* run_limited(chunk, { instructions =, memory = }) → true, result | false, message, "instructions" | "memory" | nil.
  *
- * Runs `chunk` without arguments. When it has executed about `instructions` VM instructions every further one raises,
- * so that catching the error gains nothing; when it holds more than `memory` bytes beyond what is in use at the start,
+ * Runs `chunk` without arguments. When it has executed about `instructions` VM instructions (allocating 16 bytes counts
+ * as one) every further one raises, so that catching the error gains nothing; when it holds more than `memory` bytes beyond what is in use at the start,
  * allocation fails. Both count in coroutines, too. Hook and allocator are as before when it returns. Calls may nest:
  * the inner one then counts for itself. Must be called on a thread that runs no count or line hook of somebody else's
  * that matters: it is suspended meanwhile. [-0, +2 or 3, v] */

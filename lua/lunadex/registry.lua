@@ -1,0 +1,289 @@
+-- Registries: finds their files, reads them in the sandbox or through an importer, checks what they declare.
+
+local check = require "lunadex.registry.check"
+local core = require "lunadex.core"
+local language = require "lunadex.registry.language"
+local plugin = require "lunadex.plugin"
+local problem = require "lunadex.registry.problem"
+local sandbox = require "lunadex.sandbox"
+local schema = require "lunadex.registry.schema"
+
+local M = {}
+
+---@class lunadex.Entry
+---@field fields lunadex.Fields    # shared with other entries in part: copy before changing
+---@field relation string          # as written in on "…"
+---@field name string?
+---@field description string?
+---@field critical boolean
+---@field mode "auto"|"concurrent"|"blocking"|nil
+---@field lock_timeout number?     # seconds
+---@field partitions table<string, string|table>?
+---@field allow table<string, string>?
+---@field maintenance_work_mem string?
+---@field parallel_workers integer?
+---@field file string
+---@field line integer
+
+---@class lunadex.RegistryDatabase
+---@field name string              # "default": what stands in no database "…" { … }
+---@field url string?
+---@field description string?
+---@field entries lunadex.Entry[]
+---@field relations table<string, {description: string?, queries: table[], file: string, line: integer}>
+
+---@class lunadex.Registry
+---@field databases lunadex.RegistryDatabase[]   # at least one
+---@field rules table[]
+---@field backfills table[]
+---@field files string[]
+
+---@class lunadex.registry.Options
+---@field limits lunadex.Limits?
+---@field getenv (fun(name: string): string?)?   # instead of os.getenv
+---@field plugins {folder: string?, path: string?}?
+
+-- Files ---------------------------------------------------------------------------------------------------------------
+
+local function extension_of(path)
+  return path:match("%.(%w+)$")
+end
+
+-- Deeper than any registry; symbolic links may run in circles.
+local DEEPEST = 32
+
+local Reader = {}
+Reader.__index = Reader
+
+function Reader:problem(file, message, expected, hint)
+  self.problems:add { file = file, message = message, expected = expected, hint = hint }
+end
+
+--- The importer for an extension. They are looked for when the first file that is no Lua comes along.
+function Reader:importer(extension)
+  if not self.importers then
+    local messages
+    self.importers, messages = plugin.importers(self.options.plugins)
+    for _, message in ipairs(messages) do
+      self:problem(message:match("^(.-):") or "plugins", (message:gsub("^.-:%s*", "", 1)))
+    end
+  end
+  return self.importers[extension]
+end
+
+function Reader:walk(directory, depth)
+  local names, message = core.list_directory(directory)
+  if not names then
+    self:problem(directory, "cannot be read: " .. message)
+    return
+  elseif depth > DEEPEST then
+    self:problem(directory, "is nested too deeply", nil, "Does a symbolic link point to a folder above itself?")
+    return
+  end
+  local prefix = directory:gsub("/+$", "") .. "/"
+  if directory:find("^/+$") then prefix = "/" end
+  for _, name in ipairs(names) do
+    local folder = name:match("^(.*)/$")
+    if name:find("^[._]") then -- luacheck: ignore 542
+    elseif folder then
+      if folder ~= "scripts" then self:walk(prefix .. folder, depth + 1) end
+    else
+      local extension = extension_of(name)
+      if extension == "lua" or extension and self:importer(extension) then
+        self.files[#self.files + 1] = prefix .. name
+      end
+    end
+  end
+end
+
+function Reader:find(path)
+  local _, message, kind = core.list_directory(path)
+  if not kind then
+    local before = #self.files
+    self:walk(path, 1)
+    if #self.files == before and #self.problems.list == 0 then
+      self:problem(path, "holds no registry", "*.lua files, or those of an importer",
+        "Names that begin with . or _ and folders called scripts are left out.")
+    end
+  elseif kind == "missing" then
+    self:problem(path, "there is no such file or directory", nil,
+      path == "registry/" and "Create registry/, or name another file or directory." or nil)
+  elseif kind ~= "file" then
+    self:problem(path, "cannot be read: " .. message)
+  else
+    local extension = extension_of(path)
+    if extension ~= "lua" and not (extension and self:importer(extension)) then
+      self:problem(path, "is not a registry", "a *.lua file, or one that an importer reads")
+      return
+    end
+    self.files[#self.files + 1] = path
+  end
+end
+
+local function read(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, (message:gsub("^.-: ", "", 1)) end
+  local text
+  text, message = file:read "a"
+  file:close()
+  return text, message
+end
+
+-- Reading -------------------------------------------------------------------------------------------------------------
+
+local SYNTAX_HINTS = {
+  { "near <eof>", "Something that was opened is not closed." },
+  { "'}' expected", "Is a comma missing, or a closing bracket further up?" },
+  { "unfinished", "A text ends where it began: with the same quote, or [[ … ]] over several lines." },
+}
+
+local function syntax_hint(message)
+  for _, pair in ipairs(SYNTAX_HINTS) do
+    if message:find(pair[1], 1, true) then return pair[2] end
+  end
+end
+
+--- Runs one file of the registry language; what it declares goes to the checker.
+function Reader:run(text, file)
+  local session = { file = file, made = {}, started = {}, problems = self.problems, getenv = self.options.getenv
+    or os.getenv }
+  local environment = sandbox.environment(language.words(session), function(line, message, hint)
+    self.problems:add { file = file, line = line, message = message, hint = hint }
+  end)
+  local chunk, message, line = sandbox.load(text, file, environment)
+  if not chunk then
+    self.problems:add { file = file, line = line, message = message, hint = syntax_hint(message) }
+    return
+  end
+  local ok
+  ok, message, line = sandbox.run(chunk, environment, self.options.limits)
+  -- What followed from an unknown name on the same line has been told already.
+  if not ok and not (line ~= 0 and self.problems:at(file, line)) then
+    self.problems:add { file = file, line = line, message = message }
+  end
+  for _, made in ipairs(session.started) do
+    if not made.raw and ok then
+      self.problems:add { file = file, line = made.line, message = ('%s "%s" is not followed by { … }'):format(
+        made.kind.name, made.title) }
+    end
+  end
+  self.checker:file(session.made)
+end
+
+-- What an importer may use for keys, so that it need not know how they are kept.
+local key_words = language.words { made = {}, started = {}, getenv = os.getenv, problems = problem.list() }
+local IMPORT_WORDS = { asc = key_words.asc, desc = key_words.desc, expr = key_words.expr, key = key_words.key }
+
+--- An importer's file: a list of { relation =, database =, description =, line =, items = { { kind = "index", line =,
+--- options = what would stand in index { … } }, … } }.
+function Reader:import(importer, text, file)
+  local ok, declarations, errors = pcall(importer.import.load, text, file, IMPORT_WORDS)
+  if not ok then
+    self:problem(file, ("the importer %s failed: %s"):format(importer.name, tostring(declarations)))
+    return
+  end
+  if type(errors) == "string" then errors = { { message = errors } } end
+  for _, err in ipairs(errors or {}) do
+    self.problems:add { file = file, line = err.line, relation = err.relation, message = err.message,
+      expected = err.expected, hint = err.hint }
+  end
+  local list = {}
+  for _, declaration in ipairs(declarations or {}) do
+    local body = { description = declaration.description }
+    for _, item in ipairs(declaration.items or {}) do
+      local made = { kind = schema.kinds[item.kind], raw = item.options, file = file, line = item.line,
+        critical = false, fields = false, relation = false }
+      body[#body + 1] = made
+      list[#list + 1] = made
+    end
+    local block = { kind = schema.kinds.on, title = declaration.relation, raw = body, file = file,
+      line = declaration.line, claimed = false }
+    list[#list + 1] = block
+    if declaration.database then
+      list[#list + 1] = { kind = schema.kinds.database, title = declaration.database, raw = { block }, file = file,
+        line = declaration.line, claimed = false }
+    end
+  end
+  self.checker:file(list)
+end
+
+local function reader(options)
+  local problems = problem.list()
+  return setmetatable({ options = options or {}, problems = problems, files = {}, checker = check.new(problems) },
+    Reader)
+end
+
+function Reader:read(text, file)
+  self.problems:file(file)
+  local extension = extension_of(file)
+  local importer = extension ~= "lua" and extension and self:importer(extension)
+  if importer then
+    self:import(importer, text, file)
+  else
+    self:run(text, file)
+  end
+end
+
+function Reader:result()
+  if #self.problems.list > 0 then return nil, self.problems:sorted() end
+  local registry = self.checker:registry()
+  registry.files = self.files
+  return registry
+end
+
+--- Runs `work` with the collector at rest as far as it goes: nearly all that is made here stays.
+local function undisturbed(work, ...)
+  local pause = collectgarbage("setpause", 1000)
+  local function restore(...)
+    collectgarbage("setpause", pause)
+    return ...
+  end
+  return restore(work(...))
+end
+
+--- Reads registries. Either everything is right, or all that is wrong is told at once.
+---@param paths string|string[]|nil  # files and directories; default { "registry/" }
+---@param options lunadex.registry.Options?
+---@return lunadex.Registry?
+---@return lunadex.registry.Problem[]? errors
+function M.load(paths, options)
+  if type(paths) == "string" then paths = { paths } end
+  if not paths or #paths == 0 then paths = { "registry/" } end
+  return undisturbed(function()
+    local self = reader(options)
+    for _, path in ipairs(paths) do self:find(path) end
+    local once, files = {}, {}
+    for _, file in ipairs(self.files) do
+      if not once[file] then
+        once[file] = true
+        files[#files + 1] = file
+        local text, message = read(file)
+        if text then
+          self:read(text, file)
+        else
+          self:problem(file, "cannot be read: " .. message)
+        end
+      end
+    end
+    self.files = files
+    return self:result()
+  end)
+end
+
+--- Reads one registry from a text.
+---@param text string
+---@param file string?             # its name in messages; its extension says what it is. Default "registry.lua"
+---@param options lunadex.registry.Options?
+---@return lunadex.Registry?
+---@return lunadex.registry.Problem[]? errors
+function M.parse(text, file, options)
+  file = file or "registry.lua"
+  return undisturbed(function()
+    local self = reader(options)
+    self.files[1] = file
+    self:read(text, file)
+    return self:result()
+  end)
+end
+
+return M

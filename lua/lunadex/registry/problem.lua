@@ -1,0 +1,94 @@
+-- What is wrong with a registry: collected while it is read, so that one run shows everything.
+
+local M = {}
+
+---@class lunadex.registry.Problem
+---@field file string
+---@field line integer?
+---@field relation string?
+---@field message string
+---@field expected string?
+---@field hint string?
+
+local Problem = {}
+Problem.__index = Problem
+Problem.__name = "lunadex.registry.Problem"
+
+--- `registry/shop.lua:12: public.orders: unknown option "uniqe" of index; expected …; did you mean "unique"?`
+function Problem:__tostring()
+  local parts = { self.file, ":" }
+  if self.line then parts[#parts + 1] = self.line .. ":" end
+  parts[#parts + 1] = " "
+  if self.relation then parts[#parts + 1] = self.relation .. ": " end
+  parts[#parts + 1] = self.message
+  if self.expected then parts[#parts + 1] = "; expected " .. self.expected end
+  if self.hint then parts[#parts + 1] = "; " .. self.hint end
+  return table.concat(parts)
+end
+
+---@class lunadex.registry.Problems
+---@field list lunadex.registry.Problem[]
+---@field count integer            # all that were ever added, repetitions included
+local Problems = {}
+Problems.__index = Problems
+
+-- A mistake in a loop would otherwise be told a million times.
+local MOST = 200
+
+---@return lunadex.registry.Problems
+function M.list()
+  return setmetatable({ list = {}, known = {}, files = {}, more = 0, count = 0 }, Problems)
+end
+
+--- The order of files in the final list is the order in which they are announced.
+---@param file string
+function Problems:file(file)
+  if not self.files[file] then
+    self.files[#self.files + 1] = file
+    self.files[file] = #self.files
+  end
+end
+
+---@param problem lunadex.registry.Problem
+function Problems:add(problem)
+  self.count = self.count + 1
+  if problem.line == 0 then problem.line = nil end
+  local text = Problem.__tostring(problem)
+  if self.known[text] then return end
+  if #self.list >= MOST then
+    self.more = self.more + 1
+    return
+  end
+  self.known[text] = true
+  problem.order = #self.list + 1
+  self:file(problem.file)
+  self.list[#self.list + 1] = setmetatable(problem, Problem)
+end
+
+---@param file string
+---@param line integer
+---@return boolean                 # something was found there already
+function Problems:at(file, line)
+  for _, problem in ipairs(self.list) do
+    if problem.file == file and problem.line == line then return true end
+  end
+  return false
+end
+
+---@return lunadex.registry.Problem[]  # by file and line
+function Problems:sorted()
+  local files = self.files
+  table.sort(self.list, function(a, b)
+    if a.file ~= b.file then return files[a.file] < files[b.file] end
+    if (a.line or 0) ~= (b.line or 0) then return (a.line or 0) < (b.line or 0) end
+    return a.order < b.order
+  end)
+  for _, problem in ipairs(self.list) do problem.order = nil end
+  if self.more > 0 then
+    local last = self.list[#self.list]
+    self.list[#self.list + 1] = setmetatable({ file = last.file, message = ("and %d more"):format(self.more) }, Problem)
+  end
+  return self.list
+end
+
+return M
