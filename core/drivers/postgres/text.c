@@ -177,57 +177,89 @@ static const char *respell_arrays(ldx_arena *arena, const char *text)
   }
 }
 
-/* If the parenthesised `text`..`close` is `((X >= A) AND (X <= B))` (or `((X < A) OR (X > B))`), the BETWEEN it came
- * from, else NULL. */
-static char *between(ldx_arena *arena, const char *text, const char *close)
+/* One `(left operator right)` of a chain. */
+typedef struct comparison {
+  const char *left, *right;
+  int left_length, right_length;
+} comparison;
+
+enum { MAX_OPERANDS = 32 };
+
+/* Takes apart the parenthesised operand at `text` with this operator (blanks included); false if it is something else. */
+static bool compare(const char *text, const char *operator, comparison *out)
 {
-  const char *first = text + 1;
-  if (*first != '(')
-    return NULL;
-  const char *first_close = ldx_pg_matching(first);
-  if (!first_close)
-    return NULL;
-  bool negated = starts_with(first_close, ") OR (");
-  if (!negated && !starts_with(first_close, ") AND ("))
-    return NULL;
-  const char *second = strchr(first_close + 1, '(');
-  const char *second_close = ldx_pg_matching(second);
-  if (!second_close || second_close + 1 != close)
-    return NULL;
-  const char *low_operator = negated ? " < " : " >= ", *high_operator = negated ? " > " : " <= ";
-  const char *low = NULL, *high = NULL;
-  for (const char *p = first + 1; p < first_close && !low; p = *p == '(' || *p == '[' ? ldx_pg_matching(p) + 1
-                                                                                       : ldx_pg_token_end(p))
-    if (starts_with(p, low_operator))
-      low = p;
-  for (const char *p = second + 1; p < second_close && !high; p = *p == '(' || *p == '[' ? ldx_pg_matching(p) + 1
-                                                                                          : ldx_pg_token_end(p))
-    if (starts_with(p, high_operator))
-      high = p;
-  if (!low || !high || low - first != high - second || strncmp(first, second, (size_t)(low - first)) != 0)
-    return NULL;
-  const char *low_value = low + strlen(low_operator), *high_value = high + strlen(high_operator);
-  return ldx_arena_printf(arena, "(%.*s %sBETWEEN %.*s AND %.*s)", (int)(low - first - 1), first + 1,
-                          negated ? "NOT " : "", (int)(first_close - low_value), low_value,
-                          (int)(second_close - high_value), high_value);
+  const char *close = *text == '(' ? ldx_pg_matching(text) : NULL;
+  if (!close)
+    return false;
+  for (const char *p = text + 1; p < close;) {
+    if (starts_with(p, operator)) {
+      *out = (comparison){text + 1, p + strlen(operator), (int)(p - text - 1), (int)(close - p - (long)strlen(operator))};
+      return true;
+    }
+    const char *matching = *p == '(' || *p == '[' ? ldx_pg_matching(p) : NULL;
+    p = matching ? matching + 1 : ldx_pg_token_end(p);
+  }
+  return false;
 }
 
-/* Whether the chain of operands that `operand_close` ends the first of goes on with this word. */
-static bool chain_goes_on(const char *operand_close, bool negated)
+/* `((X >= A) AND (X <= B))` is what BETWEEN becomes, `((X < A) OR (X > B))` its negation. */
+static char *between(ldx_arena *arena, const char *first, const char *second, bool negated)
 {
-  return starts_with(operand_close + 1, negated ? " OR " : " AND ");
+  comparison low, high;
+  if (!compare(first, negated ? " < " : " >= ", &low) || !compare(second, negated ? " > " : " <= ", &high) ||
+      low.left_length != high.left_length || strncmp(low.left, high.left, (size_t)low.left_length) != 0)
+    return NULL;
+  return ldx_arena_printf(arena, "(%.*s %sBETWEEN %.*s AND %.*s)", low.left_length, low.left, negated ? "NOT " : "",
+                          low.right_length, low.right, high.right_length, high.right);
 }
 
-/* Only the first operand of a chain is flattened by the parser, and only when it is a chain of the same kind. */
-static const char *respell_between(ldx_arena *arena, const char *text)
+/* `((X = A) AND (Y = B))` is what a comparison of rows becomes, with OR and <> its negation. */
+static char *rows(ldx_arena *arena, const char **operands, size_t count, bool negated)
+{
+  const char *left = "ROW(", *right = "ROW(";
+  for (size_t i = 0; i < count; i++) {
+    comparison c;
+    if (!compare(operands[i], negated ? " <> " : " = ", &c))
+      return NULL;
+    left = ldx_arena_printf(arena, "%s%s%.*s", left, i > 0 ? ", " : "", c.left_length, c.left);
+    right = ldx_arena_printf(arena, "%s%s%.*s", right, i > 0 ? ", " : "", c.right_length, c.right);
+  }
+  return ldx_arena_printf(arena, "(%s) %s %s))", left, negated ? "<>" : "=", right);
+}
+
+/* If the parenthesised `text`..`close` is a chain of one word (AND, OR) and the first operand of a longer chain of that
+ * word, a spelling that the parser does not take for a part of the longer one; else NULL. */
+static char *respelt_chain(ldx_arena *arena, const char *text, const char *close)
+{
+  static const char *const words[] = {" AND ", " OR "};
+  for (size_t w = 0; w < 2; w++) {
+    if (!starts_with(close + 1, words[w]))
+      continue;
+    const char *operands[MAX_OPERANDS];
+    size_t count = 0;
+    for (const char *p = text + 1; p && p < close && count < MAX_OPERANDS;) {
+      operands[count++] = p;
+      const char *end = *p == '(' ? ldx_pg_matching(p) : NULL;
+      if (end && end + 1 == close) {
+        char *respelt = count == 2 ? between(arena, operands[0], operands[1], w == 1) : NULL;
+        return respelt || count < 2 ? respelt : rows(arena, operands, count, w == 1);
+      }
+      p = end && starts_with(end + 1, words[w]) ? end + 1 + strlen(words[w]) : NULL;
+    }
+  }
+  return NULL;
+}
+
+/* Only the first operand of a chain is flattened by the parser, and only when it is a chain of the same word. */
+static const char *respell_chains(ldx_arena *arena, const char *text)
 {
   size_t at = 0;
   while (text[at]) {
     const char *p = text + at;
-    if (*p == '(' && p[1] == '(') {
-      const char *close = ldx_pg_matching(p);
-      char *respelt = close ? between(arena, p, close) : NULL;
-      if (respelt && chain_goes_on(close, strstr(respelt, " NOT BETWEEN ") != NULL))
+    if (*p == '(') {
+      const char *close = p[1] == '(' ? ldx_pg_matching(p) : NULL;
+      char *respelt = close ? respelt_chain(arena, p, close) : NULL;
+      if (respelt)
         text = ldx_arena_printf(arena, "%.*s%s%s", (int)at, text, respelt, close + 1);
       at++;
     } else {
@@ -242,6 +274,6 @@ const char *ldx_pg_stable_spelling(ldx_arena *arena, const char *text)
   if (strstr(text, "(ARRAY["))
     text = respell_arrays(arena, text);
   if (strstr(text, ") AND (") || strstr(text, ") OR ("))
-    text = respell_between(arena, text);
+    text = respell_chains(arena, text);
   return text;
 }

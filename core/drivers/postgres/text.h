@@ -16,7 +16,7 @@ const char *ldx_pg_strip_parentheses(ldx_arena *arena, const char *text);
  *
  * Two of the forms it prints are not fixed points: an array that was built from a list of another type,
  * `(ARRAY['a'::character varying])::text[]`, is parsed as an array of casts; and `((a >= 1) AND (a <= 2)) AND b`, which
- * BETWEEN makes, is flattened. Both have a spelling that is. */
+ * BETWEEN makes (and comparing rows), is flattened. Both have a spelling that is. */
 const char *ldx_pg_stable_spelling(ldx_arena *arena, const char *text);
 
 #endif
