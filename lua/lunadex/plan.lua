@@ -452,11 +452,8 @@ function M.make(database, connection, options)
     elseif (action == "rename" or action == "replace") and change.fact.action == "keep" then
       summary.keep = summary.keep - 1
     end
-    if action == "keep" or action == nil then
-      change.name = change.name or change.live_name
-    else
-      summary[action] = summary[action] + 1
-    end
+    change.name = change.name or change.live_name
+    if action and action ~= "keep" then summary[action] = summary[action] + 1 end
     if action and action ~= "error" then plan.planned[#plan.planned + 1] = change end
   end
   for _, finding in ipairs(plan.findings) do

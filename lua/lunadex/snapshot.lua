@@ -158,11 +158,13 @@ local function partitions(index, fields)
 end
 
 local function item_text(index, fields, parts, duplicate_of)
-  local all = table.move(parts, 1, #parts, 1, {})
+  local count = #fields.keys
+  local all = table.move(parts, 1, count, 1, {})
   local function add(text) all[#all + 1] = text end
+  add("name = " .. quote(index.name))
+  table.move(parts, count + 1, #parts, #all + 1, all)
   if fields.with and #fields.with > 0 then add("with = " .. storage(fields.with)) end
   if fields.tablespace then add("tablespace = " .. quote(fields.tablespace)) end
-  add("name = " .. quote(index.name))
   if duplicate_of then add("duplicate_of = " .. quote(duplicate_of)) end
   if index.partitioned and fields.kind == "index" then
     local entries = partitions(index, fields)
@@ -171,7 +173,6 @@ local function item_text(index, fields, parts, duplicate_of)
   local line = ("  %s { %s },"):format(fields.kind, table.concat(all, ", "))
   if #line <= WIDTH and not line:find("\n", 1, true) then return line end
   -- The keys on the first line, every option on its own.
-  local count = #fields.keys
   return ("  %s { %s,\n    %s,\n  },"):format(fields.kind, table.concat(all, ", ", 1, count),
     table.concat(all, ",\n    ", count + 1))
 end

@@ -164,9 +164,7 @@ end
 -- One turn of the loop: run who can run, else wait for an event, a timer or a signal.
 local function turn()
   check_signal()
-  run_ready()
-  check_signal()
-  if first <= last then return end
+  if first <= last then return run_ready() end
   local at = next_timer()
   local timeout = at and math.max(at - core.now(), 0)
   if next(tickets) then

@@ -1,0 +1,219 @@
+-- Policy alone: scripted facts in, a plan out. The facts themselves are the core's, on real servers in 04-postgres.
+describe("plan", function()
+  local planning, core, facts, catalog, measures
+
+  local function relation(name)
+    return { schema = "public", name = name, display = "public." .. name, kind = "table", rows = 10, bytes = 8192,
+      indexes = function() return {} end, partitions = function() return {} end }
+  end
+
+  local orders = relation "orders"
+
+  local function live(name, more)
+    local result = { name = name, relation = orders, kind = "index", text = "btree (" .. name .. ")", valid = true,
+      live = true, bytes = 100, constraint = false, inherited = false, extension_owned = false,
+      replica_identity = false, clustered = false }
+    for key, value in pairs(more or {}) do result[key] = value end
+    return result
+  end
+
+  local function fact(action, ordinal, more)
+    local result = { action = action, ordinal = ordinal, relation = orders, reason = "", name_differs = false,
+      satisfied_by_key = false, duplicate = false, use_existing = false }
+    for key, value in pairs(more or {}) do result[key] = value end
+    return result
+  end
+
+  local function entry(name, more)
+    local result = { fields = { kind = "index", relation = "orders", schema = "public", name = name,
+      keys = { { column = "a" } } }, relation = "public.orders", name = name, critical = false, file = "r.lua",
+      line = 3 }
+    for key, value in pairs(more or {}) do result[key] = value end
+    return result
+  end
+
+  local function make(entries, options)
+    return planning.make({ name = "default", entries = entries }, {
+      connect = function() return { display = "postgresql://db/shop", warning = "", read_only = false } end,
+      catalog = function() return catalog end,
+      resolve = function() return true end,
+      measure = function(_, items)
+        local result = {}
+        for i in ipairs(items) do
+          result[i] = measures[i] or { rows = 1000, table_bytes = 80000, index_bytes = 4000, scans = 0,
+            scans_since = -1, being_built = false, builder = "" }
+        end
+        return result
+      end,
+    }, options)
+  end
+
+  before_each(function()
+    facts, measures = {}, {}
+    catalog = { names = {}, tables = {} }
+    function catalog:index(schema, name) return self.names[schema .. "." .. name] end
+    function catalog:relation(schema, name) return self.tables[schema .. "." .. name] end
+    core = {
+      quote_name = function(schema, name) return schema .. "." .. name end,
+      declarations = function()
+        local all = {}
+        return {
+          add = function(_, fields) all[#all + 1] = fields end,
+          fields = function(_, i) return all[i] end,
+          text = function(_, i) return "btree (" .. all[i].keys[1].column .. ")" end,
+        }
+      end,
+      diff = function()
+        return {
+          declared = #facts, live = #facts,
+          total = function(_, action)
+            local n = 0
+            for _, each in ipairs(facts) do n = n + (each.action == action and 1 or 0) end
+            return n
+          end,
+          changes = function(_, quiet)
+            local i = 0
+            return function()
+              repeat i = i + 1 until not (quiet and facts[i] and facts[i].action == "keep" and not facts[i].name_differs
+                and not facts[i].satisfied_by_key)
+              return facts[i]
+            end
+          end,
+        }
+      end,
+    }
+    package.loaded["lunadex.core"] = core
+    package.loaded["lunadex.plan"] = nil
+    planning = require "lunadex.plan"
+  end)
+  after_each(function()
+    package.loaded["lunadex.core"], package.loaded["lunadex.plan"] = nil, nil
+  end)
+
+  local function actions(plan, options)
+    local result = {}
+    for change in plan:changes(options) do result[#result + 1] = change.action .. " " .. (change.name or "?") end
+    return result
+  end
+
+  local function rules(plan)
+    local result = {}
+    for _, finding in ipairs(plan.findings) do result[#result + 1] = finding.level .. " " .. finding.rule end
+    return result
+  end
+
+  it("keeps what is there and says nothing about it", function()
+    facts = { fact("keep", 1, { live = live "a_idx" }), fact("create", 2) }
+    local plan = make { entry "a_idx", entry("b_idx", { critical = true, description = "why" }) }
+    assert.same({ "create b_idx" }, actions(plan))
+    assert.same({ "keep a_idx", "create b_idx" }, actions(plan, { keeps = true }))
+    assert.same({ 2, 1, 1 }, { plan.summary.declared, plan.summary.keep, plan.summary.create })
+    local change = plan:changes()()
+    assert.is_true(change.critical)
+    assert.equal("why", change.description)
+    assert.equal("missing", change.reason)
+    assert.equal(1000, change.estimate.rows)
+    assert.is_true(plan:has_changes())
+  end)
+
+  it("says once that a name differs, or renames when asked", function()
+    facts = { fact("keep", 1, { live = live "ABCD", name_differs = true }) }
+    local plan = make { entry "HIST1" }
+    assert.same({ "keep HIST1" }, actions(plan))
+    assert.same({ "info name-differs" }, rules(plan))
+    assert.is_false(plan:has_changes())
+    plan = make({ entry "HIST1" }, { rename = true })
+    assert.same({ "rename HIST1" }, actions(plan))
+    assert.same({ 0, 1 }, { plan.summary.keep, plan.summary.rename })
+    catalog.names["public.HIST1"] = live("HIST1", { relation = relation "other" })
+    plan = make({ entry "HIST1" }, { rename = true })
+    assert.same({ "error name-taken" }, rules(plan))
+  end)
+
+  it("drops a stray only when asked and only what may go", function()
+    facts = { fact("stray", nil, { live = live "s" }) }
+    local plan = make {}
+    assert.same({}, actions(plan))
+    assert.same({ "info stray" }, rules(plan))
+    assert.equal(1, plan.summary.stray)
+    assert.same({ "drop s" }, actions(make({}, { drop_strays = true })))
+    for _, field in ipairs { "replica_identity", "clustered", "constraint", "extension_owned", "inherited" } do
+      facts = { fact("stray", nil, { live = live("s", { [field] = true }) }) }
+      plan = make({}, { drop_strays = true })
+      assert.same({}, actions(plan), field)
+      assert.equal(1, plan.summary.stray, field)
+    end
+    facts = { fact("stray", nil, { live = live("s", { valid = false }) }) }
+    measures = { { rows = 1, table_bytes = 1, index_bytes = 1, scans = 0, scans_since = 1, being_built = true,
+      builder = "pid 7" } }
+    assert.same({}, actions(make({}, { drop_strays = true })))
+  end)
+
+  it("waits for what somebody is building", function()
+    facts = { fact("rebuild", 1, { live = live("a_idx", { valid = false }), reason = "invalid" }) }
+    assert.same({ "rebuild a_idx" }, actions(make { entry "a_idx" }))
+    measures = { { rows = 1, table_bytes = 1, index_bytes = 1, scans = 0, scans_since = 1, being_built = true,
+      builder = "pid 4711" } }
+    local plan = make { entry "a_idx" }
+    assert.same({ "wait a_idx" }, actions(plan))
+    assert.equal("being built by pid 4711", plan:changes()().reason)
+  end)
+
+  it("names the unnamed as the server would, uniquely", function()
+    facts = { fact("create", 1), fact("create", 2), fact("create", 3) }
+    catalog.names["public.orders_a_idx"] = live "orders_a_idx"
+    assert.same({ "create orders_a_idx2", "create orders_a_idx1", "create orders_a_idx3" },
+      actions(make { entry(nil), entry "orders_a_idx1", entry(nil) }))
+  end)
+
+  it("refuses a name that something else has", function()
+    facts = { fact("create", 1) }
+    catalog.names["public.a_idx"] = live("a_idx", { relation = relation "other" })
+    local plan = make { entry "a_idx" }
+    assert.same({}, actions(plan))
+    assert.same({ "error name-taken" }, rules(plan))
+    assert.equal(1, plan.summary.error)
+    assert.matches("public.other", tostring(plan:refusal()), 1, true)
+    catalog.names, catalog.tables = {}, { ["public.a_idx"] = relation "a_idx" }
+    assert.same({ "error name-taken" }, rules(make { entry "a_idx" }))
+  end)
+
+  it("tells errors of declarations apart", function()
+    local function wrong(code, message, has_relation)
+      local each = fact("error", 1, { error = { code = code, message = message, hint = "" } })
+      if not has_relation then each.relation = nil end
+      facts = { each }
+      local plan = make { entry "a_idx" }
+      assert.is_truthy(plan:refusal())
+      assert.equal("r.lua", plan.findings[1].file)
+      return rules(plan)[1]
+    end
+    assert.equal("error missing-relation", wrong("undefined", "there is no relation public.orders"))
+    assert.equal("error unknown-column", wrong("undefined", 'column "x" does not exist', true))
+    assert.equal("error undefined", wrong("undefined", "function f(x) does not exist", true))
+    assert.equal("error invalid-definition", wrong("invalid_definition", "…", true))
+  end)
+
+  it("finishes an interrupted replacement", function()
+    facts = { fact("keep", 1, { live = live "a_idx_ldx_new", name_differs = true }),
+      fact("stray", nil, { live = live "b_idx_ldx_old" }) }
+    catalog.names["public.b_idx"] = live "b_idx"
+    local plan = make { entry "a_idx" }
+    assert.same({ "replace a_idx", "drop b_idx_ldx_old" }, actions(plan))
+    assert.is_true(plan:changes()().resume)
+    assert.equal(0, plan.summary.keep)
+  end)
+
+  it("can be narrowed to an index or a relation without making strays of the rest", function()
+    facts = { fact("keep", 1, { live = live "a_idx" }), fact("create", 2), fact("stray", nil, { live = live "s" }) }
+    local entries = { entry "a_idx", entry "b_idx" }
+    local plan = make(entries, { only = { "b_idx" }, drop_strays = true })
+    assert.same({ "create b_idx" }, actions(plan, { keeps = true }))
+    assert.equal(1, plan.summary.declared)
+    plan = make(entries, { only = { "public.orders" } })
+    assert.equal(2, plan.summary.declared)
+    local none, err = make(entries, { only = { "nope" } })
+    assert.is_nil(none)
+    assert.equal("usage", err.code)
+  end)
+end)
