@@ -10,8 +10,8 @@ files["lua/meta"] = { ignore = { "211", "212", "241", "631" } }
 files["registry"] = {
   std = "lua54",
   read_globals = {
-    "database", "on", "index", "unique_constraint", "primary_key", "exclusion_constraint", "foreign_key",
-    "query", "column", "expr", "asc", "desc", "env", "rule", "backfill", "include", "ignore",
+    "database", "on", "index", "unique_constraint", "primary_key", "exclusion_constraint", "foreign_key", "constraint",
+    "query", "expr", "asc", "desc", "key", "env", "rule", "backfill",
   },
 }
 
