@@ -1,8 +1,6 @@
 -- The live side of the dictionary's worked example: CUST1 is as declared, ABCD is HIST1 under another name, ORDER1 is a
 -- stray and ORDERS1 is missing.
 
-CREATE TABLE shipments (bipad integer NOT NULL, year integer NOT NULL, issue integer NOT NULL, quantity integer);
-CREATE TABLE example (socialsec text, name text);
 CREATE TABLE customers (id integer, zipcode text, state char(2));
 CREATE TABLE history (bipad integer, year integer, issue integer, delivered integer);
 CREATE TABLE orders (bipad integer, year integer, issue integer, ordered integer);
