@@ -1,0 +1,21 @@
+-- Exact sizes and use. $1 oids of relations, $2 oids of indexes (0: none): arrays of equal length. One row each, in order.
+SELECT c.relkind,                               -- 0
+       CASE WHEN c.reltuples < 0 OR c.reltuples = 0 AND c.relpages = 0 THEN -1 ELSE c.reltuples END,
+       CASE WHEN c.relkind = 'p' THEN (SELECT sum(pg_catalog.pg_table_size(t.relid))
+                                         FROM pg_catalog.pg_partition_tree(c.oid) t WHERE t.isleaf)
+            ELSE pg_catalog.pg_table_size(c.oid) END,
+       CASE WHEN x.relkind = 'I' THEN (SELECT sum(pg_catalog.pg_relation_size(t.relid))
+                                         FROM pg_catalog.pg_partition_tree(x.oid) t WHERE t.isleaf)
+            WHEN x.oid IS NOT NULL THEN pg_catalog.pg_relation_size(x.oid) END,
+       s.idx_scan,
+       extract(epoch FROM pg_catalog.now() - coalesce(d.stats_reset, pg_catalog.pg_postmaster_start_time())), -- 5
+       pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
+       CASE WHEN x.oid IS NOT NULL THEN n.nspname END,
+       x.relname
+  FROM unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) WITH ORDINALITY AS w (relation, index, n)
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = w.relation
+  LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_class x ON x.oid = w.index
+  LEFT JOIN pg_catalog.pg_stat_user_indexes s ON s.indexrelid = x.oid
+  LEFT JOIN pg_catalog.pg_stat_database d ON d.datname = pg_catalog.current_database()
+ ORDER BY w.n;
