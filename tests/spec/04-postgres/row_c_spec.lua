@@ -42,9 +42,10 @@ describe("row C: a data dictionary", function()
   end)
 
   it("builds what is missing and drops a stray only if asked", function()
-    local before = server:psql(database, [[
+    local columns = [[
       SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'
-      ORDER BY 1, 2]])
+      ORDER BY 1, 2]]
+    local before = server:psql(database, columns)
     run "apply"
     local indexes = server:indexes(database)
     assert.same({
@@ -59,9 +60,7 @@ describe("row C: a data dictionary", function()
     assert.is_nil(indexes['public."ORDER1"'])
     assert.is_truthy(indexes['public."CUST1"'])
     assert.is_truthy(indexes['public."ABCD"'])
-    assert.same(before, server:psql(database, [[
-      SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'
-      ORDER BY 1, 2]]), "tables and columns are never touched")
+    assert.same(before, server:psql(database, columns), "tables and columns are never touched")
     local plan = run("plan", "--json"):json()
     assert.equal(3, plan.summary.keep)
     assert.equal(0, plan.summary.create)

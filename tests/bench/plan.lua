@@ -1,0 +1,118 @@
+-- A plan with nothing to do, process start and registry loading included, against what psql needs for the bare catalog
+-- query; growth from 2,000 to 100,000 indexes; peak memory; and peers that install in a minute.
+--   ./dev bench plan            all
+--   LUNADEX_BENCH=quick         2,000 and 20,000 only
+--   LUNADEX_BENCH=peers         also migra and Alembic, on 20,000
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local shell = require "support.shell"
+
+local mode = os.getenv "LUNADEX_BENCH" or ""
+local runs = 5
+
+-- Ten indexes a table, of the kinds real schemas have, in the shares they have there: most plain, one in ten partial,
+-- one in ten on an expression. A commit every 100 tables keeps the lock table small.
+local schema = [[
+SET client_min_messages = warning;
+CREATE PROCEDURE fill(first integer, last integer) LANGUAGE plpgsql AS $$
+BEGIN
+  FOR n IN first..last LOOP
+    EXECUTE format('CREATE TABLE t%s (id bigint PRIMARY KEY, a integer, b integer, c text, d text, e timestamptz, f jsonb)', n);
+    EXECUTE format('CREATE INDEX t%1$s_a ON t%1$s (a)', n);
+    EXECUTE format('CREATE INDEX t%1$s_ab ON t%1$s (a, b DESC)', n);
+    EXECUTE format('CREATE INDEX t%1$s_b ON t%1$s (b) INCLUDE (c)', n);
+    EXECUTE format('CREATE UNIQUE INDEX t%1$s_c ON t%1$s (c)', n);
+    EXECUTE format('CREATE INDEX t%1$s_d ON t%1$s (d text_pattern_ops)', n);
+    EXECUTE format('CREATE INDEX t%1$s_e ON t%1$s USING brin (e)', n);
+    EXECUTE format('CREATE INDEX t%1$s_f ON t%1$s USING gin (f jsonb_path_ops)', n);
+    EXECUTE format('CREATE INDEX t%1$s_lower ON t%1$s (lower(d))', n);
+    EXECUTE format('CREATE INDEX t%1$s_open ON t%1$s (e) WHERE b IS NULL AND c <> ''done''', n);
+    IF n %% 100 = 0 THEN COMMIT; END IF;
+  END LOOP;
+END $$;
+]]
+schema = schema:gsub("%%%% 100", "%% 100")
+
+-- The least a client can ask: raw columns, text only where there is an expression or predicate.
+local bare = [[
+SELECT i.indexrelid, i.indrelid, n.nspname, r.relname, c.relname, i.indnatts, i.indnkeyatts, i.indisunique,
+       i.indisprimary, i.indisvalid, i.indkey, i.indcollation, i.indclass, i.indoption, c.relam, c.reloptions,
+       CASE WHEN i.indexprs IS NOT NULL THEN pg_get_expr(i.indexprs, i.indrelid) END,
+       CASE WHEN i.indpred IS NOT NULL THEN pg_get_expr(i.indpred, i.indrelid) END
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class r ON r.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = r.relnamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
+]]
+
+--- The best of some runs, in seconds; the first, which warms caches, is not counted.
+local function best(words, options)
+  local least = math.huge
+  for run = 0, runs do
+    local start = shell.now()
+    local result = shell.call(words, options)
+    local seconds = shell.now() - start
+    assert(result.status == 0, result.stdout .. result.stderr)
+    if run > 0 then least = math.min(least, seconds) end
+  end
+  return least
+end
+
+--- The high-water mark of a run's resident memory, in MB, as the kernel keeps it.
+local function peak(words, options)
+  local process, most = shell.start(words, options), 0
+  while process:running() do
+    local status = shell.read_file(("/proc/%d/status"):format(process.pid)) or ""
+    most = math.max(most, tonumber(status:match("VmHWM:%s*(%d+)")) or 0)
+    shell.sleep(0.001)
+  end
+  process:wait()
+  return most / 1024
+end
+
+local server = pg.start { settings = { shared_buffers = "512MB", max_locks_per_transaction = 1024 } }
+local counts = mode == "quick" and { 2000, 20000 } or { 2000, 20000, 100000 }
+local tables = 0
+server:create_database "bench"
+server:psql("bench", schema)
+
+print(("PostgreSQL %s; best of %d runs after one to warm up"):format(server:value(nil, "SHOW server_version"), runs))
+print(("%9s  %12s  %14s  %7s  %10s"):format("indexes", "psql, bare", "lunadex plan", "ratio", "peak"))
+for _, count in ipairs(counts) do
+  server:psql("bench", ("CALL fill(%d, %d); VACUUM ANALYZE pg_catalog.pg_class, pg_catalog.pg_index, "
+    .. "pg_catalog.pg_attribute"):format(tables + 1, count // 10))
+  tables = count // 10
+  local url = server:url "bench"
+  local registry = shell.directory("bench") .. "/registry.lua"
+  local made = lunadex.run { "snapshot", "-o", registry, "--target", url }
+  assert(made.status == 0, tostring(made))
+  local plan = { lunadex.program, "plan", registry, "--target", url, "--detailed-exitcode" }
+  local psql = best { "psql", "-X", "-q", "-A", "-t", "-o", "/dev/null", "-d", url, "-c", bare }
+  local ours = best(plan)
+  print(("%9d  %10.3f s  %12.3f s  %7.2f  %7.0f MB"):format(count, psql, ours, ours / psql, peak(plan)))
+  io.flush()
+
+  if mode == "peers" and count == 20000 then
+    shell.check [[
+      [ -x .deps/peers/bin/migra ] || {
+        python3 -m venv .deps/peers && .deps/peers/bin/pip -q install 'setuptools<80' migra psycopg2-binary alembic
+      }
+    ]]
+    runs = 1
+    -- migra compares two databases; the same one twice is the least it can do.
+    local sqlalchemy_url = url:gsub("^postgresql:", "postgresql+psycopg2:")
+    print(("%9d  migra         %12.3f s"):format(count, best { ".deps/peers/bin/migra", url, url }))
+    local script = ([[
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.autogenerate import compare_metadata
+engine = sa.create_engine("%s")
+metadata = sa.MetaData()
+metadata.reflect(engine)
+with engine.connect() as connection:
+    compare_metadata(MigrationContext.configure(connection), metadata)
+]]):format(sqlalchemy_url)
+    print(("%9d  Alembic       %12.3f s"):format(count, best { ".deps/peers/bin/python", "-W", "ignore", "-c", script }))
+    runs = 5
+  end
+end
+server:stop()
