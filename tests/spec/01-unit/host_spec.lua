@@ -35,7 +35,8 @@ describe("the program", function()
     if not shell.run "command -v valgrind" or not lunadex.build:find "/build$" then
       return pending "valgrind, and a build that is not sanitized"
     end
-    local result = shell.call { "valgrind", "-q", "--leak-check=full", "--error-exitcode=66", lunadex.program, "--help" }
+    local valgrind = { "valgrind", "-q", "--leak-check=full", "--error-exitcode=66" }
+    local result = shell.call(table.move({ lunadex.program, "--help" }, 1, 2, #valgrind + 1, valgrind))
     assert.equal(0, result.status, result.stderr)
   end)
 end)
