@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
   const char *name;
@@ -31,12 +32,16 @@ void ldx_error_clear(ldx_error *error) {
 
 bool ldx_error_set(ldx_error *error, ldx_error_code code, const char *format, ...) {
   if (!error) return false;
-  ldx_error_clear(error);
-  error->code = code;
+  /* By way of a copy: a caller that rewords an error passes its old message. */
+  char message[sizeof error->message];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(error->message, sizeof error->message, format, arguments);
+  int length = vsnprintf(message, sizeof message, format, arguments);
   va_end(arguments);
+  ldx_error_clear(error);
+  error->code = code;
+  if (length >= (int)sizeof message) length = (int)sizeof message - 1;
+  if (length > 0) memcpy(error->message, message, (size_t)length + 1);
   return false;
 }
 

@@ -1,0 +1,38 @@
+/* context.c: what a driver sees of the engine while it performs a step; called by the worker that runs it. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/internal.h"
+
+bool ldx_context_cancelled(ldx_context *context) { return atomic_load(&context->cancelled); }
+
+bool ldx_context_over_budget(ldx_context *context) { return atomic_load(&context->over_budget); }
+
+/* Under the seat's mutex, so that no cancel request is on its way when the driver goes on to clean up. */
+void ldx_context_running(ldx_context *context, int64_t server_pid) {
+  seat *s = context->seat;
+  pthread_mutex_lock(&s->mutex);
+  if (server_pid && server_pid != context->server_pid) {
+    context->statement++;
+    context->started_at = ldx_clock_now();
+    context->draining_since = 0;
+    context->cancel_sent_at = 0;
+    memset(&context->progress, 0, sizeof context->progress);
+    /* The budget of the statement before is spent; this one has its own. */
+    atomic_store(&context->over_budget, false);
+  }
+  context->server_pid = server_pid;
+  pthread_mutex_unlock(&s->mutex);
+  if (server_pid) ldx_watcher_notify(context->engine);
+}
+
+void ldx_context_note(ldx_context *context, const char *format, ...) {
+  char text[sizeof((ldx_event *)0)->text];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  ldx_event_post(context->engine, LDX_EVENT_NOTE, context, text, NULL, NULL, 0, 0);
+}

@@ -1,0 +1,254 @@
+/* watcher.c: the thread that looks at what the workers' sessions do, with a session of its own.
+ *
+ * It asks the driver how far the running steps are, tells the owner, ends steps whose budget for waiting is used up,
+ * repeats cancel requests, and holds the run lock. Its session is opened when a step runs or the lock is asked for.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/internal.h"
+
+static const double quick_look = 0.1, usual_look = 0.5; /* in a step's first second; later */
+static const double lock_look = 1.0;                     /* at the session that holds the lock */
+static const double open_again = 2.0;                    /* after it could not be opened */
+
+/* What is looked at in one round: workers[i] runs statement `statement` of `context`. */
+typedef struct looked_at {
+  seat *worker;
+  const ldx_context *context; /* to be compared only */
+  uint64_t job;
+  int statement;
+} looked_at;
+
+void ldx_watcher_notify(ldx_engine *engine) {
+  pthread_mutex_lock(&engine->mutex);
+  engine->watch_changed = true;
+  pthread_cond_signal(&engine->watch);
+  pthread_mutex_unlock(&engine->mutex);
+}
+
+/* --- the session and the lock --------------------------------------------------------------------------------------- */
+
+static void lose_session(ldx_engine *engine, const ldx_error *error) {
+  ldx_seat_close(&engine->watcher);
+  if (!engine->lock_held) return;
+  engine->lock_held = false;
+  ldx_error lost = *error;
+  if (lost.code == LDX_ERROR_NONE)
+    ldx_error_set(&lost, LDX_ERROR_LINK_LOST, "the session that held the run lock was lost");
+  ldx_event_post(engine, LDX_EVENT_LOCK_LOST, NULL, NULL, &lost, NULL, 0, 0);
+}
+
+/* After a call failed: whether the link went with it. */
+static void check_session(ldx_engine *engine, const ldx_error *error) {
+  ldx_retry class = ldx_error_retry(error->code);
+  if (class == LDX_RETRY_VERIFY || class == LDX_RETRY_RECONNECT || !engine->driver->alive(engine->watcher.session))
+    lose_session(engine, error);
+}
+
+/* Where the session has died since it was last used, the lock has gone with it. */
+static void notice_loss(ldx_engine *engine) {
+  static const ldx_error none;
+  ldx_session *session = engine->watcher.session;
+  if (session && !engine->driver->alive(session)) lose_session(engine, &none);
+}
+
+static bool open_session(ldx_engine *engine, ldx_error *error) {
+  notice_loss(engine);
+  return engine->watcher.session || ldx_seat_open(&engine->watcher, error);
+}
+
+static bool lock_or_unlock(ldx_engine *engine, ldx_job *job) {
+  const ldx_driver *driver = engine->driver;
+  seat *s = &engine->watcher;
+  if (job->kind == LDX_JOB_UNLOCK) {
+    notice_loss(engine);
+    if (!engine->lock_held) return true;
+    if (driver->unlock(s->session, &job->error)) {
+      engine->lock_held = false;
+      return true;
+    }
+  } else {
+    if (!open_session(engine, &job->error)) return false;
+    if (engine->lock_held) return true;
+    if (driver->lock(s->session, &job->error)) {
+      engine->lock_held = true;
+      return true;
+    }
+  }
+  check_session(engine, &job->error);
+  return false;
+}
+
+static void run(ldx_engine *engine, ldx_job *job) {
+  ldx_context *context = job->context;
+  double begun = ldx_clock_now();
+  ldx_event_post(engine, LDX_EVENT_STARTED, context, NULL, NULL, NULL, 0, 0);
+  ldx_error_clear(&job->error);
+  ldx_seat_begin(&engine->watcher, context);
+  job->attempts = 1;
+  /* Giving the lock back is part of stopping. */
+  if (job->kind == LDX_JOB_LOCK && atomic_load(&context->cancelled))
+    job->ok = ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
+  else
+    job->ok = lock_or_unlock(engine, job);
+  job->seconds = ldx_clock_now() - begun;
+  ldx_seat_end(&engine->watcher, context);
+}
+
+/* --- looking at steps ----------------------------------------------------------------------------------------------- */
+
+/* The owner may have a job back, with all it points to, before the driver has looked at its step. */
+static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
+  ldx_step *copy = LDX_ARENA_NEW(arena, ldx_step, 1);
+  *copy = *step;
+  copy->relation.schema = ldx_arena_strdup(arena, step->relation.schema);
+  copy->relation.name = ldx_arena_strdup(arena, step->relation.name);
+  copy->other_relation.schema = ldx_arena_strdup(arena, step->other_relation.schema);
+  copy->other_relation.name = ldx_arena_strdup(arena, step->other_relation.name);
+  copy->name = ldx_arena_strdup(arena, step->name);
+  copy->other = ldx_arena_strdup(arena, step->other);
+  copy->spare = ldx_arena_strdup(arena, step->spare);
+  copy->maintenance_work_mem = ldx_arena_strdup(arena, step->maintenance_work_mem);
+  if (step->definition) {
+    ldx_definition *definition = LDX_ARENA_NEW(arena, ldx_definition, 1);
+    ldx_definition_copy(arena, definition, step->definition);
+    copy->definition = definition;
+  }
+  return copy;
+}
+
+static size_t collect(ldx_engine *engine, ldx_arena *arena, ldx_watched *watched, looked_at *looks, double *next) {
+  size_t count = 0;
+  double now = ldx_clock_now();
+  for (size_t i = 0; i < engine->worker_count; i++) {
+    seat *s = &engine->workers[i];
+    pthread_mutex_lock(&s->mutex);
+    ldx_context *context = s->context;
+    if (context && context->job->kind == LDX_JOB_PERFORM && context->server_pid) {
+      if (arena) {
+        looks[count] = (looked_at){s, context, context->job->id, context->statement};
+        watched[count].step = copy_step(arena, &context->job->step);
+        watched[count].server_pid = context->server_pid;
+        memset(&watched[count].progress, 0, sizeof watched[count].progress);
+      }
+      count++;
+      double look = now - context->started_at < 1 ? quick_look : usual_look;
+      if (look < *next) *next = look;
+    }
+    pthread_mutex_unlock(&s->mutex);
+  }
+  return count;
+}
+
+static bool same(const ldx_progress *a, const ldx_progress *b) {
+  return a->started == b->started && a->draining == b->draining && a->done == b->done && a->total == b->total &&
+         a->blocker_pid == b->blocker_pid && !strcmp(a->phase, b->phase) && !strcmp(a->unit, b->unit) &&
+         !strcmp(a->blocker, b->blocker);
+}
+
+/* A budget is for waiting, not for work: one ends with the table's lock, the other begins when the work is done. */
+static bool exceeds_budget(ldx_context *context, double now) {
+  const ldx_step *step = &context->job->step;
+  const ldx_progress *progress = &context->progress;
+  if (!progress->draining) context->draining_since = 0;
+  else if (context->draining_since == 0) context->draining_since = now;
+  if (!progress->started) return step->lock_timeout > 0 && now - context->started_at > step->lock_timeout;
+  return progress->draining && step->drain_timeout > 0 && now - context->draining_since > step->drain_timeout;
+}
+
+static void take_in(ldx_engine *engine, const looked_at *look, const ldx_progress *progress) {
+  seat *s = look->worker;
+  pthread_mutex_lock(&s->mutex);
+  ldx_context *context = s->context;
+  bool still = context && context == look->context && context->job->id == look->job &&
+               context->statement == look->statement && context->server_pid;
+  if (still) {
+    if (!same(&context->progress, progress)) {
+      context->progress = *progress;
+      ldx_event_post(engine, LDX_EVENT_PROGRESS, context, NULL, NULL, progress, 0, 0);
+    }
+    if (exceeds_budget(context, ldx_clock_now())) atomic_store(&context->over_budget, true);
+  }
+  pthread_mutex_unlock(&s->mutex);
+}
+
+/* One round. False: the session could not be opened. */
+static bool look(ldx_engine *engine, ldx_watched *watched, looked_at *looks) {
+  ldx_error error;
+  ldx_error_clear(&error);
+  if (!open_session(engine, &error)) return false;
+  ldx_arena *arena = ldx_arena_new();
+  double ignored = usual_look;
+  size_t count = collect(engine, arena, watched, looks, &ignored);
+  /* Nothing is concluded from a look that failed: a budget is only enforced on what was seen. */
+  if (count > 0) {
+    if (engine->driver->watch(engine->watcher.session, watched, count, &error)) {
+      for (size_t i = 0; i < count; i++) take_in(engine, &looks[i], &watched[i].progress);
+    } else {
+      check_session(engine, &error);
+    }
+  }
+  ldx_arena_free(arena);
+  return true;
+}
+
+/* Whether something is being cancelled, and the requests that are due. */
+static bool cancel_again(ldx_engine *engine) {
+  bool any = false;
+  for (size_t i = 0; i < engine->worker_count; i++) {
+    seat *s = &engine->workers[i];
+    pthread_mutex_lock(&s->mutex);
+    if (s->context && (atomic_load(&s->context->cancelled) || atomic_load(&s->context->over_budget))) any = true;
+    ldx_seat_cancel(s);
+    pthread_mutex_unlock(&s->mutex);
+  }
+  return any;
+}
+
+static void wait_for_change(ldx_engine *engine, double seconds) {
+  struct timespec until = ldx_clock_deadline(seconds);
+  pthread_mutex_lock(&engine->mutex);
+  int timed_out = 0;
+  while (!engine->watch_changed && !engine->watcher_stopping && !engine->watcher_jobs.first && !timed_out)
+    timed_out = pthread_cond_timedwait(&engine->watch, &engine->mutex, &until);
+  engine->watch_changed = false;
+  pthread_mutex_unlock(&engine->mutex);
+}
+
+void *ldx_watcher_run(void *the_engine) {
+  ldx_engine *engine = the_engine;
+  ldx_watched *watched = calloc(engine->worker_count, sizeof *watched);
+  looked_at *looks = calloc(engine->worker_count, sizeof *looks);
+  double looked = -usual_look, failed = -open_again;
+  if (!watched || !looks) abort();
+  for (;;) {
+    pthread_mutex_lock(&engine->mutex);
+    ldx_job *job = ldx_queue_pop(&engine->watcher_jobs);
+    if (job) job->context->seat = &engine->watcher;
+    bool stop = engine->watcher_stopping && !job;
+    pthread_mutex_unlock(&engine->mutex);
+    if (stop) break;
+    if (job) run(engine, job);
+
+    double next = 3600;
+    size_t running = collect(engine, NULL, NULL, NULL, &next);
+    double now = ldx_clock_now();
+    if (running > 0 && now - failed >= open_again && (engine->watcher.session == NULL || now - looked >= next)) {
+      if (!look(engine, watched, looks)) failed = ldx_clock_now();
+      looked = ldx_clock_now();
+    }
+    if (engine->lock_held) {
+      notice_loss(engine);
+      if (next > lock_look) next = lock_look;
+    }
+    if (cancel_again(engine) && next > quick_look) next = quick_look;
+    /* A new statement wakes the watcher, but is looked at only after the interval: most are over by then. */
+    wait_for_change(engine, next);
+  }
+  ldx_seat_close(&engine->watcher);
+  free(watched);
+  free(looks);
+  return NULL;
+}

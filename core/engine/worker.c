@@ -1,0 +1,184 @@
+/* worker.c: one thread, one session, one job at a time.
+ *
+ * A session is opened with the first job and given up when its link is lost, or when a cancel request was sent to it:
+ * nobody knows which statement a late request would hit.
+ */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "engine/internal.h"
+
+/* A step hears through its context that it is to stop, and then asks the server itself; the request from here is for a
+ * driver that sits in a call and does not look. Everything else has only this. Repeated, since a request that comes
+ * between two statements hits nothing. */
+static const double step_grace = 0.5;
+static const double cancel_interval = 0.5;
+
+static void set_session(seat *s, ldx_session *session) {
+  pthread_mutex_lock(&s->mutex);
+  s->session = session;
+  s->cancel_sent = false;
+  pthread_mutex_unlock(&s->mutex);
+}
+
+void ldx_seat_close(seat *s) {
+  ldx_session *session = s->session; /* only this thread changes it */
+  if (!session) return;
+  set_session(s, NULL);
+  s->engine->driver->close(session);
+}
+
+bool ldx_seat_open(seat *s, ldx_error *error) {
+  const ldx_driver *driver = s->engine->driver;
+  pthread_mutex_lock(&s->mutex);
+  bool doubtful = s->cancel_sent;
+  pthread_mutex_unlock(&s->mutex);
+  if (s->session && (doubtful || !driver->alive(s->session))) ldx_seat_close(s);
+  if (s->session) return true;
+  ldx_session *session = driver->open(&s->engine->target, &s->info, error);
+  if (!session) return false;
+  set_session(s, session);
+  return true;
+}
+
+void ldx_seat_begin(seat *s, ldx_context *context) {
+  pthread_mutex_lock(&s->mutex);
+  s->context = context;
+  context->server_pid = 0;
+  pthread_mutex_unlock(&s->mutex);
+}
+
+void ldx_seat_leave(seat *s) {
+  pthread_mutex_lock(&s->mutex);
+  s->context = NULL;
+  pthread_mutex_unlock(&s->mutex);
+}
+
+void ldx_seat_end(seat *s, ldx_context *context) {
+  ldx_engine *engine = s->engine;
+  /* First out of the others' sight, then DONE: no event of the job comes after that. */
+  ldx_seat_leave(s);
+  pthread_mutex_lock(&engine->mutex);
+  ldx_event_post_done(context);
+  pthread_mutex_unlock(&engine->mutex);
+}
+
+void ldx_seat_cancel(seat *s) {
+  ldx_context *context = s->context;
+  if (!context || !s->session) return;
+  if (!atomic_load(&context->cancelled) && !atomic_load(&context->over_budget)) return;
+  double now = ldx_clock_now();
+  if (context->job->kind == LDX_JOB_PERFORM) {
+    if (!context->server_pid) return; /* between statements, or cleaning up */
+    if (context->cancel_sent_at == 0) {
+      context->cancel_sent_at = now + step_grace - cancel_interval;
+      return;
+    }
+  }
+  if (context->cancel_sent_at != 0 && now - context->cancel_sent_at < cancel_interval) return;
+  context->cancel_sent_at = now;
+  s->cancel_sent = true;
+  s->engine->driver->cancel(s->session);
+}
+
+/* One call of the driver. */
+static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
+  const ldx_driver *driver = s->engine->driver;
+  if (!ldx_seat_open(s, &job->error)) return false;
+  if (atomic_load(&context->cancelled)) return ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
+  switch (job->kind) {
+  case LDX_JOB_CONNECT: job->info = s->info; return true;
+  case LDX_JOB_CATALOG: job->catalog = driver->catalog(s->session, &job->error); return job->catalog != NULL;
+  case LDX_JOB_RESOLVE: return driver->resolve(s->session, job->catalog, job->declarations, &job->error);
+  case LDX_JOB_MEASURE: return driver->measure(s->session, job->measures, job->measure_count, &job->error);
+  case LDX_JOB_PERFORM: return driver->perform(s->session, &job->step, context, &job->error);
+  case LDX_JOB_QUERY:
+    job->result = driver->query(s->session, job->arena, job->text, job->parameters, job->parameter_count, &job->error);
+    return job->result != NULL;
+  case LDX_JOB_STATUS: job->result = driver->status(s->session, job->arena, &job->error); return job->result != NULL;
+  case LDX_JOB_LOCK:
+  case LDX_JOB_UNLOCK: break; /* the watcher's */
+  }
+  return ldx_error_set(&job->error, LDX_ERROR_INTERNAL, "a worker got a job of the watcher's");
+}
+
+/* A driver that was cancelled from outside may not know why; and who was in the way is known here. */
+static void explain(seat *s, ldx_context *context, ldx_error *error) {
+  if (error->code == LDX_ERROR_NONE) ldx_error_set(error, LDX_ERROR_INTERNAL, "the driver failed without a word");
+  if (error->code == LDX_ERROR_CANCELLED && atomic_load(&context->over_budget) && !atomic_load(&context->cancelled))
+    ldx_error_set(error, LDX_ERROR_LOCK_TIMEOUT, "the wait for other sessions exceeded its budget");
+  if (error->code != LDX_ERROR_LOCK_TIMEOUT || error->detail[0]) return;
+  pthread_mutex_lock(&s->mutex);
+  if (context->progress.blocker[0])
+    snprintf(error->detail, sizeof error->detail, "blocked by %s", context->progress.blocker);
+  pthread_mutex_unlock(&s->mutex);
+}
+
+/* False: cancelled meanwhile. */
+static bool pause_for(ldx_engine *engine, ldx_context *context, double seconds) {
+  struct timespec until = ldx_clock_deadline(seconds);
+  pthread_mutex_lock(&engine->mutex);
+  int timed_out = 0;
+  while (!atomic_load(&context->cancelled) && !timed_out)
+    timed_out = pthread_cond_timedwait(&engine->sleep, &engine->mutex, &until);
+  pthread_mutex_unlock(&engine->mutex);
+  return !atomic_load(&context->cancelled);
+}
+
+/* Until it is done, cannot be done, or is not wanted any more. */
+static void run(seat *s, ldx_job *job) {
+  ldx_engine *engine = s->engine;
+  ldx_context *context = job->context;
+  double begun = ldx_clock_now();
+  ldx_event_post(engine, LDX_EVENT_STARTED, context, NULL, NULL, NULL, 0, 0);
+  for (;;) {
+    job->attempts++;
+    ldx_error_clear(&job->error);
+    atomic_store(&context->over_budget, false);
+    ldx_seat_begin(s, context);
+    job->ok = attempt(s, job, context);
+    ldx_seat_leave(s);
+    if (job->ok) break;
+    explain(s, context, &job->error);
+
+    ldx_retry class = ldx_error_retry(job->error.code);
+    if (class == LDX_RETRY_RECONNECT || class == LDX_RETRY_VERIFY) ldx_seat_close(s);
+    double delay = ldx_retry_delay(&job->retry, job->attempts, ldx_random_next(&s->random));
+    if (atomic_load(&context->cancelled)) break;
+    if (!ldx_retry_wanted(&job->retry, job->kind, job->error.code, job->attempts, ldx_clock_now() - begun, delay))
+      break;
+    ldx_event_post(engine, LDX_EVENT_RETRY, context, NULL, &job->error, NULL, job->attempts, delay);
+    if (!pause_for(engine, context, delay)) {
+      char last[sizeof job->error.message];
+      snprintf(last, sizeof last, "%s", job->error.message);
+      ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled while waiting for the next attempt");
+      snprintf(job->error.detail, sizeof job->error.detail, "the last one failed: %.900s", last);
+      break;
+    }
+  }
+  if (job->ok) ldx_error_clear(&job->error);
+  job->seconds = ldx_clock_now() - begun;
+  ldx_seat_end(s, context);
+}
+
+void *ldx_worker_run(void *the_seat) {
+  seat *s = the_seat;
+  ldx_engine *engine = s->engine;
+  pthread_mutex_lock(&engine->mutex);
+  for (;;) {
+    ldx_job *job = ldx_queue_pop(&engine->jobs);
+    if (job) {
+      job->context->seat = s;
+      pthread_mutex_unlock(&engine->mutex);
+      run(s, job);
+      pthread_mutex_lock(&engine->mutex);
+    } else if (engine->stopping) {
+      break;
+    } else {
+      pthread_cond_wait(&engine->work, &engine->mutex);
+    }
+  }
+  pthread_mutex_unlock(&engine->mutex);
+  ldx_seat_close(s);
+  return NULL;
+}
