@@ -393,12 +393,7 @@ function M.make(database, connection, options)
   if not info then return nil, err end
   local set = core.declarations()
   local entries = database.entries
-  for i = 1, #entries do
-    local fields = entries[i].fields
-    -- The server would cut it too, and then the live name would differ for ever.
-    if fields.name and #fields.name > naming.limit then fields.name = naming.truncate(fields.name) end
-    set:add(fields)
-  end
+  for i = 1, #entries do set:add(entries[i].fields) end
   local catalog
   catalog, err = connection:catalog()
   if not catalog then return nil, err end

@@ -19,7 +19,7 @@ local show = schema.show
 
 ---@class lunadex.registry.Checker
 ---@field problems lunadex.registry.Problems
----@field expressions table<string, true|string>  # known to be right, or what is wrong with them
+---@field expressions table<string, string>  # known to be right: as written → as kept
 local Checker = {}
 Checker.__index = Checker
 
@@ -187,10 +187,10 @@ function Checker:key(made, relation, written)
     end
     local kept, expected, wrong = schema.expression(base, self)
     if not kept then
-      self:problem(made, relation, ("the expression %s: %s"):format(show(base), wrong), expected)
+      self:problem(made, relation, ("the expression %s %s"):format(show(base), wrong), expected)
       return nil
     end
-    return { expression = base }
+    return { expression = kept }
   elseif how ~= "key" then
     local key = self:key(made, relation, base)
     if key then key.descending = how == "desc" or nil end

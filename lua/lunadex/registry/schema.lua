@@ -82,13 +82,11 @@ end
 local function expression(value, session)
   if not value:find("%S") then return nil, "an SQL expression", "is empty" end
   local known = session.expressions[value]
-  if known == nil then
-    local ok, err = core.check_expression(value)
-    known = ok and true or err.message
-    session.expressions[value] = known
-  end
-  if known == true then return value end
-  return nil, "an SQL expression", known
+  if known then return known end
+  local kept, err = core.check_expression(value)
+  if not kept then return nil, "an SQL expression", "has a mistake: " .. err.message end
+  session.expressions[value] = kept
+  return kept
 end
 
 --- A list of names without holes.

@@ -1,0 +1,198 @@
+-- What each kind of change does to a real server, and that a second plan has nothing to do.
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local shell = require "support.shell"
+
+describe("apply", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    url = server:url(database)
+  end)
+  after_each(function()
+    server:drop_database(database)
+  end)
+
+  local function run(command, text, ...)
+    return lunadex.run { command, lunadex.registry(text), "--target", url, ... }
+  end
+
+  local function apply(text, ...)
+    local result = run("apply", text, ...)
+    assert.equal(0, result.status, tostring(result))
+    return result
+  end
+
+  -- Applied, it stays applied.
+  local function settles(text, ...)
+    apply(text, ...)
+    local result = run("plan", text, "--detailed-exitcode")
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+  end
+
+  local function index(name) return server:indexes(database)["public." .. name] end
+
+  local function oid(name)
+    return server:value(database, ("SELECT oid FROM pg_class WHERE relname = '%s'"):format(name))
+  end
+
+  it("prints what it would do, and does nothing", function()
+    server:psql(database, "CREATE TABLE t (a int)")
+    local text = [[ on "t" { index { "a", name = "t_a" } } ]]
+    local result = apply(text, "--dry-run")
+    assert.matches("CREATE INDEX", result.stdout, 1, true)
+    assert.is_nil(index "t_a")
+    settles(text)
+  end)
+
+  it("replaces an index of another definition and leaves nothing behind", function()
+    server:psql(database, "CREATE TABLE t (a int, b int); CREATE INDEX t_x ON t (a)")
+    local before = oid "t_x"
+    local text = [[ on "t" { index { "a", "b", name = "t_x" } } ]]
+    settles(text)
+    assert.equal("CREATE INDEX t_x ON public.t USING btree (a, b)", index "t_x")
+    assert.not_equal(before, oid "t_x")
+    assert.equal("1", server:value(database, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"))
+  end)
+
+  it("finishes a replacement that was interrupted before or after its swap", function()
+    server:psql(database, [[CREATE TABLE t (a int, b int);
+      CREATE INDEX t_x ON t (a); CREATE INDEX t_x_ldx_new ON t (a, b)]])
+    local text = [[ on "t" { index { "a", "b", name = "t_x" } } ]]
+    local built = oid "t_x_ldx_new"
+    settles(text)
+    assert.equal(built, oid "t_x")
+    assert.equal("1", server:value(database, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"))
+    server:psql(database, "CREATE INDEX t_x_ldx_old ON t (a)")
+    settles(text)
+    assert.is_nil(index "t_x_ldx_old")
+  end)
+
+  it("replaces constraints", function()
+    server:psql(database, [[CREATE TABLE p (id int PRIMARY KEY, k int UNIQUE);
+      CREATE TABLE t (a int NOT NULL, b int NOT NULL, CONSTRAINT t_key UNIQUE (a),
+        CONSTRAINT t_fk FOREIGN KEY (a) REFERENCES p (id)); INSERT INTO p VALUES (1, 1); INSERT INTO t VALUES (1, 1)]])
+    settles [[ on "t" {
+      unique_constraint { "a", "b", name = "t_key" },
+      foreign_key { "a", references = { "p", "k" }, on_delete = "cascade", name = "t_fk" } } ]]
+    assert.equal("CREATE UNIQUE INDEX t_key ON public.t USING btree (a, b)", index "t_key")
+    assert.same({
+      { "t_fk", "FOREIGN KEY (a) REFERENCES p(k) ON DELETE CASCADE", n = 2 }, { "t_key", "UNIQUE (a, b)", n = 2 },
+    }, server:psql(database, [[SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+      WHERE conrelid = 't'::regclass AND contype IN ('u', 'f') ORDER BY 1]]))
+  end)
+
+  it("builds keys before what refers to them, and takes over an index that is there", function()
+    server:psql(database, [[CREATE TABLE a (id int NOT NULL, b int); CREATE TABLE b (id int NOT NULL, u int);
+      CREATE UNIQUE INDEX b_u_stray ON b (u)]])
+    local existing = oid "b_u_stray"
+    settles [[
+      on "a" { foreign_key { "b", references = "b" }, primary_key { "id" } }
+      on "b" { primary_key { "id" }, unique_constraint { "u", name = "b_u" } } ]]
+    assert.equal(existing, oid "b_u")
+    assert.equal("t", server:value(database, "SELECT convalidated FROM pg_constraint WHERE conname = 'a_b_fkey'"))
+    assert.is_truthy(index "a_pkey")
+  end)
+
+  it("changes storage parameters in place", function()
+    server:psql(database, "CREATE TABLE t (a int); CREATE INDEX t_a ON t (a)")
+    local before = oid "t_a"
+    settles [[ on "t" { index { "a", name = "t_a", with = { fillfactor = 70 } } } ]]
+    assert.equal(before, oid "t_a")
+    assert.matches("fillfactor='70'", index "t_a", 1, true)
+  end)
+
+  it("rebuilds what a failed build left, and tells duplicates with a query that finds them", function()
+    server:psql(database, "CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1)")
+    server:try(database, "CREATE UNIQUE INDEX CONCURRENTLY t_a ON t (a)")
+    assert.is_truthy(index "t_a")
+    local text = [[ on "t" { index { "a", unique = true, name = "t_a", critical = true } } ]]
+    local plan = run("plan", text, "--json"):json()
+    assert.equal("rebuild", plan.changes[1].action)
+    local result = run("apply", text)
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("HAVING count(*) > 1", result.stderr, 1, true)
+    assert.matches("--only t_a", result.stderr, 1, true)
+    assert.is_nil(index "t_a")
+    server:psql(database, "DELETE FROM t")
+    settles(text)
+  end)
+
+  it("renames in a chain when asked", function()
+    server:psql(database, "CREATE TABLE t (a int, b int); CREATE INDEX x ON t (a)")
+    settles([[ on "t" { index { "a", name = "y" }, index { "b", name = "x" } } ]], "--rename")
+    assert.equal("CREATE INDEX x ON public.t USING btree (b)", index "x")
+    assert.equal("CREATE INDEX y ON public.t USING btree (a)", index "y")
+  end)
+
+  it("drops strays only when asked, never what something needs", function()
+    server:psql(database, [[CREATE TABLE t (a int PRIMARY KEY, b int NOT NULL, c int NOT NULL);
+      CREATE INDEX s ON t (b); CREATE UNIQUE INDEX r ON t (c);
+      ALTER TABLE t REPLICA IDENTITY USING INDEX r]])
+    local text = [[ on "t" { index { "a", "b", name = "t_ab" } } ]]
+    settles(text)
+    assert.is_truthy(index "s")
+    settles(text, "--drop-strays")
+    assert.is_nil(index "s")
+    assert.is_truthy(index "r")
+    assert.is_truthy(index "t_pkey")
+  end)
+
+  it("builds on partitions one by one, attaches them and reuses what fits", function()
+    server:psql(database, [[
+      CREATE TABLE m (id int, at date) PARTITION BY RANGE (at);
+      CREATE TABLE m1 PARTITION OF m FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+      CREATE TABLE m2 PARTITION OF m FOR VALUES FROM ('2025-01-01') TO ('2026-01-01') PARTITION BY LIST (id);
+      CREATE TABLE m2a PARTITION OF m2 FOR VALUES IN (1);
+      CREATE TABLE m2b PARTITION OF m2 DEFAULT;
+      INSERT INTO m SELECT n % 3, '2024-06-01'::date + n FROM generate_series(1, 500) n;
+      CREATE INDEX there ON m1 (id)]])
+    local existing = oid "there"
+    settles [[ on "m" { index { "id", name = "m_id", partitions = { ["public.m2b"] = "own_name" } } } ]]
+    assert.equal(existing, oid "there")
+    assert.same({ { "m2_id_idx" }, { "m2a_id_idx" }, { "m_id" }, { "own_name" }, { "there" } }, (function()
+      local rows = server:psql(database, [[SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = indexrelid
+        WHERE indisvalid AND c.relnamespace = 'public'::regnamespace ORDER BY 1]])
+      for _, row in ipairs(rows) do row.n = nil end
+      return rows
+    end)())
+    assert.equal("4", server:value(database, "SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = inhrelid "
+      .. "WHERE c.relkind IN ('i', 'I')"))
+    -- keys on partitioned tables are one step
+    settles [[ on "m" { index { "id", name = "m_id" }, unique_constraint { "id", "at" } } ]]
+  end)
+
+  it("completes a partitioned index that somebody left incomplete", function()
+    server:psql(database, [[
+      CREATE TABLE m (id int) PARTITION BY LIST (id);
+      CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1);
+      CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2);
+      CREATE INDEX m_id ON ONLY m (id); CREATE INDEX m1_id ON m1 (id); ALTER INDEX m_id ATTACH PARTITION m1_id]])
+    local before = oid "m1_id"
+    settles [[ on "m" { index { "id", name = "m_id" } } ]]
+    assert.equal(before, oid "m1_id")
+  end)
+
+  it("says who blocks, and gets there when they are gone", function()
+    server:psql(database, "CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 1000)")
+    local session = server:session(database, "nightly report")
+    session:run("BEGIN; INSERT INTO t VALUES (0)")
+    local process = lunadex.start { "apply", "--json", "--mode", "concurrent",
+      lunadex.registry [[ on "t" { index { "a", name = "t_a" } } ]], "--target", url }
+    shell.eventually("the waiting event", function() return process:stdout():find('"waiting"', 1, true) end)
+    session:run("COMMIT")
+    session:close()
+    local result = lunadex.result(process:wait(30))
+    assert.equal(0, result.status, tostring(result))
+    local waiting
+    for _, event in ipairs(result:events()) do
+      if event.event == "waiting" then waiting = waiting or event end
+    end
+    assert.matches("nightly report", waiting.blocker, 1, true)
+  end)
+end)

@@ -1,0 +1,146 @@
+-- What a caller can tell from the exit status, from standard output with --json, and that no password is in either.
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local shell = require "support.shell"
+
+describe("exit status", function()
+  local server, database, path
+
+  setup(function()
+    server = pg.shared()
+    database = server:create_database()
+    server:psql(database, "CREATE TABLE t (a int)")
+    path = lunadex.registry [[ on "public.t" { index { "a", name = "t_a" } } ]]
+  end)
+  teardown(function()
+    if database then server:drop_database(database) end
+  end)
+
+  local function check(status, arguments)
+    local result = lunadex.run(arguments)
+    assert.equal(status, result.status, tostring(result))
+    assert.is_nil((result.stdout .. result.stderr):find("geheim", 1, true), tostring(result))
+    return result
+  end
+
+  it("0 for help and version", function()
+    assert.is_truthy(check(0, { "--help" }).stdout:find("examples:", 1, true))
+    assert.is_truthy(check(0, { "plan", "--help" }).stdout:find("--detailed-exitcode", 1, true))
+    assert.matches("^lunadex %d", check(0, { "--version" }).stdout)
+  end)
+
+  it("64 for wrong usage, without a traceback", function()
+    check(64, {})
+    for _, words in ipairs {
+      { "pla" }, { "plan", "--nope" }, { "apply", "--jobs", "many" }, { "apply", "--lock-timeout", "soon" },
+      { "apply", "--fail-on", "monday" }, { "plan", path, "--target", "nonsense://x" },
+      { "plan", path, "--target", server:url(database), "--database", "nope" },
+      { "plan", path, "--target", server:url(database), "--only", "nope" },
+    } do
+      local result = check(64, words)
+      assert.is_nil(result.stderr:find("traceback", 1, true), tostring(result))
+    end
+    check(64, { "plan", path }) -- no target at all
+    local result = check(64, { "plan", "--json", "--nope" })
+    assert.equal("usage", result:events()[1].error.code)
+  end)
+
+  it("65 for a wrong registry, and nothing is changed", function()
+    local wrong = lunadex.registry [[ on "public.t" { index { "a", uniqe = true }, index { "a", name = "fine" } } ]]
+    assert.is_truthy(check(65, { "apply", wrong, "--target", server:url(database) }).stderr:find("uniqe", 1, true))
+    wrong = lunadex.registry [[
+      on "public.t" { index { "nope" }, index { "a", name = "fine" } }
+      on "public.nowhere" { index { "a" } } ]]
+    check(65, { "apply", wrong, "--target", server:url(database) })
+    local result = check(65, { "plan", "--json", wrong, "--target", server:url(database) })
+    local rules = {}
+    for _, finding in ipairs(result:json().findings) do rules[finding.rule] = finding.level end
+    assert.same({ ["missing-relation"] = "error", ["unknown-column"] = "error" }, rules)
+    assert.is_nil(server:indexes(database)["public.fine"])
+    check(65, { "plan", "/does/not/exist.lua", "--target", server:url(database) })
+  end)
+
+  it("2 for changes, when asked", function()
+    check(0, { "plan", path, "--target", server:url(database) })
+    check(2, { "plan", "--detailed-exitcode", path, "--target", server:url(database) })
+  end)
+
+  it("5 when it cannot connect, with a word for what is wrong", function()
+    local closed = shell.free_port()
+    local result = check(5, { "plan", "--json", path, "--target",
+      ("postgresql://app:geheim@127.0.0.1:%d/shop"):format(closed) })
+    assert.equal("connect", result:events()[1].error.code)
+    check(5, { "plan", path, "--target", ("host=127.0.0.1 port=%d password=geheim"):format(closed) })
+    result = check(5, { "plan", "--json", path, "--target", server:url("no_such_database") })
+    assert.equal("no_database", result:events()[1].error.code)
+    result = check(5, { "plan", "--json", path, "--target", server:url(database, "no_such_role", "geheim") })
+    assert.equal("authentication", result:events()[1].error.code)
+    check(5, { "status", "--target", server:url("no_such_database") })
+    check(5, { "snapshot", "--target", server:url("no_such_database") })
+  end)
+
+  it("4 when another run is at it", function()
+    local other = server:create_database()
+    server:psql(other, "CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 1000)")
+    -- A writer's transaction keeps the first run waiting.
+    local session = server:session(other, "writer")
+    session:run("BEGIN; INSERT INTO t VALUES (0)")
+    local first = lunadex.start { "apply", path, "--mode", "concurrent", "--target", server:url(other) }
+    shell.eventually("the run lock", function()
+      return server:value(other, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") ~= "0"
+    end)
+    local second = check(4, { "apply", path, "--target", server:url(other) })
+    assert.is_truthy(second.stderr:find("pid", 1, true), tostring(second))
+    session:run("COMMIT")
+    session:close()
+    local result = first:wait()
+    assert.equal(0, result.status, result.stdout .. result.stderr)
+    server:drop_database(other)
+  end)
+
+  it("6 through a pooler and on a standby", function()
+    local replica = pg.start()
+    local standby = replica:standby()
+    replica:stop()
+    assert.equal(6, lunadex.run({ "apply", path, "--target", standby:url() }).status)
+    standby:stop()
+    if shell.run("PATH=$PATH:/usr/sbin command -v pgbouncer") then
+      local own = pg.start()
+      local url = own:pgbouncer("postgres")
+      local result = lunadex.run { "apply", path, "--target", url }
+      assert.equal(6, result.status, tostring(result))
+      own:stop()
+    end
+  end)
+
+  it("130 and 143 when interrupted, and nothing invalid stays", function()
+    for signal, status in pairs { INT = 130, TERM = 143 } do
+      local other = server:create_database()
+      server:psql(other, "CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 1000)")
+      local session = server:session(other, "writer")
+      session:run("BEGIN; INSERT INTO t VALUES (0)")
+      local run = lunadex.start { "apply", path, "--mode", "concurrent", "--target", server:url(other) }
+      shell.eventually("the run lock", function()
+        return server:value(other, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") ~= "0"
+      end)
+      shell.sleep(0.5)
+      run:kill(signal)
+      local result = run:wait(30)
+      assert.equal(status, result.status, result.stdout .. result.stderr)
+      session:run("COMMIT")
+      session:close()
+      assert.equal("0", server:value(other, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+      assert.equal("0", server:value(other, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"))
+      server:drop_database(other)
+    end
+  end)
+
+  it("goes on when nobody reads any more", function()
+    local other = server:create_database()
+    server:psql(other, "CREATE TABLE t (a int)")
+    shell.run(("%s apply %s --target %s | true"):format(shell.quote(lunadex.program), shell.quote(path),
+      shell.quote(server:url(other))))
+    assert.is_truthy(server:indexes(other)["public.t_a"])
+    server:drop_database(other)
+  end)
+end)

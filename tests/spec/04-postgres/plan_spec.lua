@@ -1,0 +1,96 @@
+-- What a plan says of a real database, to people and to machines.
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+
+describe("plan", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    url = server:url(database)
+    server:psql(database, [[CREATE TABLE t (a int, b text);
+      INSERT INTO t SELECT n, n FROM generate_series(1, 5000) n; ANALYZE t;
+      CREATE INDEX t_b ON t (b); CREATE INDEX t_stray ON t (a, b)]])
+  end)
+  after_each(function()
+    server:drop_database(database)
+  end)
+
+  local function plan(text, ...)
+    return lunadex.run { "plan", lunadex.registry(text), "--target", url, ... }
+  end
+
+  it("has the contract's shape", function()
+    local result = plan([[ on "public.t" {
+      index { "a", name = "t_a", critical = true, description = "by a", where = "b <> 'x'" },
+      index { "b", name = "other" } } ]], "--json")
+    assert.equal(0, result.status, tostring(result))
+    local object = result:json()
+    assert.matches("^postgresql://", object.target)
+    local create, keep = object.changes[1], object.changes[2]
+    assert.same({ "create", "public.t", "t_a", true, "by a", "missing" },
+      { create.action, create.relation, create.name, create.critical, create.description, create.reason })
+    assert.matches("WHERE", create.definition, 1, true)
+    assert.is_true(create.estimate.rows >= 5000)
+    assert.is_true(create.estimate.table_bytes > 0)
+    assert.is_true(create.estimate.index_bytes > 0)
+    assert.same({ "keep", "other", "t_b", "name-differs" },
+      { keep.action, keep.name, keep.live_name, keep.findings[1].rule })
+    assert.same({ declared = 2, live = 2, keep = 1, create = 1, replace = 0, rename = 0, alter = 0, rebuild = 0,
+      drop = 0, wait = 0, stray = 1, error = 0 }, object.summary)
+    local stray
+    for _, finding in ipairs(object.findings) do
+      if finding.rule == "stray" then stray = finding end
+    end
+    assert.equal("t_stray", stray.name)
+  end)
+
+  it("puts one fact on a line where there is no terminal, without colour", function()
+    local result = plan [[ on "t" { index { "a", name = "t_a", critical = true } } ]]
+    assert.is_nil(result.stdout:find("\27", 1, true))
+    assert.matches("\ncreate public.t t_a: btree (a); ", result.stdout, 1, true)
+    assert.matches("; critical\n", result.stdout, 1, true)
+    assert.matches("\nstray public.t t_stray: ", result.stdout, 1, true)
+  end)
+
+  it("changes nothing and waits for nobody", function()
+    local session = server:session(database, "holder")
+    session:run("BEGIN; LOCK t IN ACCESS EXCLUSIVE MODE")
+    session:send("SELECT 1")
+    session:wait()
+    session:run("ROLLBACK")
+    session:close()
+    local before = server:indexes(database)
+    plan [[ on "t" { index { expr "lower(b)" } } ]]
+    assert.same(before, server:indexes(database))
+  end)
+
+  it("reads predicates and expressions as the server does", function()
+    server:psql(database, [[CREATE INDEX t_p ON t (lower(b)) WHERE a IN (1, 2) AND b IS DISTINCT FROM 'x']])
+    local result = plan([[ on "t" { index { expr "LOWER( b )", name = "t_p",
+      where = "(a = ANY (ARRAY[1,2])) and b is distinct from 'x'" } } ]], "--detailed-exitcode")
+    assert.equal(0, result.status, tostring(result))
+  end)
+
+  it("takes several databases of one registry in turn, or one of them", function()
+    local other = server:create_database()
+    server:psql(other, "CREATE TABLE u (a int)")
+    local text = ([[
+      database "one" { url = "%s", on "t" { index { "a", name = "t_a" } } }
+      database "two" { url = "%s", on "u" { index { "a", name = "u_a" } } }
+    ]]):format(url, server:url(other))
+    local path = lunadex.registry(text)
+    local object = lunadex.run({ "plan", "--json", path }):json()
+    assert.same({ "one", "two" }, { object.databases[1].database, object.databases[2].database })
+    object = lunadex.run({ "plan", "--json", path, "--database", "two" }):json()
+    assert.equal("u_a", object.changes[1].name)
+    assert.equal(64, lunadex.run({ "plan", path, "--target", url }).status)
+    local result = lunadex.run { "apply", path }
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("total 2, created 2, skipped 0, failed 0", result.stdout, 1, true)
+    server:drop_database(other)
+  end)
+end)
