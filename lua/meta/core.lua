@@ -60,6 +60,13 @@ core.version = ""
 ---@return lunadex.Error? err     # code "invalid_definition"; the message names what is wrong and where in the text
 function core.parse_sql(sql) end
 
+--- Whether `text` is one SQL expression and nothing else: no list, no subquery, no second statement. Names in it are not
+--- looked up.
+---@param text string
+---@return string? text            # without comments and parentheses around it
+---@return lunadex.Error? err      # code "invalid_definition"
+function core.check_expression(text) end
+
 --- The statement(s) that build this definition under this name, for people and for undo notes.
 ---@param fields lunadex.Fields   # `relation`, and `schema` where it is known
 ---@param name string?
@@ -85,6 +92,18 @@ function core.split_name(text) end
 ---@return any result_or_message   # like pcall; "instructions" / "memory" as second extra value when a limit ended it
 ---@return string? limit
 function core.run_limited(chunk, limits) end
+
+--- The line that the function at `level` is at, 0 if it has none: debug.getinfo(level, "l") without a table.
+---@param level integer?           # 1: the caller
+---@return integer
+function core.current_line(level) end
+
+--- The names in a directory in byte order, directories with a "/" at the end.
+---@param path string
+---@return string[]? names
+---@return string? message
+---@return "missing"|"file"|"error"|nil kind
+function core.list_directory(path) end
 
 ---@class lunadex.Declarations     # a set for one database
 local Declarations = {}

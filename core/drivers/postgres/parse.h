@@ -1,0 +1,22 @@
+/* parse.h: SQL that people write, read by PostgreSQL's own parser (libpg_query).
+ *
+ * Knows no server and no session, so a registry can be checked without one. What libpg_query allocates is freed before
+ * these functions return. Any thread may call them.
+ */
+#ifndef LUNADEX_PG_PARSE_H
+#define LUNADEX_PG_PARSE_H
+
+#include "lunadex/error.h"
+#include "lunadex/index.h"
+
+/* One `CREATE [UNIQUE] INDEX …`, or one `ALTER TABLE … ADD [CONSTRAINT …]` of a unique constraint, primary key, foreign
+ * key or exclusion constraint. `*definition` is filled as index.h wants it, the texts of expressions and predicates cut
+ * from `sql`; `*name` is NULL if the statement gives none. Both live in `arena`. False with LDX_ERROR_INVALID_DEFINITION
+ * for everything else; the message says where in the text. */
+bool ldx_pg_parse(ldx_arena *arena, const char *sql, ldx_definition *definition, const char **name, ldx_error *error);
+
+/* `text` without comments and parentheses around it, if it is one expression and nothing else: no list, no subquery, no
+ * second statement. Names are not looked up. NULL with LDX_ERROR_INVALID_DEFINITION. Allocated in `arena`. */
+const char *ldx_pg_check_expression(ldx_arena *arena, const char *text, ldx_error *error);
+
+#endif

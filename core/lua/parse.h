@@ -1,0 +1,14 @@
+/* parse.h: the parser of PostgreSQL for Lua. All belong into the table of `lunadex.core`. */
+#ifndef LUNADEX_LUA_PARSE_H
+#define LUNADEX_LUA_PARSE_H
+
+#include <lua.h>
+
+/* parse_sql(sql) → fields (lunadex.Fields) | nil, error. [-0, +1 or 2, v] */
+int ldx_lua_parse_sql(lua_State *L);
+
+/* check_expression(text) → text | nil, error: the text without comments and parentheses around it, if it is one SQL
+ * expression and nothing else. [-0, +1 or 2, v] */
+int ldx_lua_check_expression(lua_State *L);
+
+#endif
