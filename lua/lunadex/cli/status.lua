@@ -1,6 +1,7 @@
 --- lunadex status: what is being built now and by whom it waits, what was left over, who holds the run lock.
 
 local common = require "lunadex.cli.common"
+local dkjson = require "dkjson"
 local format = require "lunadex.format"
 local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
@@ -15,19 +16,61 @@ M.examples = [[
 
 M.without_registry = true
 
----@param command table            # of argparse
-function M.define(command) -- luacheck: ignore 212
+---@param _ table                  # of argparse
+function M.define(_) end
+
+-- Rows as tables by column name, by what they tell of.
+local function sort_out(rows)
+  local builds, invalid, seen, lock = {}, {}, {}, nil
+  for _, row in ipairs(rows) do
+    local record = {}
+    for i, column in ipairs(rows.columns) do record[column] = row[i] end
+    if record.kind == "build" then
+      record.kind = nil
+      builds[#builds + 1] = record
+      seen[(record.relation or "") .. "\0" .. (record.name or "")] = true
+    elseif record.kind == "run_lock" then
+      lock = { pid = record.pid, who = record.who }
+    else
+      invalid[#invalid + 1] = record
+    end
+  end
+  -- What is told as a build need not be told again as an index that is not ready yet.
+  local rest = {}
+  for _, record in ipairs(invalid) do
+    local key = (record.relation or "") .. "\0" .. (record.name or "")
+    if not (record.kind == "being_built" and seen[key]) then rest[#rest + 1] = record end
+  end
+  return builds, rest, lock
 end
 
--- Rows as tables by column name.
-local function records(rows)
-  local result = {}
-  for i, row in ipairs(rows) do
-    local record = {}
-    for c, column in ipairs(rows.columns) do record[column] = row[c] end
-    result[i] = record
+local words = {
+  being_built = "being built", incomplete = "incomplete", reindex_leftover = "left by REINDEX",
+  half_dropped = "half dropped", leftover = "leftover",
+}
+
+local function tell(info, builds, invalid, lock)
+  output.line(output.style("bold", info.database), "  ", info.display, "   ", info.product, " ", info.version)
+  for _, build in ipairs(builds) do
+    local parts = { build.phase or "starting" }
+    if build.percent then parts[#parts + 1] = ("%.0f %%"):format(build.percent) end
+    parts[#parts + 1] = "by " .. (build.who or "pid " .. tostring(build.pid))
+    output.line("  ", output.style("blue", "building"), "  ", format.line(("%s %s: %s"):format(build.relation or "?",
+      build.name or "?", table.concat(parts, ", "))))
+    if build.blocker then output.line("    ", output.style("yellow", format.line("blocked by " .. build.blocker))) end
   end
-  return result
+  for _, index in ipairs(invalid) do
+    local parts = { words[index.kind] or index.kind }
+    if index.detail then parts[#parts + 1] = index.detail end
+    if index.bytes then parts[#parts + 1] = format.bytes(index.bytes) end
+    if index.who then parts[#parts + 1] = "by " .. index.who end
+    output.line("  ", output.style("magenta", "invalid "), "  ", format.line(("%s %s: %s"):format(index.relation or "?",
+      index.name, table.concat(parts, "; "))))
+  end
+  if lock then output.line("  ", "run lock   held by ", format.line(lock.who or "pid " .. tostring(lock.pid))) end
+  if #builds == 0 and #invalid == 0 and not lock then
+    output.line("  nothing is being built, nothing is left over, nobody holds the run lock")
+  end
 end
 
 ---@param options table
@@ -41,20 +84,12 @@ function M.run(options)
   if not info then return common.fail(err, options) end
   rows, err = connection:status()
   if not rows then return common.fail(err, options) end
-  local items = records(rows)
+  local builds, invalid, lock = sort_out(rows)
   if options.json then
-    output.line(json.encode { target = info.display, items = items })
-    return 0
+    output.line(json.encode { target = info.display, builds = builds, invalid = invalid, lock = lock or dkjson.null })
+  else
+    tell(info, builds, invalid, lock)
   end
-  output.line(output.style("bold", info.database), "  ", info.display, "   ", info.product, " ", info.version)
-  for _, item in ipairs(items) do
-    local parts = {}
-    for _, column in ipairs(rows.columns) do
-      if item[column] ~= nil and item[column] ~= "" then parts[#parts + 1] = column .. " " .. tostring(item[column]) end
-    end
-    output.line("  ", format.line(table.concat(parts, "  ")))
-  end
-  if #items == 0 then output.line("  nothing is being built, nothing is left over") end
   return 0
 end
 
