@@ -43,7 +43,7 @@ function M.run(options)
     else
       if opened then output.line() end
       opened = true
-      report.plan(plan, { files = common.origin(options), mode = options.mode })
+      report.plan(plan, { files = common.origin(options), mode = options.mode, quiet = options.quiet })
     end
     if plan.has_errors then return common.EXIT.registry end
     return options.detailed_exitcode and plan:has_changes() and common.EXIT.changes or 0

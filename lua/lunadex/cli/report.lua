@@ -157,9 +157,11 @@ end
 
 --- Writes the plan.
 ---@param plan lunadex.Plan
----@param options {files: string?, mode: string?}
+---@param options {files: string?, mode: string?, quiet: boolean?}
 function M.plan(plan, options)
-  if output.columns() then picture(plan, options) else lines(plan, options) end
+  if not options.quiet then
+    if output.columns() then picture(plan, options) else lines(plan, options) end
+  end
   output.line(output.style("bold", last_line(plan)))
 end
 
