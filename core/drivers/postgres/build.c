@@ -16,13 +16,15 @@
 #include "perform.h"
 #include "render.h"
 #include "statements.h"
+#include "text.h"
 
 /* A table of at most so many bytes is locked for milliseconds by a plain build. */
 enum { TINY = 65536 };
 /* How long a plain build may stand in the queue before the concurrent way is taken instead. */
 static const double tiny_lock_timeout = 1;
-/* For cleaning up: after a failure, and when the user waits for the program to end. */
-static const double cleanup_limit = 30, hurried_cleanup_limit = 10;
+/* For cleaning up: after a failure; and when somebody waits for the program to end, or when whoever kept the build from
+ * its lock most likely keeps the drop from it, too. */
+static const double cleanup_limit = 30, hurried_cleanup_limit = 5;
 
 static const char *display(ldx_pg_attempt *attempt, const char *name) {
   return ldx_pg_display_name(attempt->arena, (ldx_name){.schema = attempt->step->relation.schema, .name = name});
@@ -199,7 +201,7 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
   if (ldx_pg_alive(attempt->session)) set_memory(attempt, false);
   if (!ok) {
     explain_failure(attempt);
-    bool hurry = attempt->error->code == LDX_ERROR_CANCELLED || ldx_context_cancelled(attempt->context);
+    bool hurry = attempt->error->code == LDX_ERROR_LOCK_TIMEOUT || ldx_context_cancelled(attempt->context);
     if (attempt->error->code != LDX_ERROR_DUPLICATE_NAME)
       ldx_pg_drop_leftover(attempt, name, hurry ? hurried_cleanup_limit : cleanup_limit);
     return false;
@@ -215,6 +217,17 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
 
 /* --- dropping --------------------------------------------------------------------------------------------------------- */
 
+/* pg_get_indexdef says ON ONLY of a partitioned index; with it go those of the partitions, so that the way back is to
+ * build on all of them. */
+static const char *undo_of(ldx_arena *arena, const char *definition) {
+  static const char create[] = "CREATE ", unique[] = "UNIQUE ", index[] = "INDEX ", only[] = " ON ONLY ";
+  const char *p = definition + strlen(create);
+  if (!strncmp(p, unique, strlen(unique))) p += strlen(unique);
+  p = ldx_pg_token_end(p + strlen(index));
+  if (strncmp(p, only, strlen(only))) return definition;
+  return ldx_arena_printf(arena, "%.*s ON %s", (int)(p - definition), definition, p + strlen(only));
+}
+
 bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_pg_index_state state;
@@ -229,7 +242,7 @@ bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   ldx_name index = {.schema = step->relation.schema, .name = step->name};
   if (concurrently && !ldx_pg_wait_for_table(attempt, state.relation, true)) return false;
   bool was_valid = state.valid;
-  const char *definition = state.definition;
+  const char *definition = undo_of(attempt->arena, state.definition);
   if (ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently))) {
     ldx_context_note(attempt->context, "dropped %s; to bring it back: %s", display(attempt, step->name), definition);
     return true;

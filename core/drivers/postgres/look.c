@@ -34,7 +34,7 @@ void ldx_pg_who(char *to, size_t size, const PGresult *result, int row, int colu
   const char *query = value(result, row, column + QUERY);
   ldx_buffer b;
   ldx_buffer_init(&b, NULL);
-  if (pid) ldx_buffer_appendf(&b, "pid %s", pid);
+  if (pid && *pid != '-') ldx_buffer_appendf(&b, "pid %s", pid); /* a prepared transaction has none */
   if (user) ldx_buffer_appendf(&b, "%s%s", b.length ? " " : "", user);
   if (host) ldx_buffer_appendf(&b, "@%s", host);
   if (application && *application) ldx_buffer_appendf(&b, " \"%s\"", application);

@@ -150,6 +150,8 @@ static PGresult *collect(ldx_session *session, ldx_context *context, double limi
           ldx_error_set(error, LDX_ERROR_LOCK_TIMEOUT, "the wait for other sessions exceeded its budget");
         else
           ldx_error_set(error, LDX_ERROR_LOCK_TIMEOUT, "not done after %.3g s", limit);
+        if (asked_for == ASKED_BUDGET)
+          ldx_error_hint(error, "`lunadex status` and pg_locks say which session holds the table.");
       }
       PQclear(result);
     }

@@ -5,6 +5,7 @@
  * invalid, since from there a cancelled one leaves it dead; for anything else never, its own lock_timeout guards it.
  * `draining` is true in the waits for other sessions that follow work: "waiting for writers before validation",
  * "waiting for old snapshots", "waiting for readers …", and for a drop once it is started.
+ * A prepared transaction that blocks has no process: its blocker_pid is -1.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #include "perform.h"
 #include "postgres_sql.h"
 
-enum { BLOCKS = 3, TUPLES = 5, PARTITIONS = 7, LOCKERS = 9, WAITS = 11, MARKED = 12, BLOCKER = 13, HOLDER = 20 };
+enum { BLOCKS = 3, TUPLES = 5, PARTITIONS = 7, LOCKERS = 9, WAITS = 11, MARKED = 12, BLOCKER = 13, HOLDER = 20, PREPARED = 27 };
 
 static double number(const PGresult *r, int row, int column) {
   return PQgetisnull(r, row, column) ? 0 : atof(PQgetvalue(r, row, column));
@@ -62,10 +63,9 @@ static void read_row(ldx_watched *watched, const PGresult *r, int row) {
     snprintf(p->phase, sizeof p->phase, "waiting for the table's lock");
   }
   set_blocker(p, r, row, BLOCKER);
-  if (idle && !PQgetisnull(r, row, HOLDER)) {
-    snprintf(p->phase, sizeof p->phase, "waiting for transactions on the table");
-    set_blocker(p, r, row, HOLDER);
-  }
+  if (idle && !PQgetisnull(r, row, HOLDER)) set_blocker(p, r, row, HOLDER);
+  if (!p->blocker_pid) set_blocker(p, r, row, PREPARED);
+  if (idle && p->blocker_pid) snprintf(p->phase, sizeof p->phase, "waiting for transactions on the table");
 }
 
 bool ldx_pg_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error) {

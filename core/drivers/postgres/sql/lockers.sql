@@ -9,8 +9,10 @@ SELECT l.pid,                                   -- 0: seven columns, as `who` re
        s.query
   FROM pg_catalog.pg_locks l
   LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = l.pid
-  LEFT JOIN pg_catalog.pg_prepared_xacts x
-    ON l.pid IS NULL AND l.virtualtransaction = pg_catalog.format('-1/%s', x.transaction)
+  -- A prepared transaction has locks without a process; its number is among them.
+  LEFT JOIN pg_catalog.pg_locks n
+    ON l.pid IS NULL AND n.pid IS NULL AND n.locktype = 'transactionid' AND n.virtualtransaction = l.virtualtransaction
+  LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = n.transactionid
  WHERE l.locktype = 'relation' AND l.relation = $1::pg_catalog.oid AND l.granted
    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
    AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()

@@ -30,7 +30,14 @@ SELECT w.pid,                                   -- 0
        i.application_name,
        i.state,
        extract(epoch FROM pg_catalog.clock_timestamp() - i.xact_start),
-       i.query
+       i.query,
+       x.pid,                                   -- 27: the same, of a prepared transaction that holds the table
+       x.owner,
+       NULL,
+       pg_catalog.format('prepared transaction %s', x.gid),
+       NULL,
+       extract(epoch FROM pg_catalog.clock_timestamp() - x.prepared),
+       NULL
   FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::bool[])
        WITH ORDINALITY AS w (pid, schema, relation, name, drops, n)
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
@@ -39,6 +46,8 @@ SELECT w.pid,                                   -- 0
        SELECT s.*
          FROM pg_catalog.pg_stat_activity s
         WHERE a.wait_event_type = 'Lock'
+          AND s.state IS DISTINCT FROM 'idle'      -- the view names the last process of a prepared transaction, too
+          AND s.pid <> pg_catalog.pg_backend_pid() -- our snapshot is gone before anybody reads of it
           AND s.pid IN (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid))
                         UNION ALL SELECT p.current_locker_pid)
         ORDER BY s.xact_start NULLS LAST
@@ -57,4 +66,18 @@ SELECT w.pid,                                   -- 0
           AND s.xact_start < pg_catalog.clock_timestamp() - interval '1 second'
         ORDER BY s.xact_start
         LIMIT 1) i ON true
+  LEFT JOIN LATERAL (
+       SELECT -1 AS pid, t.*
+         FROM pg_catalog.pg_locks l
+         JOIN pg_catalog.pg_locks n
+           ON n.pid IS NULL AND n.locktype = 'transactionid' AND n.virtualtransaction = l.virtualtransaction
+         JOIN pg_catalog.pg_prepared_xacts t ON t.transaction = n.transactionid
+        WHERE (a.state = 'idle' OR a.wait_event_type = 'Lock')
+          AND l.locktype = 'relation' AND l.granted AND l.pid IS NULL
+          AND l.relation = (SELECT c.oid FROM pg_catalog.pg_class c
+                              JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+                             WHERE s.nspname = w.schema AND c.relname = w.relation)
+          AND (w.drops OR l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareLock'))
+        ORDER BY t.prepared
+        LIMIT 1) x ON true
  ORDER BY w.n;
