@@ -41,9 +41,8 @@ static bool same_shape(ldx_pg_attempt *attempt, const ldx_pg_index_state *state)
   const ldx_definition *d = attempt->step->definition;
   bool expressions = false;
   for (size_t i = 0; i < d->key_count; i++) expressions = expressions || !d->keys[i].column;
-  const char *shape =
-      ldx_arena_printf(attempt->arena, "%s %c %zu %zu %c", d->method, d->unique ? 't' : 'f', d->key_count,
-                       d->key_count + d->include.count, d->predicate ? 't' : 'f');
+  const char *shape = ldx_arena_printf(attempt->arena, "%s %c %zu %zu %c", d->method, d->unique ? 't' : 'f',
+                                       d->key_count, d->key_count + d->include.count, d->predicate ? 't' : 'f');
   /* A column in parentheses is declared as an expression and kept as a column, so that only one side can be wrong. */
   size_t length = strlen(shape);
   if (strncmp(shape, state->shape, length) || state->shape[length] != ' ') return false;
@@ -51,9 +50,9 @@ static bool same_shape(ldx_pg_attempt *attempt, const ldx_pg_index_state *state)
 }
 
 static bool taken(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
-  const char *what = !state->index            ? "something that is not an index"
-                     : !state->same_relation  ? "an index of another relation"
-                                              : "an index with another definition";
+  const char *what = !state->index           ? "something that is not an index"
+                     : !state->same_relation ? "an index of another relation"
+                                             : "an index with another definition";
   ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "the name %s belongs to %s", display(attempt, name), what);
   if (state->definition) snprintf(attempt->error->detail, sizeof attempt->error->detail, "%s", state->definition);
   ldx_error_hint(attempt->error, "Declare another name.");
@@ -106,16 +105,17 @@ void ldx_pg_drop_leftover(ldx_pg_attempt *attempt, const char *name, double limi
   if (!ldx_pg_look_at_index(&own, name, &state)) return;
   if (!state.index || state.valid || !state.same_relation || state.builder || state.object_kind != 'i') return;
   ldx_name index = {.schema = attempt->step->relation.schema, .name = name};
-  PGresult *result = ldx_pg_run(attempt->session, NULL, ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true),
-                                limit, &error);
+  PGresult *result = ldx_pg_run(attempt->session, NULL,
+                                ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true), limit, &error);
   if (result)
     ldx_context_note(attempt->context, "dropped what the failed build left invalid: %s; to bring it back: %s",
                      display(attempt, name), state.definition);
   else
-    ldx_context_note(attempt->context,
-                     "the failed build left %s invalid and it could not be dropped now (%s); the next attempt does, or: "
-                     "DROP INDEX CONCURRENTLY %s",
-                     display(attempt, name), error.message, ldx_pg_quote_name(attempt->arena, index));
+    ldx_context_note(
+        attempt->context,
+        "the failed build left %s invalid and it could not be dropped now (%s); the next attempt does, or: "
+        "DROP INDEX CONCURRENTLY %s",
+        display(attempt, name), error.message, ldx_pg_quote_name(attempt->arena, index));
   PQclear(result);
 }
 
@@ -149,8 +149,10 @@ static bool set_memory(ldx_pg_attempt *attempt, bool set) {
     }
   }
   if (step->parallel_workers >= 0) {
-    if (set) ldx_buffer_appendf(&b, "SET max_parallel_maintenance_workers = %d;", step->parallel_workers);
-    else ldx_buffer_append(&b, "RESET max_parallel_maintenance_workers;");
+    if (set)
+      ldx_buffer_appendf(&b, "SET max_parallel_maintenance_workers = %d;", step->parallel_workers);
+    else
+      ldx_buffer_append(&b, "RESET max_parallel_maintenance_workers;");
   }
   if (!b.length) return true;
   return ldx_pg_do(attempt->session, ldx_buffer_string(&b), set ? attempt->error : NULL);
@@ -252,9 +254,10 @@ bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   own.error = &ignored;
   if (concurrently && was_valid && ldx_pg_alive(attempt->session) && ldx_pg_look_at_index(&own, step->name, &state) &&
       state.index && !state.valid)
-    ldx_context_note(attempt->context,
-                     "the drop of %s was interrupted half-way: no query uses it any more; the next attempt finishes it, "
-                     "or: DROP INDEX CONCURRENTLY %s",
-                     display(attempt, step->name), ldx_pg_quote_name(attempt->arena, index));
+    ldx_context_note(
+        attempt->context,
+        "the drop of %s was interrupted half-way: no query uses it any more; the next attempt finishes it, "
+        "or: DROP INDEX CONCURRENTLY %s",
+        display(attempt, step->name), ldx_pg_quote_name(attempt->arena, index));
   return false;
 }

@@ -85,7 +85,8 @@ static void connection_error(PGconn *connection, const ldx_secrets *secrets, con
     ldx_error_hint(error, "The role needs the CONNECT privilege on this database.");
     break;
   case LDX_ERROR_CONNECT:
-    if (!strcmp(state, "57P03")) ldx_error_hint(error, "The server is starting up or shutting down; try again soon.");
+    if (!strcmp(state, "57P03"))
+      ldx_error_hint(error, "The server is starting up or shutting down; try again soon.");
     else if (!strcmp(state, "53300"))
       ldx_error_hint(error, "The server has no free connection; fewer --jobs need fewer.");
     else if (host && *host == '/')
@@ -119,8 +120,7 @@ static reached poll_connection(PGconn *connection, double timeout) {
     }
     double left = deadline - ldx_clock_now();
     if (left <= 0) return TIMED_OUT;
-    struct pollfd fd = {.fd = PQsocket(connection),
-                        .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+    struct pollfd fd = {.fd = PQsocket(connection), .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
     if (fd.fd < 0) return REFUSED;
     int ready = poll(&fd, 1, left > 1 ? 1000 : (int)(left * 1000) + 1);
     if (ready < 0 && errno != EINTR) return REFUSED;
@@ -308,8 +308,10 @@ static void reclassify_usage(ldx_error *error) {
 static void append_encoded(ldx_buffer *buffer, const char *text) {
   for (; *text; text++) {
     unsigned char c = (unsigned char)*text;
-    if (c <= ' ' || c == 0x7F || strchr("%@/:?#&[]", c)) ldx_buffer_appendf(buffer, "%%%02X", c);
-    else ldx_buffer_append_char(buffer, *text);
+    if (c <= ' ' || c == 0x7F || strchr("%@/:?#&[]", c))
+      ldx_buffer_appendf(buffer, "%%%02X", c);
+    else
+      ldx_buffer_append_char(buffer, *text);
   }
 }
 
@@ -359,22 +361,25 @@ static bool introduce(ldx_session *session, ldx_error *error) {
   ldx_buffer sql;
   ldx_buffer_init(&sql, NULL);
   /* The first column decides, and CASE evaluates in no other order. */
-  ldx_buffer_appendf(&sql,
-                     "SELECT pg_catalog.pg_backend_pid() = %d, pg_catalog.current_setting('server_version'), "
-                     "pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('default_transaction_read_only')::bool, "
-                     "pg_catalog.current_setting('search_path'), pg_catalog.current_database(), session_user",
-                     pid);
+  ldx_buffer_appendf(
+      &sql,
+      "SELECT pg_catalog.pg_backend_pid() = %d, pg_catalog.current_setting('server_version'), "
+      "pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('default_transaction_read_only')::bool, "
+      "pg_catalog.current_setting('search_path'), pg_catalog.current_database(), session_user",
+      pid);
   for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
     if (version >= settings[i].since)
-      ldx_buffer_appendf(&sql, ", CASE WHEN pg_catalog.pg_backend_pid() = %d THEN pg_catalog.set_config('%s', '%s', false) END",
-                         pid, settings[i].name, settings[i].value);
+      ldx_buffer_appendf(
+          &sql, ", CASE WHEN pg_catalog.pg_backend_pid() = %d THEN pg_catalog.set_config('%s', '%s', false) END", pid,
+          settings[i].name, settings[i].value);
   PGresult *result = ldx_pg_exec(session, ldx_buffer_string(&sql), error);
   ldx_buffer_free(&sql);
   if (!result) return false;
   if (PQntuples(result) != 1 || PQnfields(result) < 6 || strcmp(PQgetvalue(result, 0, 0), "t")) {
     PQclear(result);
-    ldx_error_set(error, LDX_ERROR_POOLER, "a connection pooler stands between us and the server (its process is not "
-                                           "the one we connected to)");
+    ldx_error_set(error, LDX_ERROR_POOLER,
+                  "a connection pooler stands between us and the server (its process is not "
+                  "the one we connected to)");
     ldx_error_hint(error, "Give the server's own address: builds, locks and cancelling need one server process.");
     return false;
   }

@@ -24,11 +24,16 @@ static bool missing_relation(ldx_pg_attempt *attempt) {
 
 static char type_of(ldx_kind kind) {
   switch (kind) {
-  case LDX_KIND_UNIQUE: return 'u';
-  case LDX_KIND_PRIMARY_KEY: return 'p';
-  case LDX_KIND_EXCLUSION: return 'x';
-  case LDX_KIND_FOREIGN_KEY: return 'f';
-  case LDX_KIND_INDEX: break;
+  case LDX_KIND_UNIQUE:
+    return 'u';
+  case LDX_KIND_PRIMARY_KEY:
+    return 'p';
+  case LDX_KIND_EXCLUSION:
+    return 'x';
+  case LDX_KIND_FOREIGN_KEY:
+    return 'f';
+  case LDX_KIND_INDEX:
+    break;
   }
   return '\0';
 }
@@ -44,7 +49,8 @@ static void take_back(ldx_pg_attempt *attempt, const char *constraint, const cha
   if (!ldx_pg_alive(attempt->session)) return;
   char *sql = ldx_pg_sql_drop_constraint(attempt->arena, attempt->step, constraint);
   PGresult *result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
-  if (result) ldx_context_note(attempt->context, "took back %s of %s", what, relation_display(attempt));
+  if (result)
+    ldx_context_note(attempt->context, "took back %s of %s", what, relation_display(attempt));
   else
     ldx_context_note(attempt->context, "%s of %s could not be taken back (%s): ALTER TABLE %s DROP CONSTRAINT %s", what,
                      relation_display(attempt), error.message,
@@ -91,8 +97,9 @@ static void drop_own_index(ldx_pg_attempt *attempt) {
   if (!ldx_pg_alive(attempt->session)) return;
   char *sql = ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true);
   PGresult *result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
-  ldx_context_note(attempt->context, result ? "dropped the index that was built for the key: %s"
-                                            : "the index that was built for the key stays: %s",
+  ldx_context_note(attempt->context,
+                   result ? "dropped the index that was built for the key: %s"
+                          : "the index that was built for the key stays: %s",
                    ldx_pg_quote_name(attempt->arena, index));
   PQclear(result);
 }

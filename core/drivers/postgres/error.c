@@ -58,8 +58,10 @@ void ldx_pg_one_line(char *to, size_t size, const char *text) {
   if (!size) return;
   for (; *text; text++) {
     if (*text == '\n' || *text == '\r' || *text == '\t') {
-      if (*text == '\t' && !*gap) gap = " ";
-      else if (*text != '\t') gap = "; ";
+      if (*text == '\t' && !*gap)
+        gap = " ";
+      else if (*text != '\t')
+        gap = "; ";
       continue;
     }
     if (*gap) {

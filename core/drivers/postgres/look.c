@@ -16,14 +16,19 @@ static char letter(const PGresult *result, int row, int column) {
   return text ? *text : '\0';
 }
 
-static bool truth(const PGresult *result, int row, int column) { return letter(result, row, column) == 't'; }
+static bool truth(const PGresult *result, int row, int column) {
+  return letter(result, row, column) == 't';
+}
 
 static void append_age(ldx_buffer *b, const char *seconds) {
   long age = seconds ? (long)atof(seconds) : 0;
   if (age < 0) age = 0;
-  if (age >= 86400) ldx_buffer_appendf(b, "%ld days %ld:%02ld:%02ld", age / 86400, age / 3600 % 24, age / 60 % 60, age % 60);
-  else if (age >= 3600) ldx_buffer_appendf(b, "%ld:%02ld:%02ld", age / 3600, age / 60 % 60, age % 60);
-  else ldx_buffer_appendf(b, "%ld:%02ld", age / 60, age % 60);
+  if (age >= 86400)
+    ldx_buffer_appendf(b, "%ld days %ld:%02ld:%02ld", age / 86400, age / 3600 % 24, age / 60 % 60, age % 60);
+  else if (age >= 3600)
+    ldx_buffer_appendf(b, "%ld:%02ld:%02ld", age / 3600, age / 60 % 60, age % 60);
+  else
+    ldx_buffer_appendf(b, "%ld:%02ld", age / 60, age % 60);
 }
 
 void ldx_pg_who(char *to, size_t size, const PGresult *result, int row, int column) {

@@ -45,8 +45,10 @@ static bool explain(ldx_session *session, ldx_arena *arena, const ldx_measure *i
   for (size_t i = 0; i < d->key_count; i++) {
     const ldx_key *key = &d->keys[i];
     ldx_buffer_append(&keys, i ? ", " : "");
-    if (key->column) ldx_buffer_append(&keys, ldx_pg_quote_identifier(arena, key->column));
-    else ldx_buffer_appendf(&keys, "(%s)", key->expression);
+    if (key->column)
+      ldx_buffer_append(&keys, ldx_pg_quote_identifier(arena, key->column));
+    else
+      ldx_buffer_appendf(&keys, "(%s)", key->expression);
   }
   for (size_t i = 0; i < d->include.count; i++)
     ldx_buffer_appendf(&keys, ", %s", ldx_pg_quote_identifier(arena, d->include.items[i]));
@@ -159,8 +161,8 @@ static bool sizes(ldx_session *session, ldx_arena *arena, ldx_measure *items, si
     bool partitioned = *PQgetvalue(r, row, 0) == 'p';
     if (item->rows < 0 && item->table_bytes <= countable && !partitioned) {
       ldx_error ignored;
-      PGresult *c = ldx_pg_run(session, NULL, ldx_arena_printf(arena, "SELECT count(*) FROM %s", relation), patience,
-                               &ignored);
+      PGresult *c =
+          ldx_pg_run(session, NULL, ldx_arena_printf(arena, "SELECT count(*) FROM %s", relation), patience, &ignored);
       if (c) item->rows = number(c, 0, 0);
       PQclear(c);
     }

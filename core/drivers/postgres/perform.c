@@ -55,7 +55,8 @@ static bool check_name(ldx_pg_attempt *attempt, const char *name, bool required)
     return ldx_error_set(attempt->error, LDX_ERROR_USAGE, "the step lacks a name");
   }
   if (strlen(name) <= LONGEST_NAME) return true;
-  ldx_error_set(attempt->error, LDX_ERROR_INVALID_DEFINITION, "the name %s is longer than %d bytes", name, LONGEST_NAME);
+  ldx_error_set(attempt->error, LDX_ERROR_INVALID_DEFINITION, "the name %s is longer than %d bytes", name,
+                LONGEST_NAME);
   ldx_error_hint(attempt->error, "Declare a shorter name.");
   return false;
 }
@@ -123,8 +124,8 @@ static void drop_reindex_leftovers(ldx_pg_attempt *attempt) {
     const char *suffix = n ? ldx_arena_printf(attempt->arena, "_ccnew%d", n) : "_ccnew";
     /* The server cuts the name, not the suffix. */
     size_t room = LONGEST_NAME - strlen(suffix), length = strlen(attempt->step->name);
-    char *name = ldx_arena_printf(attempt->arena, "%.*s%s", (int)(length < room ? length : room), attempt->step->name,
-                                  suffix);
+    char *name =
+        ldx_arena_printf(attempt->arena, "%.*s%s", (int)(length < room ? length : room), attempt->step->name, suffix);
     ldx_pg_drop_leftover(attempt, name, 10);
   }
 }

@@ -39,21 +39,21 @@ bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any);
 /* --- look.c: what stands under a name ------------------------------------------------------------------------------- */
 
 typedef struct ldx_pg_index_state {
-  bool schema;             /* exists */
-  const char *relation;    /* oid of the step's relation; NULL: missing */
+  bool schema;          /* exists */
+  const char *relation; /* oid of the step's relation; NULL: missing */
   char relation_kind;
-  const char *object;      /* oid of whatever has the name; NULL: nothing */
-  char object_kind;        /* pg_class.relkind */
-  bool index;              /* it is an index */
-  bool same_relation;      /* of the step's relation */
+  const char *object; /* oid of whatever has the name; NULL: nothing */
+  char object_kind;   /* pg_class.relkind */
+  bool index;         /* it is an index */
+  bool same_relation; /* of the step's relation */
   bool valid, ready, live;
-  const char *shape;       /* "btree t 2 3 f f": method, unique, keys, attributes, predicate, expressions */
-  const char *definition;  /* CREATE INDEX …, to bring it back */
-  const char *constraint;  /* that it backs; NULL: none */
-  int64_t builder;         /* somebody is at it; 0: nobody */
+  const char *shape;      /* "btree t 2 3 f f": method, unique, keys, attributes, predicate, expressions */
+  const char *definition; /* CREATE INDEX …, to bring it back */
+  const char *constraint; /* that it backs; NULL: none */
+  int64_t builder;        /* somebody is at it; 0: nobody */
   char builder_who[512], builder_phase[96];
-  const char *parent;      /* oid of the partitioned index it is attached to */
-  const char *tablespace;  /* NULL: the default one */
+  const char *parent;     /* oid of the partitioned index it is attached to */
+  const char *tablespace; /* NULL: the default one */
   ldx_options options;
 } ldx_pg_index_state;
 

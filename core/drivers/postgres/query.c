@@ -7,10 +7,19 @@
 /* From pg_type.dat; numbers of built-in types never change. */
 static char type_letter(Oid type) {
   switch (type) {
-  case 16: return 'b';                                  /* bool */
-  case 20: case 21: case 23: case 26: return 'i';       /* int8, int2, int4, oid */
-  case 700: case 701: case 1700: return 'n';            /* float4, float8, numeric */
-  default: return 's';
+  case 16:
+    return 'b'; /* bool */
+  case 20:
+  case 21:
+  case 23:
+  case 26:
+    return 'i'; /* int8, int2, int4, oid */
+  case 700:
+  case 701:
+  case 1700:
+    return 'n'; /* float4, float8, numeric */
+  default:
+    return 's';
   }
 }
 
@@ -21,7 +30,7 @@ static ldx_result *copy_result(ldx_arena *arena, PGresult *r) {
   result->row_count = rows;
   result->columns = LDX_ARENA_NEW(arena, const char *, columns + 1);
   result->types = LDX_ARENA_NEW(arena, char, columns + 1);
-  result->values = LDX_ARENA_NEW(arena, const char *, columns * rows + 1);
+  result->values = LDX_ARENA_NEW(arena, const char *, columns *rows + 1);
   result->command = ldx_arena_strdup(arena, PQcmdStatus(r));
   for (size_t c = 0; c < columns; c++) {
     result->columns[c] = ldx_arena_strdup(arena, PQfname(r, (int)c));
@@ -30,8 +39,8 @@ static ldx_result *copy_result(ldx_arena *arena, PGresult *r) {
   for (size_t i = 0; i < rows; i++)
     for (size_t c = 0; c < columns; c++)
       if (!PQgetisnull(r, (int)i, (int)c))
-        result->values[i * columns + c] = ldx_arena_strndup(arena, PQgetvalue(r, (int)i, (int)c),
-                                                            (size_t)PQgetlength(r, (int)i, (int)c));
+        result->values[i * columns + c] =
+            ldx_arena_strndup(arena, PQgetvalue(r, (int)i, (int)c), (size_t)PQgetlength(r, (int)i, (int)c));
   return result;
 }
 

@@ -16,7 +16,9 @@ static void add_bytes(ldx_secrets *secrets, const char *bytes, size_t length) {
   secrets->items[secrets->count++] = copy;
 }
 
-void ldx_secrets_add(ldx_secrets *secrets, const char *secret) { add_bytes(secrets, secret, strlen(secret)); }
+void ldx_secrets_add(ldx_secrets *secrets, const char *secret) {
+  add_bytes(secrets, secret, strlen(secret));
+}
 
 static int hex(char c) {
   if (c >= '0' && c <= '9') return c - '0';

@@ -21,10 +21,18 @@ static const double cancel_interval = 1.0;
 /* A server that has not answered a cancel request after so long is taken for lost. */
 static const double cancel_patience = 60.0;
 
-PGconn *ldx_pg_connection(ldx_session *session) { return session->connection; }
-int ldx_pg_version(const ldx_session *session) { return session->info.version_number; }
-const char *ldx_pg_search_path(const ldx_session *session) { return session->search_path ? session->search_path : ""; }
-const ldx_server_info *ldx_pg_info(const ldx_session *session) { return &session->info; }
+PGconn *ldx_pg_connection(ldx_session *session) {
+  return session->connection;
+}
+int ldx_pg_version(const ldx_session *session) {
+  return session->info.version_number;
+}
+const char *ldx_pg_search_path(const ldx_session *session) {
+  return session->search_path ? session->search_path : "";
+}
+const ldx_server_info *ldx_pg_info(const ldx_session *session) {
+  return &session->info;
+}
 
 bool ldx_pg_alive(ldx_session *session) {
   if (PQstatus(session->connection) != CONNECTION_OK) return false;
@@ -88,8 +96,10 @@ static bool wait_readable(ldx_session *session, ldx_context *context, double sta
     asked reason = stop_reason(context, started, limit);
     double now = ldx_clock_now();
     if (reason && now - *asked_at >= cancel_interval) {
-      if (!*asked_for) *asked_for = reason, *first_asked = now;
-      else if (reason == ASKED_CANCELLED) *asked_for = reason;
+      if (!*asked_for)
+        *asked_for = reason, *first_asked = now;
+      else if (reason == ASKED_CANCELLED)
+        *asked_for = reason;
       *asked_at = now;
       request_cancel(session);
     }
@@ -145,7 +155,8 @@ static PGresult *collect(ldx_session *session, ldx_context *context, double limi
       bool cancelled = state && !strcmp(state, "57014");
       if (cancelled && !asked_for && atomic_load(&session->cancelled)) asked_for = ASKED_CANCELLED;
       if (cancelled && asked_for) {
-        if (asked_for == ASKED_CANCELLED) ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled");
+        if (asked_for == ASKED_CANCELLED)
+          ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled");
         else if (asked_for == ASKED_BUDGET)
           ldx_error_set(error, LDX_ERROR_LOCK_TIMEOUT, "the wait for other sessions exceeded its budget");
         else
@@ -193,8 +204,7 @@ PGresult *ldx_pg_exec(ldx_session *session, const char *sql, ldx_error *error) {
 PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, const char *const *values,
                              ldx_error *error) {
   atomic_store(&session->cancelled, false);
-  if (!PQsendQueryParams(session->connection, sql, count, NULL, values, NULL, NULL, 0))
-    return not_sent(session, error);
+  if (!PQsendQueryParams(session->connection, sql, count, NULL, values, NULL, NULL, 0)) return not_sent(session, error);
   return collect(session, NULL, 0, error);
 }
 

@@ -12,7 +12,9 @@ double ldx_pg_lock_slice(const ldx_step *step) {
   return step->lock_timeout > 0 && step->lock_timeout < longest_slice ? step->lock_timeout : longest_slice;
 }
 
-static char *relation_of(ldx_arena *arena, const ldx_step *step) { return ldx_pg_quote_name(arena, step->relation); }
+static char *relation_of(ldx_arena *arena, const ldx_step *step) {
+  return ldx_pg_quote_name(arena, step->relation);
+}
 
 /* An index lives in the schema of its relation. */
 static char *index_of(ldx_arena *arena, const ldx_step *step, const char *name) {
@@ -35,8 +37,8 @@ char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name,
   ldx_definition definition = *step->definition;
   definition.relation = step->relation;
   bool concurrently = !blocking && !step->only;
-  char *sql = ldx_pg_build_sql(arena, &definition, name, concurrently ? LDX_MODE_CONCURRENT : LDX_MODE_BLOCKING,
-                               step->only);
+  char *sql =
+      ldx_pg_build_sql(arena, &definition, name, concurrently ? LDX_MODE_CONCURRENT : LDX_MODE_BLOCKING, step->only);
   return concurrently ? sql : transaction(arena, lock_timeout, sql);
 }
 
@@ -167,8 +169,7 @@ char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options
   }
   for (size_t i = 0; i < live->count; i++)
     if (!option_named(wanted, live->items[i].name))
-      ldx_buffer_appendf(&reset, "%s%s", reset.length ? ", " : "",
-                         ldx_pg_quote_identifier(arena, live->items[i].name));
+      ldx_buffer_appendf(&reset, "%s%s", reset.length ? ", " : "", ldx_pg_quote_identifier(arena, live->items[i].name));
   ldx_buffer b;
   ldx_buffer_init(&b, arena);
   if (set.length) ldx_buffer_appendf(&b, "ALTER INDEX %s SET (%s)", index, ldx_buffer_string(&set));
@@ -180,7 +181,8 @@ char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options
 char *ldx_pg_sql_move(ldx_arena *arena, const ldx_step *step, bool in_place) {
   const char *index = index_of(arena, step, step->name);
   const char *tablespace = ldx_pg_quote_identifier(arena, step->definition->tablespace);
-  if (in_place) return in_slice(arena, step, ldx_arena_printf(arena, "ALTER INDEX %s SET TABLESPACE %s", index, tablespace));
+  if (in_place)
+    return in_slice(arena, step, ldx_arena_printf(arena, "ALTER INDEX %s SET TABLESPACE %s", index, tablespace));
   return ldx_arena_printf(arena, "REINDEX (TABLESPACE %s) INDEX CONCURRENTLY %s", tablespace, index);
 }
 
@@ -244,7 +246,7 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
                                  : LDX_PG_NAMED_INDEX);
   case LDX_STEP_SWAP: {
     ldx_pg_named what = step->definition && step->definition->kind == LDX_KIND_FOREIGN_KEY ? LDX_PG_NAMED_CONSTRAINT
-                                                                                          : LDX_PG_NAMED_INDEX;
+                                                                                           : LDX_PG_NAMED_INDEX;
     return ldx_pg_sql_swap(arena, step, what, what);
   }
   case LDX_STEP_ALTER: {

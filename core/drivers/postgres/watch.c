@@ -15,7 +15,17 @@
 #include "perform.h"
 #include "postgres_sql.h"
 
-enum { BLOCKS = 3, TUPLES = 5, PARTITIONS = 7, LOCKERS = 9, WAITS = 11, MARKED = 12, BLOCKER = 13, HOLDER = 20, PREPARED = 27 };
+enum {
+  BLOCKS = 3,
+  TUPLES = 5,
+  PARTITIONS = 7,
+  LOCKERS = 9,
+  WAITS = 11,
+  MARKED = 12,
+  BLOCKER = 13,
+  HOLDER = 20,
+  PREPARED = 27
+};
 
 static double number(const PGresult *r, int row, int column) {
   return PQgetisnull(r, row, column) ? 0 : atof(PQgetvalue(r, row, column));
@@ -31,11 +41,14 @@ static void set_amount(ldx_progress *progress, const PGresult *r, int row, int c
 static void amount(ldx_progress *progress, const PGresult *r, int row) {
   const char *phase = progress->phase;
   /* Counters of earlier phases may still stand there: the phase says which ones move. */
-  if (strstr(phase, "waiting for")) set_amount(progress, r, row, LOCKERS, "sessions");
-  else if (strstr(phase, "loading") || strstr(phase, "sorting")) set_amount(progress, r, row, TUPLES, "tuples");
+  if (strstr(phase, "waiting for"))
+    set_amount(progress, r, row, LOCKERS, "sessions");
+  else if (strstr(phase, "loading") || strstr(phase, "sorting"))
+    set_amount(progress, r, row, TUPLES, "tuples");
   else if (strstr(phase, "scanning") || !strncmp(phase, "building index", 14))
     set_amount(progress, r, row, BLOCKS, "blocks");
-  if (number(r, row, PARTITIONS + 1) > 0 && progress->total <= 0) set_amount(progress, r, row, PARTITIONS, "partitions");
+  if (number(r, row, PARTITIONS + 1) > 0 && progress->total <= 0)
+    set_amount(progress, r, row, PARTITIONS, "partitions");
 }
 
 static void set_blocker(ldx_progress *progress, const PGresult *r, int row, int column) {
@@ -58,7 +71,9 @@ static void read_row(ldx_watched *watched, const PGresult *r, int row) {
   } else if (step->kind == LDX_STEP_DROP) {
     p->started = p->draining = marked;
     snprintf(p->phase, sizeof p->phase, "%s",
-             marked ? "waiting for its last users" : waits ? "waiting for the table's lock" : "dropping");
+             marked  ? "waiting for its last users"
+             : waits ? "waiting for the table's lock"
+                     : "dropping");
   } else if (waits) {
     snprintf(p->phase, sizeof p->phase, "waiting for the table's lock");
   }

@@ -1,0 +1,289 @@
+-- Steps on a real server: what stands in the catalog afterwards is what counts.
+local core = require "lunadex.core"
+local pg = require "support.postgres"
+local shell = require "support.shell"
+
+local once = { attempts = 1 }
+
+describe("a step", function()
+  local server, database, db
+
+  -- Runs one job to its end; returns its "done" event and all others.
+  local function finish(job)
+    local events = {}
+    while true do
+      local event = assert(db:poll(60), "no event for a minute")
+      if event.job == job and event.event == "done" then return event, events end
+      events[#events + 1] = event
+    end
+  end
+
+  local function step(fields)
+    fields.schema = fields.schema or "public"
+    fields.retry = fields.retry or once
+    return finish(db:perform(fields))
+  end
+
+  local function index(relation, name, more)
+    local fields = { kind = "index", schema = "public", relation = relation, keys = { { column = "b" } } }
+    for key, value in pairs(more or {}) do fields[key] = value end
+    return { kind = "build", relation = relation, name = name, fields = fields, mode = "concurrent", lock_timeout = 5 }
+  end
+
+  local function sql(text) return server:psql(database, text) end
+
+  local function state(name)
+    local row = sql(([[SELECT CASE WHEN indisvalid THEN 'valid' ELSE 'invalid' END FROM pg_index
+      WHERE indexrelid = to_regclass('%s')]]):format(name))[1]
+    return row and row[1] or "absent"
+  end
+
+  local function notes(events)
+    local found = {}
+    for _, event in ipairs(events) do
+      if event.event == "note" then found[#found + 1] = event.text end
+    end
+    return table.concat(found, "\n")
+  end
+
+  setup(function()
+    local reason = pg.missing()
+    if reason then return end
+    server = pg.shared()
+    database = server:create_database()
+  end)
+
+  before_each(function()
+    if not server then return pending(pg.missing()) end
+    sql [[
+      DROP SCHEMA public CASCADE;
+      CREATE SCHEMA public;
+      CREATE TABLE t (a int, b int);
+      INSERT INTO t SELECT i, i % 10 FROM generate_series(1, 100) i;
+      CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE
+        AS 'BEGIN PERFORM pg_sleep(0.02); RETURN $1; END';
+    ]]
+    db = assert(core.open(server:url(database), { jobs = 1, application_name = "lunadex specs" }))
+  end)
+
+  after_each(function()
+    if db then db:close() end
+    db = nil
+  end)
+
+  describe("that builds an index", function()
+    for _, mode in ipairs { "concurrent", "blocking", "auto" } do
+      it("leaves a valid one, and finds it done the second time: " .. mode, function()
+        local build = index("t", "t_b")
+        build.mode = mode
+        assert.is_true(step(build).ok)
+        assert.equal("valid", state "t_b")
+        assert.is_true(step(build).ok)
+      end)
+    end
+
+    it("drops what duplicate keys left invalid, and says how to find them", function()
+      local done, events = step(index("t", "t_b", { unique = true }))
+      assert.is_false(done.ok)
+      assert.equal("duplicate_key", done.error.code)
+      assert.matches("is duplicated", done.error.detail)
+      assert.matches("GROUP BY", done.error.hint)
+      assert.equal("absent", state "t_b")
+      assert.matches("CREATE UNIQUE INDEX t_b", notes(events))
+    end)
+
+    it("replaces an invalid leftover", function()
+      server:try(database, "CREATE UNIQUE INDEX CONCURRENTLY t_b ON t (b)")
+      assert.equal("invalid", state "t_b")
+      assert.is_true(step(index("t", "t_b")).ok)
+      assert.equal("valid", state "t_b")
+    end)
+
+    it("does not touch what else has the name", function()
+      sql "CREATE INDEX t_b ON t (a, b)"
+      local done = step(index("t", "t_b"))
+      assert.equal("duplicate_name", done.error.code)
+      assert.equal("duplicate_name", step(index("t", "t")).error.code)
+    end)
+
+    it("waits for a build that somebody is at", function()
+      local other = server:session(database)
+      finally(function() other:close() end)
+      other:send "CREATE INDEX CONCURRENTLY t_b ON t (slow(b))"
+      shell.eventually("the other build", function() return state "t_b" == "invalid" end)
+      local build = index("t", "t_b", { keys = { { expression = "slow(b)" } } })
+      local done, events = step(build)
+      assert.is_true(done.ok)
+      assert.matches("is being built by pid " .. other.pid, notes(events), 1, true)
+      other:wait()
+      assert.equal("valid", state "t_b")
+    end)
+
+    it("is cancelled on the server, and leaves nothing", function()
+      local job = db:perform {
+        kind = "build", schema = "public", relation = "t", name = "t_b", mode = "concurrent", retry = once,
+        fields = index("t", "t_b", { keys = { { expression = "slow(b)" } } }).fields,
+      }
+      shell.eventually("the build", function() return state "t_b" == "invalid" end)
+      db:cancel(job)
+      local done = finish(job)
+      assert.equal("cancelled", done.error.code)
+      assert.equal("absent", state "t_b")
+    end)
+
+    it("does not begin while an old transaction holds the table, and names it", function()
+      local other = server:session(database, "the writer")
+      finally(function() other:close() end)
+      other:run "BEGIN; UPDATE t SET a = a"
+      shell.run "sleep 1.2"
+      local build = index("t", "t_b")
+      build.lock_timeout = 1
+      local done = step(build)
+      assert.equal("lock_timeout", done.error.code)
+      assert.is_true(done.error.retryable)
+      assert.matches("the writer", done.error.message)
+      assert.equal("absent", state "t_b")
+    end)
+
+    it("is not lost to an old snapshot that outlasts the lock budget", function()
+      local other = server:session(database)
+      finally(function() other:close() end)
+      sql "CREATE TABLE elsewhere (x int)"
+      other:run "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM elsewhere"
+      other:send "SELECT pg_sleep(3); COMMIT"
+      local build = index("t", "t_b")
+      build.lock_timeout = 1
+      assert.is_true(step(build).ok)
+      assert.equal("valid", state "t_b")
+    end)
+
+    it("refuses names the server would cut", function()
+      assert.equal("invalid_definition", step(index("t", ("x"):rep(64))).error.code)
+    end)
+  end)
+
+  describe("that drops an index", function()
+    it("says how to bring it back, and is content when it is gone", function()
+      sql "CREATE INDEX t_b ON t (b) WHERE a > 1"
+      local drop = { kind = "drop", relation = "t", name = "t_b", lock_timeout = 5 }
+      local done, events = step(drop)
+      assert.is_true(done.ok)
+      assert.matches("CREATE INDEX t_b ON public.t USING btree (b) WHERE (a > 1)", notes(events), 1, true)
+      assert.is_true(step(drop).ok)
+    end)
+
+    it("does not begin while a reader would leave it dead", function()
+      sql "CREATE INDEX t_b ON t (b)"
+      local other = server:session(database)
+      finally(function() other:close() end)
+      other:run "BEGIN; SELECT count(*) FROM t"
+      shell.run "sleep 1.2"
+      assert.equal("lock_timeout", step({ kind = "drop", relation = "t", name = "t_b", lock_timeout = 1 }).error.code)
+      assert.equal("valid", state "t_b")
+    end)
+
+    it("leaves alone what a constraint or another table owns", function()
+      sql "ALTER TABLE t ADD PRIMARY KEY (a); CREATE TABLE u (b int); CREATE INDEX u_b ON u (b)"
+      assert.equal("dependent", step({ kind = "drop", relation = "t", name = "t_pkey" }).error.code)
+      assert.equal("valid", state "t_pkey")
+      assert.equal("undefined", step({ kind = "drop", relation = "t", name = "u_b" }).error.code)
+      assert.equal("valid", state "u_b")
+    end)
+  end)
+
+  it("renames, swaps and alters, once", function()
+    sql 'CREATE INDEX one ON t (a); CREATE INDEX two ON t (b)'
+    for _ = 1, 2 do
+      assert.is_true(step({ kind = "rename", relation = "t", name = "one", other = 'On"e' }).ok)
+      assert.is_true(step({ kind = "swap", relation = "t", name = 'On"e', other = "two", spare = "old" }).ok)
+    end
+    assert.equal("CREATE INDEX old ON public.t USING btree (a)", server:indexes(database)["public.old"])
+    local alter = { kind = "alter", relation = "t", name = "old",
+      fields = index("t", "old", { keys = { { column = "a" } }, with = { { "fillfactor", "70" } } }).fields }
+    assert.is_true(step(alter).ok)
+    assert.matches("fillfactor='70'", server:indexes(database)["public.old"])
+    alter.fields.with = {}
+    assert.is_true(step(alter).ok)
+    assert.not_matches("fillfactor", server:indexes(database)["public.old"])
+  end)
+
+  describe("that adds a key", function()
+    local function key(kind, name, columns, more)
+      local keys = {}
+      for _, column in ipairs(columns) do keys[#keys + 1] = { column = column } end
+      local fields = { kind = kind, keys = keys, unique = kind ~= "foreign_key" or nil }
+      for k, v in pairs(more or {}) do fields[k] = v end
+      return index("t", name, fields)
+    end
+
+    local function constraints()
+      local map = {}
+      for _, row in ipairs(sql [[SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+          WHERE conrelid = 't'::regclass AND contype <> 'n']]) do
+        map[row[1]] = row[2]
+      end
+      return map
+    end
+
+    it("makes a primary key of columns that may hold null", function()
+      assert.is_true(step(key("primary_key", "t_pk", { "a" })).ok)
+      assert.same({ t_pk = "PRIMARY KEY (a)" }, constraints())
+    end)
+
+    it("goes on where a crash left it", function()
+      sql [[ALTER TABLE t ADD CONSTRAINT lunadex_not_null CHECK (a IS NOT NULL) NOT VALID;
+            CREATE UNIQUE INDEX t_pk ON t (a)]]
+      assert.is_true(step(key("primary_key", "t_pk", { "a" })).ok)
+      assert.same({ t_pk = "PRIMARY KEY (a)" }, constraints())
+    end)
+
+    it("takes everything back when there are nulls", function()
+      sql "INSERT INTO t VALUES (NULL, 1)"
+      local done = step(key("primary_key", "t_pk", { "a" }))
+      assert.equal("invalid_definition", done.error.code)
+      assert.same({}, constraints())
+      assert.equal("absent", state "t_pk")
+    end)
+
+    it("makes a unique constraint of an index that is there", function()
+      sql "CREATE UNIQUE INDEX stray ON t (a)"
+      local unique = key("unique_constraint", "t_a_key", { "a" }, { deferrable = true })
+      unique.use_existing, unique.other = true, "stray"
+      for _ = 1, 2 do assert.is_true(step(unique).ok) end
+      assert.same({ t_a_key = "UNIQUE (a) DEFERRABLE" }, constraints())
+    end)
+
+    it("validates a foreign key, or takes it back", function()
+      sql "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p SELECT i FROM generate_series(0, 9) i"
+      local foreign = key("foreign_key", "t_fk", { "b" },
+        { references = { schema = "public", relation = "p", columns = { "id" } }, on_delete = "cascade" })
+      sql "INSERT INTO t VALUES (0, 77)"
+      local done = step(foreign)
+      assert.equal("23503", done.error.native)
+      assert.same({}, constraints())
+      sql "DELETE FROM t WHERE b = 77"
+      for _ = 1, 2 do assert.is_true(step(foreign).ok) end
+      assert.same({ t_fk = "FOREIGN KEY (b) REFERENCES p(id) ON DELETE CASCADE" }, constraints())
+    end)
+  end)
+
+  it("builds a partitioned index piece by piece", function()
+    sql [[CREATE TABLE q (a int, b int) PARTITION BY RANGE (a);
+          CREATE TABLE q1 PARTITION OF q FOR VALUES FROM (0) TO (10)]]
+    local parent = index("q", "q_b")
+    parent.only = true
+    for _ = 1, 2 do assert.is_true(step(parent).ok) end
+    assert.equal("invalid", state "q_b")
+    assert.is_true(step(index("q1", "q1_b")).ok)
+    local attach = { kind = "attach", relation = "q", name = "q_b", other = "q1_b", other_schema = "public",
+      other_relation = "q1" }
+    for _ = 1, 2 do assert.is_true(step(attach).ok) end
+    assert.equal("valid", state "q_b")
+  end)
+
+  it("is described by what it sends", function()
+    local text = core.describe(index("t", "t_b"))
+    assert.equal('CREATE INDEX CONCURRENTLY "t_b" ON "public"."t" USING "btree" ("b")',
+      (text:gsub("USING btree", 'USING "btree"')))
+  end)
+end)
