@@ -143,7 +143,7 @@ function Run:change(item)
     -- The replacement stands ready but may not take its place: it goes again. After an interruption it stays, for the
     -- next run.
     self:perform(item, {
-      kind = "drop", name = undo.name, schema = change.fact.relation.schema, relation = change.fact.relation.name,
+      kind = "drop", name = undo.name, schema = change.on.schema, relation = change.on.name,
       lock_timeout = steps.default_lock_timeout, retry = { attempts = self.options.retries or steps.default_retries },
     })
   end
@@ -213,7 +213,7 @@ function Run:enqueue(plan)
     if change.action ~= "keep" then
       number = number + 1
       local item = {
-        change = change, number = number, tree = tree(change.fact.relation), notes = {},
+        change = change, number = number, tree = tree(change.on), notes = {},
         phase_number = phase_of(change, early),
       }
       items[#items + 1] = item

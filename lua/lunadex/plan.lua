@@ -36,6 +36,7 @@ local M = {}
 ---@field builder string?          # wait: who builds it
 ---@field entry lunadex.Entry?
 ---@field fact lunadex.Change      # what the core found
+---@field on lunadex.Relation?     # nil only where there is no such relation
 ---@field ordinal integer?
 ---@field use_existing boolean
 ---@field resume boolean           # replace: an earlier run has built the new index already
@@ -87,7 +88,7 @@ local function guess_seconds(measure)
 end
 
 local function matches_only(only, name, live_name, relation, written)
-  return only[name] or only[live_name] or only[written]
+  return name and only[name] or live_name and only[live_name] or written and only[written]
     or relation and (only[relation.display] or only[relation.name] or only[relation.schema .. "." .. relation.name])
 end
 
@@ -137,7 +138,7 @@ end
 
 -- Gives an unnamed creation its name and makes sure that a named one can have it.
 function Maker:settle_name(change)
-  local fields, relation = change.entry.fields, change.fact.relation
+  local fields, relation = change.entry.fields, change.on
   if not change.name then
     change.name = naming.choose(fields, relation.name, function(name)
       local live, declared, table_name = self:taken(change, relation.schema, name)
@@ -167,7 +168,8 @@ end
 -- A change as the plan shows it, from a fact of the core.
 function Maker:change(fact)
   local entry = fact.ordinal and self.plan.entries[fact.ordinal]
-  local live, relation = fact.live, fact.relation
+  local live = fact.live
+  local relation = fact.relation or live and live.relation
   return {
     action = fact.action,
     relation = relation and relation.display or entry and entry.relation or "",
@@ -184,6 +186,7 @@ function Maker:change(fact)
     findings = {},
     entry = entry,
     fact = fact,
+    on = relation,
     ordinal = fact.ordinal,
     use_existing = fact.use_existing and fact.action == "create",
     resume = false,
@@ -195,11 +198,20 @@ local handle = {}
 
 function handle:keep(change)
   local fact, live = change.fact, change.fact.live
+  if fact.satisfied_by_key then
+    change.name = change.name or live.name
+    self:finding(change, {
+      level = "info", rule = "satisfied-by-key",
+      message = ("the key %s does the work of the unique index %s"):format(live.name, change.name),
+    })
+    return
+  end
   if fact.name_differs and change.name then
     if live.name == naming.temporary(change.name, "new") then
       -- An earlier run was stopped between building and swapping: what is left to do is the swap.
       change.action, change.resume = "replace", true
       change.reason = "an interrupted replacement has built the new index already"
+      self.replacing[live.relation.display .. "\0" .. change.name] = true
       return
     end
     if self.options.rename and not live.inherited and not live.extension_owned then
@@ -213,23 +225,14 @@ function handle:keep(change)
     })
   end
   change.name = change.name or live.name
-  if fact.satisfied_by_key then
-    self:finding(change, {
-      level = "info", rule = "satisfied-by-key",
-      message = ("the unique index %s is there as the key %s"):format(change.name, live.name),
-    })
-  end
 end
 
 function handle:create(change)
-  if change.reason == "" then
-    change.reason = change.use_existing and ("takes over the unique index " .. change.live_name) or "missing"
-  end
   self.measured[#self.measured + 1] = change
 end
 
 function handle:replace(change)
-  if change.reason == "" then change.reason = "its definition differs" end
+  change.name = change.name or change.live_name
   self.measured[#self.measured + 1] = change
 end
 
@@ -244,6 +247,7 @@ function handle:rebuild(change)
   if stands and live.name == naming.temporary(change.name, "new") then
     change.action, change.resume = "replace", true
     change.reason = "an interrupted replacement is to be finished"
+    self.replacing[live.relation.display .. "\0" .. change.name] = true
   end
   self.measured[#self.measured + 1] = change
 end
@@ -267,7 +271,7 @@ function Maker:measure()
   local items = {}
   for i, change in ipairs(self.measured) do
     local fact = change.fact
-    items[i] = { relation = fact.relation, index = change.action ~= "create" and fact.live or nil,
+    items[i] = { relation = change.on, index = change.action ~= "create" and fact.live or nil,
       fields = change.entry and self.plan.set:fields(change.ordinal) or nil }
   end
   local measures, err = self.plan.connection:measure(items)
@@ -324,6 +328,10 @@ end
 
 function Maker:settle_stray(change)
   local live = change.fact.live
+  if self.replacing[live.relation.display .. "\0" .. live.name] then
+    change.action = nil -- it goes with the replacement that is finished
+    return
+  end
   local why = undroppable(change)
   local figures = usage_text(change)
   local clause = change.reason ~= "" and change.reason or "not declared"
@@ -363,8 +371,8 @@ function Maker:collect()
     local entry = fact.ordinal and plan.entries[fact.ordinal]
     local wanted = not only
     if only then
-      wanted = matches_only(only, entry and entry.name, fact.live and fact.live.name, fact.relation,
-        entry and entry.relation)
+      wanted = matches_only(only, entry and entry.name, fact.live and fact.live.name,
+        fact.relation or fact.live and fact.live.relation, entry and entry.relation)
       if wanted then
         self.only_matched = true
         summary.declared = summary.declared + (entry and 1 or 0)
@@ -410,8 +418,9 @@ function M.make(database, connection, options)
       alter = 0, rebuild = 0, drop = 0, wait = 0, stray = 0, error = 0,
     },
   }, Plan)
-  local maker = setmetatable({ plan = plan, options = options, measured = {}, strays = {}, chosen = {}, leaving = {} },
-    Maker)
+  local maker = setmetatable({
+    plan = plan, options = options, measured = {}, strays = {}, chosen = {}, leaving = {}, replacing = {},
+  }, Maker)
   if options.only and #options.only > 0 then
     maker.only = {}
     plan.summary.keep = 0

@@ -82,6 +82,11 @@ function Writer:partition(relation, partition, name, attach)
   if not child then
     child = naming.choose(declared, partition.name, function(name_) return context.taken(partition.schema, name_) end)
     context.take(partition.schema, child)
+  elseif not index and self.later and context.live(partition.schema, child) then
+    -- The old index's part still has that name.
+    local final = child
+    child = naming.temporary(final, "new")
+    self.later[#self.later + 1] = function() self:add("rename", partition, { name = child, other = final }) end
   end
   if not index then
     local divided = partition.kind == "partitioned table"
@@ -115,7 +120,7 @@ end
 -- A plain index under `name`; on a partitioned relation with everything below it.
 function Writer:build_index(name, live)
   local change = self.change
-  local relation, fields = change.fact.relation, copy(change.entry.fields, { name = name })
+  local relation, fields = change.on, copy(change.entry.fields, { name = name })
   if relation.kind ~= "partitioned table" then
     self:add("build", relation, { fields = fields, name = name })
   elseif has_foreign_partition(relation) then
@@ -140,7 +145,7 @@ function make:create()
   local change = self.change
   local fields = copy(change.entry.fields, { name = change.name })
   if fields.kind == "index" then return self:build_index(change.name) end
-  self:add("build", change.fact.relation, {
+  self:add("build", change.on, {
     fields = fields, name = change.name,
     use_existing = change.use_existing or nil, other = change.use_existing and change.live_name or nil,
   })
@@ -149,7 +154,7 @@ end
 function make:rebuild()
   local change = self.change
   local live, fields = change.fact.live, change.entry.fields
-  local relation = change.fact.relation
+  local relation = change.on
   if live.name ~= change.name and not live.partitioned then
     self:add("drop", relation, { name = live.name })
   end
@@ -163,18 +168,18 @@ end
 function make:wait()
   local change = self.change
   local name = change.live_name or change.name
-  self:add("build", change.fact.relation, { fields = copy(change.entry.fields, { name = name }), name = name })
+  self:add("build", change.on, { fields = copy(change.entry.fields, { name = name }), name = name })
   if change.name and name == naming.temporary(change.name, "new") then
-    self:add("swap", change.fact.relation, {
+    self:add("swap", change.on, {
       name = change.name, other = name, spare = naming.temporary(change.name, "old"),
     })
-    self:add("drop", change.fact.relation, { name = naming.temporary(change.name, "old") })
+    self:add("drop", change.on, { name = naming.temporary(change.name, "old") })
   end
 end
 
 function make:alter()
   local change = self.change
-  local relation = change.fact.relation
+  local relation = change.on
   if change.entry.fields.kind == "foreign_key" then
     self:add("validate", relation, { name = change.live_name })
   else
@@ -184,23 +189,31 @@ end
 
 function make:rename()
   local change = self.change
-  self:add("rename", change.fact.relation, { name = change.live_name, other = change.name })
+  self:add("rename", change.on, { name = change.live_name, other = change.name })
 end
 
 function make:drop()
-  self:add("drop", self.change.fact.relation, { name = self.change.live_name })
+  self:add("drop", self.change.on, { name = self.change.live_name })
 end
 
 -- The new one is built under a temporary name and takes the old one's place: there is no moment without either, but
 -- for constraints, of which the old one goes an instant before the new one comes.
 function make:replace()
   local change = self.change
-  local relation, fields, name = change.fact.relation, change.entry.fields, change.name
+  local relation, fields, name = change.on, change.entry.fields, change.name
   local temporary, spare = naming.temporary(name, "new"), naming.temporary(name, "old")
-  local old = change.resume and self.context.live(relation.schema, name) or not change.resume and change.fact.live
+  local old = change.fact.live
+  if change.resume then old = self.context.live(relation.schema, name) end
   local undo = { name = temporary }
+  if old and old.name ~= name and fields.kind == "index" then
+    -- It has another name already: nobody has to give way.
+    self:build_index(name)
+    self:add("drop", relation, { name = old.name })
+    return
+  end
 
   if fields.kind == "index" then
+    self.later = {}
     self:build_index(temporary)
     if not old then
       self:add("rename", relation, { name = temporary, other = name })
@@ -211,6 +224,7 @@ function make:replace()
       self:add("swap", relation, { name = name, other = temporary, spare = spare }).undo = undo
       self:add("drop", relation, { name = spare })
     end
+    for _, add in ipairs(self.later) do add() end
     return
   end
 
@@ -249,7 +263,7 @@ function M.context(plan)
   local function names()
     chosen = {}
     for change in plan:changes() do
-      local relation = change.fact.relation
+      local relation = change.on
       if change.name and relation then chosen[key(relation.schema, change.name)] = true end
       for _, own in pairs(change.entry and change.entry.partitions or {}) do
         chosen[key(relation.schema, type(own) == "table" and own.name or own)] = true

@@ -183,17 +183,6 @@ function M.summary_line(summary)
   return table.concat(parts, ", ")
 end
 
--- The query that shows which rows are in the way of a unique build.
-local function duplicates_query(change)
-  local fields, keys = change.entry.fields, {}
-  for i, key in ipairs(fields.keys) do
-    keys[i] = key.column and core.quote_name(nil, key.column) or "(" .. key.expression .. ")"
-  end
-  local list = table.concat(keys, ", ")
-  return ("SELECT %s, count(*) FROM %s%s GROUP BY %s HAVING count(*) > 1;"):format(list, change.relation,
-    fields.where and " WHERE " .. fields.where or "", list)
-end
-
 local function shell_word(text)
   if text:match("^[%w_./:@=-]+$") then return text end
   return "'" .. text:gsub("'", "'\\''") .. "'"
@@ -209,9 +198,6 @@ function M.failure_lines(failure, paths)
   local lines = { ("%s%s %s: %s"):format(change.critical and "critical: " or "", change.relation, name,
     format.line(errors.describe(err):gsub("\n", "; "))) }
   for _, note in ipairs(failure.notes) do lines[#lines + 1] = "  " .. format.line(note) end
-  if err.code == "duplicate_key" and change.entry then
-    lines[#lines + 1] = "  find them: " .. format.line(duplicates_query(change))
-  end
   local words = { "lunadex", "apply" }
   for _, path in ipairs(paths) do words[#words + 1] = shell_word(path) end
   words[#words + 1] = "--only"

@@ -36,6 +36,11 @@ local function figures(change, mode)
   return table.concat(parts, "; ")
 end
 
+-- That what is to be created is not there needs no words.
+local function obvious(change)
+  return change.reason == "" or change.action == "create" and not change.use_existing
+end
+
 local function title(change)
   local name = change.name or change.live_name
   if change.live_name and change.live_name ~= name then return name .. " (now " .. change.live_name .. ")" end
@@ -95,7 +100,7 @@ local function lines(plan, options)
         local text = figures(change, options.mode)
         if text ~= "" then facts[#facts + 1] = text end
       end
-      if change.reason ~= "" then facts[#facts + 1] = change.reason end
+      if not obvious(change) then facts[#facts + 1] = change.reason end
       if change.critical then facts[#facts + 1] = "critical" end
       output.line(format.line(("%s %s %s: %s"):format(change.action, change.relation, title(change),
         table.concat(facts, "; "))))
@@ -134,7 +139,7 @@ local function picture(plan, options)
         .. (builds[change.action] and change.critical and "   " .. output.style("red", "critical") or ""))
       more(format.line(change.definition))
       local text = builds[change.action] and figures(change, options.mode) or ""
-      if change.reason ~= "" and change.reason ~= "missing" then
+      if not obvious(change) then
         text = change.reason .. (text ~= "" and "; " .. text or "")
       end
       if text ~= "" then more(output.style("dim", format.line(text))) end

@@ -31,7 +31,7 @@ describe("plan", function()
     local object = result:json()
     assert.matches("^postgresql://", object.target)
     local create, keep = object.changes[1], object.changes[2]
-    assert.same({ "create", "public.t", "t_a", true, "by a", "missing" },
+    assert.same({ "create", "public.t", "t_a", true, "by a", "not there" },
       { create.action, create.relation, create.name, create.critical, create.description, create.reason })
     assert.matches("WHERE", create.definition, 1, true)
     assert.is_true(create.estimate.rows >= 5000)
