@@ -92,11 +92,11 @@ end
 function Run:hear(item, step, event)
   if event.event == "progress" then
     local percent, rate, left = pace(item, event)
+    local blocker = event.blocker ~= "" and event.blocker or nil
     self:event("progress", item, {
       phase = event.phase, done = event.done, of = event.total, unit = event.unit, percent = percent, rate = rate,
-      seconds_left = left, started = event.started, draining = event.draining, step = step.name,
+      seconds_left = left, started = event.started, draining = event.draining, step = step.name, blocker = blocker,
     })
-    local blocker = event.blocker ~= "" and event.blocker or nil
     if blocker and blocker ~= item.blocker then
       self:event("waiting", item, {
         blocker = blocker, blocker_pid = event.blocker_pid, phase = event.phase, draining = event.draining,

@@ -35,10 +35,12 @@ local function describe(event)
 end
 
 local function phase_text(event)
-  local parts = { event.phase }
+  -- Figures first: a narrow terminal cuts the end.
+  local parts = {}
   if event.percent then parts[#parts + 1] = ("%3.0f %%"):format(event.percent) end
-  if event.rate then parts[#parts + 1] = format.count(event.rate) .. " " .. (event.unit or "") .. "/s" end
   if event.seconds_left then parts[#parts + 1] = format.clock(event.seconds_left) .. " left" end
+  if event.rate then parts[#parts + 1] = format.count(event.rate) .. " " .. (event.unit or "") .. "/s" end
+  parts[#parts + 1] = event.phase
   if event.draining then parts[#parts + 1] = "work is done" end
   return table.concat(parts, "  ")
 end
@@ -109,7 +111,7 @@ function on:progress(event)
   local state = self.running[event.number]
   if not state then return end
   if self.live then
-    state.text = phase_text(event)
+    state.text, state.blocker = phase_text(event), event.blocker
     erase(self)
     draw(self)
     output.flush()
@@ -123,8 +125,6 @@ function on:progress(event)
 end
 
 function on:waiting(event)
-  local state = self.running[event.number]
-  if state then state.blocker = event.blocker end
   if not self.live then self:say(("%s: waits for %s"):format(heading(event), format.line(event.blocker))) end
 end
 
