@@ -52,7 +52,7 @@ void ldx_pg_who(char *to, size_t size, const PGresult *result, int row, int colu
   } else if (state) {
     ldx_buffer_appendf(&b, ", %s", state);
   }
-  if (query && *query) {
+  if (query && *query && strcmp(query, "<insufficient privilege>") != 0) {
     ldx_buffer_append(&b, ": ");
     size_t n = 0;
     bool gap = false;

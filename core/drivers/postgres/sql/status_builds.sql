@@ -1,6 +1,6 @@
 -- Builds under way in this database, with who they are and who keeps them waiting, and the holder of the run lock.
 SELECT 'build' AS kind,                         -- 0
-       pg_catalog.format('%I.%I', n.nspname, r.relname) AS relation,
+       pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(r.relname) AS relation,
        x.relname AS name,
        p.phase,
        CASE WHEN p.phase LIKE 'waiting%' THEN NULL
@@ -24,7 +24,11 @@ SELECT 'build' AS kind,                         -- 0
        b.query
   FROM pg_catalog.pg_stat_progress_create_index p
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid
-  LEFT JOIN pg_catalog.pg_class r ON r.oid = p.relid
+  LEFT JOIN pg_catalog.pg_class r
+    -- What others build, may be hidden from us; the lock on its table is not.
+    ON r.oid = coalesce(p.relid, (SELECT l.relation FROM pg_catalog.pg_locks l
+                                   WHERE l.pid = p.pid AND l.locktype = 'relation' AND l.granted
+                                     AND l.mode = 'ShareUpdateExclusiveLock' LIMIT 1))
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
   LEFT JOIN pg_catalog.pg_class x ON x.oid = p.index_relid
   LEFT JOIN LATERAL (

@@ -34,7 +34,13 @@ SELECT CASE WHEN b.pid IS NOT NULL THEN 'being_built'
        SELECT p.pid
          FROM pg_catalog.pg_stat_progress_create_index p
         WHERE p.datname = pg_catalog.current_database()
-          AND (p.index_relid = i.indexrelid OR p.relid = i.indrelid AND p.index_relid = 0)
+          AND (p.index_relid = i.indexrelid
+               OR p.relid = i.indrelid AND p.index_relid = 0
+               -- Whose build it is, may be hidden from us; its lock is not.
+               OR p.relid IS NULL
+                  AND EXISTS (SELECT FROM pg_catalog.pg_locks l
+                               WHERE l.pid = p.pid AND l.locktype = 'relation' AND l.relation = i.indrelid AND l.granted
+                                 AND l.mode = 'ShareUpdateExclusiveLock'))
        UNION ALL
        SELECT l.pid
          FROM pg_catalog.pg_locks l
