@@ -1,0 +1,38 @@
+/* core.c: the module `lunadex.core`. What is here is described in lua/meta/core.lua. */
+#include "lua/files.h"
+#include "lua/parse.h"
+#include "lua/sandbox.h"
+#include "lua/userdata.h"
+
+int luaopen_lunadex_core(lua_State *L);
+
+int luaopen_lunadex_core(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"open", ldx_lua_open},
+      {"declarations", ldx_lua_declarations},
+      {"diff", ldx_lua_diff},
+      {"describe", ldx_lua_describe},
+      {"build_sql", ldx_lua_build_sql},
+      {"quote_name", ldx_lua_quote_name},
+      {"split_name", ldx_lua_split_name},
+      {"parse_sql", ldx_lua_parse_sql},
+      {"check_expression", ldx_lua_check_expression},
+      {"run_limited", ldx_lua_run_limited},
+      {"current_line", ldx_lua_current_line},
+      {"list_directory", ldx_lua_list_directory},
+      {"catch_signals", ldx_lua_catch_signals},
+      {"signal", ldx_lua_signal},
+      {"now", ldx_lua_now},
+      {"terminal", ldx_lua_terminal},
+      {NULL, NULL},
+  };
+  luaL_checkversion(L);
+  ldx_lua_open_declarations(L);
+  ldx_lua_open_catalog(L);
+  ldx_lua_open_diff(L);
+  ldx_lua_open_database(L);
+  luaL_newlib(L, functions);
+  lua_pushliteral(L, LUNADEX_VERSION);
+  lua_setfield(L, -2, "version");
+  return 1;
+}

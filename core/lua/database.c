@@ -1,0 +1,288 @@
+#include "lua/database.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/catalog.h"
+#include "lua/definition.h"
+#include "lua/push.h"
+#include "lua/step.h"
+#include "lua/userdata.h"
+
+const ldx_driver *ldx_lua_test_driver;
+
+static const char class[] = "lunadex.Database";
+
+typedef struct database {
+  ldx_engine *engine; /* NULL: closed */
+  ldx_lua_job *jobs;  /* submitted */
+  ldx_lua_job *draft; /* being filled: what a raise leaves behind goes with the next one */
+  ldx_event event;    /* room for the one being polled */
+} database;
+
+/* What only reads is tried a few times: a server that restarts, or has too many clients, is back after a moment. */
+static const ldx_retry_policy reading = {.attempts = 3, .first_delay = 0.5, .factor = 2, .max_delay = 5};
+/* Somebody waits for the answer of the first connection, and a wrong address stays wrong. */
+static const ldx_retry_policy once = {.attempts = 1};
+
+/* --- jobs ----------------------------------------------------------------------------------------------------------- */
+
+static void job_free(ldx_lua_job *job) {
+  if (!job) return;
+  if (job->job.kind == LDX_JOB_CATALOG) ldx_catalog_release(job->job.catalog);
+  for (size_t i = 0; i < job->catalog_count; i++) ldx_catalog_release(job->catalogs[i]);
+  if (job->set) job->set->busy = false;
+  ldx_lua_set_release(job->set);
+  ldx_arena_free(job->job.arena);
+  free(job);
+}
+
+static database *check(lua_State *L) {
+  database *db = luaL_checkudata(L, 1, class);
+  luaL_argcheck(L, db->engine, 1, "attempt to use a closed database");
+  return db;
+}
+
+static ldx_lua_job *draft(lua_State *L, database *db, ldx_job_kind kind, const ldx_retry_policy *retry) {
+  job_free(db->draft);
+  db->draft = NULL;
+  ldx_lua_job *job = calloc(1, sizeof *job);
+  if (!job) luaL_error(L, "not enough memory");
+  job->job.kind = kind;
+  job->job.retry = *retry;
+  job->job.arena = ldx_arena_new();
+  return db->draft = job;
+}
+
+/* Keeps `catalog` for the job, unless it was the last one to be kept. `room` is how many there may be. */
+static void keep(ldx_lua_job *job, ldx_catalog *catalog, size_t room) {
+  if (job->catalog_count && job->catalogs[job->catalog_count - 1] == catalog) return;
+  if (!job->catalogs) job->catalogs = LDX_ARENA_NEW(job->job.arena, ldx_catalog *, room);
+  job->catalogs[job->catalog_count++] = ldx_catalog_retain(catalog);
+}
+
+static int submit(lua_State *L, database *db) {
+  ldx_lua_job *job = db->draft;
+  db->draft = NULL;
+  job->next = db->jobs;
+  if (job->next) job->next->previous = job;
+  db->jobs = job;
+  ldx_engine_submit(db->engine, &job->job);
+  lua_pushinteger(L, (lua_Integer)job->job.id);
+  return 1;
+}
+
+static void forget(database *db, ldx_lua_job *job) {
+  if (job->previous) job->previous->next = job->next;
+  else db->jobs = job->next;
+  if (job->next) job->next->previous = job->previous;
+  job_free(job);
+}
+
+static int simple(lua_State *L, ldx_job_kind kind, const ldx_retry_policy *retry) {
+  database *db = check(L);
+  draft(L, db, kind, retry);
+  return submit(L, db);
+}
+
+static int db_connect(lua_State *L) { return simple(L, LDX_JOB_CONNECT, &once); }
+static int db_catalog(lua_State *L) { return simple(L, LDX_JOB_CATALOG, &reading); }
+static int db_status(lua_State *L) { return simple(L, LDX_JOB_STATUS, &once); }
+static int db_lock(lua_State *L) { return simple(L, LDX_JOB_LOCK, &once); }
+static int db_unlock(lua_State *L) { return simple(L, LDX_JOB_UNLOCK, &once); }
+
+static int db_resolve(lua_State *L) {
+  database *db = check(L);
+  ldx_lua_set *set = ldx_lua_check_set(L, 2);
+  ldx_catalog *catalog = ldx_lua_check_catalog(L, 3);
+  luaL_argcheck(L, !set->catalog || set->catalog == catalog, 3, "these declarations were resolved against another one");
+  ldx_lua_job *job = draft(L, db, LDX_JOB_RESOLVE, &reading);
+  keep(job, catalog, 1);
+  if (!set->catalog) set->catalog = ldx_catalog_retain(catalog);
+  set->frozen = set->busy = true;
+  set->references++;
+  job->set = set;
+  job->job.catalog = catalog;
+  job->job.declarations = set->set;
+  return submit(L, db);
+}
+
+/* The item at the top of the stack. */
+static void read_measure(lua_State *L, ldx_lua_job *job, ldx_measure *measure, size_t count) {
+  ldx_catalog *catalog = NULL;
+  if (lua_type(L, -1) != LUA_TTABLE) luaL_argerror(L, 2, "list of tables expected");
+  lua_getfield(L, -1, "relation");
+  measure->relation = ldx_lua_test_relation(L, -1, &catalog);
+  if (!measure->relation) luaL_argerror(L, 2, "field 'relation': lunadex.Relation expected");
+  keep(job, catalog, 2 * count);
+  if (lua_getfield(L, -2, "index") != LUA_TNIL) {
+    measure->live = ldx_lua_test_live(L, -1, &catalog);
+    if (!measure->live) luaL_argerror(L, 2, "field 'index': lunadex.Index expected");
+    keep(job, catalog, 2 * count);
+  }
+  if (lua_getfield(L, -3, "fields") != LUA_TNIL) {
+    ldx_lua_fields *fields = LDX_ARENA_NEW(job->job.arena, ldx_lua_fields, 1);
+    ldx_lua_check_fields_at(L, -1, 2, job->job.arena, fields);
+    measure->definition = &fields->definition;
+  }
+  lua_pop(L, 3);
+  measure->rows = measure->table_bytes = measure->index_bytes = measure->scans = measure->scans_since = -1;
+}
+
+static int db_measure(lua_State *L) {
+  database *db = check(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  ldx_lua_job *job = draft(L, db, LDX_JOB_MEASURE, &reading);
+  size_t count = (size_t)lua_rawlen(L, 2);
+  job->job.measures = LDX_ARENA_NEW(job->job.arena, ldx_measure, count);
+  job->job.measure_count = count;
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, 2, (lua_Integer)i + 1);
+    read_measure(L, job, &job->job.measures[i], count);
+    lua_pop(L, 1);
+  }
+  return submit(L, db);
+}
+
+static int db_perform(lua_State *L) {
+  database *db = check(L);
+  ldx_lua_job *job = draft(L, db, LDX_JOB_PERFORM, &ldx_retry_default);
+  ldx_lua_check_step(L, 2, job->job.arena, &job->job.step, &job->job.retry);
+  return submit(L, db);
+}
+
+/* A list may have holes, which are nulls: its length is `n`, as table.pack sets it, or the largest index. */
+static size_t parameter_count(lua_State *L) {
+  lua_Integer largest = 0;
+  if (lua_getfield(L, 3, "n") == LUA_TNUMBER) largest = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1))
+    if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > largest) largest = lua_tointeger(L, -2);
+  luaL_argcheck(L, largest >= 0 && largest <= 65535, 3, "too many parameters");
+  return (size_t)largest;
+}
+
+static int db_query(lua_State *L) {
+  database *db = check(L);
+  const char *sql = ldx_lua_check_text(L, 2);
+  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  ldx_lua_job *job = draft(L, db, LDX_JOB_QUERY, &reading);
+  ldx_arena *arena = job->job.arena;
+  job->job.text = ldx_arena_strdup(arena, sql);
+  if (lua_istable(L, 3)) {
+    size_t count = parameter_count(L);
+    job->job.parameter_count = count;
+    job->job.parameters = LDX_ARENA_NEW(arena, const char *, count);
+    for (size_t i = 0; i < count; i++) {
+      size_t length;
+      const char *value = NULL;
+      switch (lua_rawgeti(L, 3, (lua_Integer)i + 1)) {
+      case LUA_TNIL: break;
+      case LUA_TBOOLEAN: value = lua_toboolean(L, -1) ? "true" : "false"; break;
+      case LUA_TNUMBER: value = ldx_arena_strdup(arena, lua_tostring(L, -1)); break;
+      case LUA_TSTRING:
+        value = ldx_arena_strdup(arena, lua_tolstring(L, -1, &length));
+        if (strlen(value) != length) luaL_argerror(L, 3, "a parameter has a zero byte");
+        break;
+      default: luaL_argerror(L, 3, "parameters are strings, numbers, booleans or nil");
+      }
+      job->job.parameters[i] = value;
+      lua_pop(L, 1);
+    }
+  }
+  return submit(L, db);
+}
+
+/* --- events --------------------------------------------------------------------------------------------------------- */
+
+static int db_cancel(lua_State *L) {
+  database *db = check(L);
+  if (lua_isnoneornil(L, 2)) {
+    ldx_engine_cancel(db->engine, NULL);
+    return 0;
+  }
+  lua_Integer id = luaL_checkinteger(L, 2);
+  for (ldx_lua_job *job = db->jobs; job; job = job->next)
+    if (job->job.id == (uint64_t)id) ldx_engine_cancel(db->engine, &job->job);
+  return 0; /* one that is over needs no cancelling */
+}
+
+static int db_poll(lua_State *L) {
+  database *db = check(L);
+  double timeout = luaL_optnumber(L, 2, -1);
+  luaL_argcheck(L, timeout >= 0 || lua_isnoneornil(L, 2), 2, "seconds expected");
+  if (!ldx_engine_poll(db->engine, timeout, &db->event)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  ldx_lua_job *job = db->event.kind == LDX_EVENT_DONE ? (ldx_lua_job *)db->event.job : NULL;
+  if (job && job->set) job->set->busy = false;
+  ldx_lua_push_event(L, &db->event);
+  /* Only now: had that run out of memory, the job would go when the database is closed. */
+  if (job) forget(db, job);
+  return 1;
+}
+
+static int db_pending(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)ldx_engine_pending(check(L)->engine));
+  return 1;
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------------- */
+
+static int db_close(lua_State *L) {
+  database *db = luaL_checkudata(L, 1, class);
+  ldx_engine *engine = db->engine;
+  db->engine = NULL;
+  ldx_engine_free(engine);
+  while (db->jobs) forget(db, db->jobs);
+  job_free(db->draft);
+  db->draft = NULL;
+  return 0;
+}
+
+static int db_tostring(lua_State *L) {
+  database *db = luaL_checkudata(L, 1, class);
+  if (db->engine) lua_pushfstring(L, "%s: %p", class, (void *)db);
+  else lua_pushfstring(L, "%s (closed)", class);
+  return 1;
+}
+
+static const ldx_driver *driver_for(const char *url, ldx_error *error) {
+  if (ldx_lua_test_driver && strncmp(url, "fake:", 5) == 0) return ldx_lua_test_driver;
+  return ldx_driver_for(url, error);
+}
+
+int ldx_lua_open(lua_State *L) {
+  ldx_target target = {.url = ldx_lua_check_text(L, 1), .application_name = "lunadex"};
+  lua_Integer jobs = 2;
+  lua_settop(L, 2);
+  if (!lua_isnil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_getfield(L, 2, "jobs"); /* 3 */
+    jobs = luaL_optinteger(L, 3, jobs);
+    lua_getfield(L, 2, "application_name"); /* 4: stays on the stack, so that the string lives */
+    if (!lua_isnil(L, 4)) target.application_name = ldx_lua_check_text(L, 4);
+    lua_getfield(L, 2, "connect_timeout"); /* 5 */
+    target.connect_timeout = luaL_optnumber(L, 5, 0);
+  }
+  database *db = ldx_lua_new(L, class, sizeof *db, 0);
+  ldx_error error;
+  ldx_error_clear(&error);
+  const ldx_driver *driver = driver_for(target.url, &error);
+  if (driver) db->engine = ldx_engine_new(driver, &target, jobs < 0 || jobs > 100000 ? 0 : (int)jobs, &error);
+  if (!db->engine) return ldx_lua_fail(L, &error);
+  return 1;
+}
+
+void ldx_lua_open_database(lua_State *L) {
+  static const luaL_Reg meta[] = {
+      {"__gc", db_close}, {"__close", db_close}, {"__tostring", db_tostring}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"connect", db_connect}, {"catalog", db_catalog}, {"resolve", db_resolve}, {"measure", db_measure},
+      {"perform", db_perform}, {"query", db_query},     {"status", db_status},   {"lock", db_lock},
+      {"unlock", db_unlock},   {"cancel", db_cancel},   {"poll", db_poll},       {"pending", db_pending},
+      {"close", db_close},     {NULL, NULL},
+  };
+  ldx_lua_class(L, class, meta, methods, NULL);
+}

@@ -1,0 +1,104 @@
+#include "lua/declarations.h"
+
+#include <stdlib.h>
+
+#include "lua/definition.h"
+#include "lua/push.h"
+#include "lua/userdata.h"
+
+static const char class[] = "lunadex.Declarations";
+
+void ldx_lua_set_release(ldx_lua_set *set) {
+  if (!set || --set->references > 0) return;
+  ldx_declarations_free(set->set);
+  ldx_catalog_release(set->catalog);
+  free(set);
+}
+
+ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument) {
+  ldx_lua_set **handle = luaL_checkudata(L, argument, class);
+  luaL_argcheck(L, *handle, argument, "attempt to use closed declarations");
+  luaL_argcheck(L, !(*handle)->busy, argument, "these declarations are being resolved");
+  return *handle;
+}
+
+int ldx_lua_declarations(lua_State *L) {
+  ldx_lua_set **handle = ldx_lua_new(L, class, sizeof(ldx_lua_set *), 0);
+  *handle = calloc(1, sizeof **handle);
+  if (!*handle) return luaL_error(L, "not enough memory");
+  (*handle)->references = 1;
+  (*handle)->set = ldx_declarations_new();
+  return 1;
+}
+
+static int add(lua_State *L) {
+  ldx_lua_set *set = ldx_lua_check_set(L, 1);
+  luaL_argcheck(L, !set->frozen, 1, "these declarations have been resolved: nothing can be added");
+  ldx_lua_fields fields;
+  /* A table that raises half-way leaves its strings behind until the set goes; that is a bug of the caller's anyway. */
+  ldx_lua_check_fields(L, 2, ldx_declarations_arena(set->set), &fields);
+  ldx_declared *declared = ldx_declarations_add(set->set);
+  declared->definition = fields.definition;
+  declared->name = fields.name;
+  declared->duplicate_of = fields.duplicate_of;
+  lua_pushinteger(L, (lua_Integer)ldx_declarations_count(set->set));
+  return 1;
+}
+
+static int add_relation(lua_State *L) {
+  ldx_lua_set *set = ldx_lua_check_set(L, 1);
+  luaL_argcheck(L, !set->frozen, 1, "these declarations have been resolved: nothing can be added");
+  ldx_declarations_add_relation(set->set, (ldx_name){ldx_lua_opt_text(L, 2), ldx_lua_check_text(L, 3)});
+  return 0;
+}
+
+static int count(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)ldx_declarations_count(ldx_lua_check_set(L, 1)->set));
+  return 1;
+}
+
+static ldx_declared *check_entry(lua_State *L) {
+  ldx_lua_set *set = ldx_lua_check_set(L, 1);
+  lua_Integer ordinal = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= ldx_declarations_count(set->set), 2, "no such declaration");
+  return ldx_declarations_at(set->set, (size_t)ordinal - 1);
+}
+
+static int text(lua_State *L) {
+  const ldx_declared *declared = check_entry(L);
+  ldx_arena *arena = ldx_lua_push_arena(L);
+  lua_pushstring(L, ldx_definition_text(arena, declared->resolved ? &declared->canonical : &declared->definition));
+  ldx_lua_free_arena(L, -2);
+  return 1;
+}
+
+static int fields(lua_State *L) {
+  const ldx_declared *declared = check_entry(L);
+  ldx_definition definition = declared->resolved ? declared->canonical : declared->definition;
+  if (declared->relation) definition.relation = declared->relation->name;
+  else if (!definition.relation.name) definition.relation = declared->definition.relation;
+  ldx_lua_push_fields(L, &definition, declared->name);
+  return 1;
+}
+
+static int set_close(lua_State *L) {
+  ldx_lua_set **handle = luaL_checkudata(L, 1, class);
+  ldx_lua_set_release(*handle);
+  *handle = NULL;
+  return 0;
+}
+
+static int set_tostring(lua_State *L) {
+  ldx_lua_set **handle = luaL_checkudata(L, 1, class);
+  if (*handle) lua_pushfstring(L, "%s: %I", class, (LUAI_UACINT)ldx_declarations_count((*handle)->set));
+  else lua_pushfstring(L, "%s (closed)", class);
+  return 1;
+}
+
+void ldx_lua_open_declarations(lua_State *L) {
+  static const luaL_Reg meta[] = {
+      {"__gc", set_close}, {"__close", set_close}, {"__len", count}, {"__tostring", set_tostring}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"add", add},   {"add_relation", add_relation}, {"count", count},
+                                     {"text", text}, {"fields", fields},             {NULL, NULL}};
+  ldx_lua_class(L, class, meta, methods, NULL);
+}

@@ -1,0 +1,13 @@
+/* step.h: lunadex.Step (lua/meta/core.lua) → ldx_step and its retry policy. */
+#ifndef LUNADEX_LUA_STEP_H
+#define LUNADEX_LUA_STEP_H
+
+#include <lua.h>
+
+#include "lunadex/engine.h"
+
+/* Reads the table at `argument`; all that the step points to is allocated in `arena`. Fields it does not know are the
+ * caller's own. Raises on a malformed table, blaming that argument. `retry` may be NULL. [-0, +0, v] */
+void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *step, ldx_retry_policy *retry);
+
+#endif
