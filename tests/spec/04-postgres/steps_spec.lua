@@ -282,8 +282,8 @@ describe("a step", function()
   end)
 
   it("is described by what it sends", function()
-    local text = core.describe(index("t", "t_b"))
-    assert.equal('CREATE INDEX CONCURRENTLY "t_b" ON "public"."t" USING "btree" ("b")',
-      (text:gsub("USING btree", 'USING "btree"')))
+    local build = index("t", "t_b")
+    build.schema = "public"
+    assert.equal('CREATE INDEX CONCURRENTLY "t_b" ON "public"."t" USING "btree" ("b")', core.describe(build))
   end)
 end)
