@@ -12,6 +12,7 @@ typedef struct limits {
   lua_Alloc alloc; /* the state's own, which does the work */
   void *alloc_data;
   int64_t memory; /* what may still be allocated; grows with what is freed */
+  int64_t collect_at;
   bool memory_exhausted;
   lua_Integer instructions; /* what may still be executed */
   bool instructions_exhausted;
@@ -55,6 +56,12 @@ static void count_hook(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
+  /* Refusing memory makes Lua collect garbage and ask again, but not so its string buffers, which ask the allocator
+   * themselves: so there should be little garbage when memory runs short, whatever the collector's pace is set to. */
+  if (limit->memory < limit->collect_at) {
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    limit->collect_at = limit->memory / 2;
+  }
   limit->instructions -= INTERVAL;
   if (limit->instructions > 0 && !limit->instructions_exhausted) return;
   limit->instructions_exhausted = true;
@@ -78,6 +85,7 @@ int ldx_lua_run_limited(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checktype(L, 2, LUA_TTABLE);
   limits limit = {.instructions = limit_field(L, "instructions"), .memory = limit_field(L, "memory")};
+  limit.collect_at = limit.memory / 2;
   lua_settop(L, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key); /* of a run around this one, or nil */
   lua_pushlightuserdata(L, &limit);

@@ -84,27 +84,106 @@ local function guarded_move(a, from, to, at, b)
   return table.move(a, from, to, at, b)
 end
 
--- Matching goes back over every way to split the subject among the pattern's repetitions: n bytes and k repetitions
--- can take n^k steps. Refused is what could take more than a few seconds.
+-- Matching goes back over every way to split the subject among a pattern's repetitions: n bytes and k of them can take
+-- n^k steps. Refused is what could take more than some seconds. A repetition does not count when what follows cannot
+-- begin with what it repeats, as in `%w+%s*=`: then there is one way only. (Called while methods of strings are the
+-- sandbox's own: hence no methods here.)
 local STEPS = 2e9
-local function repetitions(pattern)
-  -- Not as methods, which are the guarded ones meanwhile.
-  local items = string.gsub(string.gsub(pattern, "%%.", "x"), "%[%]?[^%]]*%]", "x")
-  local count, last = 0, #items
-  for at in string.gmatch(items, "()[%*%+%-]") do
-    if at > 1 and at < last then count = count + 1 end -- nothing follows the last one: it never goes back
+local byte, find, gsub, sub = string.byte, string.find, string.gsub, string.sub
+
+local members = {} -- a class as it is written → the bytes it has
+local member_count = 0
+local function members_of(class)
+  local set = members[class]
+  if not set then
+    set = {}
+    local written = class == "." and "." or find(class, "^[%%%[]") and class or "%" .. class
+    if find(class, "^%w$") then written = class end
+    for i = 0, 255 do set[i] = find(string.char(i), "^" .. written) ~= nil end
+    if member_count > 1000 then members, member_count = {}, 0 end
+    members[class], member_count = set, member_count + 1
   end
-  local _, optional = string.gsub(items, "[^%^%(]%?", "")
-  if string.sub(pattern, 1, 1) ~= "^" then count = count + 1 end
-  return count, optional
+  return set
+end
+
+--- The single items of a pattern with their quantifiers; nil for what this does not understand.
+local function items_of(pattern)
+  local items = {}
+  local at, last = 1, #pattern
+  if sub(pattern, 1, 1) == "^" then at = 2 end
+  while at <= last do
+    local c = sub(pattern, at, at)
+    local stop = at
+    if c == "(" or c == ")" then
+      at = at + 1
+    elseif c == "$" and at == last then
+      items[#items + 1] = { class = nil, quantifier = "" }
+      at = at + 1
+    else
+      if c == "%" then
+        stop = at + 1
+        if find(sub(pattern, stop, stop), "[bf%d]") then return nil end
+      elseif c == "[" then
+        -- A bracket that stands first, or after a %, belongs to the set.
+        local inside = find(pattern, "^%^", at + 1) and at + 2 or at + 1
+        if sub(pattern, inside, inside) == "]" then inside = inside + 1 end
+        while inside <= last and sub(pattern, inside, inside) ~= "]" do
+          inside = inside + (sub(pattern, inside, inside) == "%" and 2 or 1)
+        end
+        if inside > last then return nil end
+        stop = inside
+      end
+      local class = sub(pattern, at, stop)
+      local quantifier = find(pattern, "^[%*%+%-%?]", stop + 1) and sub(pattern, stop + 1, stop + 1) or ""
+      items[#items + 1] = { class = class, quantifier = quantifier }
+      at = stop + 1 + #quantifier
+    end
+  end
+  return items
+end
+
+local function disjoint(a, b)
+  a, b = members_of(a), members_of(b)
+  for i = 0, 255 do
+    if a[i] and b[i] then return false end
+  end
+  return true
+end
+
+--- How many powers of the subject's length matching may take, and how many powers of two.
+local function powers(pattern)
+  local power = byte(pattern) ~= byte "^" and 2 or 1
+  local items = items_of(pattern)
+  if not items then
+    local _, quantifiers = gsub(pattern, "[%*%+%-%?]", "")
+    return power + quantifiers, 0
+  end
+  local twos = 0
+  for i, item in ipairs(items) do
+    if item.quantifier ~= "" and i < #items then -- nothing follows the last one: it never goes back
+      local one_way = false
+      for j = i + 1, #items do
+        local following = items[j]
+        one_way = following.class ~= nil and disjoint(item.class, following.class)
+        if not one_way or following.quantifier == "" or following.quantifier == "+" then break end
+      end
+      if one_way then -- luacheck: ignore 542
+      elseif item.quantifier == "?" then
+        twos = twos + 1
+      else
+        power = power + 1
+      end
+    end
+  end
+  return power, twos
 end
 
 local function guard(name)
   local original = string[name]
   return function(s, pattern, ...)
     if type(s) == "string" and type(pattern) == "string" and not (name == "find" and select(2, ...)) then
-      local count, optional = repetitions(pattern)
-      if (#s + 1) ^ count * 2 ^ optional > STEPS then
+      local power, twos = powers(pattern)
+      if (#s + 1) ^ (power - 1) * 2 ^ twos > STEPS then
         error(("string.%s: matching this pattern against %d bytes could take minutes"):format(name, #s), 2)
       end
     end

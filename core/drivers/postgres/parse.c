@@ -261,11 +261,19 @@ static bool options(const parse_state *parser, size_t count, PgQuery__Node *cons
   return true;
 }
 
+/* A column in parentheses is still a column, for the server as well. */
+static const char *plain_column(const PgQuery__Node *node) {
+  if (!node || node->node_case != PG_QUERY__NODE__NODE_COLUMN_REF || node->column_ref->n_fields != 1) return NULL;
+  const char *name = string_of(node->column_ref->fields[0]);
+  return given(name) ? name : NULL;
+}
+
 static bool key(const parse_state *parser, size_t i, const PgQuery__Node *node, ldx_key *out) {
   if (node->node_case != PG_QUERY__NODE__NODE_INDEX_ELEM) return refuse(parser->error, "a key that is none");
   const PgQuery__IndexElem *from = node->index_elem;
-  if (given(from->name)) {
-    out->column = ldx_arena_strdup(parser->arena, from->name);
+  const char *column = given(from->name) ? from->name : plain_column(from->expr);
+  if (column) {
+    out->column = ldx_arena_strdup(parser->arena, column);
   } else {
     out->expression = key_expression(parser, i);
     if (!out->expression) return refuse(parser->error, "a key without text");

@@ -480,7 +480,8 @@ function Checker:entry(made, target)
     local plain, specified, numbers = self.plain, self.specified, self.numbers
     for i = 1, count do
       local written = raw[i]
-      local key = plain[written] or specified[written] or self:finished_key(made, relation, written)
+      local key = plain[written] or specified[written]
+        or written ~= nil and self:finished_key(made, relation, written)
       if key then
         keys[#keys + 1] = key
         hash = hash * 1000003 ~ numbers[key]
@@ -539,7 +540,7 @@ function Checker:entry(made, target)
     end
   end
   if not hash then return end
-  if not simple then self:check_whole(made, relation, fields) end
+  if not simple and self.problems.count == flaws then self:check_whole(made, relation, fields) end
   if self.problems.count ~= flaws then return end -- what it equals cannot be said
   if simple and not target.seen[hash] then
     target.seen[hash] = made

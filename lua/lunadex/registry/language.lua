@@ -60,6 +60,11 @@ function M.words(session)
       local line = current_line(2)
       if name == HOLE then return HOLE end
       if type(name) ~= "string" then
+        if type(name) == "table" then -- the braces already: what stands in them is not astray as well
+          for _, item in pairs(name) do
+            if type(item) == "table" and item.relation == false then item.relation = true end
+          end
+        end
         return problem(line, ("%s is followed by %s"):format(word, schema.show(name)), form)
       end
       local made = { kind = kind, title = name, raw = false, file = session.file, line = line, claimed = false }
