@@ -77,8 +77,9 @@ local function error_rule(fact)
   return (code:gsub("_", "-"))
 end
 
+-- The core says -1 where it does not know; estimates are no truer for their fractions.
 local function known(number)
-  if number and number >= 0 then return number end
+  if number and number >= 0 then return math.floor(number + 0.5) end
 end
 
 -- A first guess for people, from what a small machine does with one core: reading the table, then sorting its rows.

@@ -44,6 +44,18 @@ function Writer:add(kind, relation, step)
   return step
 end
 
+-- Storage parameters as the core takes them; a registry may give them as a map.
+local function storage(with)
+  if not with or with[1] then return with end
+  local list = {}
+  for name, value in pairs(with) do
+    if type(value) == "boolean" then value = value and "on" or "off" end
+    list[#list + 1] = { name, tostring(value) }
+  end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
+  return list
+end
+
 local function has_foreign_partition(relation)
   for _, partition in ipairs(relation:partitions()) do
     if partition.kind == "foreign table" or has_foreign_partition(partition) then return true end
@@ -93,7 +105,7 @@ function Writer:partition(relation, partition, name, attach)
     self:add("build", partition, {
       name = child, only = divided or nil,
       fields = copy(declared, {
-        name = child, with = own.with or declared.with, tablespace = own.tablespace or declared.tablespace,
+        name = child, with = storage(own.with) or declared.with, tablespace = own.tablespace or declared.tablespace,
       }),
     })
     if divided then self:partitions(partition, child, nil, true) end

@@ -154,7 +154,7 @@ function M.run(options)
   end
   if not status and not (ran and task.stopping()) then return common.fail(err, options) end
   if task.stopping() then
-    output.complain("interrupted: what was running was cancelled and cleaned up; run it again to go on")
+    output.complain("interrupted: what was running was cancelled; run it again to go on")
     return 128 + task.stopping()
   end
   local fails = options.fail_on == "any" and failures > 0 or options.fail_on == "critical" and critical_failed
