@@ -215,7 +215,7 @@ function M.environment(words, report)
   for _, name in ipairs { "find", "match", "gmatch", "gsub" } do env.string[name] = guard(name) end
   for name, value in pairs(words) do env[name] = value end
 
-  -- `line` is always asked for where the registry called in: current_line(2) counts itself, that function, the registry.
+  -- `line` is asked for where the registry called in: current_line(2) counts itself, that function, the registry.
   local function forbid(line, name, hint)
     report(line, ("`%s` is not available in a registry"):format(name), hint)
     return M.HOLE
