@@ -10,8 +10,7 @@ __attribute__((visibility("default"))) int luaopen_lunadex(lua_State *L);
 int luaopen_lunadex(lua_State *L) {
   ldx_preload(L);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  if (lua_getfield(L, -1, "lunadex") != LUA_TFUNCTION)
-    return luaL_error(L, "this lunadex.so was built without lua/lunadex/init.lua");
+  lua_getfield(L, -1, "lunadex");
   lua_pushvalue(L, 1);
   lua_call(L, 1, 1);
   return 1;

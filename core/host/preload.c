@@ -26,9 +26,7 @@ void ldx_preload(lua_State *L) {
     lua_pushcclosure(L, load_embedded, 1);
     lua_setfield(L, -2, entry->module);
   }
-#ifdef LUNADEX_HAS_BINDING
   lua_pushcfunction(L, luaopen_lunadex_core);
   lua_setfield(L, -2, "lunadex.core");
-#endif
   lua_pop(L, 1);
 }

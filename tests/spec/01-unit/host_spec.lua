@@ -31,6 +31,12 @@ describe("the program", function()
     assert.matches("status 0", output)
   end)
 
+  it("keeps its libraries to itself", function()
+    -- An exported function would be taken by Lua modules that are loaded later and have one of the same name.
+    if not lunadex.build:find "/build$" then return pending "sanitizers export theirs" end
+    assert.not_matches(" T ", shell.check("nm -D --defined-only " .. shell.quote(lunadex.program)), 1, true)
+  end)
+
   it("leaves nothing for leak checkers to find", function()
     if not shell.run "command -v valgrind" or not lunadex.build:find "/build$" then
       return pending "valgrind, and a build that is not sanitized"
