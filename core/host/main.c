@@ -18,6 +18,9 @@
 #include "host/preload.h"
 
 #ifdef LUNADEX_BUSTED
+#include "drivers/fake/fake.h"
+#include "lua/database.h"
+
 /* `standalone = false`: it reads its options and files from `arg`, as /usr/bin/busted does. */
 static const char start[] = "arg = ...; require 'busted.runner'({ standalone = false }); return 0";
 #else
@@ -59,6 +62,9 @@ int main(int argc, char **argv) {
   /* `lunadex apply | head` must not die in the middle of a build and leave it half done: writes fail instead. */
   signal(SIGPIPE, SIG_IGN);
 
+#ifdef LUNADEX_BUSTED
+  ldx_lua_test_driver = &ldx_driver_fake;
+#endif
   lua_State *L = luaL_newstate();
   if (!L) {
     fputs("lunadex: out of memory\n", stderr);

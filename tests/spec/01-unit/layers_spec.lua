@@ -20,7 +20,7 @@ local may_include = {
   ["core/drivers/fake"] = { "base", "model" },
   ["core/engine"] = { "base", "model" },
   ["core/lua"] = { "base", "model", "engine" },
-  ["core/host"] = { "base", "lua" },
+  ["core/host"] = { "base", "lua", "drivers/fake" }, -- the fake driver in the test host only
 }
 
 -- The contracts a folder may know: the lower ones do not know that servers or threads exist.
