@@ -113,6 +113,8 @@ local function main(arguments)
   if options.registry and #options.registry == 0 then options.registry = { "registry/" } end
   output.setup(not options.no_color)
   io.stdout:setvbuf "full"
+  -- The process is short-lived, and what a large registry makes stays in use: a second look at it finds nothing.
+  collectgarbage("setpause", 1000)
   core.catch_signals()
   local status = task.run(modules[options.command].run, options)
   output.flush()
