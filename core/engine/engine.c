@@ -22,7 +22,13 @@ enum { MOST_WORKERS = 256 };
 static void seat_init(seat *s, ldx_engine *engine) {
   s->engine = engine;
   pthread_mutex_init(&s->mutex, NULL);
+  pthread_cond_init(&s->work, NULL);
   ldx_random_seed(&s->random, (uint64_t)(uintptr_t)s);
+}
+
+static void seat_destroy(seat *s) {
+  pthread_mutex_destroy(&s->mutex);
+  pthread_cond_destroy(&s->work);
 }
 
 /* On the monotonic clock: a budget must not depend on somebody setting the time. */
@@ -38,7 +44,7 @@ static void cond_init(pthread_cond_t *cond) {
 static void stop_threads(ldx_engine *engine, size_t started, bool watcher) {
   pthread_mutex_lock(&engine->mutex);
   engine->stopping = true;
-  pthread_cond_broadcast(&engine->work);
+  for (size_t i = 0; i < engine->worker_count; i++) pthread_cond_signal(&engine->workers[i].work);
   pthread_mutex_unlock(&engine->mutex);
   /* The watcher stays until the workers have ended: it repeats the cancel requests. */
   for (size_t i = 0; i < started; i++) pthread_join(engine->workers[i].thread, NULL);
@@ -54,10 +60,9 @@ static void stop_threads(ldx_engine *engine, size_t started, bool watcher) {
 }
 
 static void destroy(ldx_engine *engine) {
-  for (size_t i = 0; i < engine->worker_count; i++) pthread_mutex_destroy(&engine->workers[i].mutex);
-  pthread_mutex_destroy(&engine->watcher.mutex);
+  for (size_t i = 0; i < engine->worker_count; i++) seat_destroy(&engine->workers[i]);
+  seat_destroy(&engine->watcher);
   pthread_mutex_destroy(&engine->mutex);
-  pthread_cond_destroy(&engine->work);
   pthread_cond_destroy(&engine->sleep);
   pthread_cond_destroy(&engine->watch);
   for (int i = 0; i < 2; i++)
@@ -99,7 +104,6 @@ ldx_engine *ldx_engine_new(const ldx_driver *driver, const ldx_target *target, i
   engine->target.url = ldx_arena_strdup(engine->arena, target->url);
   engine->target.application_name = ldx_arena_strdup(engine->arena, target->application_name);
   pthread_mutex_init(&engine->mutex, NULL);
-  cond_init(&engine->work);
   cond_init(&engine->sleep);
   cond_init(&engine->watch);
   seat_init(&engine->watcher, engine);
@@ -167,8 +171,13 @@ void ldx_engine_submit(ldx_engine *engine, ldx_job *job) {
   ldx_error_clear(&job->error);
 
   pthread_mutex_lock(&engine->mutex);
-  ldx_queue_push(is_watchers(job) ? &engine->watcher_jobs : &engine->jobs, job);
-  pthread_cond_signal(is_watchers(job) ? &engine->watch : &engine->work);
+  if (is_watchers(job)) {
+    ldx_queue_push(&engine->watcher_jobs, job);
+    pthread_cond_signal(&engine->watch);
+  } else {
+    ldx_queue_push(&engine->jobs, job);
+    ldx_worker_call(engine);
+  }
   pthread_mutex_unlock(&engine->mutex);
 }
 

@@ -35,6 +35,9 @@ typedef struct seat {
   ldx_context *context;   /* the job that runs now; changed by its thread, under the mutex */
   bool cancel_sent;       /* to this session: what the request hits is uncertain, so the session is not used again */
   ldx_server_info info;   /* of the session; its thread's */
+  pthread_cond_t work;    /* of a worker: there is a job, or the end; these three under engine.mutex */
+  bool idle;              /* it waits, and nobody has called it yet */
+  bool connected;         /* it has a session */
   ldx_engine *engine;
   pthread_t thread;
   ldx_random random;      /* its thread's */
@@ -69,7 +72,6 @@ struct ldx_engine {
   ldx_target target;
 
   pthread_mutex_t mutex;
-  pthread_cond_t work;  /* a job for the workers, or the end */
   pthread_cond_t sleep; /* a sleeper is to look whether it was cancelled */
   pthread_cond_t watch; /* something for the watcher */
   job_queue jobs, watcher_jobs;
@@ -107,6 +109,8 @@ void ldx_event_clear(ldx_engine *engine);                     /* the owner, when
 /* --- worker.c ------------------------------------------------------------------------------------------------------ */
 
 void *ldx_worker_run(void *the_seat);
+/* engine.mutex is held: calls a worker to the queue, if one is idle. */
+void ldx_worker_call(ldx_engine *engine);
 
 /* For a seat's own thread. A session that stands, opened if need be. */
 bool ldx_seat_open(seat *s, ldx_error *error);

@@ -161,6 +161,18 @@ static void run(seat *s, ldx_job *job) {
   ldx_seat_end(s, context);
 }
 
+/* One that has a session, if there is: jobs that come one after the other need one session, not one for each worker. */
+void ldx_worker_call(ldx_engine *engine) {
+  seat *chosen = NULL;
+  for (size_t i = 0; i < engine->worker_count; i++) {
+    seat *s = &engine->workers[i];
+    if (s->idle && (!chosen || (s->connected && !chosen->connected))) chosen = s;
+  }
+  if (!chosen) return; /* whoever is ready first looks at the queue */
+  chosen->idle = false;
+  pthread_cond_signal(&chosen->work);
+}
+
 void *ldx_worker_run(void *the_seat) {
   seat *s = the_seat;
   ldx_engine *engine = s->engine;
@@ -175,7 +187,9 @@ void *ldx_worker_run(void *the_seat) {
     } else if (engine->stopping) {
       break;
     } else {
-      pthread_cond_wait(&engine->work, &engine->mutex);
+      s->connected = s->session != NULL;
+      s->idle = true;
+      pthread_cond_wait(&s->work, &engine->mutex);
     }
   }
   pthread_mutex_unlock(&engine->mutex);
