@@ -304,8 +304,7 @@ static void column_keys(const parse_state *parser, size_t count, PgQuery__Node *
   ldx_definition *definition = parser->definition;
   definition->key_count = count;
   definition->keys = LDX_ARENA_NEW(parser->arena, ldx_key, count + 1);
-  for (size_t i = 0; i < count; i++)
-    definition->keys[i].column = ldx_arena_strdup(parser->arena, string_of(nodes[i]));
+  for (size_t i = 0; i < count; i++) definition->keys[i].column = ldx_arena_strdup(parser->arena, string_of(nodes[i]));
 }
 
 /* --- statements ----------------------------------------------------------------------------------------------------- */
@@ -344,11 +343,10 @@ static bool exclusion(parse_state *parser, const PgQuery__Constraint *from) {
     if (!key(parser, i, pair->list->items[0], &definition->keys[i])) return false;
     const PgQuery__List *names = pair->list->items[1]->list;
     const char *operator= string_of(names->items[names->n_items - 1]);
-    definition->keys[i].operator=
-        names->n_items == 1
-            ? ldx_arena_strdup(parser->arena, operator)
-            : ldx_arena_printf(parser->arena, "OPERATOR(%s.%s)",
-                               ldx_pg_quote_identifier(parser->arena, string_of(names->items[0])), operator);
+    definition->keys[i].operator= names->n_items == 1
+        ? ldx_arena_strdup(parser->arena, operator)
+        : ldx_arena_printf(parser->arena, "OPERATOR(%s.%s)",
+                           ldx_pg_quote_identifier(parser->arena, string_of(names->items[0])), operator);
   }
   if (from->where_clause) definition->predicate = predicate(parser);
   return true;
@@ -399,8 +397,7 @@ static bool constraint(parse_state *parser, const PgQuery__Constraint *from) {
   switch (from->contype) {
   case PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY:
   case PG_QUERY__CONSTR_TYPE__CONSTR_UNIQUE:
-    definition->kind =
-        from->contype == PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY ? LDX_KIND_PRIMARY_KEY : LDX_KIND_UNIQUE;
+    definition->kind = from->contype == PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY ? LDX_KIND_PRIMARY_KEY : LDX_KIND_UNIQUE;
     definition->unique = true;
     column_keys(parser, from->n_keys, from->keys);
     return true;
@@ -411,8 +408,7 @@ static bool constraint(parse_state *parser, const PgQuery__Constraint *from) {
     definition->kind = LDX_KIND_FOREIGN_KEY;
     return foreign_key(parser, from);
   default:
-    return refuse(parser->error,
-                  "the constraint is neither unique, primary key, foreign key nor exclusion constraint");
+    return refuse(parser->error, "the constraint is neither unique, primary key, foreign key nor exclusion constraint");
   }
 }
 
@@ -458,10 +454,11 @@ static bool word_at(const parse_state *parser, size_t i, const char *word) {
 /* The parser is PostgreSQL 15's. What later versions added is not a user's mistake and has another way. */
 static void hint_newer(const parse_state *parser) {
   for (size_t i = 0; i < parser->tokens.count; i++) {
-    const char *instead = word_at(parser, i, "without") && word_at(parser, i + 1, "overlaps") ? "without_overlaps = true"
-                          : word_at(parser, i, "period")                                      ? "period = true"
-                          : word_at(parser, i, "not") && word_at(parser, i + 1, "enforced")   ? "not_enforced = true"
-                                                                                              : NULL;
+    const char *instead = word_at(parser, i, "without") && word_at(parser, i + 1, "overlaps")
+                              ? "without_overlaps = true"
+                          : word_at(parser, i, "period")                                    ? "period = true"
+                          : word_at(parser, i, "not") && word_at(parser, i + 1, "enforced") ? "not_enforced = true"
+                                                                                            : NULL;
     if (!instead) continue;
     ldx_error_hint(parser->error,
                    "The parser knows the SQL of PostgreSQL 15; declare this with fields and %s, not as SQL.", instead);
@@ -537,8 +534,7 @@ const char *ldx_pg_check_expression(ldx_arena *arena, const char *text, ldx_erro
   token_range range = bare(&tokens, (token_range){0, tokens.count});
   const char *expression = text_of(arena, text, &tokens, range);
   /* All of the text, for the positions in messages; on a line of its own, or a comment at the end would swallow it. */
-  PgQueryProtobufParseResult result =
-      pg_query_parse_protobuf(ldx_arena_printf(arena, "%s%s\n)", before, text));
+  PgQueryProtobufParseResult result = pg_query_parse_protobuf(ldx_arena_printf(arena, "%s%s\n)", before, text));
   if (result.error) {
     if (result.error->cursorpos > (int)sizeof before - 1 + characters(text)) {
       ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the expression breaks off");
