@@ -93,7 +93,9 @@ end
 local function job(method)
   return function(self, ...)
     if task.stopping() then return nil, interrupted() end
-    return outcome(task.ticket(self.handle, self.handle[method](self.handle, ...)):await())
+    local result, err = outcome(task.ticket(self.handle, self.handle[method](self.handle, ...)):await())
+    if result == nil then return nil, err end
+    return result
   end
 end
 
