@@ -103,14 +103,15 @@ static ldx_fingerprint index_fingerprint(const ldx_definition *key)
   return ldx_definition_fingerprint(&index);
 }
 
-/* A unique constraint does all that a declared unique index would do, unless it may be deferred. */
-static ldx_live *satisfying_key(const ldx_relation *relation, const ldx_declared *declared)
+/* A unique constraint does all that a declared unique index would do, unless it may be deferred. One that is declared
+ * itself does not count: who declares both wants both. */
+static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, const ldx_declared *declared)
 {
   if (declared->canonical.kind != LDX_KIND_INDEX || !declared->canonical.unique)
     return NULL;
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
-    if (is_key(&live->definition) && !live->definition.deferrable && !live->definition.without_overlaps &&
+    if (!w->used[live->ordinal] && is_key(&live->definition) && !live->definition.deferrable && !live->definition.without_overlaps &&
         ldx_fingerprint_equal(index_fingerprint(&live->definition), declared->fingerprint))
       return live;
   }
@@ -247,7 +248,7 @@ static void decide_matched(work *w, ldx_change *change)
 static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *change)
 {
   const ldx_declared *declared = change->declared;
-  ldx_live *live = satisfying_key(relation, declared);
+  ldx_live *live = satisfying_key(w, relation, declared);
   if (live) {
     change->action = LDX_ACTION_KEEP;
     change->live = live;

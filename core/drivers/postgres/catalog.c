@@ -134,7 +134,6 @@ ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_error *error)
   }
   for (partition *entry = w.partitions; entry; entry = entry->next)
     entry->relation->parent = ldx_catalog_relation_by_id(catalog, entry->parent);
-  ldx_pg_reader_finish(w.reader);
   ldx_catalog_finish(catalog);
   return catalog;
 }

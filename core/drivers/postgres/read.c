@@ -28,6 +28,8 @@ typedef struct opclass_options {
   struct opclass_options *next;
 } opclass_options;
 
+enum { OPTION_BUCKETS = 256 }; /* few indexes have any, of a catalog of thousands */
+
 struct ldx_pg_reader {
   ldx_catalog *catalog;
   ldx_arena *arena;
@@ -36,7 +38,7 @@ struct ldx_pg_reader {
   double block_size;
   attributes *attributes; /* by the relation's ordinal of the moment */
   size_t room;
-  opclass_options *options;
+  opclass_options *options[OPTION_BUCKETS]; /* by the index's number */
 };
 
 ldx_pg_reader *ldx_pg_reader_new(ldx_catalog *catalog, int version)
@@ -156,6 +158,22 @@ static const char *key_collation(ldx_pg_reader *reader, const ldx_relation *rela
   return ldx_pg_collation_name(reader->dictionary, collation);
 }
 
+void ldx_pg_reader_opclass_options(ldx_pg_reader *reader, uint32_t index, size_t attribute, const char *options)
+{
+  opclass_options *entry = LDX_ARENA_NEW(reader->arena, opclass_options, 1);
+  opclass_options **bucket = &reader->options[index % OPTION_BUCKETS];
+  *entry = (opclass_options){index, attribute, read_options(reader->arena, options), *bucket};
+  *bucket = entry;
+}
+
+static ldx_options options_of(const ldx_pg_reader *reader, uint32_t index, size_t attribute)
+{
+  for (const opclass_options *entry = reader->options[index % OPTION_BUCKETS]; entry; entry = entry->next)
+    if (entry->index == index && entry->number == attribute)
+      return entry->options;
+  return (ldx_options){0, NULL};
+}
+
 static void read_keys(ldx_pg_reader *reader, ldx_live *live, const raw_index *raw)
 {
   ldx_definition *definition = &live->definition;
@@ -175,8 +193,11 @@ static void read_keys(ldx_pg_reader *reader, ldx_live *live, const raw_index *ra
     } else {
       key->column = "?"; /* a system column */
     }
+    key->opclass_options = options_of(reader, live->id, i + 1);
     key->collation = key_collation(reader, live->relation, column, (uint32_t)raw->collation[i]);
-    if (!ldx_pg_opclass_is_default(reader->dictionary, raw->method, (uint32_t)raw->opclass[i], type))
+    /* Parameters can only be written behind a name. */
+    if (key->opclass_options.count > 0 ||
+        !ldx_pg_opclass_is_default(reader->dictionary, raw->method, (uint32_t)raw->opclass[i], type))
       key->opclass = ldx_pg_opclass_name(reader->dictionary, (uint32_t)raw->opclass[i]);
     key->descending = raw->option[i] & OPTION_DESCENDING;
     key->nulls_first = raw->option[i] & OPTION_NULLS_FIRST;
@@ -231,23 +252,4 @@ void ldx_pg_read_index(void *state, char **fields)
   raw.expressions = ldx_pg_array(reader->arena, fields[21]);
   ldx_pg_numbers(fields[22], raw.expression_type, MAX_KEYS);
   read_keys(reader, live, &raw);
-}
-
-void ldx_pg_reader_opclass_options(ldx_pg_reader *reader, uint32_t index, size_t attribute, const char *options)
-{
-  opclass_options *entry = LDX_ARENA_NEW(reader->arena, opclass_options, 1);
-  entry->index = index;
-  entry->number = attribute;
-  entry->options = read_options(reader->arena, options);
-  entry->next = reader->options;
-  reader->options = entry;
-}
-
-void ldx_pg_reader_finish(ldx_pg_reader *reader)
-{
-  for (opclass_options *entry = reader->options; entry; entry = entry->next) {
-    ldx_live *live = ldx_catalog_live_by_id(reader->catalog, entry->index);
-    if (live && entry->number >= 1 && entry->number <= live->definition.key_count)
-      live->definition.keys[entry->number - 1].opclass_options = entry->options;
-  }
 }

@@ -29,14 +29,12 @@ const ldx_column *ldx_pg_reader_attribute(const ldx_pg_reader *reader, const ldx
 const char *ldx_pg_reader_index_sql(ldx_pg_reader *reader);
 enum { LDX_PG_INDEX_COLUMNS = 23 };
 void ldx_pg_read_index(void *reader, char **fields);
-/* A column of an index that has operator class parameters; may come before its index. */
+/* A column of an index that has operator class parameters; comes before its index. */
 void ldx_pg_reader_opclass_options(ldx_pg_reader *reader, uint32_t index, size_t number, const char *options);
 /* Rows of sql/constraints.sql, after the indexes; then of its companions for newer servers. State is the reader. */
 enum { LDX_PG_CONSTRAINT_COLUMNS = 16 };
 void ldx_pg_read_constraint(void *reader, char **fields);
 void ldx_pg_read_delete_columns(void *reader, char **fields);
 void ldx_pg_read_newer_constraint(void *reader, char **fields);
-/* Once all is read: puts the operator class parameters in their places. */
-void ldx_pg_reader_finish(ldx_pg_reader *reader);
 
 #endif

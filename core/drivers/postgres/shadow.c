@@ -130,7 +130,6 @@ static bool read_back(work *w, ldx_error *error)
                          .state = reader};
   bool ok = ldx_pg_copy_all(w->session, "", queries, LDX_PG_DICTIONARY_QUERIES + 5, "", error);
   if (ok) {
-    ldx_pg_reader_finish(reader);
     for (size_t i = 0; i < ldx_catalog_live_count(catalog); i++)
       take(w, ldx_catalog_live_at(catalog, i));
   }

@@ -177,93 +177,33 @@ static const char *respell_arrays(ldx_arena *arena, const char *text)
   }
 }
 
-/* One `(left operator right)` of a chain. */
-typedef struct comparison {
-  const char *left, *right;
-  int left_length, right_length;
-} comparison;
-
-enum { MAX_OPERANDS = 32 };
-
-/* Takes apart the parenthesised operand at `text` with this operator (blanks included); false if it is something else. */
-static bool compare(const char *text, const char *operator, comparison *out)
-{
-  const char *close = *text == '(' ? ldx_pg_matching(text) : NULL;
-  if (!close)
-    return false;
+/* Whether the parenthesised `text`..`close` is a chain of operands joined by `word`. */
+static bool is_chain(const char *text, const char *close, const char *word) {
   for (const char *p = text + 1; p < close;) {
-    if (starts_with(p, operator)) {
-      *out = (comparison){text + 1, p + strlen(operator), (int)(p - text - 1), (int)(close - p - (long)strlen(operator))};
-      return true;
-    }
+    if (starts_with(p, word)) return true;
     const char *matching = *p == '(' || *p == '[' ? ldx_pg_matching(p) : NULL;
     p = matching ? matching + 1 : ldx_pg_token_end(p);
   }
   return false;
 }
 
-/* `((X >= A) AND (X <= B))` is what BETWEEN becomes, `((X < A) OR (X > B))` its negation. */
-static char *between(ldx_arena *arena, const char *first, const char *second, bool negated)
-{
-  comparison low, high;
-  if (!compare(first, negated ? " < " : " >= ", &low) || !compare(second, negated ? " > " : " <= ", &high) ||
-      low.left_length != high.left_length || strncmp(low.left, high.left, (size_t)low.left_length) != 0)
-    return NULL;
-  return ldx_arena_printf(arena, "(%.*s %sBETWEEN %.*s AND %.*s)", low.left_length, low.left, negated ? "NOT " : "",
-                          low.right_length, low.right, high.right_length, high.right);
-}
-
-/* `((X = A) AND (Y = B))` is what a comparison of rows becomes, with OR and <> its negation. */
-static char *rows(ldx_arena *arena, const char **operands, size_t count, bool negated)
-{
-  const char *left = "ROW(", *right = "ROW(";
-  for (size_t i = 0; i < count; i++) {
-    comparison c;
-    if (!compare(operands[i], negated ? " <> " : " = ", &c))
-      return NULL;
-    left = ldx_arena_printf(arena, "%s%s%.*s", left, i > 0 ? ", " : "", c.left_length, c.left);
-    right = ldx_arena_printf(arena, "%s%s%.*s", right, i > 0 ? ", " : "", c.right_length, c.right);
-  }
-  return ldx_arena_printf(arena, "(%s) %s %s))", left, negated ? "<>" : "=", right);
-}
-
-/* If the parenthesised `text`..`close` is a chain of one word (AND, OR) and the first operand of a longer chain of that
- * word, a spelling that the parser does not take for a part of the longer one; else NULL. */
-static char *respelt_chain(ldx_arena *arena, const char *text, const char *close)
-{
+/* The parser flattens only the first operand of a chain, and only when it is a chain of the same word. It does not look
+ * through a cast, and one from boolean to boolean leaves nothing behind. */
+static const char *respell_chains(ldx_arena *arena, const char *text) {
   static const char *const words[] = {" AND ", " OR "};
-  for (size_t w = 0; w < 2; w++) {
-    if (!starts_with(close + 1, words[w]))
-      continue;
-    const char *operands[MAX_OPERANDS];
-    size_t count = 0;
-    for (const char *p = text + 1; p && p < close && count < MAX_OPERANDS;) {
-      operands[count++] = p;
-      const char *end = *p == '(' ? ldx_pg_matching(p) : NULL;
-      if (end && end + 1 == close) {
-        char *respelt = count == 2 ? between(arena, operands[0], operands[1], w == 1) : NULL;
-        return respelt || count < 2 ? respelt : rows(arena, operands, count, w == 1);
-      }
-      p = end && starts_with(end + 1, words[w]) ? end + 1 + strlen(words[w]) : NULL;
-    }
-  }
-  return NULL;
-}
-
-/* Only the first operand of a chain is flattened by the parser, and only when it is a chain of the same word. */
-static const char *respell_chains(ldx_arena *arena, const char *text)
-{
   size_t at = 0;
   while (text[at]) {
     const char *p = text + at;
-    if (*p == '(') {
-      const char *close = p[1] == '(' ? ldx_pg_matching(p) : NULL;
-      char *respelt = close ? respelt_chain(arena, p, close) : NULL;
-      if (respelt)
-        text = ldx_arena_printf(arena, "%.*s%s%s", (int)at, text, respelt, close + 1);
-      at++;
-    } else {
+    if (*p != '(') {
       at = (size_t)(ldx_pg_token_end(p) - text);
+      continue;
+    }
+    at++;
+    const char *close = ldx_pg_matching(p);
+    for (size_t w = 0; close && w < 2; w++) {
+      if (!starts_with(close + 1, words[w]) || !is_chain(p, close, words[w])) continue;
+      text = spliced(arena, text, close + 1, "::boolean");
+      break;
     }
   }
   return text;

@@ -70,13 +70,15 @@ local function one_of(...)
   end, words
 end
 
--- Names of opclasses and collations may be qualified; a collation's own name often has a dot in it (en_US.utf8), and
--- then what stands before the dot is a locale, which has an upper-case letter or is no identifier.
 local function qualified(value)
-  local schema, base = core.split_name(value)
-  if not base then return nil, "a name, or schema.name" end
-  if schema and not value:find('"', 1, true) and schema:find("%u") then return '"' .. value .. '"' end
-  return value
+  if select(2, core.split_name(value)) then return value end
+  return nil, "a name, or schema.name"
+end
+
+-- The operating system's collations have a dot in their names (en_US.utf8), which is not to be taken for a schema's.
+local function collation(value)
+  if value:find("^%l%l%l?_%u%u%.[%w-]+$") then return '"' .. value .. '"' end
+  return qualified(value)
 end
 
 local function expression(value, session)
@@ -526,7 +528,7 @@ M.key = kind {
       description = '"first" or "last". Default: last, for a descending key first.' },
     { name = "opclass", type = "string|table", check = opclass,
       description = 'The operator class: "text_pattern_ops", or with parameters { "gist_trgm_ops", siglen = 32 }.' },
-    { name = "collate", type = "string", field = "collation", check = qualified, description = 'The collation: "C".' },
+    { name = "collate", type = "string", field = "collation", check = collation, description = 'The collation: "C".' },
     { name = "with", type = "string", field = "operator", check = operator,
       description = "The operator of an exclusion constraint's key." },
   },
