@@ -69,6 +69,13 @@ static void job_free(ldx_job *job) {
   free(job);
 }
 
+/* Whether `letters` are these, whatever progress was seen in between. */
+static bool saw(const fixture *f, const char *expected) {
+  for (const char *p = f->letters; *p; p++)
+    if (*p != 'p' && *p != *expected++) return false;
+  return *expected == '\0';
+}
+
 static bool poll_once(fixture *f, double timeout) {
   static const char letter[] = {[LDX_EVENT_STARTED] = 's', [LDX_EVENT_PROGRESS] = 'p', [LDX_EVENT_NOTE] = 'n',
                                 [LDX_EVENT_RETRY] = 'r',   [LDX_EVENT_DONE] = 'd',     [LDX_EVENT_LOCK_LOST] = 'l'};
@@ -85,6 +92,12 @@ static void wait_for(fixture *f, ldx_event_kind kind) {
     assert_true(ldx_clock_now() < until);
     if (poll_once(f, 1) && f->event.kind == kind) return;
   } while (true);
+}
+
+/* Until the worker is in the driver: STARTED comes before that. */
+static void wait_for_call(const fixture *f, const char *call) {
+  for (int i = 0; i < 2000 && ldx_fake_count(f->target, call) == 0; i++) ldx_clock_sleep(0.005);
+  assert_int_not_equal(ldx_fake_count(f->target, call), 0);
 }
 
 static void finish(fixture *f, const ldx_job *job) {
@@ -162,7 +175,7 @@ static void events_come_in_order(void **state) {
   fixture f;
   open_engine(&f, "fake:order?perform=note(one),note(two),fail(deadlock),note(three)", 1);
   ldx_job *job = run(&f, LDX_JOB_PERFORM);
-  assert_string_equal(f.letters, "snnrnd");
+  assert_true(saw(&f, "snnrnd"));
   assert_true(job->ok);
   assert_int_equal(job->attempts, 2);
   assert_int_equal(job->error.code, LDX_ERROR_NONE);
@@ -191,7 +204,7 @@ static void a_step_is_tried_as_often_as_its_policy_says(void **state) {
   assert_false(job->ok);
   assert_int_equal(job->error.code, LDX_ERROR_LOCK_TIMEOUT);
   assert_int_equal(job->attempts, 5);
-  assert_string_equal(f.letters, "srrrrd");
+  assert_true(saw(&f, "srrrrd"));
   assert_true(ldx_fake_count(f.target, "open") <= 2); /* its own, and the watcher's if that was quick enough */
   job_free(job);
   close_engine(&f);
@@ -276,7 +289,7 @@ static void a_queued_job_never_begins(void **state) {
   fixture f;
   open_engine(&f, "fake:queued?query=hang", 1);
   ldx_job *first = submit(&f, LDX_JOB_QUERY), *second = submit(&f, LDX_JOB_QUERY);
-  wait_for(&f, LDX_EVENT_STARTED);
+  wait_for_call(&f, "query");
   ldx_engine_cancel(f.engine, second);
   finish(&f, second);
   assert_int_equal(second->error.code, LDX_ERROR_CANCELLED);
@@ -295,7 +308,7 @@ static void a_running_query_is_cancelled_on_the_server(void **state) {
   fixture f;
   open_engine(&f, "fake:running?query=hang", 1);
   ldx_job *job = submit(&f, LDX_JOB_QUERY);
-  wait_for(&f, LDX_EVENT_STARTED);
+  wait_for_call(&f, "query");
   ldx_engine_cancel(f.engine, job);
   double began = ldx_clock_now();
   finish(&f, job);

@@ -289,7 +289,7 @@ static bool fake_watch(ldx_session *session, ldx_watched *steps, size_t count, l
     memset(progress, 0, sizeof *progress);
     progress->started = !waiting;
     progress->draining = draining;
-    snprintf(progress->phase, sizeof progress->phase, "%s", waiting || draining ? a.verb : "working");
+    snprintf(progress->phase, sizeof progress->phase, "%.60s", waiting || draining ? a.verb : "working");
     if (working) progress->done = round;
     if (waiting) {
       progress->blocker_pid = 4711;
