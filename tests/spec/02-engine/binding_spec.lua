@@ -1,0 +1,277 @@
+-- lunadex.core on the scripted driver: what Lua sees of jobs, events, errors, declarations, catalogs and diffs.
+local core = require "lunadex.core"
+
+local function finish(db, job, seen)
+  local stop = core.now() + 20
+  while core.now() < stop do
+    local event = db:poll(1)
+    if event then
+      if seen then seen[#seen + 1] = event end
+      if event.event == "done" and event.job == job then return event end
+    end
+  end
+  error "the job did not end"
+end
+
+local function open(script, options)
+  return assert(core.open("fake:" .. script, options))
+end
+
+local function field(...)
+  local keys = {}
+  for i, column in ipairs { ... } do keys[i] = { column = column } end
+  return { kind = "index", schema = "public", relation = "orders", keys = keys }
+end
+
+local function misuse(expected, call, ...)
+  local ok, message = pcall(call, ...)
+  assert.is_false(ok)
+  assert.matches(expected, tostring(message), 1, true)
+end
+
+describe("a database", function()
+  it("connects with the first job and says to what", function()
+    local db <close> = open "connect"
+    local event = finish(db, db:connect())
+    assert.is_true(event.ok)
+    assert.equal("Fake", event.result.product)
+    assert.equal(10000, event.result.version_number)
+    assert.equal(1, event.attempts)
+    assert.equal(0, db:pending())
+  end)
+
+  it("tells started, notes, retries and the end, in that order", function()
+    local db <close> = open "events?perform=note(one),fail(deadlock),ok"
+    local seen, kinds = {}, {}
+    local job = db:perform {
+      kind = "drop", schema = "public", relation = "orders", name = "i", retry = { attempts = 3, first_delay = 0 },
+    }
+    local done = finish(db, job, seen)
+    for _, event in ipairs(seen) do
+      assert.equal(job, event.job)
+      if event.event ~= "progress" then kinds[#kinds + 1] = event.event end
+    end
+    assert.same({ "started", "note", "retry", "done" }, kinds)
+    assert.is_true(done.ok)
+    assert.equal(2, done.attempts)
+  end)
+
+  it("gives errors as values that print", function()
+    local db <close> = open "errors?query=fail(permission)"
+    local event = finish(db, db:query "SELECT 1")
+    assert.is_false(event.ok)
+    assert.equal("permission", event.error.code)
+    assert.is_false(event.error.retryable)
+    assert.equal("scripted permission", tostring(event.error))
+    assert.is_nil(event.error.hint)
+  end)
+
+  it("returns rows with their types", function()
+    local db <close> = open "rows"
+    local rows = finish(db, db:query("SELECT $1, $2, $3", { 1, nil, "x" })).result
+    assert.same({ "text", "parameters" }, rows.columns)
+    assert.same({ { "SELECT $1, $2, $3", 3 } }, { { rows[1][1], rows[1][2] } })
+    assert.equal("integer", math.type(rows[1][2]))
+    assert.equal("FAKE", rows.command)
+  end)
+
+  it("cancels one job, or all", function()
+    local db <close> = open("cancel?query=hang*", { jobs = 1 })
+    local first, second, third = db:query "a", db:query "b", db:query "c"
+    db:cancel(second)
+    assert.equal("cancelled", finish(db, second).error.code)
+    assert.equal(2, db:pending())
+    db:cancel()
+    local ended = {}
+    while db:pending() > 0 do
+      local event = db:poll(5)
+      if event and event.event == "done" then ended[event.job] = event.error.code end
+    end
+    assert.same({ [first] = "cancelled", [third] = "cancelled" }, ended)
+    db:cancel(12345)
+  end)
+
+  it("holds a lock that another one cannot have", function()
+    local a <close> = open "lock"
+    local b <close> = open "lock"
+    assert.is_true(finish(a, a:lock()).ok)
+    assert.equal("lock_held", finish(b, b:lock()).error.code)
+    assert.is_true(finish(a, a:unlock()).ok)
+    assert.is_true(finish(b, b:lock()).ok)
+  end)
+
+  it("can be closed with jobs under way, and again", function()
+    local db = open "close?query=hang*;perform=hang*"
+    for _ = 1, 10 do db:query "x" end
+    db:perform { kind = "drop", schema = "s", relation = "t", name = "i" }
+    db:catalog()
+    db:close()
+    db:close()
+    assert.equal("lunadex.Database (closed)", tostring(db))
+    misuse("closed database", db.query, db, "x")
+  end)
+
+  it("is closed by the collector, with all it had in hand", function()
+    do
+      local db = open "collect?resolve=hang*;query=hang*"
+      local catalog = finish(db, db:catalog()).result
+      local set = core.declarations()
+      set:add(field "a")
+      db:resolve(set, catalog)
+      db:query "x"
+    end
+    collectgarbage()
+    collectgarbage()
+  end)
+
+  it("waits no longer than it is told", function()
+    local db <close> = open "wait"
+    local began = core.now()
+    assert.is_nil(db:poll(0.05))
+    local waited = core.now() - began
+    assert.is_true(waited >= 0.045 and waited < 2)
+  end)
+
+  it("refuses what makes no sense", function()
+    local db <close> = open "misuse"
+    misuse("string expected", db.query, db)
+    misuse("zero byte", db.query, db, "a\0b")
+    misuse("seconds expected", db.poll, db, -1)
+    misuse("field 'kind'", db.perform, db, {})
+    misuse("field 'kind'", db.perform, db, { kind = "explode" })
+    misuse("'name' is missing", db.perform, db, { kind = "drop", relation = "t" })
+    misuse("'fields' is missing", db.perform, db, { kind = "build", relation = "t", name = "i" })
+    misuse("'spare' is missing", db.perform, db, { kind = "swap", relation = "t", name = "i", other = "j" })
+    misuse("not negative", db.perform, db, { kind = "drop", relation = "t", name = "i", lock_timeout = -1 })
+    misuse("parameters are", db.query, db, "x", { {} })
+    assert.equal(0, db:pending())
+    local none, err = core.open "nonsense"
+    assert.is_nil(none)
+    assert.equal("usage", err.code)
+    none, err = core.open("fake:x", { jobs = 0 })
+    assert.is_nil(none)
+    assert.equal("usage", err.code)
+  end)
+end)
+
+describe("declarations", function()
+  it("count, print and give back what they were given", function()
+    local set = core.declarations()
+    assert.equal(1, set:add(field("a", "b")))
+    local fields = {
+      kind = "foreign_key", relation = "orders", name = "fk", keys = { { column = "customer" } },
+      references = { schema = "public", relation = "customers", columns = { "id" } }, on_delete = "cascade",
+      deferrable = true,
+    }
+    assert.equal(2, set:add(fields))
+    local odd = {
+      kind = "index", schema = "public", relation = "orders", method = "gin", unique = true,
+      keys = { { expression = "lower(a)", opclass = "x_ops", opclass_options = { { "siglen", "32" } },
+        descending = true, nulls = "last", collation = "C" } },
+      include = { "c" }, where = "a > 1", with = { { "fillfactor", "70" } }, tablespace = "fast",
+      nulls_not_distinct = true,
+    }
+    assert.equal(3, set:add(odd))
+    assert.equal(3, set:count())
+    assert.equal(3, #set)
+    assert.same(fields, set:fields(2))
+    assert.same(odd, set:fields(3))
+    assert.equal("btree (a, b)", set:text(1))
+    assert.equal("lunadex.Declarations: 3", tostring(set))
+  end)
+
+  it("refuse what is malformed, naming the field", function()
+    local set = core.declarations()
+    local function refuse(expected, changes)
+      local fields = field "a"
+      for key, value in pairs(changes) do fields[key] = value end
+      misuse(expected, set.add, set, fields)
+    end
+    refuse("field 'kind'", { kind = "table" })
+    refuse("'unqiue'", { unqiue = true })
+    refuse("field 'unique': boolean expected, got string", { unique = "yes" })
+    refuse("either a column or an expression", { keys = { {} } })
+    refuse("either a column or an expression", { keys = { { column = "a", expression = "b" } } })
+    refuse("unknown field 'desc' of a key", { keys = { { column = "a", desc = true } } })
+    refuse("\"first\" or \"last\"", { keys = { { column = "a", nulls = "middle" } } })
+    refuse("there are no keys", { keys = {} })
+    refuse("zero bytes", { where = "a\0b" })
+    refuse("needs 'references'", { kind = "foreign_key" })
+    refuse("list of { name, value }", { with = { "fillfactor" } })
+    misuse("table expected", set.add, set)
+    misuse("no such declaration", set.text, set, 1)
+    assert.equal(0, set:count())
+  end)
+
+  it("cannot be touched while they are resolved, nor added to afterwards", function()
+    local db <close> = open "resolve?resolve=ok(0.2)"
+    local catalog = finish(db, db:catalog()).result
+    local set = core.declarations()
+    set:add(field "a")
+    local job = db:resolve(set, catalog)
+    misuse("being resolved", set.count, set)
+    assert.is_true(finish(db, job).ok)
+    assert.equal(1, set:count())
+    misuse("nothing can be added", set.add, set, field "b")
+  end)
+
+  it("take twenty thousand in no time", function()
+    local set, fields = core.declarations(), {}
+    for i = 1, 20000 do fields[i] = field("column_" .. i, "b", "c") end
+    local began = os.clock()
+    for i = 1, #fields do set:add(fields[i]) end
+    -- Ten times what it takes: a sanitizer may be at work.
+    assert.is_true(os.clock() - began < 1)
+  end)
+end)
+
+describe("a diff", function()
+  it("tells of declarations that cannot be resolved", function()
+    local db <close> = open "diff"
+    local catalog = finish(db, db:catalog()).result
+    assert.equal(0, catalog.relation_count)
+    assert.equal(0, catalog.index_count)
+    assert.is_nil(catalog:relation("public", "orders"))
+    assert.is_nil(catalog:index(nil, "x"))
+    assert.is_nil(catalog:relations()())
+    local set = core.declarations()
+    set:add(field "a")
+    misuse("not resolved against", core.diff, set, catalog)
+    finish(db, db:resolve(set, catalog))
+    local diff = core.diff(set, catalog)
+    assert.equal(1, diff.count)
+    assert.equal(1, diff.declared)
+    assert.equal(1, diff:total "error")
+    misuse("no such action", diff.total, diff, "nonsense")
+    local changes = {}
+    for change in diff:changes() do changes[#changes + 1] = change end
+    assert.equal(1, #changes)
+    assert.equal("error", changes[1].action)
+    assert.equal(1, changes[1].ordinal)
+    assert.equal("undefined", changes[1].error.code)
+    assert.is_nil(changes[1].relation)
+  end)
+end)
+
+describe("names and texts", function()
+  it("are split and quoted as registries write them", function()
+    assert.same({ "public", "orders" }, { core.split_name "public.orders" })
+    assert.same({ nil, "orders" }, { core.split_name "orders" })
+    assert.same({ "a.b", 'c"d' }, { core.split_name '"a.b"."c""d"' })
+    assert.is_nil(select(2, core.split_name "a..b"))
+    assert.is_nil(select(2, core.split_name "a\0b"))
+    assert.equal("public.orders", core.quote_name("public", "orders"))
+    for _, name in ipairs { "Odd Name", "with.dot", 'with"quote', "" } do
+      local _, back = core.split_name(core.quote_name("s", name))
+      if name ~= "" then assert.equal(name, back) end
+    end
+  end)
+
+  it("are shown as they would be sent", function()
+    assert.matches('CREATE INDEX CONCURRENTLY "i" ON "public"."orders"', core.build_sql(field "a", "i"), 1, true)
+    assert.matches("DROP INDEX CONCURRENTLY", core.describe {
+      kind = "drop", schema = "public", relation = "orders", name = "i",
+    }, 1, true)
+    misuse("a name is needed", core.build_sql, field "a")
+  end)
+end)
