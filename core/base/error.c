@@ -27,7 +27,7 @@ void ldx_error_clear(ldx_error *error) {
   if (!error) return;
   /* Not the whole struct: it is some kilobytes, and this runs once per declaration. */
   error->code = LDX_ERROR_NONE;
-  error->native[0] = error->message[0] = error->detail[0] = error->hint[0] = '\0';
+  error->native[0] = error->message[0] = error->detail[0] = error->hint[0] = error->context[0] = '\0';
 }
 
 bool ldx_error_set(ldx_error *error, ldx_error_code code, const char *format, ...) {

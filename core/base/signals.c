@@ -51,9 +51,13 @@ bool ldx_signals_catch(void) {
   return true;
 }
 
-int ldx_signals_caught(void) { return atomic_load(&caught); }
+int ldx_signals_caught(void) {
+  return atomic_load(&caught);
+}
 
-int ldx_signals_descriptor(void) { return pipe_ends[0]; }
+int ldx_signals_descriptor(void) {
+  return pipe_ends[0];
+}
 
 void ldx_signals_drain(void) {
   char bytes[16];

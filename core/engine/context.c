@@ -6,9 +6,13 @@
 #include "base/clock.h"
 #include "engine/internal.h"
 
-bool ldx_context_cancelled(ldx_context *context) { return atomic_load(&context->cancelled); }
+bool ldx_context_cancelled(ldx_context *context) {
+  return atomic_load(&context->cancelled);
+}
 
-bool ldx_context_over_budget(ldx_context *context) { return atomic_load(&context->over_budget); }
+bool ldx_context_over_budget(ldx_context *context) {
+  return atomic_load(&context->over_budget);
+}
 
 /* Under the seat's mutex, so that no cancel request is on its way when the driver goes on to clean up. */
 void ldx_context_running(ldx_context *context, int64_t server_pid) {

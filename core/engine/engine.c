@@ -144,7 +144,9 @@ void ldx_engine_free(ldx_engine *engine) {
 
 /* --- jobs ----------------------------------------------------------------------------------------------------------- */
 
-static bool is_watchers(const ldx_job *job) { return job->kind == LDX_JOB_LOCK || job->kind == LDX_JOB_UNLOCK; }
+static bool is_watchers(const ldx_job *job) {
+  return job->kind == LDX_JOB_LOCK || job->kind == LDX_JOB_UNLOCK;
+}
 
 void ldx_engine_submit(ldx_engine *engine, ldx_job *job) {
   ldx_context *context = calloc(1, sizeof *context);
@@ -209,14 +211,18 @@ void ldx_engine_cancel(ldx_engine *engine, ldx_job *job) {
   for (ldx_context *context = engine->contexts; context; context = context->next) cancel(engine, context);
 }
 
-size_t ldx_engine_pending(const ldx_engine *engine) { return engine->pending; }
+size_t ldx_engine_pending(const ldx_engine *engine) {
+  return engine->pending;
+}
 
 /* --- events --------------------------------------------------------------------------------------------------------- */
 
 static void give_back(ldx_engine *engine, ldx_job *job) {
   ldx_context *context = job->context;
-  if (context->previous) context->previous->next = context->next;
-  else engine->contexts = context->next;
+  if (context->previous)
+    context->previous->next = context->next;
+  else
+    engine->contexts = context->next;
   if (context->next) context->next->previous = context->previous;
   job->context = NULL;
   free(context);

@@ -31,16 +31,16 @@ typedef struct event_node {
 /* A thread with a session. */
 typedef struct seat {
   pthread_mutex_t mutex;
-  ldx_session *session;   /* changed by its thread, under the mutex */
-  ldx_context *context;   /* the job that runs now; changed by its thread, under the mutex */
-  bool cancel_sent;       /* to this session: what the request hits is uncertain, so the session is not used again */
-  ldx_server_info info;   /* of the session; its thread's */
-  pthread_cond_t work;    /* of a worker: there is a job, or the end; these three under engine.mutex */
-  bool idle;              /* it waits, and nobody has called it yet */
-  bool connected;         /* it has a session */
+  ldx_session *session; /* changed by its thread, under the mutex */
+  ldx_context *context; /* the job that runs now; changed by its thread, under the mutex */
+  bool cancel_sent;     /* to this session: what the request hits is uncertain, so the session is not used again */
+  ldx_server_info info; /* of the session; its thread's */
+  pthread_cond_t work;  /* of a worker: there is a job, or the end; these three under engine.mutex */
+  bool idle;            /* it waits, and nobody has called it yet */
+  bool connected;       /* it has a session */
   ldx_engine *engine;
   pthread_t thread;
-  ldx_random random;      /* its thread's */
+  ldx_random random; /* its thread's */
 } seat;
 
 struct ldx_context {
@@ -52,9 +52,9 @@ struct ldx_context {
   event_node *progress_queued; /* its PROGRESS event that nobody has polled yet: the next one takes its place */
   event_node done;             /* so that DONE cannot fail */
   /* under seat.mutex */
-  int64_t server_pid; /* 0: not running on the server */
-  int statement;      /* counts the times the pid was set: what was seen of an earlier statement is of no interest */
-  double started_at;  /* of the statement */
+  int64_t server_pid;    /* 0: not running on the server */
+  int statement;         /* counts the times the pid was set: what was seen of an earlier statement is of no interest */
+  double started_at;     /* of the statement */
   double draining_since; /* 0: it does not */
   double cancel_sent_at;
   ldx_progress progress; /* as last seen */
@@ -95,16 +95,16 @@ struct ldx_engine {
 
 /* --- queue.c: engine.mutex is held by the caller for those marked * ------------------------------------------------ */
 
-void ldx_queue_push(job_queue *queue, ldx_job *job);          /* * */
-ldx_job *ldx_queue_pop(job_queue *queue);                     /* * NULL if empty */
-bool ldx_queue_remove(job_queue *queue, const ldx_job *job);  /* * false: not in it */
+void ldx_queue_push(job_queue *queue, ldx_job *job);         /* * */
+ldx_job *ldx_queue_pop(job_queue *queue);                    /* * NULL if empty */
+bool ldx_queue_remove(job_queue *queue, const ldx_job *job); /* * false: not in it */
 
 /* For any thread. `text`, `error` and `progress` are copied and may be NULL. */
 void ldx_event_post(ldx_engine *engine, ldx_event_kind kind, ldx_context *context, const char *text,
                     const ldx_error *error, const ldx_progress *progress, int attempt, double delay);
-void ldx_event_post_done(ldx_context *context);               /* * */
-bool ldx_event_take(ldx_engine *engine, ldx_event *event);    /* the owner; false: none */
-void ldx_event_clear(ldx_engine *engine);                     /* the owner, when no other thread is left */
+void ldx_event_post_done(ldx_context *context);            /* * */
+bool ldx_event_take(ldx_engine *engine, ldx_event *event); /* the owner; false: none */
+void ldx_event_clear(ldx_engine *engine);                  /* the owner, when no other thread is left */
 
 /* --- worker.c ------------------------------------------------------------------------------------------------------ */
 

@@ -8,8 +8,10 @@
 
 void ldx_queue_push(job_queue *queue, ldx_job *job) {
   job->next = NULL;
-  if (queue->last) queue->last->next = job;
-  else queue->first = job;
+  if (queue->last)
+    queue->last->next = job;
+  else
+    queue->first = job;
   queue->last = job;
 }
 
@@ -26,8 +28,10 @@ bool ldx_queue_remove(job_queue *queue, const ldx_job *job) {
   ldx_job *before = NULL;
   for (ldx_job *each = queue->first; each; before = each, each = each->next) {
     if (each != job) continue;
-    if (before) before->next = each->next;
-    else queue->first = each->next;
+    if (before)
+      before->next = each->next;
+    else
+      queue->first = each->next;
     if (queue->last == each) queue->last = before;
     each->next = NULL;
     return true;
@@ -121,8 +125,10 @@ bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
   event->attempt = node->attempt;
   event->delay = node->delay;
   if (node->progress) event->progress = *node->progress;
-  if (node->error) event->error = *node->error;
-  else ldx_error_clear(&event->error);
+  if (node->error)
+    event->error = *node->error;
+  else
+    ldx_error_clear(&event->error);
   snprintf(event->text, sizeof event->text, "%s", node->text ? node->text : "");
   if (node->kind != LDX_EVENT_DONE) free(node); /* that one is part of its context */
   return true;

@@ -23,11 +23,14 @@ static bool survives(ldx_job_kind kind, ldx_retry retry) {
   case LDX_JOB_CATALOG:
   case LDX_JOB_RESOLVE:
   case LDX_JOB_MEASURE:
-  case LDX_JOB_PERFORM: return retry != LDX_RETRY_NEVER;
-  case LDX_JOB_QUERY: return retry == LDX_RETRY_AGAIN || retry == LDX_RETRY_RECONNECT;
+  case LDX_JOB_PERFORM:
+    return retry != LDX_RETRY_NEVER;
+  case LDX_JOB_QUERY:
+    return retry == LDX_RETRY_AGAIN || retry == LDX_RETRY_RECONNECT;
   case LDX_JOB_STATUS:
   case LDX_JOB_LOCK:
-  case LDX_JOB_UNLOCK: return false;
+  case LDX_JOB_UNLOCK:
+    return false;
   }
   return false;
 }
@@ -48,8 +51,11 @@ static uint64_t next(ldx_random *random) {
 }
 
 void ldx_random_seed(ldx_random *random, uint64_t salt) {
-  random->state = (uint64_t)(ldx_clock_now() * 1e9) ^ ((uint64_t)getpid() << 40) ^ (salt * UINT64_C(0x9e3779b97f4a7c15));
+  random->state =
+      (uint64_t)(ldx_clock_now() * 1e9) ^ ((uint64_t)getpid() << 40) ^ (salt * UINT64_C(0x9e3779b97f4a7c15));
   next(random);
 }
 
-double ldx_random_next(ldx_random *random) { return (double)(next(random) >> 11) / 9007199254740992.0; /* 2^53 */ }
+double ldx_random_next(ldx_random *random) {
+  return (double)(next(random) >> 11) / 9007199254740992.0; /* 2^53 */
+}

@@ -10,10 +10,10 @@
 #include "engine/internal.h"
 
 static const double quick_look = 0.1, usual_look = 0.5; /* in a step's first second; later */
-static const double lock_look = 1.0;                     /* at the session that holds the lock */
-static const double open_again = 2.0;                    /* after it could not be opened */
+static const double lock_look = 1.0;                    /* at the session that holds the lock */
+static const double open_again = 2.0;                   /* after it could not be opened */
 
-/* What is looked at in one round: workers[i] runs statement `statement` of `context`. */
+/* What is looked at in one round: `worker` runs statement `statement` of `context`. */
 typedef struct looked_at {
   seat *worker;
   const ldx_context *context; /* to be compared only */
@@ -119,23 +119,42 @@ static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
   return copy;
 }
 
-static size_t collect(ldx_engine *engine, ldx_arena *arena, ldx_watched *watched, looked_at *looks, double *next) {
-  size_t count = 0;
+/* The step that runs on a seat, if one does; the seat's mutex is held. */
+static ldx_context *running_step(const seat *s) {
+  ldx_context *context = s->context;
+  return context && context->job->kind == LDX_JOB_PERFORM && context->server_pid ? context : NULL;
+}
+
+/* Whether steps run, and how soon they should be looked at. */
+static bool steps_run(ldx_engine *engine, double *next) {
+  bool any = false;
   double now = ldx_clock_now();
   for (size_t i = 0; i < engine->worker_count; i++) {
     seat *s = &engine->workers[i];
     pthread_mutex_lock(&s->mutex);
-    ldx_context *context = s->context;
-    if (context && context->job->kind == LDX_JOB_PERFORM && context->server_pid) {
-      if (arena) {
-        looks[count] = (looked_at){s, context, context->job->id, context->statement};
-        watched[count].step = copy_step(arena, &context->job->step);
-        watched[count].server_pid = context->server_pid;
-        memset(&watched[count].progress, 0, sizeof watched[count].progress);
-      }
+    const ldx_context *context = running_step(s);
+    if (context) {
+      double interval = now - context->started_at < 1 ? quick_look : usual_look;
+      if (interval < *next) *next = interval;
+      any = true;
+    }
+    pthread_mutex_unlock(&s->mutex);
+  }
+  return any;
+}
+
+static size_t collect(ldx_engine *engine, ldx_arena *arena, ldx_watched *watched, looked_at *looks) {
+  size_t count = 0;
+  for (size_t i = 0; i < engine->worker_count; i++) {
+    seat *s = &engine->workers[i];
+    pthread_mutex_lock(&s->mutex);
+    const ldx_context *context = running_step(s);
+    if (context) {
+      looks[count] = (looked_at){s, context, context->job->id, context->statement};
+      watched[count].step = copy_step(arena, &context->job->step);
+      watched[count].server_pid = context->server_pid;
+      memset(&watched[count].progress, 0, sizeof watched[count].progress);
       count++;
-      double look = now - context->started_at < 1 ? quick_look : usual_look;
-      if (look < *next) *next = look;
     }
     pthread_mutex_unlock(&s->mutex);
   }
@@ -152,8 +171,10 @@ static bool same(const ldx_progress *a, const ldx_progress *b) {
 static bool exceeds_budget(ldx_context *context, double now) {
   const ldx_step *step = &context->job->step;
   const ldx_progress *progress = &context->progress;
-  if (!progress->draining) context->draining_since = 0;
-  else if (context->draining_since == 0) context->draining_since = now;
+  if (!progress->draining)
+    context->draining_since = 0;
+  else if (context->draining_since == 0)
+    context->draining_since = now;
   if (!progress->started) return step->lock_timeout > 0 && now - context->started_at > step->lock_timeout;
   return progress->draining && step->drain_timeout > 0 && now - context->draining_since > step->drain_timeout;
 }
@@ -180,8 +201,7 @@ static bool look(ldx_engine *engine, ldx_watched *watched, looked_at *looks) {
   ldx_error_clear(&error);
   if (!open_session(engine, &error)) return false;
   ldx_arena *arena = ldx_arena_new();
-  double ignored = usual_look;
-  size_t count = collect(engine, arena, watched, looks, &ignored);
+  size_t count = collect(engine, arena, watched, looks);
   /* Nothing is concluded from a look that failed: a budget is only enforced on what was seen. */
   if (count > 0) {
     if (engine->driver->watch(engine->watcher.session, watched, count, &error)) {
@@ -233,9 +253,9 @@ void *ldx_watcher_run(void *the_engine) {
     if (job) run(engine, job);
 
     double next = 3600;
-    size_t running = collect(engine, NULL, NULL, NULL, &next);
+    bool running = steps_run(engine, &next);
     double now = ldx_clock_now();
-    if (running > 0 && now - failed >= open_again && (engine->watcher.session == NULL || now - looked >= next)) {
+    if (running && now - failed >= open_again && (engine->watcher.session == NULL || now - looked >= next)) {
       if (!look(engine, watched, looks)) failed = ldx_clock_now();
       looked = ldx_clock_now();
     }

@@ -87,17 +87,27 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
   if (!ldx_seat_open(s, &job->error)) return false;
   if (atomic_load(&context->cancelled)) return ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
   switch (job->kind) {
-  case LDX_JOB_CONNECT: job->info = s->info; return true;
-  case LDX_JOB_CATALOG: job->catalog = driver->catalog(s->session, &job->error); return job->catalog != NULL;
-  case LDX_JOB_RESOLVE: return driver->resolve(s->session, job->catalog, job->declarations, &job->error);
-  case LDX_JOB_MEASURE: return driver->measure(s->session, job->measures, job->measure_count, &job->error);
-  case LDX_JOB_PERFORM: return driver->perform(s->session, &job->step, context, &job->error);
+  case LDX_JOB_CONNECT:
+    job->info = s->info;
+    return true;
+  case LDX_JOB_CATALOG:
+    job->catalog = driver->catalog(s->session, &job->error);
+    return job->catalog != NULL;
+  case LDX_JOB_RESOLVE:
+    return driver->resolve(s->session, job->catalog, job->declarations, &job->error);
+  case LDX_JOB_MEASURE:
+    return driver->measure(s->session, job->measures, job->measure_count, &job->error);
+  case LDX_JOB_PERFORM:
+    return driver->perform(s->session, &job->step, context, &job->error);
   case LDX_JOB_QUERY:
     job->result = driver->query(s->session, job->arena, job->text, job->parameters, job->parameter_count, &job->error);
     return job->result != NULL;
-  case LDX_JOB_STATUS: job->result = driver->status(s->session, job->arena, &job->error); return job->result != NULL;
+  case LDX_JOB_STATUS:
+    job->result = driver->status(s->session, job->arena, &job->error);
+    return job->result != NULL;
   case LDX_JOB_LOCK:
-  case LDX_JOB_UNLOCK: break; /* the watcher's */
+  case LDX_JOB_UNLOCK:
+    break; /* the watcher's */
   }
   return ldx_error_set(&job->error, LDX_ERROR_INTERNAL, "a worker got a job of the watcher's");
 }

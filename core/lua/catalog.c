@@ -39,15 +39,17 @@ static int catalog_gc(lua_State *L) {
 static int catalog_tostring(lua_State *L) {
   ldx_catalog **handle = luaL_checkudata(L, 1, catalog_class);
   if (*handle)
-    lua_pushfstring(L, "%s: %I relations, %I indexes", catalog_class,
-                    (LUAI_UACINT)ldx_catalog_relation_count(*handle), (LUAI_UACINT)ldx_catalog_live_count(*handle));
+    lua_pushfstring(L, "%s: %I relations, %I indexes", catalog_class, (LUAI_UACINT)ldx_catalog_relation_count(*handle),
+                    (LUAI_UACINT)ldx_catalog_live_count(*handle));
   else
     lua_pushfstring(L, "%s (closed)", catalog_class);
   return 1;
 }
 
 /* schema?, name at 2 and 3. */
-static ldx_name check_name(lua_State *L) { return (ldx_name){ldx_lua_opt_text(L, 2), ldx_lua_check_text(L, 3)}; }
+static ldx_name check_name(lua_State *L) {
+  return (ldx_name){ldx_lua_opt_text(L, 2), ldx_lua_check_text(L, 3)};
+}
 
 static int catalog_relation(lua_State *L) {
   ldx_catalog *catalog = ldx_lua_check_catalog(L, 1);
@@ -119,7 +121,9 @@ void ldx_lua_push_relation(lua_State *L, int catalog, ldx_relation *relation) {
   push_view(L, catalog, relation_class, relation);
 }
 
-void ldx_lua_push_live(lua_State *L, int catalog, ldx_live *live) { push_view(L, catalog, index_class, live); }
+void ldx_lua_push_live(lua_State *L, int catalog, ldx_live *live) {
+  push_view(L, catalog, index_class, live);
+}
 
 static void *test_view(lua_State *L, int index, const char *class, ldx_catalog **catalog) {
   void **view = luaL_testudata(L, index, class);
@@ -187,12 +191,18 @@ static const property relation_properties[] = {
 
 static const char *relation_kind(char kind) {
   switch (kind) {
-  case 'r': return "table";
-  case 'p': return "partitioned table";
-  case 'm': return "materialized view";
-  case 'f': return "foreign table";
-  case 'c': return "collection";
-  default: return "relation";
+  case 'r':
+    return "table";
+  case 'p':
+    return "partitioned table";
+  case 'm':
+    return "materialized view";
+  case 'f':
+    return "foreign table";
+  case 'c':
+    return "collection";
+  default:
+    return "relation";
   }
 }
 
@@ -200,16 +210,35 @@ static int relation_index(lua_State *L) {
   ldx_relation *relation = check_view(L, relation_class);
   int catalog = lua_gettop(L);
   switch (find_property(L)) {
-  case R_SCHEMA: lua_pushstring(L, relation->name.schema); break;
-  case R_NAME: lua_pushstring(L, relation->name.name); break;
-  case R_DISPLAY: lua_pushstring(L, relation->display); break;
-  case R_KIND: lua_pushstring(L, relation_kind(relation->kind)); break;
-  case R_ROWS: lua_pushnumber(L, relation->rows); break;
-  case R_BYTES: lua_pushnumber(L, relation->bytes); break;
-  case R_PARTITION: lua_pushboolean(L, relation->partition); break;
-  case R_EXTENSION: lua_pushboolean(L, relation->extension_owned); break;
-  case R_PARENT: ldx_lua_push_relation(L, catalog, relation->parent); break;
-  default: break;
+  case R_SCHEMA:
+    lua_pushstring(L, relation->name.schema);
+    break;
+  case R_NAME:
+    lua_pushstring(L, relation->name.name);
+    break;
+  case R_DISPLAY:
+    lua_pushstring(L, relation->display);
+    break;
+  case R_KIND:
+    lua_pushstring(L, relation_kind(relation->kind));
+    break;
+  case R_ROWS:
+    lua_pushnumber(L, relation->rows);
+    break;
+  case R_BYTES:
+    lua_pushnumber(L, relation->bytes);
+    break;
+  case R_PARTITION:
+    lua_pushboolean(L, relation->partition);
+    break;
+  case R_EXTENSION:
+    lua_pushboolean(L, relation->extension_owned);
+    break;
+  case R_PARENT:
+    ldx_lua_push_relation(L, catalog, relation->parent);
+    break;
+  default:
+    break;
   }
   return 1;
 }
@@ -260,8 +289,23 @@ static int relation_tostring(lua_State *L) {
 /* --- index ---------------------------------------------------------------------------------------------------------- */
 
 enum {
-  I_NAME = 1, I_RELATION, I_KIND, I_TEXT, I_VALID, I_READY, I_LIVE, I_PARTITIONED, I_INHERITED, I_EXTENSION,
-  I_REFERENCED, I_IDENTITY, I_CLUSTERED, I_CONSTRAINT, I_BYTES, I_PARENT, I_ID
+  I_NAME = 1,
+  I_RELATION,
+  I_KIND,
+  I_TEXT,
+  I_VALID,
+  I_READY,
+  I_LIVE,
+  I_PARTITIONED,
+  I_INHERITED,
+  I_EXTENSION,
+  I_REFERENCED,
+  I_IDENTITY,
+  I_CLUSTERED,
+  I_CONSTRAINT,
+  I_BYTES,
+  I_PARENT,
+  I_ID
 };
 
 static const property index_properties[] = {
@@ -289,29 +333,62 @@ static int index_index(lua_State *L) {
   ldx_live *live = check_view(L, index_class);
   int catalog = lua_gettop(L);
   switch (find_property(L)) {
-  case I_NAME: lua_pushstring(L, live->name); break;
-  case I_RELATION: ldx_lua_push_relation(L, catalog, live->relation); break;
-  case I_KIND: lua_pushstring(L, ldx_kind_name(live->definition.kind)); break;
+  case I_NAME:
+    lua_pushstring(L, live->name);
+    break;
+  case I_RELATION:
+    ldx_lua_push_relation(L, catalog, live->relation);
+    break;
+  case I_KIND:
+    lua_pushstring(L, ldx_kind_name(live->definition.kind));
+    break;
   case I_TEXT: {
     ldx_arena *arena = ldx_lua_push_arena(L);
     lua_pushstring(L, ldx_definition_text(arena, &live->definition));
     ldx_lua_free_arena(L, -2);
     break;
   }
-  case I_VALID: lua_pushboolean(L, live->valid); break;
-  case I_READY: lua_pushboolean(L, live->ready); break;
-  case I_LIVE: lua_pushboolean(L, live->live); break;
-  case I_PARTITIONED: lua_pushboolean(L, live->partitioned); break;
-  case I_INHERITED: lua_pushboolean(L, live->inherited); break;
-  case I_EXTENSION: lua_pushboolean(L, live->extension_owned); break;
-  case I_REFERENCED: lua_pushboolean(L, live->referenced); break;
-  case I_IDENTITY: lua_pushboolean(L, live->replica_identity); break;
-  case I_CLUSTERED: lua_pushboolean(L, live->clustered); break;
-  case I_CONSTRAINT: lua_pushboolean(L, live->constraint_id != 0); break;
-  case I_BYTES: lua_pushnumber(L, live->bytes); break;
-  case I_PARENT: ldx_lua_push_live(L, catalog, live->parent); break;
-  case I_ID: lua_pushinteger(L, live->id); break;
-  default: break;
+  case I_VALID:
+    lua_pushboolean(L, live->valid);
+    break;
+  case I_READY:
+    lua_pushboolean(L, live->ready);
+    break;
+  case I_LIVE:
+    lua_pushboolean(L, live->live);
+    break;
+  case I_PARTITIONED:
+    lua_pushboolean(L, live->partitioned);
+    break;
+  case I_INHERITED:
+    lua_pushboolean(L, live->inherited);
+    break;
+  case I_EXTENSION:
+    lua_pushboolean(L, live->extension_owned);
+    break;
+  case I_REFERENCED:
+    lua_pushboolean(L, live->referenced);
+    break;
+  case I_IDENTITY:
+    lua_pushboolean(L, live->replica_identity);
+    break;
+  case I_CLUSTERED:
+    lua_pushboolean(L, live->clustered);
+    break;
+  case I_CONSTRAINT:
+    lua_pushboolean(L, live->constraint_id != 0);
+    break;
+  case I_BYTES:
+    lua_pushnumber(L, live->bytes);
+    break;
+  case I_PARENT:
+    ldx_lua_push_live(L, catalog, live->parent);
+    break;
+  case I_ID:
+    lua_pushinteger(L, live->id);
+    break;
+  default:
+    break;
   }
   return 1;
 }
@@ -332,15 +409,11 @@ static int index_tostring(lua_State *L) {
 
 void ldx_lua_open_catalog(lua_State *L) {
   static const luaL_Reg catalog_meta[] = {{"__gc", catalog_gc}, {"__tostring", catalog_tostring}, {NULL, NULL}};
-  static const luaL_Reg catalog_methods[] = {{"relation", catalog_relation},
-                                             {"relations", catalog_relations},
-                                             {"index", catalog_find_index},
-                                             {NULL, NULL}};
+  static const luaL_Reg catalog_methods[] = {
+      {"relation", catalog_relation}, {"relations", catalog_relations}, {"index", catalog_find_index}, {NULL, NULL}};
   static const luaL_Reg relation_meta[] = {{"__tostring", relation_tostring}, {NULL, NULL}};
-  static const luaL_Reg relation_methods[] = {{"indexes", relation_indexes},
-                                              {"partitions", relation_partitions},
-                                              {"columns", relation_columns},
-                                              {NULL, NULL}};
+  static const luaL_Reg relation_methods[] = {
+      {"indexes", relation_indexes}, {"partitions", relation_partitions}, {"columns", relation_columns}, {NULL, NULL}};
   static const luaL_Reg index_meta[] = {{"__tostring", index_tostring}, {NULL, NULL}};
   static const luaL_Reg index_methods[] = {{"fields", index_fields}, {NULL, NULL}};
   ldx_lua_class(L, catalog_class, catalog_meta, catalog_methods, catalog_index);

@@ -43,11 +43,11 @@ static database *check(lua_State *L) {
   return db;
 }
 
-static ldx_lua_job *draft(lua_State *L, database *db, ldx_job_kind kind, const ldx_retry_policy *retry) {
+static ldx_lua_job *draft(database *db, ldx_job_kind kind, const ldx_retry_policy *retry) {
   job_free(db->draft);
   db->draft = NULL;
   ldx_lua_job *job = calloc(1, sizeof *job);
-  if (!job) luaL_error(L, "not enough memory");
+  if (!job) abort(); /* as the arena does */
   job->job.kind = kind;
   job->job.retry = *retry;
   job->job.arena = ldx_arena_new();
@@ -73,30 +73,42 @@ static int submit(lua_State *L, database *db) {
 }
 
 static void forget(database *db, ldx_lua_job *job) {
-  if (job->previous) job->previous->next = job->next;
-  else db->jobs = job->next;
+  if (job->previous)
+    job->previous->next = job->next;
+  else
+    db->jobs = job->next;
   if (job->next) job->next->previous = job->previous;
   job_free(job);
 }
 
 static int simple(lua_State *L, ldx_job_kind kind, const ldx_retry_policy *retry) {
   database *db = check(L);
-  draft(L, db, kind, retry);
+  draft(db, kind, retry);
   return submit(L, db);
 }
 
-static int db_connect(lua_State *L) { return simple(L, LDX_JOB_CONNECT, &once); }
-static int db_catalog(lua_State *L) { return simple(L, LDX_JOB_CATALOG, &reading); }
-static int db_status(lua_State *L) { return simple(L, LDX_JOB_STATUS, &once); }
-static int db_lock(lua_State *L) { return simple(L, LDX_JOB_LOCK, &once); }
-static int db_unlock(lua_State *L) { return simple(L, LDX_JOB_UNLOCK, &once); }
+static int db_connect(lua_State *L) {
+  return simple(L, LDX_JOB_CONNECT, &once);
+}
+static int db_catalog(lua_State *L) {
+  return simple(L, LDX_JOB_CATALOG, &reading);
+}
+static int db_status(lua_State *L) {
+  return simple(L, LDX_JOB_STATUS, &once);
+}
+static int db_lock(lua_State *L) {
+  return simple(L, LDX_JOB_LOCK, &once);
+}
+static int db_unlock(lua_State *L) {
+  return simple(L, LDX_JOB_UNLOCK, &once);
+}
 
 static int db_resolve(lua_State *L) {
   database *db = check(L);
   ldx_lua_set *set = ldx_lua_check_set(L, 2);
   ldx_catalog *catalog = ldx_lua_check_catalog(L, 3);
   luaL_argcheck(L, !set->catalog || set->catalog == catalog, 3, "these declarations were resolved against another one");
-  ldx_lua_job *job = draft(L, db, LDX_JOB_RESOLVE, &reading);
+  ldx_lua_job *job = draft(db, LDX_JOB_RESOLVE, &reading);
   keep(job, catalog, 1);
   if (!set->catalog) set->catalog = ldx_catalog_retain(catalog);
   set->frozen = set->busy = true;
@@ -132,7 +144,7 @@ static void read_measure(lua_State *L, ldx_lua_job *job, ldx_measure *measure, s
 static int db_measure(lua_State *L) {
   database *db = check(L);
   luaL_checktype(L, 2, LUA_TTABLE);
-  ldx_lua_job *job = draft(L, db, LDX_JOB_MEASURE, &reading);
+  ldx_lua_job *job = draft(db, LDX_JOB_MEASURE, &reading);
   size_t count = (size_t)lua_rawlen(L, 2);
   job->job.measures = LDX_ARENA_NEW(job->job.arena, ldx_measure, count);
   job->job.measure_count = count;
@@ -146,7 +158,7 @@ static int db_measure(lua_State *L) {
 
 static int db_perform(lua_State *L) {
   database *db = check(L);
-  ldx_lua_job *job = draft(L, db, LDX_JOB_PERFORM, &ldx_retry_default);
+  ldx_lua_job *job = draft(db, LDX_JOB_PERFORM, &ldx_retry_default);
   ldx_lua_check_step(L, 2, job->job.arena, &job->job.step, &job->job.retry);
   return submit(L, db);
 }
@@ -166,7 +178,7 @@ static int db_query(lua_State *L) {
   database *db = check(L);
   const char *sql = ldx_lua_check_text(L, 2);
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
-  ldx_lua_job *job = draft(L, db, LDX_JOB_QUERY, &reading);
+  ldx_lua_job *job = draft(db, LDX_JOB_QUERY, &reading);
   ldx_arena *arena = job->job.arena;
   job->job.text = ldx_arena_strdup(arena, sql);
   if (lua_istable(L, 3)) {
@@ -177,14 +189,20 @@ static int db_query(lua_State *L) {
       size_t length;
       const char *value = NULL;
       switch (lua_rawgeti(L, 3, (lua_Integer)i + 1)) {
-      case LUA_TNIL: break;
-      case LUA_TBOOLEAN: value = lua_toboolean(L, -1) ? "true" : "false"; break;
-      case LUA_TNUMBER: value = ldx_arena_strdup(arena, lua_tostring(L, -1)); break;
+      case LUA_TNIL:
+        break;
+      case LUA_TBOOLEAN:
+        value = lua_toboolean(L, -1) ? "true" : "false";
+        break;
+      case LUA_TNUMBER:
+        value = ldx_arena_strdup(arena, lua_tostring(L, -1));
+        break;
       case LUA_TSTRING:
         value = ldx_arena_strdup(arena, lua_tolstring(L, -1, &length));
         if (strlen(value) != length) luaL_argerror(L, 3, "a parameter has a zero byte");
         break;
-      default: luaL_argerror(L, 3, "parameters are strings, numbers, booleans or nil");
+      default:
+        luaL_argerror(L, 3, "parameters are strings, numbers, booleans or nil");
       }
       job->job.parameters[i] = value;
       lua_pop(L, 1);
@@ -235,7 +253,11 @@ static int db_close(lua_State *L) {
   ldx_engine *engine = db->engine;
   db->engine = NULL;
   ldx_engine_free(engine);
-  while (db->jobs) forget(db, db->jobs);
+  for (ldx_lua_job *job = db->jobs, *next; job; job = next) {
+    next = job->next;
+    job_free(job);
+  }
+  db->jobs = NULL;
   job_free(db->draft);
   db->draft = NULL;
   return 0;
@@ -243,8 +265,10 @@ static int db_close(lua_State *L) {
 
 static int db_tostring(lua_State *L) {
   database *db = luaL_checkudata(L, 1, class);
-  if (db->engine) lua_pushfstring(L, "%s: %p", class, (void *)db);
-  else lua_pushfstring(L, "%s (closed)", class);
+  if (db->engine)
+    lua_pushfstring(L, "%s: %p", class, (void *)db);
+  else
+    lua_pushfstring(L, "%s (closed)", class);
   return 1;
 }
 
@@ -276,12 +300,14 @@ int ldx_lua_open(lua_State *L) {
 }
 
 void ldx_lua_open_database(lua_State *L) {
-  static const luaL_Reg meta[] = {
-      {"__gc", db_close}, {"__close", db_close}, {"__tostring", db_tostring}, {NULL, NULL}};
+  static const luaL_Reg meta[] = {{"__gc", db_close}, {"__close", db_close}, {"__tostring", db_tostring}, {NULL, NULL}};
   static const luaL_Reg methods[] = {
-      {"connect", db_connect}, {"catalog", db_catalog}, {"resolve", db_resolve}, {"measure", db_measure},
-      {"perform", db_perform}, {"query", db_query},     {"status", db_status},   {"lock", db_lock},
-      {"unlock", db_unlock},   {"cancel", db_cancel},   {"poll", db_poll},       {"pending", db_pending},
+      {"connect", db_connect}, {"catalog", db_catalog},
+      {"resolve", db_resolve}, {"measure", db_measure},
+      {"perform", db_perform}, {"query", db_query},
+      {"status", db_status},   {"lock", db_lock},
+      {"unlock", db_unlock},   {"cancel", db_cancel},
+      {"poll", db_poll},       {"pending", db_pending},
       {"close", db_close},     {NULL, NULL},
   };
   ldx_lua_class(L, class, meta, methods, NULL);

@@ -17,9 +17,12 @@ void ldx_lua_set_release(ldx_lua_set *set) {
 
 ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument) {
   ldx_lua_set **handle = luaL_checkudata(L, argument, class);
-  luaL_argcheck(L, *handle, argument, "attempt to use closed declarations");
-  luaL_argcheck(L, !(*handle)->busy, argument, "these declarations are being resolved");
-  return *handle;
+  ldx_lua_set *set = *handle;
+  if (!set)
+    luaL_argerror(L, argument, "attempt to use closed declarations");
+  else if (set->busy)
+    luaL_argerror(L, argument, "these declarations are being resolved");
+  return set;
 }
 
 int ldx_lua_declarations(lua_State *L) {
@@ -75,8 +78,10 @@ static int text(lua_State *L) {
 static int fields(lua_State *L) {
   const ldx_declared *declared = check_entry(L);
   ldx_definition definition = declared->resolved ? declared->canonical : declared->definition;
-  if (declared->relation) definition.relation = declared->relation->name;
-  else if (!definition.relation.name) definition.relation = declared->definition.relation;
+  if (declared->relation)
+    definition.relation = declared->relation->name;
+  else if (!definition.relation.name)
+    definition.relation = declared->definition.relation;
   ldx_lua_push_fields(L, &definition, declared->name);
   return 1;
 }
@@ -90,15 +95,17 @@ static int set_close(lua_State *L) {
 
 static int set_tostring(lua_State *L) {
   ldx_lua_set **handle = luaL_checkudata(L, 1, class);
-  if (*handle) lua_pushfstring(L, "%s: %I", class, (LUAI_UACINT)ldx_declarations_count((*handle)->set));
-  else lua_pushfstring(L, "%s (closed)", class);
+  if (*handle)
+    lua_pushfstring(L, "%s: %I", class, (LUAI_UACINT)ldx_declarations_count((*handle)->set));
+  else
+    lua_pushfstring(L, "%s (closed)", class);
   return 1;
 }
 
 void ldx_lua_open_declarations(lua_State *L) {
   static const luaL_Reg meta[] = {
       {"__gc", set_close}, {"__close", set_close}, {"__len", count}, {"__tostring", set_tostring}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"add", add},   {"add_relation", add_relation}, {"count", count},
-                                     {"text", text}, {"fields", fields},             {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"add", add}, {"add_relation", add_relation}, {"count", count}, {"text", text}, {"fields", fields}, {NULL, NULL}};
   ldx_lua_class(L, class, meta, methods, NULL);
 }

@@ -9,8 +9,8 @@
 /* Counted, since a job keeps it while Lua may collect the userdata; all on the Lua thread. */
 typedef struct ldx_lua_set {
   int references;
-  bool busy;            /* a job has it: nobody else touches it */
-  bool frozen;          /* others point into it: nothing may be added */
+  bool busy;   /* a job has it: nobody else touches it */
+  bool frozen; /* others point into it: nothing may be added */
   ldx_declarations *set;
   ldx_catalog *catalog; /* that it was resolved against, retained; NULL before */
 } ldx_lua_set;

@@ -6,10 +6,11 @@
 /* The table is walked once and each key looked up in a table of numbers, so that a declaration costs what it has, not
  * what it could have: registries of tens of thousands are read in the time a person does not notice.
  */
-#define FIELDS(X)                                                                                                      \
-  X(column) X(expression) X(descending) X(nulls) X(opclass) X(opclass_options) X(collation) X(operator)                \
-  X(kind) X(schema) X(relation) X(name) X(method) X(keys) X(include) X(where) X(unique) X(nulls_not_distinct)           \
-  X(without_overlaps) X(with) X(tablespace) X(deferrable) X(initially_deferred) X(not_enforced) X(references)          \
+/* clang-format off */
+#define FIELDS(X) \
+  X(column) X(expression) X(descending) X(nulls) X(opclass) X(opclass_options) X(collation) X(operator) \
+  X(kind) X(schema) X(relation) X(name) X(method) X(keys) X(include) X(where) X(unique) X(nulls_not_distinct) \
+  X(without_overlaps) X(with) X(tablespace) X(deferrable) X(initially_deferred) X(not_enforced) X(references) \
   X(on_update) X(on_delete) X(on_delete_columns) X(match) X(duplicate_of) X(columns)
 
 typedef enum field_number {
@@ -20,11 +21,12 @@ typedef enum field_number {
 } field_number;
 
 static const char *const field_names[] = {
-    "",
+  "",
 #define X(name) #name,
-    FIELDS(X)
+  FIELDS(X)
 #undef X
 };
+/* clang-format on */
 
 enum { FIELD_COUNT = sizeof field_names / sizeof field_names[0] };
 
@@ -53,8 +55,9 @@ typedef struct reader {
 } reader;
 
 static int complain(const reader *r, const char *field, const char *expected) {
-  return luaL_argerror(r->L, r->argument,
-                       lua_pushfstring(r->L, "field '%s': %s expected, got %s", field, expected, luaL_typename(r->L, -1)));
+  return luaL_argerror(
+      r->L, r->argument,
+      lua_pushfstring(r->L, "field '%s': %s expected, got %s", field, expected, luaL_typename(r->L, -1)));
 }
 
 /* These read the value on top of the stack and leave it there. */
@@ -115,7 +118,8 @@ static field_number number_of(const reader *r) {
 
 static void unknown(const reader *r, const char *of) {
   lua_pushvalue(r->L, -2);
-  luaL_argerror(r->L, r->argument, lua_pushfstring(r->L, "unknown field '%s' of %s", luaL_tolstring(r->L, -1, NULL), of));
+  luaL_argerror(r->L, r->argument,
+                lua_pushfstring(r->L, "unknown field '%s' of %s", luaL_tolstring(r->L, -1, NULL), of));
 }
 
 static void read_key(const reader *r, ldx_key *key) {
@@ -124,18 +128,33 @@ static void read_key(const reader *r, ldx_key *key) {
   if (lua_type(L, -1) != LUA_TTABLE) complain(r, "keys", "list of tables");
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     switch (number_of(r)) {
-    case FIELD_column: key->column = text(r, "column"); break;
-    case FIELD_expression: key->expression = text(r, "expression"); break;
-    case FIELD_descending: key->descending = flag(r, "descending"); break;
+    case FIELD_column:
+      key->column = text(r, "column");
+      break;
+    case FIELD_expression:
+      key->expression = text(r, "expression");
+      break;
+    case FIELD_descending:
+      key->descending = flag(r, "descending");
+      break;
     case FIELD_nulls:
       nulls = text(r, "nulls");
       if (strcmp(nulls, "first") != 0 && strcmp(nulls, "last") != 0) complain(r, "nulls", "\"first\" or \"last\"");
       break;
-    case FIELD_opclass: key->opclass = text(r, "opclass"); break;
-    case FIELD_opclass_options: key->opclass_options = options(r, "opclass_options"); break;
-    case FIELD_collation: key->collation = text(r, "collation"); break;
-    case FIELD_operator: key->operator = text(r, "operator"); break;
-    default: unknown(r, "a key");
+    case FIELD_opclass:
+      key->opclass = text(r, "opclass");
+      break;
+    case FIELD_opclass_options:
+      key->opclass_options = options(r, "opclass_options");
+      break;
+    case FIELD_collation:
+      key->collation = text(r, "collation");
+      break;
+    case FIELD_operator:
+      key->operator= text(r, "operator");
+      break;
+    default:
+      unknown(r, "a key");
     }
   }
   if (!key->column == !key->expression) luaL_argerror(L, r->argument, "a key needs either a column or an expression");
@@ -157,10 +176,17 @@ static void read_references(const reader *r, ldx_definition *definition) {
   if (lua_type(L, -1) != LUA_TTABLE) complain(r, "references", "table");
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     switch (number_of(r)) {
-    case FIELD_schema: definition->references.schema = text(r, "references.schema"); break;
-    case FIELD_relation: definition->references.name = text(r, "references.relation"); break;
-    case FIELD_columns: definition->references_columns = strings(r, "references.columns"); break;
-    default: unknown(r, "'references'");
+    case FIELD_schema:
+      definition->references.schema = text(r, "references.schema");
+      break;
+    case FIELD_relation:
+      definition->references.name = text(r, "references.relation");
+      break;
+    case FIELD_columns:
+      definition->references_columns = strings(r, "references.columns");
+      break;
+    default:
+      unknown(r, "'references'");
     }
   }
   if (!definition->references.name) luaL_argerror(L, r->argument, "field 'references': a relation is missing");
@@ -202,28 +228,71 @@ void ldx_lua_check_fields_at(lua_State *L, int index, int argument, ldx_arena *a
       read_kind(&r, definition);
       has_kind = true;
       break;
-    case FIELD_schema: definition->relation.schema = text(&r, "schema"); break;
-    case FIELD_relation: definition->relation.name = text(&r, "relation"); break;
-    case FIELD_name: out->name = text(&r, "name"); break;
-    case FIELD_method: definition->method = text(&r, "method"); break;
-    case FIELD_keys: read_keys(&r, definition); break;
-    case FIELD_include: definition->include = strings(&r, "include"); break;
-    case FIELD_where: definition->predicate = text(&r, "where"); break;
-    case FIELD_unique: definition->unique = flag(&r, "unique"); break;
-    case FIELD_nulls_not_distinct: definition->nulls_not_distinct = flag(&r, "nulls_not_distinct"); break;
-    case FIELD_without_overlaps: definition->without_overlaps = flag(&r, "without_overlaps"); break;
-    case FIELD_with: definition->storage = options(&r, "with"); break;
-    case FIELD_tablespace: definition->tablespace = text(&r, "tablespace"); break;
-    case FIELD_deferrable: definition->deferrable = flag(&r, "deferrable"); break;
-    case FIELD_initially_deferred: definition->initially_deferred = flag(&r, "initially_deferred"); break;
-    case FIELD_not_enforced: definition->not_enforced = flag(&r, "not_enforced"); break;
-    case FIELD_references: read_references(&r, definition); break;
-    case FIELD_on_update: definition->on_update = text(&r, "on_update"); break;
-    case FIELD_on_delete: definition->on_delete = text(&r, "on_delete"); break;
-    case FIELD_on_delete_columns: definition->on_delete_columns = strings(&r, "on_delete_columns"); break;
-    case FIELD_match: definition->match = text(&r, "match"); break;
-    case FIELD_duplicate_of: out->duplicate_of = text(&r, "duplicate_of"); break;
-    default: unknown(&r, "fields");
+    case FIELD_schema:
+      definition->relation.schema = text(&r, "schema");
+      break;
+    case FIELD_relation:
+      definition->relation.name = text(&r, "relation");
+      break;
+    case FIELD_name:
+      out->name = text(&r, "name");
+      break;
+    case FIELD_method:
+      definition->method = text(&r, "method");
+      break;
+    case FIELD_keys:
+      read_keys(&r, definition);
+      break;
+    case FIELD_include:
+      definition->include = strings(&r, "include");
+      break;
+    case FIELD_where:
+      definition->predicate = text(&r, "where");
+      break;
+    case FIELD_unique:
+      definition->unique = flag(&r, "unique");
+      break;
+    case FIELD_nulls_not_distinct:
+      definition->nulls_not_distinct = flag(&r, "nulls_not_distinct");
+      break;
+    case FIELD_without_overlaps:
+      definition->without_overlaps = flag(&r, "without_overlaps");
+      break;
+    case FIELD_with:
+      definition->storage = options(&r, "with");
+      break;
+    case FIELD_tablespace:
+      definition->tablespace = text(&r, "tablespace");
+      break;
+    case FIELD_deferrable:
+      definition->deferrable = flag(&r, "deferrable");
+      break;
+    case FIELD_initially_deferred:
+      definition->initially_deferred = flag(&r, "initially_deferred");
+      break;
+    case FIELD_not_enforced:
+      definition->not_enforced = flag(&r, "not_enforced");
+      break;
+    case FIELD_references:
+      read_references(&r, definition);
+      break;
+    case FIELD_on_update:
+      definition->on_update = text(&r, "on_update");
+      break;
+    case FIELD_on_delete:
+      definition->on_delete = text(&r, "on_delete");
+      break;
+    case FIELD_on_delete_columns:
+      definition->on_delete_columns = strings(&r, "on_delete_columns");
+      break;
+    case FIELD_match:
+      definition->match = text(&r, "match");
+      break;
+    case FIELD_duplicate_of:
+      out->duplicate_of = text(&r, "duplicate_of");
+      break;
+    default:
+      unknown(&r, "fields");
     }
   }
   if (!has_kind) luaL_argerror(L, argument, "field 'kind' is missing");

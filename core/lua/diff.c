@@ -105,10 +105,14 @@ static int diff_index(lua_State *L) {
   const ldx_diff *diff = check(L, 1);
   lua_settop(L, 2);
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  if (strcmp(key, "count") == 0) lua_pushinteger(L, (lua_Integer)diff->count);
-  else if (strcmp(key, "declared") == 0) lua_pushinteger(L, (lua_Integer)diff->declared);
-  else if (strcmp(key, "live") == 0) lua_pushinteger(L, (lua_Integer)diff->live);
-  else lua_rawget(L, lua_upvalueindex(1));
+  if (strcmp(key, "count") == 0)
+    lua_pushinteger(L, (lua_Integer)diff->count);
+  else if (strcmp(key, "declared") == 0)
+    lua_pushinteger(L, (lua_Integer)diff->declared);
+  else if (strcmp(key, "live") == 0)
+    lua_pushinteger(L, (lua_Integer)diff->live);
+  else
+    lua_rawget(L, lua_upvalueindex(1));
   return 1;
 }
 

@@ -67,13 +67,16 @@ static void push_value(lua_State *L, const char *value, char type) {
     return;
   }
   switch (type) {
-  case 'b': lua_pushboolean(L, value[0] == 't'); return;
+  case 'b':
+    lua_pushboolean(L, value[0] == 't');
+    return;
   case 'i':
   case 'n':
     /* What is no number for Lua (NaN of a numeric) stays the server's text. */
     if (lua_stringtonumber(L, value)) return;
     break;
-  default: break;
+  default:
+    break;
   }
   lua_pushstring(L, value);
 }
@@ -123,15 +126,24 @@ static void set_done(lua_State *L, ldx_job *job) {
     return;
   }
   switch (job->kind) {
-  case LDX_JOB_CONNECT: push_info(L, &job->info); break;
-  case LDX_JOB_CATALOG: ldx_lua_push_catalog(L, &job->catalog); break;
+  case LDX_JOB_CONNECT:
+    push_info(L, &job->info);
+    break;
+  case LDX_JOB_CATALOG:
+    ldx_lua_push_catalog(L, &job->catalog);
+    break;
   case LDX_JOB_QUERY:
-  case LDX_JOB_STATUS: push_result(L, job->result); break;
-  case LDX_JOB_MEASURE: push_measures(L, job); break;
+  case LDX_JOB_STATUS:
+    push_result(L, job->result);
+    break;
+  case LDX_JOB_MEASURE:
+    push_measures(L, job);
+    break;
   case LDX_JOB_RESOLVE:
   case LDX_JOB_PERFORM:
   case LDX_JOB_LOCK:
-  case LDX_JOB_UNLOCK: return;
+  case LDX_JOB_UNLOCK:
+    return;
   }
   lua_setfield(L, -2, "result");
 }
@@ -142,15 +154,24 @@ void ldx_lua_push_event(lua_State *L, ldx_event *event) {
   set_text(L, "event", event_names[event->kind]);
   if (event->job) set_integer(L, "job", (lua_Integer)event->job->id);
   switch (event->kind) {
-  case LDX_EVENT_STARTED: break;
-  case LDX_EVENT_PROGRESS: set_progress(L, &event->progress); break;
-  case LDX_EVENT_NOTE: set_text(L, "text", event->text); break;
+  case LDX_EVENT_STARTED:
+    break;
+  case LDX_EVENT_PROGRESS:
+    set_progress(L, &event->progress);
+    break;
+  case LDX_EVENT_NOTE:
+    set_text(L, "text", event->text);
+    break;
   case LDX_EVENT_RETRY:
     set_error(L, &event->error);
     set_integer(L, "attempt", event->attempt);
     set_number(L, "delay", event->delay);
     break;
-  case LDX_EVENT_DONE: set_done(L, event->job); break;
-  case LDX_EVENT_LOCK_LOST: set_error(L, &event->error); break;
+  case LDX_EVENT_DONE:
+    if (event->job) set_done(L, event->job);
+    break;
+  case LDX_EVENT_LOCK_LOST:
+    set_error(L, &event->error);
+    break;
   }
 }

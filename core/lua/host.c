@@ -13,8 +13,10 @@ int ldx_lua_catch_signals(lua_State *L) {
 
 int ldx_lua_signal(lua_State *L) {
   int signal = ldx_signals_caught();
-  if (signal) lua_pushinteger(L, signal);
-  else lua_pushnil(L);
+  if (signal)
+    lua_pushinteger(L, signal);
+  else
+    lua_pushnil(L);
   return 1;
 }
 

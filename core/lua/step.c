@@ -18,7 +18,8 @@ static const char *const modes[] = {
 /* Each of these reads one field of the table at index `table`; `argument` is blamed. [-0, +0, v] */
 
 static void complain(lua_State *L, int argument, const char *field, const char *expected) {
-  luaL_argerror(L, argument, lua_pushfstring(L, "field '%s': %s expected, got %s", field, expected, luaL_typename(L, -1)));
+  luaL_argerror(L, argument,
+                lua_pushfstring(L, "field '%s': %s expected, got %s", field, expected, luaL_typename(L, -1)));
 }
 
 static int raw(lua_State *L, int table, const char *field) {

@@ -65,11 +65,11 @@ static bool prefer_valid(const ldx_declared *declared, const ldx_live *live)
   return live->valid;
 }
 
+/* An invalid one under another name is a leftover to be built again under the right one; but of a partitioned relation it
+ * may be somebody's, on purpose without all partitions, and stands in nobody's way. */
 static bool prefer_any(const ldx_declared *declared, const ldx_live *live)
 {
-  (void)declared;
-  (void)live;
-  return true;
+  return !declared->name || !live->partitioned || strcmp(declared->name, live->name) == 0;
 }
 
 static ldx_change *change_of(work *w, size_t ordinal)

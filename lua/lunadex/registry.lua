@@ -18,7 +18,7 @@ local M = {}
 ---@field critical boolean
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field lock_timeout number?     # seconds
----@field partitions table<string, string|table>?
+---@field partitions table<string, {name: string?, keys: lunadex.Key[]?, with: string[][]?, tablespace: string?}>?
 ---@field allow table<string, string>?
 ---@field maintenance_work_mem string?
 ---@field parallel_workers integer?

@@ -45,6 +45,7 @@ end
 -- Storage parameters keep their order, for it is part of what pg_get_indexdef prints.
 local function storage(options)
   local parts = {}
+  if #options == 0 then return "{}" end
   if #options == 1 and is_identifier(options[1][1]) then
     return ("{ %s = %s }"):format(options[1][1], quote(options[1][2]))
   end
@@ -57,12 +58,7 @@ end
 local function opclass(key)
   if not key.opclass then return nil end
   if not key.opclass_options or #key.opclass_options == 0 then return quote(key.opclass) end
-  local parts = { quote(key.opclass) }
-  for _, option in ipairs(key.opclass_options) do
-    local name = is_identifier(option[1]) and option[1] or "[" .. quote(option[1]) .. "]"
-    parts[#parts + 1] = name .. " = " .. quote(option[2])
-  end
-  return "{ " .. table.concat(parts, ", ") .. " }"
+  return "{ " .. quote(key.opclass) .. ", " .. storage(key.opclass_options):sub(3)
 end
 
 local function key_text(key)
@@ -121,6 +117,12 @@ local function definition_parts(fields)
   return parts
 end
 
+local function key_texts(fields)
+  local texts = {}
+  for i, key in ipairs(fields.keys) do texts[i] = key_text(key) end
+  return table.concat(texts, ", ")
+end
+
 local function same_options(a, b)
   a, b = a or {}, b or {}
   if #a ~= #b then return false end
@@ -139,8 +141,10 @@ local function partitions(index, fields)
         if child.parent and child.parent.id == parent.id then
           local own = child:fields()
           local more = {}
-          if not same_options(own.with, fields.with) and own.with and #own.with > 0 then
-            more[#more + 1] = "with = " .. storage(own.with)
+          local keys = key_texts(own)
+          if keys ~= key_texts(fields) then more[#more + 1] = "keys = { " .. keys .. " }" end
+          if not same_options(own.with, fields.with) then
+            more[#more + 1] = "with = " .. storage(own.with or {})
           end
           if own.tablespace and own.tablespace ~= fields.tablespace then
             more[#more + 1] = "tablespace = " .. quote(own.tablespace)

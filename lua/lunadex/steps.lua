@@ -44,18 +44,6 @@ function Writer:add(kind, relation, step)
   return step
 end
 
--- Storage parameters as the core takes them; a registry may give them as a map.
-local function storage(with)
-  if not with or with[1] then return with end
-  local list = {}
-  for name, value in pairs(with) do
-    if type(value) == "boolean" then value = value and "on" or "off" end
-    list[#list + 1] = { name, tostring(value) }
-  end
-  table.sort(list, function(a, b) return a[1] < b[1] end)
-  return list
-end
-
 local function has_foreign_partition(relation)
   for _, partition in ipairs(relation:partitions()) do
     if partition.kind == "foreign table" or has_foreign_partition(partition) then return true end
@@ -86,8 +74,8 @@ end
 -- What one partition lacks of the index `name` of `relation`: an index of its own, and its attachment.
 function Writer:partition(relation, partition, name, attach)
   local change, context = self.change, self.context
-  local own = (change.entry.partitions or {})[partition.display] or {}
-  if type(own) == "string" then own = { name = own } end
+  local all = change.entry.partitions or {}
+  local own = all[partition.display] or all[partition.name] or {}
   local declared = change.entry.fields
   local index = reusable(partition, change.definition)
   local child = index and index.name or own.name
@@ -105,7 +93,8 @@ function Writer:partition(relation, partition, name, attach)
     self:add("build", partition, {
       name = child, only = divided or nil,
       fields = copy(declared, {
-        name = child, with = storage(own.with) or declared.with, tablespace = own.tablespace or declared.tablespace,
+        name = child, keys = own.keys or declared.keys, with = own.with or declared.with,
+        tablespace = own.tablespace or declared.tablespace,
       }),
     })
     if divided then self:partitions(partition, child, nil, true) end
@@ -278,7 +267,7 @@ function M.context(plan)
       local relation = change.on
       if change.name and relation then chosen[key(relation.schema, change.name)] = true end
       for _, own in pairs(change.entry and change.entry.partitions or {}) do
-        chosen[key(relation.schema, type(own) == "table" and own.name or own)] = true
+        if own.name then chosen[key(relation.schema, own.name)] = true end
       end
     end
     return chosen

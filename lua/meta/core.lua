@@ -113,6 +113,10 @@ function core.declarations() end
 ---@param fields lunadex.Fields
 ---@return integer ordinal         # 1, 2, …
 function Declarations:add(fields) end
+--- A relation that the registry speaks of, with or without indexes: what else is live on it is stray.
+---@param schema string?
+---@param name string
+function Declarations:add_relation(schema, name) end
 ---@return integer
 function Declarations:count() end
 --- The one-line text of an entry (`UNIQUE btree (a, b DESC) WHERE …`), canonical once resolved.
@@ -170,6 +174,7 @@ function Relation:columns() end
 ---@field partitioned boolean
 ---@field inherited boolean
 ---@field extension_owned boolean
+---@field referenced boolean       # a foreign key relies on it, though no constraint owns it
 ---@field replica_identity boolean
 ---@field clustered boolean
 ---@field constraint boolean       # belongs to a constraint (or is a foreign key)

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "model/catalog.h"
 
-static const char *const calls[] = {"open",    "alive", "catalog", "resolve", "perform", "watch", "measure",
-                                    "lock",    "unlock", "query",  "status",  "cancel",  "close"};
+static const char *const calls[] = {"open", "alive",  "catalog", "resolve", "perform", "watch", "measure",
+                                    "lock", "unlock", "query",   "status",  "cancel",  "close"};
 enum { CALLS = sizeof calls / sizeof calls[0], TEXT = 96, MOST_TARGETS = 64 };
 
 /* A target: how far its script has come. */
@@ -249,7 +249,8 @@ static bool fake_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declara
   for (size_t i = 0; i < ldx_declarations_count(set); i++) {
     ldx_declared *declared = ldx_declarations_at(set, i);
     declared->error = LDX_ARENA_NEW(ldx_declarations_arena(set), ldx_error, 1);
-    ldx_error_set(declared->error, LDX_ERROR_UNDEFINED, "relation %s does not exist", declared->definition.relation.name);
+    ldx_error_set(declared->error, LDX_ERROR_UNDEFINED, "relation %s does not exist",
+                  declared->definition.relation.name);
   }
   return true;
 }

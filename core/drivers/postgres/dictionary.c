@@ -228,7 +228,7 @@ static bool has_cast(ldx_pg_dictionary *dictionary, uint32_t from, uint32_t to)
   return false;
 }
 
-/* A type that was not read is the row type of a relation, or an array of such. */
+/* A type that was not read is the row type of a relation. */
 static bool coercible(ldx_pg_dictionary *dictionary, uint32_t from, const type *t, uint32_t to)
 {
   bool array = t && t->category == 'A' && t->element != 0;
@@ -237,7 +237,7 @@ static bool coercible(ldx_pg_dictionary *dictionary, uint32_t from, const type *
   case TYPE_ANYELEMENT:
     return true;
   case TYPE_ANYARRAY:
-    return array || !t;
+    return array;
   case TYPE_ANYNONARRAY:
     return !array;
   case TYPE_ANYENUM:
@@ -247,7 +247,7 @@ static bool coercible(ldx_pg_dictionary *dictionary, uint32_t from, const type *
   case TYPE_ANYMULTIRANGE:
     return t && t->kind == 'm';
   case TYPE_RECORD:
-    return !t;
+    return !t || t->kind == 'c';
   default:
     return has_cast(dictionary, from, to);
   }

@@ -127,6 +127,8 @@ void ldx_pg_error_from_result(ldx_session *session, const PGresult *result, ldx_
   if (state) snprintf(error->native, sizeof error->native, "%s", state);
   const char *detail = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : NULL;
   if (detail) ldx_pg_one_line(error->detail, sizeof error->detail, detail);
+  const char *context = result ? PQresultErrorField(result, PG_DIAG_CONTEXT) : NULL;
+  if (context) ldx_pg_one_line(error->context, sizeof error->context, context);
   const char *hint = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_HINT) : NULL;
   if (hint) {
     char text[sizeof error->hint];

@@ -149,11 +149,13 @@ static bool mentions(const char *text, const char *name)
   return text && strstr(text, name) != NULL;
 }
 
-/* A function that takes a row of the relation does not take a row of its copy. Then the text has to do; should it be
- * wrong, the build will say so. */
+/* A function that takes a row of the relation does not take a row of its copy; one that fails itself may do so because of
+ * who calls it, which is the owner in a real build. Then the text has to do; should it be wrong, the build will say so. */
 static bool needs_the_relation_itself(const ldx_declared *declared, const ldx_error *error)
 {
   static const char *const types[] = {"42883", "42804", "42846", "42P17", "42P18"};
+  if (*error->context)
+    return true;
   bool type_error = false;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     type_error = type_error || strcmp(error->native, types[i]) == 0;

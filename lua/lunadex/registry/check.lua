@@ -381,8 +381,24 @@ function Checker:check_whole(made, relation, fields)
       self:problem(made, relation, "on_delete_columns without on_delete", 'on_delete = "set null" or "set default"')
     end
   end
-  if made.partitions and fields.kind ~= "index" then
+end
+
+--- Finishes the keys that partitions have of their own.
+function Checker:partitions(made, relation, fields)
+  if fields.kind ~= "index" then
     self:problem(made, relation, "partitions belong to index")
+    return
+  end
+  for partition, own in pairs(made.partitions) do
+    local written = own.keys
+    if written then
+      own.keys = {}
+      for i, key in ipairs(written) do own.keys[i] = self:finished_key(made, relation, key) end
+      if #own.keys ~= #fields.keys then
+        self:problem(made, relation, ("the partition %s has %d keys, the index %d"):format(partition, #own.keys,
+          #fields.keys))
+      end
+    end
   end
 end
 
@@ -540,6 +556,7 @@ function Checker:entry(made, target)
     end
   end
   if not hash then return end
+  if made.partitions then self:partitions(made, relation, fields) end
   if not simple and self.problems.count == flaws then self:check_whole(made, relation, fields) end
   if self.problems.count ~= flaws then return end -- what it equals cannot be said
   if simple and not target.seen[hash] then

@@ -193,11 +193,12 @@ local function opclass(value)
   if type(value) == "string" then return qualified(value) end
   local expected = 'a name, or { "gist_trgm_ops", siglen = 32 }'
   local base, options = value[1], {}
-  if type(base) ~= "string" or #value ~= 1 then return nil, expected end
+  if type(base) ~= "string" then return nil, expected end
   local kept, wanted, wrong = qualified(base)
   if not kept then return nil, wanted, wrong end
+  -- Where their order is to be kept, parameters follow one by one: { "int4_bloom_ops", { "a", 1 }, { "b", 2 } }.
   for key, item in pairs(value) do
-    if key ~= 1 then options[key] = item end
+    if math.type(key) ~= "integer" then options[key] = item elseif key > 1 then options[key - 1] = item end
   end
   if next(options) == nil then return kept end
   options, wanted, wrong = storage(options)
@@ -211,6 +212,42 @@ local function operator(value)
   end
   if value:find('^OPERATOR%([%w_."$]+%.[%+%-%*/<>=~!@#%%%^&|`%?]+%)$') then return value end
   return nil, 'an operator such as "=" or "&&", or "OPERATOR(schema.&&)"'
+end
+
+local PARTITION = { name = "string", keys = "table", with = "table", tablespace = "string" }
+
+-- What the index of each partition is called, and in what it differs from that of the whole: all that the server allows
+-- to differ. Its keys are finished where declarations are.
+local function partitions(value)
+  local expected = 'a table such as { ["public.child"] = "name" }'
+  local result = {}
+  for relation, own in pairs(value) do
+    local schema, base
+    if type(relation) == "string" then schema, base = core.split_name(relation) end
+    if not base then return nil, expected, "has the partition " .. M.show(relation) end
+    if type(own) == "string" then own = { name = own } end
+    if type(own) ~= "table" then return nil, expected, ("has %s for %s"):format(M.show(own), relation) end
+    local kept = {}
+    for option, item in pairs(own) do
+      local ok, wanted, wrong = true, nil, nil
+      if PARTITION[option] ~= type(item) then
+        return nil, "name, keys, with, tablespace", ("has the option %s = %s for %s"):format(tostring(option),
+          M.show(item), relation)
+      elseif option == "with" then
+        ok, wanted, wrong = item, nil, nil
+        if next(item) ~= nil then ok, wanted, wrong = storage(item) end
+      elseif type(item) == "string" then
+        ok, wanted, wrong = name(item)
+        ok = ok and item
+      else
+        ok = item
+      end
+      if not ok then return nil, wanted, ("has the option %s for %s, which %s"):format(option, relation, wrong) end
+      kept[option] = ok
+    end
+    result[core.quote_name(schema, base)] = kept
+  end
+  return result
 end
 
 local function string_map(value_types)
@@ -361,8 +398,9 @@ M.kinds.index = kind {
       description = "Whether equal keys are refused. Default: false." },
     option(NULLS_DISTINCT), option(METHOD), option(WHERE), option(INCLUDE), option(WITH), option(TABLESPACE),
     option(DESCRIPTION), option(CRITICAL), option(MODE), option(LOCK_TIMEOUT), option(MEMORY), option(WORKERS),
-    { name = "partitions", type = "table", check = string_map { string = true, table = true },
-      description = 'Names of the indexes on the partitions of a partitioned table: { ["public.child"] = "name" }.' },
+    { name = "partitions", type = "table", check = partitions,
+      description = 'Names of the indexes on the partitions of a partitioned table: { ["public.child"] = "name" }; or '
+        .. 'what else differs there: { name = "name", keys = { … }, with = { … }, tablespace = "name" }.' },
     option(ALLOW), option(DUPLICATE_OF),
     sql("The whole definition as `CREATE INDEX …` instead of keys and options; CONCURRENTLY and IF NOT EXISTS in it "
       .. "change nothing."),
