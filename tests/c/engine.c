@@ -360,7 +360,9 @@ static void a_delay_ends_with_cancellation(void **state) {
   close_engine(&f);
 }
 
-static void on_signal(int signal) { (void)signal; }
+static void on_signal(int signal) {
+  (void)signal;
+}
 
 static void a_signal_ends_a_poll(void **state) {
   (void)state;
@@ -390,8 +392,11 @@ static ldx_job *submit_with_budget(fixture *f, double lock_timeout, double drain
   job->kind = LDX_JOB_PERFORM;
   job->arena = ldx_arena_new();
   job->retry = (ldx_retry_policy){.attempts = 2, .first_delay = 0.001, .factor = 1, .max_delay = 1};
-  job->step = (ldx_step){.kind = LDX_STEP_BUILD, .relation = {"public", "t"}, .name = "i",
-                         .lock_timeout = lock_timeout, .drain_timeout = drain_timeout};
+  job->step = (ldx_step){.kind = LDX_STEP_BUILD,
+                         .relation = {"public", "t"},
+                         .name = "i",
+                         .lock_timeout = lock_timeout,
+                         .drain_timeout = drain_timeout};
   ldx_engine_submit(f->engine, job);
   return job;
 }

@@ -70,8 +70,8 @@ static void the_total_is_not_exceeded(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(delays_grow_to_the_cap),       cmocka_unit_test(jitter_is_full),
-      cmocka_unit_test(threads_draw_differently),     cmocka_unit_test(odd_policies_do_no_harm),
+      cmocka_unit_test(delays_grow_to_the_cap),         cmocka_unit_test(jitter_is_full),
+      cmocka_unit_test(threads_draw_differently),       cmocka_unit_test(odd_policies_do_no_harm),
       cmocka_unit_test(only_what_may_be_sent_again_is), cmocka_unit_test(the_total_is_not_exceeded),
   };
   return cmocka_run_group_tests_name("retry", tests, NULL, NULL);
