@@ -403,6 +403,15 @@ function M.make(database, connection, options)
   local set = core.declarations()
   local entries = database.entries
   for i = 1, #entries do set:add(entries[i].fields) end
+  -- Relations that are spoken of without an index: whatever is live on them is stray.
+  local bare = {}
+  for title, relation in pairs(database.relations or {}) do
+    if relation.bare then
+      local schema, name = core.split_name(title)
+      set:add_relation(schema, name)
+      bare[#bare + 1] = { title = title, schema = schema, name = name, file = relation.file, line = relation.line }
+    end
+  end
   local catalog
   catalog, err = connection:catalog()
   if not catalog then return nil, err end
@@ -432,6 +441,13 @@ function M.make(database, connection, options)
     maker:finding(nil, { level = "warning", rule = "server", message = info.warning })
   end
 
+  for _, relation in ipairs(bare) do
+    if not catalog:relation(relation.schema, relation.name) then
+      maker:finding(nil, { level = "error", rule = "missing-relation", relation = relation.title,
+        message = "the relation does not exist", file = relation.file, line = relation.line })
+      plan.summary.error = plan.summary.error + 1
+    end
+  end
   local changes = maker:collect()
   if maker.only and not maker.only_matched then
     return nil, errors.new("usage", "--only " .. table.concat(options.only, ", ") .. " matches nothing",
@@ -527,7 +543,7 @@ end
 ---@return string
 function M.finding_text(finding)
   local where = finding.file and ("%s:%d: "):format(finding.file, finding.line or 0) or ""
-  local what = (finding.relation and finding.relation .. " " or "") .. (finding.name and finding.name or "")
+  local what = (finding.relation or "") .. (finding.name and " " .. finding.name or "")
   return format.line(where .. (what ~= "" and what .. ": " or "") .. finding.message
     .. (finding.hint and " (" .. finding.hint .. ")" or ""))
 end

@@ -30,7 +30,7 @@ local M = {}
 ---@field url string?
 ---@field description string?
 ---@field entries lunadex.Entry[]
----@field relations table<string, {description: string?, queries: table[], file: string, line: integer}>
+---@field relations table<string, {description: string?, queries: table[], file: string, line: integer, bare: boolean}>   # bare: without an index or key
 
 ---@class lunadex.Registry
 ---@field databases lunadex.RegistryDatabase[]   # at least one

@@ -676,6 +676,7 @@ function Checker:block(made, database)
   local relation = target.display
   local options = self:options(made, relation, kinds.on, made.raw, {}, true)
   target.relation.description = target.relation.description or options.description
+  local entries = #target.entries
   self:items(made, relation, made.raw, function(item)
     local kind = type(item) == "table" and item.kind
     if ENTRY[kind] then
@@ -691,6 +692,7 @@ function Checker:block(made, database)
         type(item) == "string" and "columns stand inside index { … }" or nil)
     end
   end)
+  target.relation.bare = #target.entries == entries and target.relation.bare ~= false
 end
 
 function Checker:rule(made, database)
