@@ -56,6 +56,16 @@ describe("plan", function()
     assert.matches("\nstray public.t t_stray: ", result.stdout, 1, true)
   end)
 
+  it("knows of strays on a relation that is named without an index, and misses one that is not there", function()
+    local result = plan [[ on "t" { description = "nothing declared" } ]]
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("\nstray public.t t_b: ", result.stdout, 1, true)
+    assert.matches("2 strays kept", result.stdout, 1, true)
+    result = plan [[ on "nowhere" {} ]]
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("nowhere: the relation does not exist", result.stdout, 1, true)
+  end)
+
   it("changes nothing and waits for nobody", function()
     local session = server:session(database, "holder")
     session:run("BEGIN; LOCK t IN ACCESS EXCLUSIVE MODE")
