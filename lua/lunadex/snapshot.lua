@@ -151,7 +151,9 @@ local function partitions(index, fields)
           end
           local value = quote(child.name)
           if #more > 0 then value = "{ name = " .. value .. ", " .. table.concat(more, ", ") .. " }" end
-          entries[#entries + 1] = "[" .. quote(partition.display) .. "] = " .. value
+          local key = quote(partition.display)
+          if key:sub(1, 1) == "[" then key = " " .. key .. " " end -- `[[[` would begin another string
+          entries[#entries + 1] = "[" .. key .. "] = " .. value
           visit(partition, child)
         end
       end
