@@ -159,7 +159,7 @@ ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition)
     feed_text(&state, key->operator);
   }
   feed_strings(&state, &definition->include);
-  feed_text(&state, definition->predicate);
+  feed_text(&state, definition->predicate_form ? definition->predicate_form : definition->predicate);
   if (definition->kind == LDX_KIND_FOREIGN_KEY) {
     feed_text(&state, definition->references.schema);
     feed_text(&state, definition->references.name);
@@ -218,6 +218,7 @@ void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definit
   }
   copy_strings(arena, &to->include, &from->include);
   to->predicate = ldx_arena_strdup(arena, from->predicate);
+  to->predicate_form = ldx_arena_strdup(arena, from->predicate_form);
   copy_options(arena, &to->storage, &from->storage);
   to->tablespace = ldx_arena_strdup(arena, from->tablespace);
   to->references = copy_name(arena, from->references);

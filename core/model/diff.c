@@ -161,6 +161,7 @@ static bool same_keys(const ldx_definition *a, const ldx_definition *b)
   x.nulls_not_distinct = y.nulls_not_distinct;
   x.include = y.include;
   x.predicate = y.predicate;
+  x.predicate_form = y.predicate_form;
   x.storage = y.storage;
   x.deferrable = y.deferrable;
   x.initially_deferred = y.initially_deferred;
@@ -186,6 +187,11 @@ static const char *storage_reason(ldx_arena *arena, const ldx_definition *live)
   return ldx_buffer_string(&out);
 }
 
+static const char *compared_predicate(const ldx_definition *definition)
+{
+  return definition->predicate_form ? definition->predicate_form : definition->predicate;
+}
+
 /* The first difference that a person would name. */
 static const char *difference(ldx_arena *arena, const ldx_definition *declared, const ldx_definition *live)
 {
@@ -195,7 +201,7 @@ static const char *difference(ldx_arena *arena, const ldx_definition *declared, 
     return ldx_arena_printf(arena, "keys differ: live is %s", ldx_definition_text(arena, live));
   if (declared->unique != live->unique)
     return live->unique ? "uniqueness differs: live is unique" : "uniqueness differs: live is not unique";
-  if (!same_text(declared->predicate, live->predicate))
+  if (!same_text(compared_predicate(declared), compared_predicate(live)))
     return live->predicate ? ldx_arena_printf(arena, "predicate differs: live has WHERE %s", live->predicate)
                            : "predicate differs: live has no WHERE";
   if (declared->nulls_not_distinct != live->nulls_not_distinct)

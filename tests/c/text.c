@@ -9,15 +9,13 @@
 #include "drivers/postgres/render.h"
 #include "drivers/postgres/text.h"
 
-static void check(const char *given, const char *expected)
-{
+static void check(const char *given, const char *expected) {
   ldx_arena *arena = ldx_arena_new();
   assert_string_equal(ldx_pg_stable_spelling(arena, given), expected);
   ldx_arena_free(arena);
 }
 
-static void strips_only_what_encloses_all(void **state)
-{
+static void strips_only_what_encloses_all(void **state) {
   (void)state;
   static const char *const cases[][2] = {
       {"a", "a"},
@@ -38,8 +36,7 @@ static void strips_only_what_encloses_all(void **state)
   ldx_arena_free(arena);
 }
 
-static void keeps_the_element_type_of_arrays(void **state)
-{
+static void keeps_the_element_type_of_arrays(void **state) {
   (void)state;
   check("(v)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[])",
         "(v)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying]::character varying[])::text[])");
@@ -49,8 +46,7 @@ static void keeps_the_element_type_of_arrays(void **state)
   check("x = '(ARRAY[''a''::text])::varchar[]'", "x = '(ARRAY[''a''::text])::varchar[]'");
 }
 
-static void keeps_chains_apart(void **state)
-{
+static void keeps_chains_apart(void **state) {
   (void)state;
   check("((a >= 1) AND (a <= 2)) AND (b > 3)", "((a >= 1) AND (a <= 2))::boolean AND (b > 3)");
   check("((a < 1) OR (a > 2)) OR (b > 3)", "((a < 1) OR (a > 2))::boolean OR (b > 3)");
@@ -62,8 +58,28 @@ static void keeps_chains_apart(void **state)
   check("(f(') AND (')) AND c", "(f(') AND (')) AND c");
 }
 
-static void names_in_both_notations(void **state)
-{
+static void check_flat(const char *given, const char *expected) {
+  ldx_arena *arena = ldx_arena_new();
+  const char *flat = ldx_pg_flat_chains(arena, given);
+  assert_string_equal(flat ? flat : given, expected);
+  ldx_arena_free(arena);
+}
+
+static void compares_chains_without_their_parentheses(void **state) {
+  (void)state;
+  check_flat("((a >= 1) AND (a <= 2)) AND (b > 3)", "(a >= 1) AND (a <= 2) AND (b > 3)");
+  check_flat("(b > 3) AND ((a >= 1) AND (a <= 2))", "(b > 3) AND (a >= 1) AND (a <= 2)");
+  check_flat("(((a OR b) OR c) OR d) OR e", "a OR b OR c OR d OR e");
+  check_flat("x AND (((a = 1) AND (b = 2)) OR c)", "x AND (((a = 1) AND (b = 2)) OR c)");
+  check_flat("NOT (a AND b) AND c", "NOT (a AND b) AND c");
+  check_flat("NOT ((a AND b) AND c)", "NOT (a AND b AND c)");
+  check_flat("f(a AND b) AND c", "f(a AND b) AND c");
+  check_flat("d AND x = (a AND b) AND c", "d AND x = (a AND b) AND c");
+  check_flat("(a AND b)::text = 'x' AND c", "(a AND b)::text = 'x' AND c");
+  check_flat("(a = ') AND (') AND c", "(a = ') AND (') AND c");
+}
+
+static void names_in_both_notations(void **state) {
   (void)state;
   static const struct {
     const char *text, *schema, *name, *sql, *display;
@@ -94,12 +110,12 @@ static void names_in_both_notations(void **state)
   ldx_arena_free(arena);
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(strips_only_what_encloses_all),
       cmocka_unit_test(keeps_the_element_type_of_arrays),
       cmocka_unit_test(keeps_chains_apart),
+      cmocka_unit_test(compares_chains_without_their_parentheses),
       cmocka_unit_test(names_in_both_notations),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

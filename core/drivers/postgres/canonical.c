@@ -147,8 +147,10 @@ bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_decla
   if (!canonicalize_keys(arena, declared) ||
       !check_columns(arena, declared, declared->relation, &canonical->include))
     return false;
-  if (canonical->predicate)
+  if (canonical->predicate) {
     canonical->predicate = ldx_pg_strip_parentheses(arena, canonical->predicate);
+    canonical->predicate_form = ldx_pg_flat_chains(arena, canonical->predicate);
+  }
   if (canonical->tablespace && strcmp(canonical->tablespace, "pg_default") == 0)
     canonical->tablespace = NULL;
   if (canonical->kind == LDX_KIND_FOREIGN_KEY && !canonicalize_reference(arena, catalog, declared))

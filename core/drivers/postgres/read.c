@@ -247,8 +247,10 @@ void ldx_pg_read_index(void *state, char **fields)
   ldx_pg_numbers(fields[12], raw.option, MAX_KEYS);
   definition->unique = ldx_pg_true(fields[13]);
   definition->nulls_not_distinct = ldx_pg_true(fields[14]);
-  if (fields[20])
+  if (fields[20]) {
     definition->predicate = ldx_pg_strip_parentheses(reader->arena, ldx_arena_strdup(reader->arena, fields[20]));
+    definition->predicate_form = ldx_pg_flat_chains(reader->arena, definition->predicate);
+  }
   raw.expressions = ldx_pg_array(reader->arena, fields[21]);
   ldx_pg_numbers(fields[22], raw.expression_type, MAX_KEYS);
   read_keys(reader, live, &raw);

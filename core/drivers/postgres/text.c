@@ -217,3 +217,39 @@ const char *ldx_pg_stable_spelling(ldx_arena *arena, const char *text)
     text = respell_chains(arena, text);
   return text;
 }
+
+/* Whether what stands at `open`..`close` in parentheses is a whole operand of a chain joined by `word`: anything that
+ * binds tighter (NOT, a function's name, an operator, a cast) would stand in between. */
+static bool is_operand(const char *text, const char *open, const char *close, const char *word)
+{
+  size_t length = strlen(word);
+  bool after = (size_t)(open - text) >= length && strncmp(open - length, word, length) == 0;
+  bool before = starts_with(close + 1, word);
+  bool starts = open == text || open[-1] == '(';
+  bool ends = !close[1] || close[1] == ')';
+  return (after || before) && (after || starts) && (before || ends);
+}
+
+const char *ldx_pg_flat_chains(ldx_arena *arena, const char *given)
+{
+  static const char *const words[] = {" AND ", " OR "};
+  if (!strstr(given, ") AND ") && !strstr(given, ") OR ") && !strstr(given, " AND (") && !strstr(given, " OR ("))
+    return NULL;
+  char *text = ldx_arena_strdup(arena, given), *p = text;
+  bool changed = false;
+  while (*p) {
+    const char *close = *p == '(' ? ldx_pg_matching(p) : NULL;
+    bool flat = false;
+    for (size_t w = 0; close && !flat && w < 2; w++)
+      flat = is_operand(text, p, close, words[w]) && is_chain(p, close, words[w]);
+    if (flat) {
+      char *end = text + (close - text);
+      memmove(end, end + 1, strlen(end));
+      memmove(p, p + 1, strlen(p));
+      changed = true;
+    } else {
+      p = text + (*p == '(' ? (p - text) + 1 : ldx_pg_token_end(p) - text);
+    }
+  }
+  return changed ? text : NULL;
+}

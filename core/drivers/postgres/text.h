@@ -18,5 +18,8 @@ const char *ldx_pg_strip_parentheses(ldx_arena *arena, const char *text);
  * `(ARRAY['a'::character varying])::text[]`, is parsed as an array of casts; and `((a >= 1) AND (a <= 2)) AND b`, which
  * BETWEEN makes (and comparing rows), is flattened. Both have a spelling that is. */
 const char *ldx_pg_stable_spelling(ldx_arena *arena, const char *text);
+/* `text` without the parentheses around a part of a chain, `(a AND b) AND c`: they change nothing, and whether the server
+ * keeps them depends on how it was told (BETWEEN keeps its own, a person's are dropped). NULL where there are none. */
+const char *ldx_pg_flat_chains(ldx_arena *arena, const char *text);
 
 #endif
