@@ -166,13 +166,14 @@ static bool sizes(ldx_session *session, ldx_arena *arena, ldx_measure *items, si
       if (c) item->rows = number(c, 0, 0);
       PQclear(c);
     }
-    if (item->live) {
+    if (item->definition)
+      item->index_bytes = estimate(session, arena, item, relation);
+    else if (item->live)
       item->index_bytes = number(r, row, 3);
+    if (item->live) {
       item->scans = number(r, row, 4);
       if (item->scans >= 0) item->scans_since = number(r, row, 5);
       if (!item->live->valid && item->live->id) find_builder(session, arena, item);
-    } else if (item->definition) {
-      item->index_bytes = estimate(session, arena, item, relation);
     }
   }
   PQclear(r);

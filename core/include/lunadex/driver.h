@@ -99,9 +99,9 @@ typedef struct ldx_result {
 } ldx_result;
 
 typedef struct ldx_measure {
-  ldx_relation *relation;     /* what to measure; with `live` also that index's size and use */
-  ldx_live *live;             /* may be NULL */
-  const ldx_definition *definition; /* an index to be: its size is estimated; may be NULL */
+  ldx_relation *relation;           /* what to measure */
+  ldx_live *live;                   /* also this index's size and use; may be NULL */
+  const ldx_definition *definition; /* an index to be: the size is its estimate instead; may be NULL */
   /* out; -1: unknown */
   double rows, table_bytes, index_bytes;
   double scans, scans_since; /* uses of `live`, and the age of that count in seconds */
