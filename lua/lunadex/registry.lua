@@ -42,6 +42,7 @@ local M = {}
 ---@field limits lunadex.Limits?
 ---@field getenv (fun(name: string): string?)?   # instead of os.getenv
 ---@field plugins {folder: string?, path: string?}?
+---@field before (fun(texts: string[]))?         # called once with the text of every file, before any of it is run
 
 -- Files ---------------------------------------------------------------------------------------------------------------
 
@@ -252,19 +253,20 @@ function M.load(paths, options)
   return undisturbed(function()
     local self = reader(options)
     for _, path in ipairs(paths) do self:find(path) end
-    local once, files = {}, {}
+    local once, files, texts = {}, {}, {}
     for _, file in ipairs(self.files) do
       if not once[file] then
         once[file] = true
-        files[#files + 1] = file
         local text, message = read(file)
         if text then
-          self:read(text, file)
+          files[#files + 1], texts[#texts + 1] = file, text
         else
           self:problem(file, "cannot be read: " .. message)
         end
       end
     end
+    if self.options.before then self.options.before(texts) end
+    for i, file in ipairs(files) do self:read(texts[i], file) end
     self.files = files
     return self:result()
   end)

@@ -42,11 +42,12 @@ end
 
 --- The registry at `options.registry`, or nil and one error that holds all.
 ---@param options table
+---@param before (fun(texts: string[]))?   # called when the files are read, before they are run
 ---@return table? registry
 ---@return lunadex.Error? err
-function M.load(options)
+function M.load(options, before)
   local registry = require "lunadex.registry"
-  local loaded, mistakes = registry.load(options.registry)
+  local loaded, mistakes = registry.load(options.registry, { before = before })
   if loaded then return loaded end
   local lines = {}
   for i, mistake in ipairs(mistakes) do lines[i] = tostring(mistake) end
@@ -87,9 +88,17 @@ function M.open(options, url, jobs)
   return database.open(found, { jobs = jobs or 1, application_name = "lunadex " .. options.command })
 end
 
---- Runs `body` for each database of the registry with its connection; stops at the first failure. When the target is
---- known from the command line, `prepare` runs before the registry is loaded: what it asks the server for is read in
---- the meantime.
+-- Whether the files can say which server is meant: only `database "…" { url = … }` does.
+local function may_name_a_server(texts)
+  for _, text in ipairs(texts) do
+    if text:find("database", 1, true) then return true end
+  end
+  return false
+end
+
+--- Runs `body` for each database of the registry with its connection; stops at the first failure. When it is certain
+--- beforehand which server is meant, `prepare` runs before the registry does: what it asks the server for is read in the
+--- meantime.
 ---@param options table
 ---@param jobs integer
 ---@param prepare fun(connection: lunadex.Connection): true?, lunadex.Error?
@@ -108,9 +117,10 @@ function M.each_database(options, jobs, prepare, body)
   end
 
   local early, unreachable
-  if options.target then early, unreachable = reach(nil) end
   -- What is wrong with the registry is told even where the server cannot be reached.
-  local loaded, err = M.load(options)
+  local loaded, err = M.load(options, function(texts)
+    if options.target or not may_name_a_server(texts) then early, unreachable = reach(nil) end
+  end)
   local databases
   if loaded then databases, err = M.databases(loaded, options) end
   if not databases or unreachable then
