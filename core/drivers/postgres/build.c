@@ -13,7 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "perform.h"
+#include "build.h"
 #include "render.h"
 #include "statements.h"
 #include "text.h"

@@ -7,7 +7,8 @@
  */
 #include <string.h>
 
-#include "perform.h"
+#include "build.h"
+#include "constraint.h"
 #include "postgres_sql.h"
 #include "render.h"
 #include "statements.h"

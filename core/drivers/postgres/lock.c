@@ -4,7 +4,7 @@
  * holder's concurrent build would wait in turn. Advisory locks are per database and end with the session.
  */
 #include "driver_parts.h"
-#include "perform.h"
+#include "attempt.h"
 #include "postgres_sql.h"
 
 bool ldx_pg_lock(ldx_session *session, ldx_error *error) {

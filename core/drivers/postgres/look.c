@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "perform.h"
+#include "attempt.h"
 #include "postgres_sql.h"
 
 static const char *value(const PGresult *result, int row, int column) {

@@ -10,7 +10,7 @@
 
 #include "base/buffer.h"
 #include "driver_parts.h"
-#include "perform.h"
+#include "attempt.h"
 #include "postgres_sql.h"
 #include "render.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "driver_parts.h"
-#include "perform.h"
+#include "attempt.h"
 #include "postgres_sql.h"
 
 enum { KIND, RELATION, NAME, PHASE, PERCENT, PID, WHO, BLOCKER, DETAIL, BYTES, COLUMNS };

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "driver_parts.h"
-#include "perform.h"
+#include "attempt.h"
 #include "postgres_sql.h"
 
 enum {

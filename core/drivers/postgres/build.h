@@ -1,0 +1,14 @@
+/* build.h: one index is built or dropped, whatever happens. */
+#ifndef LUNADEX_POSTGRES_BUILD_H
+#define LUNADEX_POSTGRES_BUILD_H
+
+#include "attempt.h"
+
+/* Builds the step's definition as index `name`, whatever is there now. */
+bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built);
+/* Drops what is invalid under that name and nobody's, for at most `limit` seconds (0: as long as the context lets it);
+ * tells about it. For cleaning up after a failure: it ignores cancellation and has its own error. */
+void ldx_pg_drop_leftover(ldx_pg_attempt *attempt, const char *name, double limit);
+bool ldx_pg_drop_index(ldx_pg_attempt *attempt);
+
+#endif
