@@ -1,6 +1,7 @@
 /* context.c: what a driver sees of the engine while it performs a step; called by the worker that runs it. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -33,10 +34,17 @@ void ldx_context_running(ldx_context *context, int64_t server_pid) {
 }
 
 void ldx_context_note(ldx_context *context, const char *format, ...) {
-  char text[sizeof((ldx_event *)0)->text];
-  va_list arguments;
+  /* However long: a note may hold the SQL that brings something back, of which nothing must be lost. */
+  va_list arguments, again;
   va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
+  va_copy(again, arguments);
+  int length = vsnprintf(NULL, 0, format, arguments);
   va_end(arguments);
-  ldx_event_post(context->engine, LDX_EVENT_NOTE, context, text, NULL, NULL, 0, 0);
+  char *text = length < 0 ? NULL : malloc((size_t)length + 1);
+  if (text) {
+    vsnprintf(text, (size_t)length + 1, format, again);
+    ldx_event_post(context->engine, LDX_EVENT_NOTE, context, text, NULL, NULL, 0, 0);
+  }
+  va_end(again);
+  free(text);
 }

@@ -105,6 +105,8 @@ void ldx_event_post_done(ldx_context *context) {
 }
 
 bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
+  free(engine->taken);
+  engine->taken = NULL;
   pthread_mutex_lock(&engine->mutex);
   event_node *node = engine->first_event;
   if (node) {
@@ -129,8 +131,8 @@ bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
     event->error = *node->error;
   else
     ldx_error_clear(&event->error);
-  snprintf(event->text, sizeof event->text, "%s", node->text ? node->text : "");
-  if (node->kind != LDX_EVENT_DONE) free(node); /* that one is part of its context */
+  event->text = node->text ? node->text : "";
+  if (node->kind != LDX_EVENT_DONE) engine->taken = node; /* that one is part of its context */
   return true;
 }
 
@@ -141,4 +143,6 @@ void ldx_event_clear(ldx_engine *engine) {
     node = next;
   }
   engine->first_event = engine->last_event = NULL;
+  free(engine->taken);
+  engine->taken = NULL;
 }

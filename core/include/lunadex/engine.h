@@ -71,7 +71,7 @@ typedef struct ldx_event {
   ldx_event_kind kind;
   ldx_job *job;          /* NULL for LOCK_LOST */
   ldx_progress progress; /* PROGRESS */
-  char text[1024];       /* NOTE */
+  const char *text;      /* NOTE, else ""; good until the next poll */
   ldx_error error;       /* RETRY, LOCK_LOST */
   int attempt;           /* RETRY: the one that failed */
   double delay;          /* RETRY: seconds */
