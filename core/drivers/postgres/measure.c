@@ -76,8 +76,8 @@ static bool explain(ldx_session *session, ldx_arena *arena, const ldx_measure *i
 }
 
 static double aligned(double bytes) {
-  long long n = (long long)(bytes + 7);
-  return (double)(n / 8 * 8);
+  long long words = (long long)(bytes + 7) / 8;
+  return (double)(words * 8);
 }
 
 static double fill_factor(const ldx_definition *d, double otherwise) {

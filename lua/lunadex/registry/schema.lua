@@ -229,7 +229,7 @@ local function partitions(value)
     if type(own) ~= "table" then return nil, expected, ("has %s for %s"):format(M.show(own), relation) end
     local kept = {}
     for option, item in pairs(own) do
-      local ok, wanted, wrong = true, nil, nil
+      local ok, wanted, wrong
       if PARTITION[option] ~= type(item) then
         return nil, "name, keys, with, tablespace", ("has the option %s = %s for %s"):format(tostring(option),
           M.show(item), relation)
