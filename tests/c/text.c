@@ -51,6 +51,7 @@ static void keeps_chains_apart(void **state) {
   check("((a >= 1) AND (a <= 2)) AND (b > 3)", "((a >= 1) AND (a <= 2))::boolean AND (b > 3)");
   check("((a < 1) OR (a > 2)) OR (b > 3)", "((a < 1) OR (a > 2))::boolean OR (b > 3)");
   check("x AND (((a = 1) AND (b = 2)) AND c)", "x AND (((a = 1) AND (b = 2))::boolean AND c)");
+  check("((a) AND (b)) AND\nCASE WHEN c THEN d END", "((a) AND (b))::boolean AND\nCASE WHEN c THEN d END");
   /* Not the first operand, another word, or alone: the parser keeps these by itself. */
   check("(b > 3) AND ((a >= 1) AND (a <= 2))", "(b > 3) AND ((a >= 1) AND (a <= 2))");
   check("((a >= 1) AND (a <= 2)) OR (b > 3)", "((a >= 1) AND (a <= 2)) OR (b > 3)");
@@ -77,6 +78,7 @@ static void compares_chains_without_their_parentheses(void **state) {
   check_flat("d AND x = (a AND b) AND c", "d AND x = (a AND b) AND c");
   check_flat("(a AND b)::text = 'x' AND c", "(a AND b)::text = 'x' AND c");
   check_flat("(a = ') AND (') AND c", "(a = ') AND (') AND c");
+  check_flat("((a) AND (b)) AND\nCASE\n    WHEN c THEN d\nEND", "(a) AND (b) AND\nCASE\n    WHEN c THEN d\nEND");
 }
 
 static void names_in_both_notations(void **state) {

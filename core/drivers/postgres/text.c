@@ -177,10 +177,18 @@ static const char *respell_arrays(ldx_arena *arena, const char *text)
   }
 }
 
+/* What joins the operands of a chain; the space behind it may be a newline, which the server prints before a CASE. */
+static const char *const joints[] = {" AND", " OR"};
+
+static bool is_joint(const char *text, const char *word)
+{
+  return starts_with(text, word) && isspace((unsigned char)text[strlen(word)]);
+}
+
 /* Whether the parenthesised `text`..`close` is a chain of operands joined by `word`. */
 static bool is_chain(const char *text, const char *close, const char *word) {
   for (const char *p = text + 1; p < close;) {
-    if (starts_with(p, word)) return true;
+    if (is_joint(p, word)) return true;
     const char *matching = *p == '(' || *p == '[' ? ldx_pg_matching(p) : NULL;
     p = matching ? matching + 1 : ldx_pg_token_end(p);
   }
@@ -190,7 +198,6 @@ static bool is_chain(const char *text, const char *close, const char *word) {
 /* The parser flattens only the first operand of a chain, and only when it is a chain of the same word. It does not look
  * through a cast, and one from boolean to boolean leaves nothing behind. */
 static const char *respell_chains(ldx_arena *arena, const char *text) {
-  static const char *const words[] = {" AND ", " OR "};
   size_t at = 0;
   while (text[at]) {
     const char *p = text + at;
@@ -201,7 +208,7 @@ static const char *respell_chains(ldx_arena *arena, const char *text) {
     at++;
     const char *close = ldx_pg_matching(p);
     for (size_t w = 0; close && w < 2; w++) {
-      if (!starts_with(close + 1, words[w]) || !is_chain(p, close, words[w])) continue;
+      if (!is_joint(close + 1, joints[w]) || !is_chain(p, close, joints[w])) continue;
       text = spliced(arena, text, close + 1, "::boolean");
       break;
     }
@@ -213,7 +220,7 @@ const char *ldx_pg_stable_spelling(ldx_arena *arena, const char *text)
 {
   if (strstr(text, "(ARRAY["))
     text = respell_arrays(arena, text);
-  if (strstr(text, ") AND (") || strstr(text, ") OR ("))
+  if (strstr(text, ") AND") || strstr(text, ") OR"))
     text = respell_chains(arena, text);
   return text;
 }
@@ -222,9 +229,9 @@ const char *ldx_pg_stable_spelling(ldx_arena *arena, const char *text)
  * binds tighter (NOT, a function's name, an operator, a cast) would stand in between. */
 static bool is_operand(const char *text, const char *open, const char *close, const char *word)
 {
-  size_t length = strlen(word);
-  bool after = (size_t)(open - text) >= length && strncmp(open - length, word, length) == 0;
-  bool before = starts_with(close + 1, word);
+  size_t length = strlen(word) + 1;
+  bool after = (size_t)(open - text) >= length && is_joint(open - length, word);
+  bool before = is_joint(close + 1, word);
   bool starts = open == text || open[-1] == '(';
   bool ends = !close[1] || close[1] == ')';
   return (after || before) && (after || starts) && (before || ends);
@@ -232,8 +239,7 @@ static bool is_operand(const char *text, const char *open, const char *close, co
 
 const char *ldx_pg_flat_chains(ldx_arena *arena, const char *given)
 {
-  static const char *const words[] = {" AND ", " OR "};
-  if (!strstr(given, ") AND ") && !strstr(given, ") OR ") && !strstr(given, " AND (") && !strstr(given, " OR ("))
+  if (!strstr(given, ") AND") && !strstr(given, ") OR") && !strstr(given, " AND (") && !strstr(given, " OR ("))
     return NULL;
   char *text = ldx_arena_strdup(arena, given), *p = text;
   bool changed = false;
@@ -241,7 +247,7 @@ const char *ldx_pg_flat_chains(ldx_arena *arena, const char *given)
     const char *close = *p == '(' ? ldx_pg_matching(p) : NULL;
     bool flat = false;
     for (size_t w = 0; close && !flat && w < 2; w++)
-      flat = is_operand(text, p, close, words[w]) && is_chain(p, close, words[w]);
+      flat = is_operand(text, p, close, joints[w]) && is_chain(p, close, joints[w]);
     if (flat) {
       char *end = text + (close - text);
       memmove(end, end + 1, strlen(end));
