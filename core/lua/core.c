@@ -20,6 +20,7 @@ int luaopen_lunadex_core(lua_State *L) {
       {"run_limited", ldx_lua_run_limited},
       {"current_line", ldx_lua_current_line},
       {"list_directory", ldx_lua_list_directory},
+      {"resolve_path", ldx_lua_resolve_path},
       {"catch_signals", ldx_lua_catch_signals},
       {"signal", ldx_lua_signal},
       {"now", ldx_lua_now},

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <lualib.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -77,4 +79,20 @@ int ldx_lua_list_directory(lua_State *L) {
   lua_pushstring(L, strerror(code));
   lua_pushstring(L, code == ENOENT ? "missing" : code == ENOTDIR ? "file" : "error");
   return 3;
+}
+
+int ldx_lua_resolve_path(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  struct stat info;
+  char place[PATH_MAX];
+  const char *kind = "other";
+  if (stat(path, &info) != 0) {
+    if (errno == ENOENT && lstat(path, &info) != 0) kind = "missing";
+  } else if (S_ISREG(info.st_mode) && realpath(path, place)) {
+    kind = "file";
+    lua_pushstring(L, place);
+  }
+  lua_pushstring(L, kind);
+  return 2;
 }

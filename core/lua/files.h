@@ -9,4 +9,9 @@
  * directory) or "error". [-0, +1 or 3, v] */
 int ldx_lua_list_directory(lua_State *L);
 
+/* resolve_path(path) → where it leads behind symbolic links, kind: "file" for a regular file, "missing" where there is
+ * nothing yet (then the path as given), "other" for all else: a directory, a device, a pipe, a link that leads nowhere.
+ * [-0, +2, v] */
+int ldx_lua_resolve_path(lua_State *L);
+
 #endif

@@ -77,6 +77,18 @@ static ldx_change *change_of(work *w, size_t ordinal)
   return &w->diff->items[ordinal];
 }
 
+/* A partition's index that came with the parent's is the parent's affair where the registry speaks of the parent, too: a
+ * declaration of another name means another index. */
+static bool is_parents(const work *w, const ldx_declared *declared, const ldx_live *live)
+{
+  if (!live->inherited || !declared->name || strcmp(declared->name, live->name) == 0)
+    return false;
+  for (const ldx_live *parent = live->parent; parent; parent = parent->parent)
+    if (w->mentioned[parent->relation->ordinal])
+      return true;
+  return false;
+}
+
 static void match(work *w, const ldx_relation *relation, preference preferred)
 {
   for (size_t d = w->first[relation->ordinal]; d != NONE; d = w->next[d]) {
@@ -86,7 +98,7 @@ static void match(work *w, const ldx_relation *relation, preference preferred)
     for (size_t i = 0; i < relation->live_count; i++) {
       ldx_live *live = relation->live[i];
       if (!w->used[live->ordinal] && ldx_fingerprint_equal(live->fingerprint, change->declared->fingerprint) &&
-          preferred(change->declared, live)) {
+          preferred(change->declared, live) && !is_parents(w, change->declared, live)) {
         change->live = live;
         w->used[live->ordinal] = true;
         break;

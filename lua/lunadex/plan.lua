@@ -108,6 +108,12 @@ function Maker:finding(change, finding)
   self.plan.findings[#self.plan.findings + 1] = finding
 end
 
+-- Where a name has to be its own: a foreign key's among the constraints of its relation, any other's in the schema.
+local function name_space(fields, schema, relation, name)
+  if fields.kind == "foreign_key" then return table.concat({ "f", schema, relation, name }, "\0") end
+  return schema .. "\0" .. name
+end
+
 -- Names that are, or will be, in use in a schema by something else than `change`.
 function Maker:taken(change, schema, name)
   if not self.declared_names then
@@ -115,26 +121,22 @@ function Maker:taken(change, schema, name)
     for ordinal, entry in ipairs(self.plan.entries) do
       if entry.name then
         local fields = self.plan.set:fields(ordinal)
-        local key = (fields.schema or "") .. "\0" .. naming.truncate(entry.name)
+        local key = name_space(fields, fields.schema or "", fields.relation, naming.truncate(entry.name))
         self.declared_names[key] = self.declared_names[key] or ordinal
       end
     end
   end
   local catalog = self.plan.catalog
-  local by_ordinal = self.declared_names[schema .. "\0" .. name]
+  local fields = change.entry.fields
+  local by_ordinal = self.declared_names[name_space(fields, schema, change.on.name, name)]
+  if by_ordinal == change.ordinal then by_ordinal = nil end
   local live = catalog:index(schema, name)
   local own = change.fact.live
   if live and own and live.name == own.name and live.relation.display == own.relation.display then live = nil end
-  -- A foreign key's name is its relation's own affair; every other shares the schema's names with the tables.
-  if live and live.kind == "foreign_key" and live.relation.display ~= change.relation then live = nil end
-  if by_ordinal == change.ordinal then by_ordinal = nil end
-  local other_entry = by_ordinal and self.plan.entries[by_ordinal]
-  if other_entry and (other_entry.fields.kind == "foreign_key" or change.entry.fields.kind == "foreign_key")
-    and other_entry.relation ~= change.entry.relation then
-    by_ordinal = nil
-  end
-  local relation = change.entry.fields.kind ~= "foreign_key" and catalog:relation(schema, name) or nil
-  return live, by_ordinal, relation
+  if fields.kind ~= "foreign_key" then return live, by_ordinal, catalog:relation(schema, name) end
+  -- Only another constraint of the same relation is in a foreign key's way.
+  if live and not (live.constraint and live.relation.display == change.relation) then live = nil end
+  return live, by_ordinal, nil
 end
 
 -- Gives an unnamed creation its name and makes sure that a named one can have it.

@@ -202,8 +202,9 @@ local function relation_text(relation, warnings)
   end)
   local lines, seen = {}, {}
   for _, index in ipairs(indexes) do
-    if index.valid and index.live then
-      local fields = index:fields()
+    local fields = index:fields()
+    -- What is not enforced is never validated either, on purpose.
+    if (index.valid or fields.not_enforced) and index.live then
       local parts = definition_parts(fields)
       local key = fields.kind .. "\0" .. table.concat(parts, "\0")
       lines[#lines + 1] = item_text(index, fields, parts, seen[key])

@@ -52,9 +52,11 @@ local function has_foreign_partition(relation)
 end
 
 -- An index of a partition that can be attached: same definition, attached to nothing, nobody's constraint.
-local function reusable(partition, text)
+-- Nor one that is declared for itself, unless it has the name that this one is to have.
+local function reusable(partition, text, name, declared)
   for _, index in ipairs(partition:indexes()) do
-    if index.text == text and index.valid and not index.parent and not index.constraint then
+    if index.text == text and index.valid and not index.parent and not index.constraint
+      and (index.name == name or not declared(partition.schema, index.name)) then
       return index
     end
   end
@@ -77,7 +79,7 @@ function Writer:partition(relation, partition, name, attach)
   local all = change.entry.partitions or {}
   local own = all[partition.display] or all[partition.name] or {}
   local declared = change.entry.fields
-  local index = reusable(partition, change.definition)
+  local index = reusable(partition, change.definition, own.name, context.declared)
   local child = index and index.name or own.name
   if not child then
     child = naming.choose(declared, partition.name, function(name_) return context.taken(partition.schema, name_) end)
@@ -272,7 +274,18 @@ function M.context(plan)
     end
     return chosen
   end
+  local declared_names
+  local function declared(schema, name)
+    if not declared_names then
+      declared_names = {}
+      for ordinal, entry in ipairs(plan.entries) do
+        if entry.name then declared_names[key(plan.set:fields(ordinal).schema or "", entry.name)] = true end
+      end
+    end
+    return declared_names[key(schema, name)]
+  end
   return {
+    declared = declared,
     live = function(schema, name) return plan.catalog:index(schema, name) end,
     taken = function(schema, name)
       return (chosen or names())[key(schema, name)] or plan.catalog:index(schema, name) ~= nil

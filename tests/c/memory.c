@@ -55,6 +55,7 @@ static const char script[] =
     "core.open 'nonsense'\n"
     "core.describe { kind = 'drop', relation = 't', name = 'i' }\n"
     "core.list_directory '.'\n"
+    "core.resolve_path '.'\n"
     "core.run_limited(function() return 1 end, { instructions = 1000, memory = 100000 })\n"
     "db:query 'left alone'\n";
 

@@ -216,6 +216,24 @@ static void what_others_own_is_left_alone(void **state)
   assert_int_equal(d->count, 0);
 }
 
+static void a_partition_s_own_index_is_not_the_parent_s(void **state)
+{
+  world *w = *state;
+  ldx_live *parent = ldx_catalog_add_live(w->catalog, w->other, "parent_a", 20);
+  parent->definition = definition(w->arena, "a", NULL);
+  parent->valid = parent->ready = parent->live = true;
+  ldx_live *child = live(w, 10, "orders_a", definition(w->arena, "a", NULL));
+  child->inherited = true;
+  child->parent = parent;
+  declare(w, "loose", definition(w->arena, "a", NULL));
+  /* By definition it is the same, as long as the registry does not speak of the parent. */
+  ldx_diff *d = diff(w);
+  assert_int_equal(d->items[0].action, LDX_ACTION_KEEP);
+  ldx_declarations_add_relation(w->set, (ldx_name){"public", "another"});
+  d = ldx_diff_make(w->arena, w->set, w->catalog);
+  assert_int_equal(d->items[0].action, LDX_ACTION_CREATE);
+}
+
 static void only_relations_of_the_registry_have_strays(void **state)
 {
   world *w = *state;
@@ -239,6 +257,7 @@ int main(void)
       TEST(keys_are_never_stray_and_serve_as_indexes),
       TEST(a_key_takes_over_a_stray_unique_index),
       TEST(what_others_own_is_left_alone),
+      TEST(a_partition_s_own_index_is_not_the_parent_s),
       TEST(only_relations_of_the_registry_have_strays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,6 +151,9 @@ bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_decla
     canonical->predicate = ldx_pg_strip_parentheses(arena, canonical->predicate);
     canonical->predicate_form = ldx_pg_flat_chains(arena, canonical->predicate);
   }
+  /* The server keeps it by a GiST index, whatever is declared. */
+  if (canonical->without_overlaps && canonical->kind != LDX_KIND_FOREIGN_KEY)
+    canonical->method = "gist";
   if (canonical->tablespace && strcmp(canonical->tablespace, "pg_default") == 0)
     canonical->tablespace = NULL;
   if (canonical->kind == LDX_KIND_FOREIGN_KEY && !canonicalize_reference(arena, catalog, declared))

@@ -118,6 +118,10 @@ local function main(arguments)
   core.catch_signals()
   local status = task.run(modules[options.command].run, options)
   output.flush()
+  if output.lost then
+    output.complain("cannot write standard output: " .. output.lost)
+    if status == 0 or status == common.EXIT.changes then status = common.EXIT.failed end
+  end
   return status
 end
 

@@ -1,10 +1,14 @@
 --- The two streams: standard output carries the result, standard error the rest.
 --
--- A reader that goes away (`| head`) must not end a run: a failed write is remembered and nothing more is written.
+-- A reader that goes away (`| head`) must not end a run: a failed write is remembered and nothing more is written. Other
+-- failures (a full disk) do not end it either, but the result is lost then, and the exit status has to say so.
 
 local core = require "lunadex.core"
 
+---@type {closed: boolean, lost: string?}
 local M = { closed = false }
+
+local broken_pipe = 32
 
 --- The width of a terminal at standard output, or nil.
 ---@return integer?
@@ -41,14 +45,18 @@ function M.live()
   return core.terminal(1) ~= nil and os.getenv "TERM" ~= "dumb"
 end
 
+local function note(ok, why, code)
+  if ok then return end
+  M.closed = true
+  if code ~= broken_pipe then M.lost = why end
+end
+
 function M.write(...)
-  if M.closed then return end
-  if not io.stdout:write(...) then M.closed = true end
+  if not M.closed then note(io.stdout:write(...)) end
 end
 
 function M.flush()
-  if M.closed then return end
-  if not io.stdout:flush() then M.closed = true end
+  if not M.closed then note(io.stdout:flush()) end
 end
 
 function M.line(...)

@@ -1,6 +1,7 @@
 --- lunadex snapshot: a registry written from the live database.
 
 local common = require "lunadex.cli.common"
+local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local output = require "lunadex.cli.output"
 local snapshot = require "lunadex.snapshot"
@@ -20,16 +21,29 @@ function M.define(command)
   command:option "-o --output" :argname "<file>" :description "Write to this file. Default: standard output."
 end
 
--- Written beside its place and moved there, so that a registry is never half a registry.
+-- A file is written beside its place and moved there, so that a registry is never half a registry. What is no file
+-- (/dev/stdout, a pipe) must not be replaced by one; and a symbolic link stays what it is.
 local function write_file(path, text)
-  local temporary = path .. ".ldx_new"
+  local place, kind = core.resolve_path(path)
+  if kind == "other" then
+    local file, problem = io.open(path, "w")
+    local ok = file ~= nil
+    if file then
+      ok, problem = file:write(text)
+      local closed, why = file:close()
+      if ok and not closed then ok, problem = closed, why end
+    end
+    if ok then return true end
+    return nil, errors.new("output", "cannot write " .. path .. ": " .. tostring(problem))
+  end
+  local temporary = place .. ".ldx_new"
   local file, problem = io.open(temporary, "w")
   local ok = file ~= nil
   if file then
     ok, problem = file:write(text)
     local closed, why = file:close()
     if ok and not closed then ok, problem = closed, why end
-    if ok then ok, problem = os.rename(temporary, path) end
+    if ok then ok, problem = os.rename(temporary, place) end
     if not ok then os.remove(temporary) end
   end
   if ok then return true end

@@ -473,6 +473,20 @@ describe("docs/registry.md", function()
   end)
 end)
 
+describe("core.resolve_path", function()
+  it("follows links, and tells a file from what must not be replaced by one", function()
+    local shell = require "support.shell"
+    local directory = shell.directory "resolve"
+    local real = shell.check("cd " .. directory .. " && touch file && ln -s file link && ln -s nowhere dangling && pwd -P")
+    real = real:gsub("\n$", "")
+    assert.same({ real .. "/file", "file" }, { core.resolve_path(directory .. "/link") })
+    assert.same({ directory .. "/new", "missing" }, { core.resolve_path(directory .. "/new") })
+    assert.same({ directory .. "/dangling", "other" }, { core.resolve_path(directory .. "/dangling") })
+    assert.same({ "/dev/null", "other" }, { core.resolve_path "/dev/null" })
+    assert.same({ directory, "other" }, { core.resolve_path(directory) })
+  end)
+end)
+
 describe("core.list_directory", function()
   it("tells apart what there is", function()
     local names = assert(core.list_directory "lua")

@@ -137,6 +137,17 @@ describe("exit status", function()
     end
   end)
 
+  it("1 when the result cannot be written, on a full disk say", function()
+    for _, words in ipairs { "plan --json " .. path, "plan " .. path, "snapshot", "status --json" } do
+      for _, place in ipairs { ">/dev/full", ">&-" } do
+        local result = shell.call { "sh", "-c", ("%s %s --target '%s' %s"):format(lunadex.program, words,
+          server:url(database), place) }
+        assert.equal(1, result.status, words .. place)
+        assert.is_truthy(result.stderr:find("cannot write standard output", 1, true), words .. place)
+      end
+    end
+  end)
+
   it("goes on when nobody reads any more", function()
     local other = server:create_database()
     server:psql(other, "CREATE TABLE t (a int)")

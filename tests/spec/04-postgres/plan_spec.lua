@@ -66,6 +66,15 @@ describe("plan", function()
     assert.matches("nowhere: the relation does not exist", result.stdout, 1, true)
   end)
 
+  it("lets a foreign key have the name of an index: they never meet", function()
+    server:psql(database, "CREATE TABLE other (id int PRIMARY KEY)")
+    local result = plan [[ on "t" {
+      index { "a", name = "same" },
+      foreign_key { "a", references = "other", name = "same" } } ]]
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("2 to create", result.stdout, 1, true)
+  end)
+
   it("changes nothing and waits for nobody", function()
     local session = server:session(database, "holder")
     session:run("BEGIN; LOCK t IN ACCESS EXCLUSIVE MODE")

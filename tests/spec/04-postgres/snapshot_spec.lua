@@ -91,7 +91,16 @@ with newline" ON t ("Odd ""Name");
     local result = lunadex.run { "snapshot", "-o", "/does/not/exist/registry.lua", "--target", url }
     assert.equal(1, result.status, tostring(result))
     assert.matches("/does/not/exist/registry.lua", result.stderr, 1, true)
+    local directory = shell.directory "snapshot"
+    shell.check(("cd %s && echo old >file && ln -s file link"):format(directory))
+    assert.equal(0, lunadex.run({ "snapshot", "-o", directory .. "/link", "--target", url }).status)
+    assert.matches("primary_key", shell.read_file(directory .. "/file"), 1, true)
+    assert.equal("file\n", shell.check("readlink " .. directory .. "/link"))
     local to_stdout = lunadex.run { "snapshot", "--target", url }
     assert.equal(shell.read_file((snapshot())), to_stdout.stdout)
+    -- A pipe, by its name: it is written to, and still there afterwards.
+    local named = lunadex.run { "snapshot", "-o", "/dev/stdout", "--target", url }
+    assert.equal(to_stdout.stdout, named.stdout, tostring(named))
+    assert.is_true((shell.run "test -L /dev/stdout"))
   end)
 end)
