@@ -6,6 +6,7 @@
  * sanitized .so would not load in a stock interpreter.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <locale.h>
 #include <lua.h>
@@ -56,7 +57,15 @@ static int run(lua_State *L) {
   return 1;
 }
 
+/* A standard stream that came closed stays unusable instead of becoming the next file that is opened: what is meant for
+ * standard output would go to the server's socket. */
+static void keep_standard_streams(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) return;
+}
+
 int main(int argc, char **argv) {
+  keep_standard_streams();
   /* Text is UTF-8 or whatever the user's terminal speaks; numbers and dates keep the C form, which JSON and SQL need. */
   setlocale(LC_CTYPE, "");
   /* `lunadex apply | head` must not die in the middle of a build and leave it half done: writes fail instead. */

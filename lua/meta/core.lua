@@ -105,6 +105,13 @@ function core.current_line(level) end
 ---@return "missing"|"file"|"error"|nil kind
 function core.list_directory(path) end
 
+--- Where a path leads behind symbolic links, and what is there: "missing" leaves it as it was given, "other" is a
+--- directory, a device, a pipe, a link that leads nowhere.
+---@param path string
+---@return string place
+---@return "file"|"missing"|"other" kind
+function core.resolve_path(path) end
+
 ---@class lunadex.Declarations     # a set for one database
 local Declarations = {}
 ---@return lunadex.Declarations

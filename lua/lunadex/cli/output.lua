@@ -1,7 +1,7 @@
 --- The two streams: standard output carries the result, standard error the rest.
 --
--- A reader that goes away (`| head`) must not end a run: a failed write is remembered and nothing more is written. Other
--- failures (a full disk) do not end it either, but the result is lost then, and the exit status has to say so.
+-- A reader that goes away (`| head`) must not end a run: a failed write is remembered and nothing more is written.
+-- Other failures (a full disk) do not end it either, but the result is lost then, and the exit status has to say so.
 
 local core = require "lunadex.core"
 

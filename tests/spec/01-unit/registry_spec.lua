@@ -477,8 +477,8 @@ describe("core.resolve_path", function()
   it("follows links, and tells a file from what must not be replaced by one", function()
     local shell = require "support.shell"
     local directory = shell.directory "resolve"
-    local real = shell.check("cd " .. directory .. " && touch file && ln -s file link && ln -s nowhere dangling && pwd -P")
-    real = real:gsub("\n$", "")
+    local real = shell.check("cd " .. directory .. " && touch file && ln -s file link && ln -s nowhere dangling && pwd -P"
+    ):gsub("\n$", "")
     assert.same({ real .. "/file", "file" }, { core.resolve_path(directory .. "/link") })
     assert.same({ directory .. "/new", "missing" }, { core.resolve_path(directory .. "/new") })
     assert.same({ directory .. "/dangling", "other" }, { core.resolve_path(directory .. "/dangling") })
