@@ -22,7 +22,11 @@ end
 ---@return string|lunadex.Failure source
 function M.find(option, url, getenv)
   getenv = getenv or os.getenv
-  if option and option ~= "" then return option, "--target" end
+  if option == "" then
+    -- A variable that is not set, most likely; some other server from the environment is not what was meant.
+    return nil, errors.new("usage", "--target is empty", "Leave it out, and the registry or the environment decides.")
+  end
+  if option then return option, "--target" end
   if url and url ~= "" then return url, "registry" end
   for _, name in ipairs { "LUNADEX_TARGET", "DATABASE_URL", "MONGODB_URI" } do
     local value = variable(getenv, name)

@@ -82,6 +82,8 @@ static void connection_error(PGconn *connection, const ldx_secrets *secrets, con
     ldx_error_hint(error, "Check the database's name; `psql -l` lists those of the server.");
     break;
   case LDX_ERROR_PERMISSION:
+    /* Whoever may not connect has not been let in, whatever the server calls it. */
+    if (error) error->code = LDX_ERROR_AUTHENTICATION;
     ldx_error_hint(error, "The role needs the CONNECT privilege on this database.");
     break;
   case LDX_ERROR_CONNECT:
@@ -246,6 +248,24 @@ static PGconn *connect_to(const ldx_target *target, const ldx_secrets *secrets, 
 
 /* --- what the target says, before anybody is asked ------------------------------------------------------------------ */
 
+/* What libpq would quote in full, although a password may stand in it: `user:password` with the host forgotten, where
+ * the password is taken for a port, and a URL where the name of a database belongs. */
+static bool check_places(const PQconninfoOption *options, ldx_error *error) {
+  const char *port = option_of(options, "port"), *database = option_of(options, "dbname");
+  if (port && port[strspn(port, "0123456789,")]) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "the target's port is not a number");
+    ldx_error_hint(error, "Write postgresql://user:password@host:port/database.");
+    return false;
+  }
+  if (!database) database = getenv("PGDATABASE");
+  if (database && strstr(database, "://")) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "a URL stands where the name of a database belongs");
+    ldx_error_hint(error, "Give it with --target or DATABASE_URL, by itself.");
+    return false;
+  }
+  return true;
+}
+
 static bool check_target(const ldx_target *target, ldx_secrets *secrets, ldx_error *error) {
   const char *url = target->url ? target->url : "";
   ldx_secrets_of_target(secrets, url);
@@ -283,8 +303,9 @@ static bool check_target(const ldx_target *target, ldx_secrets *secrets, ldx_err
     const char *value = option_of(options, open[i]);
     if (value) ldx_secrets_forget(secrets, value);
   }
+  bool fine = check_places(options, error);
   PQconninfoFree(options);
-  return true;
+  return fine;
 }
 
 /* Mistakes in the target that libpq finds only when it connects have no code: they are those where no socket was ever
@@ -356,7 +377,15 @@ static bool introduce(ldx_session *session, ldx_error *error) {
       {0, "client_min_messages", "warning"},
       {0, "standard_conforming_strings", "on"},
       {0, "default_transaction_isolation", "read committed"},
-      {0, "quote_all_identifiers", "off"}, /* it changes the texts that are compared */
+      /* What changes texts that are compared or written down, or how they are read. A role or database may have set any
+       * of it. DateStyle's other half, the order in which a day and a month are read, is for its owner to choose. */
+      {0, "quote_all_identifiers", "off"},
+      {0, "datestyle", "ISO"},
+      {0, "intervalstyle", "postgres"},
+      {0, "extra_float_digits", "1"},
+      {0, "bytea_output", "hex"},
+      {0, "transform_null_equals", "off"},
+      {0, "array_nulls", "on"},
   };
   ldx_buffer sql;
   ldx_buffer_init(&sql, NULL);

@@ -86,6 +86,27 @@ with newline" ON t ("Odd ""Name");
     assert.is_nil(shell.read_file(path):find('"broken"', 1, true))
   end)
 
+  it("is the same whatever role and database have set", function()
+    server:psql(database, [[
+      CREATE TABLE t (a int, at timestamptz, x float8, i interval, b bytea);
+      CREATE INDEX ON t (at) WHERE at > '2020-01-02 03:04:05+00';
+      CREATE INDEX ON t (x) WHERE x > '1.2345678901234567'::float8;
+      CREATE INDEX ON t (i) WHERE i > '-1 day 2:03:04'::interval;
+      CREATE INDEX ON t (b) WHERE b > '\xff00'::bytea;
+      CREATE INDEX ON t (a) WHERE a = NULL]])
+    local before = shell.read_file((snapshot()))
+    for setting, value in pairs {
+      DateStyle = "'German'", IntervalStyle = "'sql_standard'", extra_float_digits = "-5", bytea_output = "'escape'",
+      transform_null_equals = "on", quote_all_identifiers = "on",
+    } do
+      server:psql(database, ('ALTER DATABASE "%s" SET %s = %s'):format(database, setting, value))
+    end
+    local path = snapshot()
+    assert.equal(before, shell.read_file(path))
+    local result = lunadex.run { "plan", "--detailed-exitcode", path, "--target", url }
+    assert.equal(0, result.status, tostring(result))
+  end)
+
   it("replaces the file as a whole, and says when it cannot", function()
     server:psql(database, "CREATE TABLE t (a int PRIMARY KEY)")
     local result = lunadex.run { "snapshot", "-o", "/does/not/exist/registry.lua", "--target", url }
