@@ -60,6 +60,9 @@ local function tree(relation)
   return relation.display
 end
 
+-- Seconds after which a wait that goes on is told again.
+local reminder = 60
+
 local Run = {}
 Run.__index = Run
 
@@ -97,12 +100,15 @@ function Run:hear(item, step, event)
       phase = event.phase, done = event.done, of = event.total, unit = event.unit, percent = percent, rate = rate,
       seconds_left = left, started = event.started, draining = event.draining, step = step.name, blocker = blocker,
     })
-    if blocker and blocker ~= item.blocker then
+    -- Its text holds how long it has been at it, and so is another one every second.
+    local who = blocker and ("%s %s"):format(event.blocker_pid, event.phase)
+    if who and (who ~= item.blocker or core.now() - item.blocker_told >= reminder) then
+      item.blocker_told = core.now()
       self:event("waiting", item, {
         blocker = blocker, blocker_pid = event.blocker_pid, phase = event.phase, draining = event.draining,
       })
     end
-    item.blocker = blocker
+    item.blocker = who
   elseif event.event == "note" then
     item.notes[#item.notes + 1] = event.text
     self:event("note", item, { text = event.text })

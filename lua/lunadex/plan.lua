@@ -452,8 +452,10 @@ function M.make(database, connection, options)
   end
   local changes = maker:collect()
   if maker.only and not maker.only_matched then
-    return nil, errors.new("usage", "--only " .. table.concat(options.only, ", ") .. " matches nothing",
+    local unmatched = errors.new("usage", "--only " .. table.concat(options.only, ", ") .. " matches nothing",
       "Give the name of a declared index, or of a relation as the plan shows it.")
+    unmatched.unmatched = true -- of several databases, another may have it
+    return nil, unmatched
   end
   ok, err = maker:measure()
   if not ok then return nil, err end

@@ -51,12 +51,13 @@ local function add(total, summary)
   for key, value in pairs(summary) do total[key] = (total[key] or 0) + value end
 end
 
-local function print_statements(plan, options)
+local function print_statements(plan, options, several)
+  if several and not options.json then output.line("-- database ", format.line(plan.database), ": ", plan.target) end
   for _, item in ipairs(applying.statements(plan, options)) do
     local change = item.change
     if options.json then
       json.event { event = "statements", action = change.action, relation = change.relation,
-        name = change.name or change.live_name, sql = item.sql }
+        name = change.name or change.live_name, database = several and plan.database or nil, sql = item.sql }
     else
       output.line(("-- %s %s %s%s"):format(change.action, format.line(change.relation),
         format.line(change.name or change.live_name), change.critical and " (critical)" or ""))
@@ -123,13 +124,13 @@ function M.run(options)
     connection:prefetch()
     return true
   end
-  local status, err = common.each_database(options, options.jobs, prepare, function(database, connection)
+  local status, err = common.each_database(options, options.jobs, prepare, function(database, connection, count)
     local plan, problem = planning.make(database, connection, options)
     if not plan then return nil, problem end
     if plan.has_errors then return nil, refuse(plan) end
     warn(plan)
     if options.dry_run then
-      print_statements(plan, options)
+      print_statements(plan, options, count > 1)
       return 0
     end
     local outcome
@@ -143,8 +144,15 @@ function M.run(options)
     interrupted, halted = interrupted or outcome.interrupted, halted or outcome.halted
     if halted then return nil, halted end
     return 0
-  end)
+  end, not options.dry_run and function(database, connection)
+    local plan, problem = planning.make(database, connection, options)
+    if not plan then return nil, problem end
+    if plan.has_errors then return nil, refuse(plan) end
+    return true
+  end or nil)
+  local failed = not status and not (ran and task.stopping())
   if ran then
+    if failed and options.json then json.failure(err) end
     if not options.json then
       output.line(output.style("bold", progress.summary_line(total)))
     else
@@ -152,7 +160,7 @@ function M.run(options)
     end
     output.flush()
   end
-  if not status and not (ran and task.stopping()) then return common.fail(err, options) end
+  if failed then return common.fail(err, { json = options.json and not ran }) end
   if task.stopping() then
     output.complain("interrupted: what was running was cancelled; run it again to go on")
     return 128 + task.stopping()

@@ -97,20 +97,22 @@ local function may_name_a_server(texts)
 end
 
 --- Runs `body` for each database of the registry with its connection; stops at the first failure. When it is certain
---- beforehand which server is meant, `prepare` runs before the registry does: what it asks the server for is read in the
---- meantime.
+--- beforehand which server is meant, `prepare` runs before the registry does: what it asks the server for is read
+--- meanwhile. Where there are several databases, `check` looks at each before any is changed. One that --only says
+--- nothing about is left out, if it does say something about another.
 ---@param options table
 ---@param jobs integer
 ---@param prepare fun(connection: lunadex.Connection): true?, lunadex.Error?
 ---@param body fun(database: table, connection: lunadex.Connection, n: integer): integer?, lunadex.Error?
+---@param check (fun(database: table, connection: lunadex.Connection): true?, lunadex.Error?)?
 ---@return integer? status          # the highest of all
 ---@return lunadex.Error? err
-function M.each_database(options, jobs, prepare, body)
-  local function reach(url)
+function M.each_database(options, jobs, prepare, body, check)
+  local function reach(url, make_ready)
     local connection, err = M.open(options, url, jobs)
     if not connection then return nil, err end
     local ready
-    ready, err = prepare(connection)
+    ready, err = (make_ready or prepare)(connection)
     if ready then return connection end
     connection:close()
     return nil, err
@@ -128,20 +130,40 @@ function M.each_database(options, jobs, prepare, body)
     return nil, not databases and err or unreachable
   end
 
-  local status = 0
-  for _, each in ipairs(databases) do
-    local connection = early
+  local function run(each, connection, work)
     if not connection then
-      connection, err = reach(each.url)
+      connection, err = reach(each.url, work == check and function(fresh)
+        fresh:prefetch()
+        return true
+      end)
       if not connection then return nil, err end
     end
     local closing <close> = connection -- luacheck: ignore 211
-    local result
-    result, err = body(each, connection, #databases)
-    if not result then return nil, err end
-    status = math.max(status, result)
+    return work(each, connection, #databases)
   end
-  return status
+
+  local several = #databases > 1
+  local function for_all(work)
+    local status, unmatched, matched = 0, nil, false
+    for _, each in ipairs(databases) do
+      local result, problem = run(each, early, work)
+      if result then
+        status, matched = math.max(status, tonumber(result) or 0), true
+      elseif several and problem.unmatched then
+        unmatched = problem
+      else
+        return nil, problem
+      end
+    end
+    if not matched and unmatched then return nil, unmatched end
+    return status
+  end
+
+  if several and check then
+    local fine, problem = for_all(check)
+    if not fine then return nil, problem end
+  end
+  return for_all(body)
 end
 
 --- `registry/shop.lua` or `3 files`: where declarations come from, for a heading.

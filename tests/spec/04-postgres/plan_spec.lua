@@ -107,7 +107,18 @@ describe("plan", function()
     object = lunadex.run({ "plan", "--json", path, "--database", "two" }):json()
     assert.equal("u_a", object.changes[1].name)
     assert.equal(64, lunadex.run({ "plan", path, "--target", url }).status)
-    local result = lunadex.run { "apply", path }
+    assert.equal(64, lunadex.run({ "plan", path, "--only", "nope" }).status)
+    local result = lunadex.run { "plan", path, "--only", "u_a" }
+    assert.equal(0, result.status, tostring(result))
+    assert.is_nil(result.stdout:find("t_a", 1, true))
+    result = lunadex.run { "apply", "--dry-run", path }
+    assert.matches("-- database two: ", result.stdout, 1, true)
+    -- A mistake in one is found before the other is touched.
+    local wrong = lunadex.registry(text:gsub('"u" { index { "a"', '"u" { index { "nope"'))
+    result = lunadex.run { "apply", wrong }
+    assert.equal(65, result.status, tostring(result))
+    assert.is_nil(server:indexes(database)["public.t_a"])
+    result = lunadex.run { "apply", path }
     assert.equal(0, result.status, tostring(result))
     assert.matches("total 2, created 2, skipped 0, failed 0", result.stdout, 1, true)
     server:drop_database(other)
