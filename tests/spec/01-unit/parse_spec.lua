@@ -125,6 +125,8 @@ describe("check_expression", function()
     ["/* x */ a /* y */"] = "a", ["a = ';,)'"] = "a = ';,)'", ["f(a, b)"] = "f(a, b)", ["a IN (1, 2)"] = "a IN (1, 2)",
     ["ARRAY[1,2]"] = "ARRAY[1,2]", ["a::text COLLATE \"C\""] = "a::text COLLATE \"C\"", ["$$;$$ || a"] = "$$;$$ || a",
     ["CASE WHEN a THEN 1 END"] = "CASE WHEN a THEN 1 END",
+    -- The scanner gives these no length.
+    ["a = U&'\\00e4'"] = "a = U&'\\00e4'", ['U&"\\0061" = 1'] = 'U&"\\0061" = 1',
     -- Newer than the parser: the server's affair.
     ["a IS JSON"] = "a IS JSON", ["(JSON_VALUE(a, '$.b' RETURNING text))"] = "JSON_VALUE(a, '$.b' RETURNING text)",
   }
