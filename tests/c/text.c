@@ -41,6 +41,8 @@ static void keeps_the_element_type_of_arrays(void **state) {
   check("(v)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[])",
         "(v)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying]::character varying[])::text[])");
   check("x = ANY (ARRAY[1, 2])", "x = ANY (ARRAY[1, 2])");
+  check("o = ANY ((ARRAY[26, 27])::oid[])", "o = ANY ((ARRAY[26, 27]::integer[])::oid[])");
+  check("o = ANY ((ARRAY[0.5, 27])::money[])", "o = ANY ((ARRAY[0.5, 27]::numeric[])::money[])");
   /* Nothing tells the type of a column here. */
   check("x = ANY ((ARRAY[a, b])::text[])", "x = ANY ((ARRAY[a, b])::text[])");
   check("x = '(ARRAY[''a''::text])::varchar[]'", "x = '(ARRAY[''a''::text])::varchar[]'");

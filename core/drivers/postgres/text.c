@@ -122,8 +122,8 @@ static bool starts_with(const char *text, const char *prefix)
   return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* The type that the first element of a list such as `'a'::character varying, 'b'::character varying]` is cast to, or
- * NULL when it does not end in a cast. The name may hold spaces, a typmod and a time zone clause. */
+/* The type of the first element of a list such as `'a'::character varying, 'b'::character varying]`, or NULL when it is
+ * neither a number nor ends in a cast. The name may hold spaces, a typmod and a time zone clause. */
 static char *element_type(ldx_arena *arena, const char *list, const char *close)
 {
   const char *cast = NULL, *end = close;
@@ -143,7 +143,11 @@ static char *element_type(ldx_arena *arena, const char *list, const char *close)
       p = ldx_pg_token_end(p);
     }
   }
-  return cast ? ldx_arena_strndup(arena, cast, (size_t)(end - cast)) : NULL;
+  if (cast) return ldx_arena_strndup(arena, cast, (size_t)(end - cast));
+  /* The only constants that the server prints without a cast: 42 and 4.2. */
+  const size_t digits = strspn(list, "0123456789"), all = strspn(list, "0123456789.");
+  if (digits == 0 || list + all != end) return NULL;
+  return ldx_arena_strdup(arena, digits == all ? "integer" : "numeric");
 }
 
 /* `text` with `insert` put in at `at`. */
