@@ -100,7 +100,10 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid
 WHERE n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
 UNION ALL
 SELECT format('%I.%I', n.nspname, t.relname), CASE WHEN conparentid = 0 THEN conname ELSE '' END,
-  pg_get_constraintdef(c.oid) || CASE WHEN convalidated THEN '' ELSE ' INVALID' END,
+  -- PostgreSQL 15 to 17 copy ON DELETE SET NULL (columns) to partitions by number, whatever the order of their columns;
+  -- pg_get_constraintdef then fails on a number that is not there.
+  CASE WHEN conparentid = 0 THEN pg_get_constraintdef(c.oid) ELSE contype::text END
+    || CASE WHEN convalidated THEN '' ELSE ' INVALID' END,
   format('constraint %I.%I.%I', n.nspname, t.relname, conname)
 FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
 WHERE contype IN ('p', 'u', 'x', 'f')
