@@ -386,6 +386,11 @@ static bool introduce(ldx_session *session, ldx_error *error) {
       {0, "bytea_output", "hex"},
       {0, "transform_null_equals", "off"},
       {0, "array_nulls", "on"},
+      {0, "xmloption", "content"},
+      /* Constants are written down in these, and a zone or a currency left out is taken from them: a registry must mean
+       * the same on every server. */
+      {0, "timezone", "UTC"},
+      {0, "lc_monetary", "C"},
   };
   ldx_buffer sql;
   ldx_buffer_init(&sql, NULL);

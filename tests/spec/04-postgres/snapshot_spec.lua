@@ -97,7 +97,7 @@ with newline" ON t ("Odd ""Name");
     local before = shell.read_file((snapshot()))
     for setting, value in pairs {
       DateStyle = "'German'", IntervalStyle = "'sql_standard'", extra_float_digits = "-5", bytea_output = "'escape'",
-      transform_null_equals = "on", quote_all_identifiers = "on",
+      transform_null_equals = "on", quote_all_identifiers = "on", TimeZone = "'Asia/Tokyo'",
     } do
       server:psql(database, ('ALTER DATABASE "%s" SET %s = %s'):format(database, setting, value))
     end
