@@ -74,9 +74,7 @@ int main(int argc, char **argv) {
 #ifdef LUNADEX_BUSTED
   ldx_lua_test_driver = &ldx_driver_fake;
 #endif
-  /* Static, so that what lives in it is still reachable for leak checkers at the end. */
-  static lua_State *L;
-  L = luaL_newstate();
+  lua_State *L = luaL_newstate();
   if (!L) {
     fputs("lunadex: out of memory\n", stderr);
     return EXIT_FAILURE;
@@ -93,12 +91,8 @@ int main(int argc, char **argv) {
   } else {
     status = (int)lua_tointeger(L, -1);
   }
-#ifdef LUNADEX_BUSTED
+  /* Closes connections and joins workers through __gc, and leaves nothing for leak checkers to find. */
   lua_close(L);
-#else
-  /* Commands close their connections themselves. Freeing a hundred thousand tables one by one, right before the process
-   * gives all of its memory back, would take as long as making a good part of them did. */
-#endif
 
   /* A result that could not be written, on a full disk say, is no success. A reader that went away is. */
   errno = 0;
