@@ -6,10 +6,14 @@ local M = {}
 local quote = shell.quote
 
 -- 15 is the system's. The others are the server builds that the Maven artifact of this name packs; they come for
--- `./dev test --matrix` only, through the mvn client, into .deps/.
+-- `./dev test --matrix` only, which says LUNADEX_TEST_POSTGRES, through the mvn client, into .deps/.
 local artifact = "io.zonky.test.postgres:embedded-postgres-binaries-linux-%s"
 local maven_versions = { [13] = "13.18.0", [14] = "14.15.0", [16] = "16.6.0", [17] = "17.5.0", [18] = "18.1.0" }
 local system_version = 15
+local default_version = math.tointeger(tonumber(os.getenv "LUNADEX_TEST_POSTGRES" or system_version))
+
+--- The version that specs get where they ask for none.
+M.version = default_version
 
 --- PostgreSQL refuses to run as root.
 local function prefix()
@@ -54,18 +58,17 @@ local function programs(version)
   return fetch(version)
 end
 
---- The versions this run is for: 15, with --matrix all.
+--- The versions this run is for. `./dev test --matrix` runs once for each.
 ---@return integer[]
 function M.versions()
-  if os.getenv "LUNADEX_TEST_MATRIX" then return { 13, 14, 15, 16, 17, 18 } end
-  return { system_version }
+  return { default_version }
 end
 
 --- Why there is no such server, or nil. A spec then says `pending(reason)`; in CI an absent server is a failure.
 ---@param version integer?
 ---@return string? reason
 function M.missing(version)
-  local path, reason = programs(version or system_version)
+  local path, reason = programs(version or default_version)
   if path then return nil end
   if os.getenv "CI" == "true" then error(reason, 2) end
   return reason
@@ -151,7 +154,7 @@ end
 ---@return support.Server
 function M.start(options)
   options = options or {}
-  local server = new(options.version or system_version)
+  local server = new(options.version or default_version)
   server.auth = options.auth or "trust"
   server.settings = options.settings
   shell.write_file(server.directory .. "/password", server.password .. "\n")
@@ -173,7 +176,7 @@ local shared = {}
 ---@param version integer?
 ---@return support.Server
 function M.shared(version)
-  version = version or system_version
+  version = version or default_version
   shared[version] = shared[version] or M.start { version = version }
   return shared[version]
 end
@@ -330,10 +333,20 @@ end
 function Server:standby()
   local replica = new(self.version)
   replica.auth, replica.password = self.auth, self.password
-  as_server_user(("%s/pg_basebackup -D %s -R -X stream -c fast --no-sync -d %s"):format(quote(self.programs),
-    quote(replica.data), quote(self:url())))
+  -- By hand, since the servers from Maven come without pg_basebackup. Files may go while they are copied, which is
+  -- what the label is for: from it the replica knows what to replay.
+  local old = self.version < 15
+  local backup = self:session("postgres", "base backup")
+  backup:run(old and "SELECT pg_start_backup('test', true, false)" or "SELECT pg_backup_start('test', true)")
+  as_server_user(("cp -a %s %s 2>/dev/null || true"):format(quote(self.data), quote(replica.data)))
+  local label = replica.directory .. "/label"
+  shell.write_file(label, backup:run(old and "SELECT labelfile FROM pg_stop_backup(false, false)"
+    or "SELECT labelfile FROM pg_backup_stop(false)")[1][1])
+  backup:close()
+  as_server_user(("sh -c 'cd \"$1\" && rm -f postmaster.pid && cp ../label backup_label && touch standby.signal' - %s")
+    :format(quote(replica.data)))
   local file = assert(io.open(replica.data .. "/postgresql.conf", "a"))
-  file:write(configuration(replica, self.settings))
+  file:write(configuration(replica, self.settings), ("primary_conninfo = '%s'\n"):format(self:url()))
   file:close()
   replica:launch()
   local position = self:value("postgres", "SELECT pg_current_wal_lsn()")

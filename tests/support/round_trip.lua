@@ -74,7 +74,7 @@ BEGIN
 END $$;
 ]==]
 
---- A server with what definitions may use. `LUNADEX_TEST_MATRIX` runs it on every version.
+--- A server with what definitions may use.
 ---@param version integer?
 ---@return support.Trip
 function M.new(version)
