@@ -101,6 +101,8 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
   step->mode = (ldx_mode)choice(L, argument, argument, "mode", modes, sizeof modes / sizeof modes[0], LDX_MODE_AUTO);
   step->only = flag(L, argument, argument, "only");
   step->use_existing = flag(L, argument, argument, "use_existing");
+  step->replace = flag(L, argument, argument, "replace");
+  step->partitioned = flag(L, argument, argument, "partitioned");
   step->lock_timeout = number(L, argument, argument, "lock_timeout", 0);
   step->drain_timeout = number(L, argument, argument, "drain_timeout", 0);
   step->maintenance_work_mem = text(L, argument, argument, "maintenance_work_mem", arena);

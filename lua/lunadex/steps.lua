@@ -32,6 +32,9 @@ function Writer:add(kind, relation, step)
   local options, entry = self.options, self.change.entry or {}
   step.kind = kind
   step.schema, step.relation = relation.schema, relation.name
+  if step.kind == "build" and step.fields.kind ~= "index" then
+    step.partitioned = relation.kind == "partitioned table" or nil
+  end
   step.mode = step.mode or options.mode or entry.mode or "auto"
   step.lock_timeout = options.lock_timeout or entry.lock_timeout or M.default_lock_timeout
   step.maintenance_work_mem, step.parallel_workers = entry.maintenance_work_mem, entry.parallel_workers
@@ -62,6 +65,17 @@ local function reusable(partition, text, name, declared)
   end
 end
 
+-- An index of a partition under exactly this name that is what is wanted, but not finished: a run that was killed left
+-- it, or its build still goes on in the server, where a second one beside it would meet it in a deadlock. It may even be
+-- done before anybody looks at it. A build step under its name waits for it, accepts it, or drops what became invalid.
+local function unfinished(partition, text, name)
+  for _, index in ipairs(partition:indexes()) do
+    if index.name == name then
+      return index.text == text and not index.valid and not index.parent and not index.constraint and index or nil
+    end
+  end
+end
+
 -- The index of `partition` that is attached to `parent` already.
 local function attached(partition, parent)
   if not parent then return nil end
@@ -81,10 +95,14 @@ function Writer:partition(relation, partition, name, attach)
   local declared = change.entry.fields
   local index = reusable(partition, change.definition, own.name, context.declared)
   local child = index and index.name or own.name
+  local begun = not index and child and unfinished(partition, change.definition, child)
   if not child then
-    child = naming.choose(declared, partition.name, function(name_) return context.taken(partition.schema, name_) end)
+    child = naming.choose(declared, partition.name, function(name_)
+      begun = not context.chosen(partition.schema, name_) and unfinished(partition, change.definition, name_)
+      return not begun and context.taken(partition.schema, name_)
+    end)
     context.take(partition.schema, child)
-  elseif not index and self.later and context.live(partition.schema, child) then
+  elseif not index and not begun and self.later and context.live(partition.schema, child) then
     -- The old index's part still has that name.
     local final = child
     child = naming.temporary(final, "new")
@@ -99,7 +117,7 @@ function Writer:partition(relation, partition, name, attach)
         tablespace = own.tablespace or declared.tablespace,
       }),
     })
-    if divided then self:partitions(partition, child, nil, true) end
+    if divided then self:partitions(partition, child, begun or nil, true) end
   end
   if attach then
     self:add("attach", relation, {
@@ -192,15 +210,18 @@ end
 
 function make:rename()
   local change = self.change
-  self:add("rename", change.on, { name = change.live_name, other = change.name })
+  -- The fields tell what kind of thing has the name: a foreign key is no index.
+  self:add("rename", change.on, {
+    name = change.live_name, other = change.name, fields = change.entry and change.entry.fields,
+  })
 end
 
 function make:drop()
   self:add("drop", self.change.on, { name = self.change.live_name })
 end
 
--- The new one is built under a temporary name and takes the old one's place: there is no moment without either, but
--- for constraints, of which the old one goes an instant before the new one comes.
+-- The new one is built under a temporary name and takes the old one's place in one transaction: there is no moment
+-- without either, but for primary keys that cannot be made from an index: a table has but one.
 function make:replace()
   local change = self.change
   local relation, fields, name = change.on, change.entry.fields, change.name
@@ -221,8 +242,7 @@ function make:replace()
     if not old then
       self:add("rename", relation, { name = temporary, other = name })
     elseif old.constraint then
-      self:add("drop_constraint", relation, { name = name }).undo = undo
-      self:add("rename", relation, { name = temporary, other = name })
+      self:add("rename", relation, { name = temporary, other = name, replace = true }).undo = undo
     else
       self:add("swap", relation, { name = name, other = temporary, spare = spare }).undo = undo
       self:add("drop", relation, { name = spare })
@@ -242,18 +262,20 @@ function make:replace()
   elseif fields.kind ~= "primary_key" then -- a table has but one primary key: there the old one goes first
     self:add("build", relation, { name = temporary, fields = copy(fields, { name = temporary }) })
   end
-  if old and old.constraint then
-    self:add("drop_constraint", relation, { name = name }).undo = undo
-  elseif old then
-    self:add("rename", relation, { name = name, other = spare }).undo = undo
-  end
+  local constraint = old and old.constraint and true or nil
+  if old and not constraint then self:add("rename", relation, { name = name, other = spare }).undo = undo end
+  local last
   if by_index then
-    self:add("build", relation, { name = name, fields = final, use_existing = true, other = temporary })
+    last = self:add("build", relation, {
+      name = name, fields = final, use_existing = true, other = temporary, replace = constraint,
+    })
   elseif fields.kind == "primary_key" then
+    if constraint then self:add("drop_constraint", relation, { name = name }) end
     self:add("build", relation, { name = name, fields = final })
   else
-    self:add("rename", relation, { name = temporary, other = name })
+    last = self:add("rename", relation, { name = temporary, other = name, fields = final, replace = constraint })
   end
+  if last and constraint then last.undo = undo end
   if old and not old.constraint then self:add("drop", relation, { name = spare }) end
 end
 
@@ -291,6 +313,7 @@ function M.context(plan)
       return (chosen or names())[key(schema, name)] or plan.catalog:index(schema, name) ~= nil
         or plan.catalog:relation(schema, name) ~= nil
     end,
+    chosen = function(schema, name) return (chosen or names())[key(schema, name)] end,
     take = function(schema, name) (chosen or names())[key(schema, name)] = true end,
   }
 end

@@ -227,7 +227,7 @@ function Diff:changes(quiet_keeps) end
 ---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"drop_constraint"
 ---@field schema string
 ---@field relation string
----@field fields lunadex.Fields?   # build, alter
+---@field fields lunadex.Fields?   # build, alter; rename: tells describe what kind of thing it is
 ---@field name string
 ---@field other string?
 ---@field spare string?
@@ -236,6 +236,8 @@ function Diff:changes(quiet_keeps) end
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field only boolean?
 ---@field use_existing boolean?
+---@field replace boolean?         # build with use_existing, rename: the constraint that has the name goes with it
+---@field partitioned boolean?     # build of a constraint: the relation is
 ---@field lock_timeout number?     # seconds
 ---@field drain_timeout number?
 ---@field maintenance_work_mem string?

@@ -156,6 +156,29 @@ static bool build_foreign_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_s
   return !not_valid || validate(attempt, true);
 }
 
+/* --- replacing a key -------------------------------------------------------------------------------------------------- */
+
+void ldx_pg_note_dropped_constraint(ldx_pg_attempt *attempt, const char *name, const char *definition) {
+  ldx_context_note(attempt->context, "dropped constraint %s; to bring it back: ALTER TABLE %s ADD CONSTRAINT %s %s",
+                   name, ldx_pg_quote_name(attempt->arena, attempt->step->relation),
+                   ldx_pg_quote_identifier(attempt->arena, name), definition);
+}
+
+/* The old one goes and the new one comes in one statement, which gives the index the name of the constraint: while the
+ * index has its own name, nothing has happened yet, and once it is gone, all has. */
+static bool replace_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
+  ldx_pg_index_state built;
+  if (!ldx_pg_look_at_index(attempt, attempt->step->other, &built)) return false;
+  if (!built.object && state->type == type_of(attempt->step->definition->kind)) return true;
+  ldx_step step = *attempt->step;
+  step.replace = state->type != 0;
+  ldx_pg_attempt own = *attempt;
+  own.step = &step;
+  if (!build_key_from_index(&own, state)) return false;
+  if (step.replace) ldx_pg_note_dropped_constraint(attempt, step.name, state->definition);
+  return true;
+}
+
 /* --- all of them ------------------------------------------------------------------------------------------------------ */
 
 bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
@@ -164,6 +187,7 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
   ldx_pg_constraint_state state;
   if (!ldx_pg_look_at_constraint(attempt, step->name, &state)) return false;
   if (!state.relation) return missing_relation(attempt);
+  if (step->replace && step->use_existing) return replace_key(attempt, &state);
   if (state.type && state.type != type_of(d->kind)) {
     ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "%s has another constraint of the name %s: %s",
                   relation_display(attempt), step->name, state.definition);
@@ -201,8 +225,6 @@ bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt) {
   if (!ldx_pg_look_at_constraint(attempt, step->name, &state)) return false;
   if (!state.type) return true;
   if (!ldx_pg_send(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name))) return false;
-  ldx_context_note(attempt->context, "dropped constraint %s; to bring it back: ALTER TABLE %s ADD CONSTRAINT %s %s",
-                   step->name, ldx_pg_quote_name(attempt->arena, step->relation),
-                   ldx_pg_quote_identifier(attempt->arena, step->name), state.definition);
+  ldx_pg_note_dropped_constraint(attempt, step->name, state.definition);
   return true;
 }

@@ -53,7 +53,13 @@ static bool rename_it(ldx_pg_attempt *attempt) {
     if (!named(attempt, step->other, &to)) return false;
     return to != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->name);
   }
-  return ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, step, from));
+  ldx_pg_constraint_state old = {0};
+  if (step->replace && !ldx_pg_look_at_constraint(attempt, step->other, &old)) return false;
+  ldx_step now = *step;
+  now.replace = old.type != 0;
+  if (!ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, &now, from))) return false;
+  if (now.replace) ldx_pg_note_dropped_constraint(attempt, step->other, old.definition);
+  return true;
 }
 
 static bool swap(ldx_pg_attempt *attempt) {

@@ -66,9 +66,9 @@ char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const cha
                          ldx_pg_quote_identifier(arena, nullable->items[i]));
     ldx_buffer_append(&b, ";\n");
   }
-  ldx_buffer_appendf(&b, "ALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %s%s", relation,
-                     ldx_pg_quote_identifier(arena, step->name), primary ? "PRIMARY KEY" : "UNIQUE",
-                     ldx_pg_quote_identifier(arena, index), deferral(step->definition));
+  ldx_buffer_appendf(&b, "ALTER TABLE %s ", relation);
+  if (step->replace) ldx_buffer_appendf(&b, "DROP CONSTRAINT %s, ", ldx_pg_quote_identifier(arena, step->name));
+  ldx_buffer_appendf(&b, "ADD CONSTRAINT %s %s USING INDEX %s%s", ldx_pg_quote_identifier(arena, step->name), primary ? "PRIMARY KEY" : "UNIQUE", ldx_pg_quote_identifier(arena, index), deferral(step->definition));
   if (proven) ldx_buffer_appendf(&b, ";\nALTER TABLE %s DROP CONSTRAINT " LDX_PG_NOT_NULL_CHECK, relation);
   return in_slice(arena, step, ldx_buffer_string(&b));
 }
@@ -119,7 +119,11 @@ static char *rename_statement(ldx_arena *arena, const ldx_step *step, ldx_pg_nam
 }
 
 char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what) {
-  return in_slice(arena, step, rename_statement(arena, step, what, step->name, step->other));
+  char *sql = rename_statement(arena, step, what, step->name, step->other);
+  if (step->replace)
+    sql = ldx_arena_printf(arena, "ALTER TABLE %s DROP CONSTRAINT %s;\n%s", relation_of(arena, step),
+                           ldx_pg_quote_identifier(arena, step->other), sql);
+  return in_slice(arena, step, sql);
 }
 
 char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new) {
@@ -216,14 +220,15 @@ static char *describe_build(ldx_arena *arena, const ldx_step *step) {
     break;
   case LDX_KIND_UNIQUE:
   case LDX_KIND_PRIMARY_KEY:
-    if (step->only || !ldx_pg_key_can_use_index(d)) return ldx_pg_sql_add_constraint(arena, step);
+    if (step->only || step->partitioned || !ldx_pg_key_can_use_index(d)) return ldx_pg_sql_add_constraint(arena, step);
     if (step->use_existing) return ldx_pg_sql_add_key_using(arena, step, step->other, NULL);
     return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_build(arena, step, step->name, blocking, timeout),
                             ldx_pg_sql_add_key_using(arena, step, step->name, NULL));
   case LDX_KIND_EXCLUSION:
     return ldx_pg_sql_add_constraint(arena, step);
   case LDX_KIND_FOREIGN_KEY:
-    if (d->not_enforced || step->only) return ldx_pg_sql_add_foreign_key(arena, step, false);
+    /* Before version 18 a partitioned relation takes no NOT VALID; what is shown must be true of all of them. */
+    if (d->not_enforced || step->only || step->partitioned) return ldx_pg_sql_add_foreign_key(arena, step, false);
     return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_add_foreign_key(arena, step, true),
                             ldx_pg_sql_validate(arena, step, step->name));
   }

@@ -22,7 +22,8 @@ char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name,
 /* DROP INDEX [CONCURRENTLY]: plainly only where it has to be (partitioned). */
 char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name index, bool concurrently);
 
-/* A unique constraint or primary key from the unique index `index`; `nullable` columns are set not null on the way. */
+/* A unique constraint or primary key from the unique index `index`; `nullable` columns are set not null on the way, and
+ * with step->replace the constraint that has the name goes in the same statement. */
 char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable);
 /* Any constraint in one go, blocking: partitioned relations, exclusion constraints, WITHOUT OVERLAPS. */
 char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step);
@@ -34,6 +35,7 @@ char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const c
 /* What a name belongs to, for renaming: an index (with the constraint it backs), a constraint without one, nothing. */
 typedef enum ldx_pg_named { LDX_PG_NAMED_NOTHING, LDX_PG_NAMED_INDEX, LDX_PG_NAMED_CONSTRAINT } ldx_pg_named;
 
+/* With step->replace the constraint `other` goes in the same transaction. */
 char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what);
 /* `old` NOTHING: there is none to get out of the way. */
 char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new);

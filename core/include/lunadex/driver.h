@@ -54,6 +54,9 @@ typedef struct ldx_step {
   ldx_mode mode;
   bool only;                        /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
   bool use_existing;                /* BUILD of a unique constraint or primary key: from the unique index `other` */
+  bool replace;                     /* in the same transaction, the constraint that has the name goes; BUILD with
+                                     * use_existing: it is `name`; RENAME: it is `other` */
+  bool partitioned;                 /* BUILD of a constraint: the relation is; for `describe`, which cannot look */
   double lock_timeout;              /* seconds to get the table's lock before the work starts; 0: no limit */
   double drain_timeout;             /* seconds for waits after the work; 0: no limit */
   const char *maintenance_work_mem; /* "512MB"; NULL: the server's */

@@ -77,9 +77,15 @@ describe("apply", function()
     server:psql(database, [[CREATE TABLE p (id int PRIMARY KEY, k int UNIQUE);
       CREATE TABLE t (a int NOT NULL, b int NOT NULL, CONSTRAINT t_key UNIQUE (a),
         CONSTRAINT t_fk FOREIGN KEY (a) REFERENCES p (id)); INSERT INTO p VALUES (1, 1); INSERT INTO t VALUES (1, 1)]])
-    settles [[ on "t" {
+    local text = [[ on "t" {
       unique_constraint { "a", "b", name = "t_key" },
       foreign_key { "a", references = { "p", "k" }, on_delete = "cascade", name = "t_fk" } } ]]
+    -- What it prints is what the server takes, and the old ones go when the new ones come.
+    local printed = apply(text, "--dry-run").stdout
+    assert.matches('DROP CONSTRAINT "t_key", ADD CONSTRAINT "t_key" UNIQUE USING INDEX', printed, 1, true)
+    assert.matches('RENAME CONSTRAINT "t_fk_ldx_new" TO "t_fk"', printed, 1, true)
+    assert.not_matches("COMMIT;\nBEGIN;\nSET LOCAL lock_timeout = %d+;\n[^\n]*RENAME", printed)
+    settles(text)
     assert.equal("CREATE UNIQUE INDEX t_key ON public.t USING btree (a, b)", index "t_key")
     assert.same({
       { "t_fk", "FOREIGN KEY (a) REFERENCES p(k) ON DELETE CASCADE", n = 2 }, { "t_key", "UNIQUE (a, b)", n = 2 },

@@ -253,6 +253,63 @@ describe("a step", function()
       assert.same({ t_a_key = "UNIQUE (a) DEFERRABLE" }, constraints())
     end)
 
+    it("puts a key in the place of another in one transaction, once", function()
+      for kind, definition in pairs { unique_constraint = "UNIQUE (a, b)", primary_key = "PRIMARY KEY (a, b)" } do
+        sql(([[DROP TABLE t; CREATE TABLE t (a int, b int); ALTER TABLE t ADD CONSTRAINT t_key %s (a);
+          CREATE UNIQUE INDEX t_key_ldx_new ON t (a, b)]]):format(kind == "primary_key" and "PRIMARY KEY" or "UNIQUE"))
+        local new = key(kind, "t_key", { "a", "b" })
+        new.use_existing, new.replace, new.other = true, true, "t_key_ldx_new"
+        local done, events = step(new)
+        assert.is_true(done.ok)
+        assert.matches("ADD CONSTRAINT", notes(events), 1, true)
+        assert.is_true(step(new).ok)
+        assert.same({ t_key = definition }, constraints())
+        -- What an earlier version of this program may have left: the old one is gone, the new one is not there.
+        sql "ALTER TABLE t DROP CONSTRAINT t_key; CREATE UNIQUE INDEX t_key_ldx_new ON t (a, b)"
+        assert.is_true(step(new).ok)
+        assert.same({ t_key = definition }, constraints())
+      end
+      local text = core.describe {
+        kind = "build", schema = "public", relation = "t", name = "u", other = "u_new", use_existing = true,
+        replace = true, fields = key("unique_constraint", "u", { "a" }).fields,
+      }
+      assert.matches('ALTER TABLE "public"."t" DROP CONSTRAINT "u", ADD CONSTRAINT "u" UNIQUE USING INDEX "u_new";',
+        text, 1, true)
+    end)
+
+    it("keeps the old key when the new one cannot take its place", function()
+      sql [[ALTER TABLE t ADD CONSTRAINT t_key UNIQUE (a); CREATE TABLE c (a int REFERENCES t (a));
+        CREATE UNIQUE INDEX t_key_ldx_new ON t (a, b)]]
+      local new = key("unique_constraint", "t_key", { "a", "b" })
+      new.use_existing, new.replace, new.other = true, true, "t_key_ldx_new"
+      assert.equal("dependent", step(new).error.code)
+      assert.same({ t_key = "UNIQUE (a)" }, constraints())
+    end)
+
+    it("puts a foreign key in the place of another in one transaction, once", function()
+      sql [[CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p SELECT i FROM generate_series(0, 9) i;
+        ALTER TABLE t ADD CONSTRAINT t_fk FOREIGN KEY (b) REFERENCES p;
+        ALTER TABLE t ADD CONSTRAINT t_fk_ldx_new FOREIGN KEY (b) REFERENCES p ON DELETE CASCADE]]
+      local new = { kind = "rename", relation = "t", name = "t_fk_ldx_new", other = "t_fk", replace = true,
+        fields = key("foreign_key", "t_fk", { "b" },
+          { references = { schema = "public", relation = "p", columns = { "id" } } }).fields }
+      for _ = 1, 2 do
+        local done = step(new)
+        assert.is_true(done.ok, done.error and done.error.message)
+      end
+      assert.same({ t_fk = "FOREIGN KEY (b) REFERENCES p(id) ON DELETE CASCADE" }, constraints())
+      new.schema = "public"
+      assert.matches('DROP CONSTRAINT "t_fk";\nALTER TABLE "public"."t" RENAME CONSTRAINT "t_fk_ldx_new" TO "t_fk";',
+        core.describe(new), 1, true)
+    end)
+
+    it("of a partitioned relation is described by the statement that it is", function()
+      local new = key("unique_constraint", "t_key", { "a" })
+      new.schema, new.partitioned = "public", true
+      assert.matches('ALTER TABLE "public"."t" ADD CONSTRAINT "t_key" UNIQUE ("a")', core.describe(new), 1, true)
+      assert.not_matches("INDEX", core.describe(new), 1, true)
+    end)
+
     it("validates a foreign key, or takes it back", function()
       sql "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p SELECT i FROM generate_series(0, 9) i"
       local foreign = key("foreign_key", "t_fk", { "b" },
