@@ -66,8 +66,8 @@ local function reusable(partition, text, name, declared)
 end
 
 -- An index of a partition under exactly this name that is what is wanted, but not finished: a run that was killed left
--- it, or its build still goes on in the server, where a second one beside it would meet it in a deadlock. It may even be
--- done before anybody looks at it. A build step under its name waits for it, accepts it, or drops what became invalid.
+-- it, or its build still goes on in the server, where a second one beside it would meet it in a deadlock. A build step
+-- under its name waits for it, accepts it if it became valid, or drops it and builds it again.
 local function unfinished(partition, text, name)
   for _, index in ipairs(partition:indexes()) do
     if index.name == name then

@@ -1,0 +1,63 @@
+-- Indexes of partitions that an earlier run left behind: taken over, never a second one beside them.
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+
+describe("apply on partitions", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    server:psql(database, [[CREATE TABLE big (a int, b text) PARTITION BY RANGE (a);
+      CREATE TABLE b0 PARTITION OF big FOR VALUES FROM (0) TO (10);
+      CREATE TABLE b1 PARTITION OF big FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (a);
+      CREATE TABLE b1a PARTITION OF b1 FOR VALUES FROM (10) TO (20);
+      INSERT INTO big SELECT n % 20, n FROM generate_series(1, 2000) n]])
+  end)
+  after_each(function()
+    server:drop_database(database)
+  end)
+
+  local function names()
+    local found = {}
+    for _, row in ipairs(server:psql(database, [[SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = indexrelid
+      JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'public' AND indisvalid ORDER BY 1]])) do
+      found[#found + 1] = row[1]
+    end
+    return table.concat(found, " ")
+  end
+
+  local function apply(more)
+    local result = lunadex.run { "apply", lunadex.registry(('on "big" { index { "b", name = "big_b"%s } }'):format(
+      more or "")), "--target", server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+  end
+
+  local function invalid(name)
+    server:psql(database, ([[UPDATE pg_index SET indisvalid = false WHERE indexrelid = '%s'::regclass]]):format(name))
+  end
+
+  it("takes over what was left unfinished under the name it would choose", function()
+    server:psql(database, "CREATE INDEX ON b0 (b)")
+    server:psql(database, "CREATE INDEX ON ONLY b1 (b)")
+    invalid "b0_b_idx"
+    apply()
+    assert.equal("b0_b_idx b1_b_idx b1a_b_idx big_b", names())
+  end)
+
+  it("and under the name that is declared for the partition", function()
+    server:psql(database, "CREATE INDEX CONCURRENTLY own ON b0 (b)")
+    invalid "own"
+    apply ', partitions = { ["public.b0"] = "own" }'
+    assert.equal("b1_b_idx b1a_b_idx big_b own", names())
+  end)
+
+  it("but not what has that name and is something else", function()
+    server:psql(database, "CREATE INDEX b0_b_idx ON b0 (a)")
+    invalid "b0_b_idx"
+    apply()
+    assert.equal("b0_b_idx1 b1_b_idx b1a_b_idx big_b", names())
+  end)
+end)
