@@ -113,8 +113,7 @@ function M.run(options)
       local info, err = connection:connect()
       if not info then return nil, err end
       if info.read_only then
-        return nil, errors.new("read_only", "the server is read-only: nothing can be built on it",
-          "Give the primary's address.")
+        return nil, errors.read_only(info)
       end
       -- The lock comes before the catalog: what another run is just building must not be planned again.
       local ok
@@ -147,7 +146,7 @@ function M.run(options)
   end, not options.dry_run and function(database, connection)
     local plan, problem = planning.make(database, connection, options)
     if not plan then return nil, problem end
-    if plan.has_errors then return nil, refuse(plan) end
+    if plan.has_errors then return nil, errors.new("registry", plan:refusal().message) end
     return true
   end or nil)
   local failed = not status and not (ran and task.stopping())

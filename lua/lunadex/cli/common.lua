@@ -144,16 +144,22 @@ function M.each_database(options, jobs, prepare, body, check)
 
   local several = #databases > 1
   local function for_all(work)
-    local status, unmatched, matched = 0, nil, false
+    local status, unmatched, matched, mistakes = 0, nil, false, {}
     for _, each in ipairs(databases) do
       local result, problem = run(each, early, work)
       if result then
         status, matched = math.max(status, tonumber(result) or 0), true
       elseif several and problem.unmatched then
         unmatched = problem
+      elseif work == check and problem.code == "registry" then
+        mistakes[#mistakes + 1] = problem.message -- all are told at once
       else
         return nil, problem
       end
+    end
+    if #mistakes > 0 then
+      mistakes[#mistakes + 1] = "nothing was changed"
+      return nil, errors.new("registry", table.concat(mistakes, "\n"))
     end
     if not matched and unmatched then return nil, unmatched end
     return status

@@ -118,6 +118,11 @@ describe("plan", function()
     result = lunadex.run { "apply", wrong }
     assert.equal(65, result.status, tostring(result))
     assert.is_nil(server:indexes(database)["public.t_a"])
+    -- Mistakes in both are told at once.
+    wrong = lunadex.registry((text:gsub('{ "a", name = "(._a)"', '{ "no_%1", name = "%1"')))
+    result = lunadex.run { "apply", wrong }
+    assert.equal(65, result.status, tostring(result))
+    assert.matches('"no_t_a" does not exist.*"no_u_a" does not exist.*nothing was changed', result.stderr)
     result = lunadex.run { "apply", path }
     assert.equal(0, result.status, tostring(result))
     assert.matches("total 2, created 2, skipped 0, failed 0", result.stdout, 1, true)
