@@ -508,7 +508,7 @@ function Checker:entry(made, target)
     for name, value in next, raw do
       local option = options[name]
       if option then
-        if name == "name" and type(value) == "string" and value ~= "" and #value <= MAX_NAME then
+        if name == "name" and type(value) == "string" and #value <= MAX_NAME and value:find("^[%w_]+$") then
           fields.name = value
           made.name = value
         else
@@ -598,7 +598,10 @@ function Checker:target(database, title, made)
   if target then return target end
   local schema_name, name = core.split_name(title)
   local wrong
-  if not name or name == "" or schema_name == "" then
+  local unfit = schema.unsendable(title)
+  if unfit then
+    wrong = unfit
+  elseif not name or name == "" or schema_name == "" then
     wrong = "is not the name of a relation"
   elseif #name > MAX_NAME or #(schema_name or "") > MAX_NAME then
     wrong = ("is longer than %d bytes"):format(MAX_NAME)

@@ -49,8 +49,15 @@ function Problems:file(file)
   end
 end
 
+-- A message may quote what a variable held: error(env "DATABASE_URL"), a text that is not closed.
+local function without_passwords(text)
+  return text and text:find("://", 1, true)
+    and text:gsub("(%a[%w+.-]*://[^%s:@/\"']*):[^%s\"']*@", "%1:***@") or text
+end
+
 ---@param problem lunadex.registry.Problem
 function Problems:add(problem)
+  problem.message = without_passwords(problem.message)
   self.count = self.count + 1
   if problem.line == 0 then problem.line = nil end
   local text = Problem.__tostring(problem)

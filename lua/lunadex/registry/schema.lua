@@ -2,6 +2,7 @@
 -- messages about mistakes and the tables in the documentation all come from here.
 
 local core = require "lunadex.core"
+local target = require "lunadex.target"
 
 local M = {}
 
@@ -37,7 +38,7 @@ M.MAX_KEYS = 32 -- INDEX_MAX_KEYS
 ---@return string
 function M.show(value)
   if type(value) == "string" then
-    local text = value:gsub("%c", " ")
+    local text = target.redact(value):gsub("%c", " ")
     if #text > 40 then text = text:sub(1, 37):gsub("[\x80-\xBF]*$", "") .. "…" end
     return '"' .. text .. '"'
   elseif type(value) == "number" or type(value) == "boolean" or value == nil then
@@ -46,9 +47,16 @@ function M.show(value)
   return "a " .. type(value)
 end
 
+-- What no text on its way to the server may hold: it would be cut off there, or refused.
+local function unsendable(value)
+  if value:find("\0", 1, true) then return "holds a zero byte" end
+  if not utf8.len(value) then return "is not valid UTF-8" end
+end
+
 local function name(value)
   if value == "" then return nil, "a name", "is empty" end
-  if value:find("\0", 1, true) then return nil, "a name", "holds a zero byte" end
+  local wrong = unsendable(value)
+  if wrong then return nil, "a name", wrong end
   if #value > M.MAX_NAME then
     return nil, ("at most %d bytes; the server would cut it off"):format(M.MAX_NAME), ("has %d bytes"):format(#value)
   end
@@ -57,6 +65,8 @@ end
 
 local function text(value)
   if not value:find("%S") then return nil, "a text", "is empty" end
+  local wrong = unsendable(value)
+  if wrong then return nil, "a text", wrong end
   return value
 end
 
@@ -71,6 +81,8 @@ local function one_of(...)
 end
 
 local function qualified(value)
+  local wrong = unsendable(value)
+  if wrong then return nil, "a name, or schema.name", wrong end
   if select(2, core.split_name(value)) then return value end
   return nil, "a name, or schema.name"
 end
@@ -85,6 +97,8 @@ local function expression(value, session)
   if not value:find("%S") then return nil, "an SQL expression", "is empty" end
   local known = session.expressions[value]
   if known then return known end
+  local wrong = unsendable(value)
+  if wrong then return nil, "an SQL expression", wrong end
   local kept, err = core.check_expression(value)
   if not kept then return nil, "an SQL expression", "has a mistake: " .. err.message end
   session.expressions[value] = kept
@@ -153,6 +167,8 @@ local function storage(value)
     elseif type(item) == "number" then
       kept = tostring(math.tointeger(item) or item)
     elseif type(item) == "string" and item ~= "" then
+      local wrong = unsendable(item)
+      if wrong then return nil, "a text", ("has a value for %s that %s"):format(key, wrong) end
       kept = item
     else
       return nil, "a number, a text or a boolean", ("has %s for %s"):format(M.show(item), key)
@@ -277,6 +293,8 @@ local function references(value)
   local expected = 'the other relation, as "schema.table" or { "schema.table", "column", … }'
   local relation = type(value) == "table" and value[1] or value
   if type(relation) ~= "string" then return nil, expected end
+  local unfit = unsendable(relation)
+  if unfit then return nil, expected, unfit end
   local schema, base = core.split_name(relation)
   if not base then return nil, expected, ("names no relation with %s"):format(M.show(relation)) end
   local result = { schema = schema, relation = base }
@@ -574,5 +592,6 @@ M.key = kind {
 
 M.expression = expression
 M.check_name = name
+M.unsendable = unsendable
 
 return M
