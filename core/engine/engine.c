@@ -101,6 +101,7 @@ ldx_engine *ldx_engine_new(const ldx_driver *driver, const ldx_target *target, i
   engine->driver = driver;
   engine->arena = ldx_arena_new();
   engine->target = *target;
+  atomic_init(&engine->closing, false);
   engine->target.url = ldx_arena_strdup(engine->arena, target->url);
   engine->target.application_name = ldx_arena_strdup(engine->arena, target->application_name);
   pthread_mutex_init(&engine->mutex, NULL);
@@ -130,6 +131,7 @@ out:
 
 void ldx_engine_free(ldx_engine *engine) {
   if (!engine) return;
+  atomic_store(&engine->closing, true);
   ldx_engine_cancel(engine, NULL);
   stop_threads(engine, engine->worker_count, true);
   ldx_event_clear(engine);

@@ -79,6 +79,7 @@ struct ldx_engine {
   event_node *taken; /* the owner's, for the text it was lent */
   int wake[2]; /* a pipe that holds a byte while there are events */
   bool stopping, watcher_stopping;
+  atomic_bool closing; /* from the owner, for a watcher that connects on nobody's behalf */
   bool watch_changed; /* a statement began, or something was cancelled */
 
   size_t worker_count;

@@ -35,7 +35,11 @@ bool ldx_seat_open(seat *s, ldx_error *error) {
   pthread_mutex_unlock(&s->mutex);
   if (s->session && (doubtful || !driver->alive(s->session))) ldx_seat_close(s);
   if (s->session) return true;
-  ldx_session *session = driver->open(&s->engine->target, &s->info, error);
+  /* There is no session to cancel yet: connecting looks for itself. The context stays as long as this thread is in its
+   * job; a watcher that only wants to look has none. */
+  ldx_target target = s->engine->target;
+  target.stop = s->context ? &s->context->cancelled : &s->engine->closing;
+  ldx_session *session = driver->open(&target, &s->info, error);
   if (!session) return false;
   set_session(s, session);
   return true;
@@ -154,14 +158,15 @@ static void run(seat *s, ldx_job *job) {
     ldx_retry class = ldx_error_retry(job->error.code);
     if (class == LDX_RETRY_RECONNECT || class == LDX_RETRY_VERIFY) ldx_seat_close(s);
     double delay = ldx_retry_delay(&job->retry, job->attempts, ldx_random_next(&s->random));
-    if (atomic_load(&context->cancelled)) break;
     if (!ldx_retry_wanted(&job->retry, job->kind, job->error.code, job->attempts, ldx_clock_now() - begun, delay))
       break;
-    ldx_event_post(engine, LDX_EVENT_RETRY, context, NULL, &job->error, NULL, job->attempts, delay);
-    if (!pause_for(engine, context, delay)) {
+    bool cancelled = atomic_load(&context->cancelled);
+    if (!cancelled) ldx_event_post(engine, LDX_EVENT_RETRY, context, NULL, &job->error, NULL, job->attempts, delay);
+    /* What would have been tried again has not failed for good: that it ends is the cancellation's doing. */
+    if (cancelled || !pause_for(engine, context, delay)) {
       char last[sizeof job->error.message];
       snprintf(last, sizeof last, "%s", job->error.message);
-      ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled while waiting for the next attempt");
+      ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled before the next attempt");
       snprintf(job->error.detail, sizeof job->error.detail, "the last one failed: %.900s", last);
       break;
     }

@@ -58,6 +58,7 @@ static void push_info(lua_State *L, const ldx_server_info *info) {
   set_text(L, "port", info->port);
   set_text(L, "display", info->display);
   set_flag(L, "read_only", info->read_only);
+  set_flag(L, "standby", info->standby);
   set_text(L, "warning", info->warning);
 }
 

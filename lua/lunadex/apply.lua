@@ -261,8 +261,7 @@ function M.run(plan, options)
     local refusal = plan:refusal()
     if refusal then return nil, refusal end
     if plan.info.read_only then
-      return nil, errors.new("read_only", "the server is read-only: nothing can be built on it",
-        "Give the primary's address.")
+      return nil, errors.read_only(plan.info)
     end
     local connection = plan.connection
     if not options.locked then

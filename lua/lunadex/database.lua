@@ -64,6 +64,7 @@ end
 ---@field port string
 ---@field display string           # the target without secrets
 ---@field read_only boolean
+---@field standby boolean
 ---@field warning string
 
 --- Connects, once, and says to what.

@@ -28,7 +28,8 @@ function M.describe(err)
   if type(err) ~= "table" and type(err) ~= "userdata" then return tostring(err) end
   local lines = { err.message or tostring(err) }
   if err.detail and err.detail ~= "" then lines[#lines + 1] = err.detail end
-  if err.hint and err.hint ~= "" then lines[#lines + 1] = err.hint end
+  -- CASCADE would take along what nobody has looked at.
+  if err.hint and err.hint ~= "" and not err.hint:find("CASCADE", 1, true) then lines[#lines + 1] = err.hint end
   return table.concat(lines, "\n")
 end
 
@@ -38,13 +39,28 @@ end
 function M.plain(err)
   if type(err) ~= "table" and type(err) ~= "userdata" then return { code = "internal", message = tostring(err) } end
   local function text(value) return value ~= "" and value or nil end
+  local hint = text(err.hint)
+  if hint and hint:find("CASCADE", 1, true) then hint = nil end
   return {
     code = err.code,
     message = err.message or tostring(err),
     detail = text(err.detail),
-    hint = text(err.hint),
+    hint = hint,
     native = text(err.native),
   }
+end
+
+--- Why nothing can be changed through this connection.
+---@param info lunadex.ServerInfo
+---@return lunadex.Failure
+function M.read_only(info)
+  if info.standby then
+    return M.new("read_only", "the server is a read-only standby: nothing can be built on it",
+      "Give the primary's address.")
+  end
+  return M.new("read_only",
+    "default_transaction_read_only is on for this role, database or server: nothing can be built",
+    "ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off, or connect as another role.")
 end
 
 return M

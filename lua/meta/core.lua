@@ -280,7 +280,7 @@ local Database = {}
 ---@return lunadex.Error?
 function core.open(target, options) end
 --- Every submit… returns a job's id; its result comes with the "done" event.
----@return integer job             # result: {product, version, version_number, database, user, host, port, display, read_only, warning}
+---@return integer job             # result: {product, version, version_number, database, user, host, port, display, read_only, standby, warning}
 function Database:connect() end
 ---@return integer job             # result: lunadex.Catalog
 function Database:catalog() end

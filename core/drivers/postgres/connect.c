@@ -103,9 +103,12 @@ static void connection_error(PGconn *connection, const ldx_secrets *secrets, con
 
 /* --- reaching a server ---------------------------------------------------------------------------------------------- */
 
-typedef enum reached { REACHED, REFUSED, TIMED_OUT } reached;
+typedef enum reached { REACHED, REFUSED, TIMED_OUT, STOPPED } reached;
 
-static reached poll_connection(PGconn *connection, double timeout) {
+/* Milliseconds between looks at whether the connection is still wanted. */
+enum { LOOK_MS = 100 };
+
+static reached poll_connection(PGconn *connection, double timeout, const atomic_bool *stop) {
   PostgresPollingStatusType status = PGRES_POLLING_WRITING;
   char at[320] = "";
   double deadline = ldx_clock_now() + timeout;
@@ -122,9 +125,10 @@ static reached poll_connection(PGconn *connection, double timeout) {
     }
     double left = deadline - ldx_clock_now();
     if (left <= 0) return TIMED_OUT;
+    if (stop && atomic_load(stop)) return STOPPED;
     struct pollfd fd = {.fd = PQsocket(connection), .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
     if (fd.fd < 0) return REFUSED;
-    int ready = poll(&fd, 1, left > 1 ? 1000 : (int)(left * 1000) + 1);
+    int ready = poll(&fd, 1, left * 1000 > LOOK_MS ? LOOK_MS : (int)(left * 1000) + 1);
     if (ready < 0 && errno != EINTR) return REFUSED;
     if (ready > 0) status = PQconnectPoll(connection);
   }
@@ -203,11 +207,17 @@ static PGconn *connect_to(const ldx_target *target, const ldx_secrets *secrets, 
     PQsetNoticeReceiver(connection, ignore_notice, NULL);
     PQconninfoOption *options = PQconninfo(connection);
     double timeout = timeout_of(target, options);
-    reached how = poll_connection(connection, timeout);
+    reached how = poll_connection(connection, timeout, target->stop);
     if (how == REACHED) {
       PQconninfoFree(options);
       PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
       return connection;
+    }
+    if (how == STOPPED) {
+      ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled while connecting");
+      PQconninfoFree(options);
+      PQfinish(connection);
+      return NULL;
     }
     if (how == REFUSED) {
       connection_error(connection, secrets, before, error);
@@ -399,7 +409,8 @@ static bool introduce(ldx_session *session, ldx_error *error) {
       &sql,
       "SELECT pg_catalog.pg_backend_pid() = %d, pg_catalog.current_setting('server_version'), "
       "pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('default_transaction_read_only')::bool, "
-      "pg_catalog.current_setting('search_path'), pg_catalog.current_database(), session_user",
+      "pg_catalog.current_setting('search_path'), pg_catalog.current_database(), session_user, "
+      "pg_catalog.pg_is_in_recovery()",
       pid);
   for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
     if (version >= settings[i].since)
@@ -409,7 +420,7 @@ static bool introduce(ldx_session *session, ldx_error *error) {
   PGresult *result = ldx_pg_exec(session, ldx_buffer_string(&sql), error);
   ldx_buffer_free(&sql);
   if (!result) return false;
-  if (PQntuples(result) != 1 || PQnfields(result) < 6 || strcmp(PQgetvalue(result, 0, 0), "t")) {
+  if (PQntuples(result) != 1 || PQnfields(result) < 7 || strcmp(PQgetvalue(result, 0, 0), "t")) {
     PQclear(result);
     ldx_error_set(error, LDX_ERROR_POOLER,
                   "a connection pooler stands between us and the server (its process is not "
@@ -424,6 +435,7 @@ static bool introduce(ldx_session *session, ldx_error *error) {
   snprintf(info->version, sizeof info->version, "%.*s", (int)strcspn(text, " "), text);
   info->version_number = version;
   info->read_only = *PQgetvalue(result, 0, 2) == 't';
+  info->standby = *PQgetvalue(result, 0, 6) == 't';
   session->search_path = strdup(PQgetvalue(result, 0, 3));
   snprintf(info->database, sizeof info->database, "%s", PQgetvalue(result, 0, 4));
   snprintf(info->user, sizeof info->user, "%s", PQgetvalue(result, 0, 5));

@@ -6,6 +6,8 @@
 #ifndef LUNADEX_DRIVER_H
 #define LUNADEX_DRIVER_H
 
+#include <stdatomic.h>
+
 #include "lunadex/catalog.h"
 #include "lunadex/diff.h"
 #include "lunadex/error.h"
@@ -16,6 +18,7 @@ typedef struct ldx_target {
   const char *url;              /* as given: URL or key=value; "" : the driver's environment (PG*) */
   const char *application_name; /* what the server shows; never holds a secret */
   double connect_timeout;       /* seconds; 0: the driver's default (10) */
+  const atomic_bool *stop;      /* once true, `open` soon gives up with LDX_ERROR_CANCELLED; outlives it; may be NULL */
 } ldx_target;
 
 typedef struct ldx_server_info {
@@ -25,6 +28,7 @@ typedef struct ldx_server_info {
   char database[128], user[128], host[256], port[16];
   char display[512];  /* the target without secrets: postgresql://app@db.internal/shop */
   bool read_only;     /* a standby, or read-only by default: it can be read, not changed */
+  bool standby;       /* which of the two */
   char warning[256];  /* a known defect of this version that matters here; "" if none */
 } ldx_server_info;
 

@@ -151,6 +151,29 @@ describe("exit status", function()
     end
   end)
 
+  it("130 at once when interrupted while it connects", function()
+    -- The kernel takes the connection, and the server that sleeps does not answer.
+    local own = pg.start()
+    local postmaster = own:value("postgres", "SELECT pg_read_file('postmaster.pid')"):match "%d+"
+    shell.run("kill -STOP " .. postmaster)
+    local run = lunadex.start { "plan", path, "--target", own:url() }
+    shell.sleep(0.5)
+    run:kill "INT"
+    local ok, result = pcall(run.wait, run, 4)
+    shell.run("kill -CONT " .. postmaster)
+    own:stop()
+    assert.is_true(ok)
+    assert.equal(130, result.status, result.stdout .. result.stderr)
+  end)
+
+  it("6 where the role's transactions are read-only, and says that it is the role's", function()
+    server:psql(database, "CREATE ROLE reader LOGIN; ALTER ROLE reader SET default_transaction_read_only = on")
+    local result = check(6, { "apply", path, "--target", server:url(database, "reader", "geheim") })
+    server:psql(database, "DROP ROLE reader")
+    assert.is_truthy(result.stderr:find("default_transaction_read_only", 1, true), tostring(result))
+    assert.is_nil(result.stderr:find("primary", 1, true), tostring(result))
+  end)
+
   it("1 when the result cannot be written, on a full disk say", function()
     for _, words in ipairs { "plan --json " .. path, "plan " .. path, "snapshot", "status --json" } do
       for _, place in ipairs { ">/dev/full", ">&-" } do
