@@ -226,6 +226,7 @@ function Reader:read(text, file)
 end
 
 function Reader:result()
+  self.checker:finish()
   if #self.problems.list > 0 then return nil, self.problems:sorted() end
   local registry = self.checker:registry()
   registry.files = self.files

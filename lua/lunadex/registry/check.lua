@@ -37,6 +37,7 @@ function M.new(problems)
     databases = {},    -- in order, and by name
     rules = {},
     backfills = {},
+    repeating = {},    -- declarations with duplicate_of, and their targets
   }, Checker)
 end
 
@@ -555,6 +556,7 @@ function Checker:entry(made, target)
       self:look_for_name(made, target)
     end
   end
+  if fields.duplicate_of then self.repeating[#self.repeating + 1] = { made = made, target = target } end
   if not hash then return end
   if made.partitions then self:partitions(made, relation, fields) end
   if not simple and self.problems.count == flaws then self:check_whole(made, relation, fields) end
@@ -812,6 +814,20 @@ function Checker:file(list)
   -- From here on they are entries.
   for _, made in ipairs(list) do made.raw, made.kind = nil, nil end
   for _, made in ipairs(self.copies) do made.raw, made.kind = nil, nil end
+end
+
+--- What can only be said when all files are read.
+function Checker:finish()
+  for _, each in ipairs(self.repeating) do
+    local made, target = each.made, each.target
+    local name = made.fields.duplicate_of
+    local right = name ~= made.name and (target.names[name] or target.foreign_keys[name])
+    if not right and not self.problems:at(made.file, made.line) then
+      local hint = suggest.hint(name, target.names)
+      self:problem(made, target.display, ("duplicate_of names %s, which is no other declaration"):format(show(name)),
+        "the name of the declaration that is repeated", hint)
+    end
+  end
 end
 
 --- What it all came to.

@@ -25,6 +25,13 @@ describe("a registry's text", function()
     assert.is_truthy(registry.parse([[on "t" { index { "ü", name = "odd ü" } }]]))
   end)
 
+  it("names in duplicate_of what is declared", function()
+    assert.matches('duplicate_of names "t_aa".*did you mean "t_a"', mistake [[on "t" {
+      index { "a", name = "t_a" }, index { "b", name = "t_b", duplicate_of = "t_aa" } }]])
+    assert.is_truthy(registry.parse [[on "t" {
+      index { "a", name = "t_b", duplicate_of = "t_a" }, index { "a", name = "t_a" } }]])
+  end)
+
   it("shows no password", function()
     for _, text in ipairs {
       [[database "main" { env "DATABASE_URL", on "t" { index { "a" } } }]], [[database "main" (env "DATABASE_URL")]],
