@@ -68,7 +68,9 @@ char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const cha
   }
   ldx_buffer_appendf(&b, "ALTER TABLE %s ", relation);
   if (step->replace) ldx_buffer_appendf(&b, "DROP CONSTRAINT %s, ", ldx_pg_quote_identifier(arena, step->name));
-  ldx_buffer_appendf(&b, "ADD CONSTRAINT %s %s USING INDEX %s%s", ldx_pg_quote_identifier(arena, step->name), primary ? "PRIMARY KEY" : "UNIQUE", ldx_pg_quote_identifier(arena, index), deferral(step->definition));
+  ldx_buffer_appendf(&b, "ADD CONSTRAINT %s %s USING INDEX %s%s", ldx_pg_quote_identifier(arena, step->name),
+                     primary ? "PRIMARY KEY" : "UNIQUE", ldx_pg_quote_identifier(arena, index),
+                     deferral(step->definition));
   if (proven) ldx_buffer_appendf(&b, ";\nALTER TABLE %s DROP CONSTRAINT " LDX_PG_NOT_NULL_CHECK, relation);
   return in_slice(arena, step, ldx_buffer_string(&b));
 }
