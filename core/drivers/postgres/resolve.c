@@ -9,7 +9,11 @@
 #include <stdlib.h>
 
 #include "canonical.h"
+#include "render.h"
 #include "shadow.h"
+
+/* A registry for quite another database would cost a question a declaration. */
+enum { MOST_EXPLAINED = 50 };
 
 static bool has_live_twin(const ldx_declared *declared)
 {
@@ -52,17 +56,56 @@ static bool ask_server(ldx_session *session, ldx_arena *arena, ldx_declared **as
   return ldx_pg_shadow_all(session, arena, ask, asked, error);
 }
 
+/* A name that is something else than a table: the catalog has no others, so that it only seems not to exist. */
+static void explain_missing(ldx_session *session, ldx_arena *arena, ldx_declared *declared)
+{
+  const char *values[] = {ldx_pg_quote_name(arena, declared->definition.relation)};
+  PGresult *result = ldx_pg_exec_params(
+      session, "select c.relkind from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass($1)", 1, values, NULL);
+  const char *what = NULL;
+  if (result && PQntuples(result) == 1) {
+    switch (*PQgetvalue(result, 0, 0)) {
+    case 'v':
+      what = "a view";
+      break;
+    case 'S':
+      what = "a sequence";
+      break;
+    case 'i':
+    case 'I':
+      what = "an index";
+      break;
+    case 'c':
+      what = "a composite type";
+      break;
+    default:
+      what = "the system's own";
+    }
+  }
+  PQclear(result);
+  if (!what)
+    return;
+  ldx_error_set(declared->error, LDX_ERROR_UNDEFINED, "%s is %s: it cannot have indexes or keys of its own",
+                ldx_pg_display_name(arena, declared->definition.relation), what);
+  ldx_error_hint(declared->error, "Tables, partitioned tables and materialized views can.");
+}
+
 bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error)
 {
   ldx_arena *arena = ldx_declarations_arena(set);
-  size_t count = ldx_declarations_count(set), asked = 0;
+  size_t count = ldx_declarations_count(set), asked = 0, explained = 0;
   ldx_declared **ask = calloc(count + 1, sizeof *ask);
   if (!ask)
     return ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
   for (size_t i = 0; i < count; i++) {
     ldx_declared *declared = ldx_declarations_at(set, i);
-    if (declared->resolved || declared->error || !ldx_pg_canonicalize(arena, catalog, declared))
+    if (declared->resolved || declared->error)
       continue;
+    if (!ldx_pg_canonicalize(arena, catalog, declared)) {
+      if (!declared->relation && explained++ < MOST_EXPLAINED)
+        explain_missing(session, arena, declared);
+      continue;
+    }
     declared->resolved = true;
     const ldx_definition *canonical = &declared->canonical;
     bool index_like = canonical->kind == LDX_KIND_INDEX || canonical->kind == LDX_KIND_EXCLUSION;

@@ -34,10 +34,17 @@ local function describe(event)
   return " - " .. format.line(event.description)
 end
 
-local function phase_text(event)
+local BAR = 10 -- cells
+
+local function bar(percent)
+  local full = math.floor(math.min(percent, 100) / 100 * BAR)
+  return ("█"):rep(full) .. ("░"):rep(BAR - full) .. " "
+end
+
+local function phase_text(event, live)
   -- Figures first: a narrow terminal cuts the end.
   local parts = {}
-  if event.percent then parts[#parts + 1] = ("%3.0f %%"):format(event.percent) end
+  if event.percent then parts[#parts + 1] = (live and bar(event.percent) or "") .. ("%3.0f %%"):format(event.percent) end
   if event.seconds_left then parts[#parts + 1] = format.clock(event.seconds_left) .. " left" end
   if event.rate then parts[#parts + 1] = format.count(event.rate) .. " " .. (event.unit or "") .. "/s" end
   parts[#parts + 1] = event.phase
@@ -57,8 +64,10 @@ local function draw(self)
   local rows = 0
   for _, number in ipairs(self.order) do
     local state = self.running[number]
-    local text = state.heading .. "   " .. (state.text or "starting")
-    output.line(format.clip(text, width))
+    local text = "   " .. (state.text or "starting")
+    -- How far it is says more than the end of a long name.
+    local room = math.max(width - (utf8.len(text) or #text), width // 3)
+    output.line(format.clip(format.clip(state.heading, room) .. text, width))
     rows = rows + 1
     if state.blocker then
       output.line(output.style("yellow", format.clip("      blocked by " .. format.line(state.blocker), width)))
@@ -111,7 +120,7 @@ function on:progress(event)
   local state = self.running[event.number]
   if not state then return end
   if self.live then
-    state.text, state.blocker = phase_text(event), event.blocker
+    state.text, state.blocker = phase_text(event, true), event.blocker
     erase(self)
     draw(self)
     output.flush()
@@ -158,7 +167,7 @@ function on:build_finished(event)
   end
   self:say(heading(event) .. (event.critical and " (critical)" or "") .. ": "
     .. output.style(colours[event.outcome] or "green", text)
-    .. (event.outcome == "skipped" and describe(event) or ""))
+    .. ((self.live or event.outcome == "skipped") and describe(event) or ""))
 end
 
 --- Hears an event of a run.

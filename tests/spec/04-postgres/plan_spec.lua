@@ -75,6 +75,13 @@ describe("plan", function()
     assert.matches("2 to create", result.stdout, 1, true)
   end)
 
+  it("says what a name is that is no table", function()
+    server:psql(database, "CREATE VIEW seen AS SELECT 1 AS a")
+    local result = plan [[ on "seen" { index { "a" } } ]]
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("seen is a view", result.stdout, 1, true)
+  end)
+
   it("changes nothing and waits for nobody", function()
     local session = server:session(database, "holder")
     session:run("BEGIN; LOCK t IN ACCESS EXCLUSIVE MODE")
