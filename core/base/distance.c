@@ -6,20 +6,16 @@
 
 enum { LONGEST = 64 };
 
-static size_t least(size_t a, size_t b)
-{
+static size_t least(size_t a, size_t b) {
   return a < b ? a : b;
 }
 
-size_t ldx_distance(const char *a, const char *b)
-{
+size_t ldx_distance(const char *a, const char *b) {
   size_t m = strlen(a), n = strlen(b);
-  if (m > LONGEST || n > LONGEST)
-    return strcasecmp(a, b) == 0 ? 0 : m + n;
+  if (m > LONGEST || n > LONGEST) return strcasecmp(a, b) == 0 ? 0 : m + n;
   size_t rows[3][LONGEST + 1];
   size_t *before = rows[0], *previous = rows[1], *current = rows[2];
-  for (size_t j = 0; j <= n; j++)
-    previous[j] = j;
+  for (size_t j = 0; j <= n; j++) previous[j] = j;
   for (size_t i = 1; i <= m; i++) {
     current[0] = i;
     for (size_t j = 1; j <= n; j++) {
@@ -36,8 +32,7 @@ size_t ldx_distance(const char *a, const char *b)
   return previous[n];
 }
 
-bool ldx_distance_near(const char *a, const char *b)
-{
+bool ldx_distance_near(const char *a, const char *b) {
   size_t longer = strlen(a) > strlen(b) ? strlen(a) : strlen(b);
   return ldx_distance(a, b) <= longer / 3;
 }

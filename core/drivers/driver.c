@@ -4,19 +4,15 @@
 
 #include "lunadex/driver.h"
 
-static bool has_scheme(const char *url, const char *scheme)
-{
+static bool has_scheme(const char *url, const char *scheme) {
   return strncasecmp(url, scheme, strlen(scheme)) == 0;
 }
 
-const ldx_driver *ldx_driver_for(const char *url, ldx_error *error)
-{
-  if (has_scheme(url, "postgres://") || has_scheme(url, "postgresql://"))
-    return &ldx_driver_postgres;
+const ldx_driver *ldx_driver_for(const char *url, ldx_error *error) {
+  if (has_scheme(url, "postgres://") || has_scheme(url, "postgresql://")) return &ldx_driver_postgres;
   const char *scheme = strstr(url, "://");
   const char *equals = strchr(url, '=');
-  if (*url == '\0' || (equals && (!scheme || equals < scheme)))
-    return &ldx_driver_postgres;
+  if (*url == '\0' || (equals && (!scheme || equals < scheme))) return &ldx_driver_postgres;
   if (has_scheme(url, "mongodb://") || has_scheme(url, "mongodb+srv://")) {
     ldx_error_set(error, LDX_ERROR_UNSUPPORTED, "this build has no driver for MongoDB");
     return NULL;

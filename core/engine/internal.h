@@ -77,10 +77,10 @@ struct ldx_engine {
   job_queue jobs, watcher_jobs;
   event_node *first_event, *last_event;
   event_node *taken; /* the owner's, for the text it was lent */
-  int wake[2]; /* a pipe that holds a byte while there are events */
+  int wake[2];       /* a pipe that holds a byte while there are events */
   bool stopping, watcher_stopping;
   atomic_bool closing; /* from the owner, for a watcher that connects on nobody's behalf */
-  bool watch_changed; /* a statement began, or something was cancelled */
+  bool watch_changed;  /* a statement began, or something was cancelled */
 
   size_t worker_count;
   seat *workers;

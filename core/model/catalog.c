@@ -29,77 +29,60 @@ struct ldx_catalog {
 
 /* --- tables ------------------------------------------------------------------------------------------------------- */
 
-static uint64_t hash_name(ldx_name name)
-{
+static uint64_t hash_name(ldx_name name) {
   uint64_t seed = name.schema ? XXH3_64bits(name.schema, strlen(name.schema)) : 0;
   return XXH3_64bits_withSeed(name.name, strlen(name.name), seed);
 }
 
-static uint64_t hash_id(uint32_t id)
-{
+static uint64_t hash_id(uint32_t id) {
   return XXH3_64bits(&id, sizeof id);
 }
 
-static bool same_name(ldx_name a, ldx_name b)
-{
-  if (strcmp(a.name, b.name) != 0)
-    return false;
+static bool same_name(ldx_name a, ldx_name b) {
+  if (strcmp(a.name, b.name) != 0) return false;
   return a.schema && b.schema ? strcmp(a.schema, b.schema) == 0 : a.schema == b.schema;
 }
 
-static bool relation_has_name(const void *entry, const void *key)
-{
+static bool relation_has_name(const void *entry, const void *key) {
   return same_name(((const ldx_relation *)entry)->name, *(const ldx_name *)key);
 }
 
-static bool relation_has_id(const void *entry, const void *key)
-{
+static bool relation_has_id(const void *entry, const void *key) {
   return ((const ldx_relation *)entry)->id == *(const uint32_t *)key;
 }
 
-static bool live_has_name(const void *entry, const void *key)
-{
+static bool live_has_name(const void *entry, const void *key) {
   const ldx_live *live = entry;
   const ldx_name *name = key;
   return same_name((ldx_name){live->relation->name.schema, live->name}, *name);
 }
 
-static bool live_has_id(const void *entry, const void *key)
-{
+static bool live_has_id(const void *entry, const void *key) {
   return ((const ldx_live *)entry)->id == *(const uint32_t *)key;
 }
 
-static void *table_find(const table *t, uint64_t hash, const void *key, table_equal equal)
-{
-  if (!t->slots)
-    return NULL;
+static void *table_find(const table *t, uint64_t hash, const void *key, table_equal equal) {
+  if (!t->slots) return NULL;
   for (size_t i = hash & t->mask; t->slots[i]; i = (i + 1) & t->mask)
-    if (equal(t->slots[i], key))
-      return t->slots[i];
+    if (equal(t->slots[i], key)) return t->slots[i];
   return NULL;
 }
 
-static void table_put(table *t, uint64_t hash, void *entry)
-{
+static void table_put(table *t, uint64_t hash, void *entry) {
   size_t i = hash & t->mask;
-  while (t->slots[i])
-    i = (i + 1) & t->mask;
+  while (t->slots[i]) i = (i + 1) & t->mask;
   t->slots[i] = entry;
 }
 
-static void *checked(void *memory)
-{
-  if (!memory)
-    abort(); /* as the arena does */
+static void *checked(void *memory) {
+  if (!memory) abort(); /* as the arena does */
   return memory;
 }
 
 /* Empties the table and gives it at least twice as many slots as `count`. */
-static void table_size(table *t, size_t count)
-{
+static void table_size(table *t, size_t count) {
   size_t slots = 1024;
-  while (slots < count * 2)
-    slots *= 2;
+  while (slots < count * 2) slots *= 2;
   free(t->slots);
   t->slots = checked(calloc(slots, sizeof *t->slots));
   t->mask = slots - 1;
@@ -107,24 +90,20 @@ static void table_size(table *t, size_t count)
 
 /* --- making ------------------------------------------------------------------------------------------------------- */
 
-ldx_catalog *ldx_catalog_new(void)
-{
+ldx_catalog *ldx_catalog_new(void) {
   ldx_catalog *catalog = checked(calloc(1, sizeof *catalog));
   atomic_init(&catalog->references, 1);
   catalog->arena = ldx_arena_new();
   return catalog;
 }
 
-ldx_catalog *ldx_catalog_retain(ldx_catalog *catalog)
-{
+ldx_catalog *ldx_catalog_retain(ldx_catalog *catalog) {
   atomic_fetch_add_explicit(&catalog->references, 1, memory_order_relaxed);
   return catalog;
 }
 
-void ldx_catalog_release(ldx_catalog *catalog)
-{
-  if (!catalog || atomic_fetch_sub_explicit(&catalog->references, 1, memory_order_acq_rel) > 1)
-    return;
+void ldx_catalog_release(ldx_catalog *catalog) {
+  if (!catalog || atomic_fetch_sub_explicit(&catalog->references, 1, memory_order_acq_rel) > 1) return;
   free(catalog->relations);
   free(catalog->live);
   free(catalog->relations_by_name.slots);
@@ -135,27 +114,22 @@ void ldx_catalog_release(ldx_catalog *catalog)
   free(catalog);
 }
 
-ldx_arena *ldx_catalog_arena(ldx_catalog *catalog)
-{
+ldx_arena *ldx_catalog_arena(ldx_catalog *catalog) {
   return catalog->arena;
 }
 
-void ldx_catalog_set_search_path(ldx_catalog *catalog, ldx_strings schemas)
-{
+void ldx_catalog_set_search_path(ldx_catalog *catalog, ldx_strings schemas) {
   catalog->search_path = schemas;
 }
 
 /* Doubles `*items` when it is full. */
-static void make_room(void ***items, size_t count, size_t *room)
-{
-  if (count < *room)
-    return;
+static void make_room(void ***items, size_t count, size_t *room) {
+  if (count < *room) return;
   *room = *room ? *room * 2 : 512;
   *items = checked(realloc(*items, *room * sizeof **items));
 }
 
-ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint32_t id)
-{
+ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint32_t id) {
   make_room((void ***)&catalog->relations, catalog->relation_count, &catalog->relation_room);
   ldx_relation *relation = LDX_ARENA_NEW(catalog->arena, ldx_relation, 1);
   relation->name = name;
@@ -172,8 +146,7 @@ ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint
   return relation;
 }
 
-ldx_live *ldx_catalog_add_live(ldx_catalog *catalog, ldx_relation *relation, const char *name, uint32_t id)
-{
+ldx_live *ldx_catalog_add_live(ldx_catalog *catalog, ldx_relation *relation, const char *name, uint32_t id) {
   make_room((void ***)&catalog->live, catalog->live_count, &catalog->live_room);
   ldx_live *live = LDX_ARENA_NEW(catalog->arena, ldx_live, 1);
   live->relation = relation;
@@ -181,33 +154,28 @@ ldx_live *ldx_catalog_add_live(ldx_catalog *catalog, ldx_relation *relation, con
   live->id = id;
   catalog->live[catalog->live_count++] = live;
   relation->live_count++;
-  if (id == 0)
-    return live;
+  if (id == 0) return live;
   table *by_id = &catalog->live_by_id;
   if (catalog->live_count * 2 > by_id->mask) {
     table_size(by_id, catalog->live_count * 2);
     for (size_t i = 0; i + 1 < catalog->live_count; i++)
-      if (catalog->live[i]->id)
-        table_put(by_id, hash_id(catalog->live[i]->id), catalog->live[i]);
+      if (catalog->live[i]->id) table_put(by_id, hash_id(catalog->live[i]->id), catalog->live[i]);
   }
   table_put(by_id, hash_id(id), live);
   return live;
 }
 
-static int compare_relations(const void *a, const void *b)
-{
+static int compare_relations(const void *a, const void *b) {
   const ldx_relation *x = *(ldx_relation *const *)a, *y = *(ldx_relation *const *)b;
   int schemas = x->name.schema && y->name.schema ? strcmp(x->name.schema, y->name.schema) : 0;
   return schemas ? schemas : strcmp(x->name.name, y->name.name);
 }
 
-static int compare_live(const void *a, const void *b)
-{
+static int compare_live(const void *a, const void *b) {
   return strcmp((*(ldx_live *const *)a)->name, (*(ldx_live *const *)b)->name);
 }
 
-void ldx_catalog_finish(ldx_catalog *catalog)
-{
+void ldx_catalog_finish(ldx_catalog *catalog) {
   if (catalog->relation_count > 1)
     qsort(catalog->relations, catalog->relation_count, sizeof *catalog->relations, compare_relations);
   for (size_t i = 0; i < catalog->relation_count; i++) {
@@ -232,8 +200,7 @@ void ldx_catalog_finish(ldx_catalog *catalog)
   }
   for (size_t i = 0; i < catalog->relation_count; i++) {
     ldx_relation *relation = catalog->relations[i];
-    if (relation->live_count > 1)
-      qsort(relation->live, relation->live_count, sizeof *relation->live, compare_live);
+    if (relation->live_count > 1) qsort(relation->live, relation->live_count, sizeof *relation->live, compare_live);
   }
   table_size(&catalog->relations_by_name, catalog->relation_count);
   for (size_t i = 0; i < catalog->relation_count; i++)
@@ -249,64 +216,51 @@ void ldx_catalog_finish(ldx_catalog *catalog)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-ldx_relation *ldx_catalog_relation_by_id(const ldx_catalog *catalog, uint32_t id)
-{
+ldx_relation *ldx_catalog_relation_by_id(const ldx_catalog *catalog, uint32_t id) {
   return table_find(&catalog->relations_by_id, hash_id(id), &id, relation_has_id);
 }
 
-ldx_live *ldx_catalog_live_by_id(const ldx_catalog *catalog, uint32_t id)
-{
+ldx_live *ldx_catalog_live_by_id(const ldx_catalog *catalog, uint32_t id) {
   return table_find(&catalog->live_by_id, hash_id(id), &id, live_has_id);
 }
 
-size_t ldx_catalog_relation_count(const ldx_catalog *catalog)
-{
+size_t ldx_catalog_relation_count(const ldx_catalog *catalog) {
   return catalog->relation_count;
 }
 
-ldx_relation *ldx_catalog_relation_at(const ldx_catalog *catalog, size_t i)
-{
+ldx_relation *ldx_catalog_relation_at(const ldx_catalog *catalog, size_t i) {
   return catalog->relations[i];
 }
 
-ldx_live *ldx_catalog_live_at(const ldx_catalog *catalog, size_t i)
-{
+ldx_live *ldx_catalog_live_at(const ldx_catalog *catalog, size_t i) {
   return catalog->live[i];
 }
 
-size_t ldx_catalog_live_count(const ldx_catalog *catalog)
-{
+size_t ldx_catalog_live_count(const ldx_catalog *catalog) {
   return catalog->live_count;
 }
 
 /* Names with a schema as they are, others in each schema of the search path; a database without schemas has none. */
-static void *find_named(const ldx_catalog *catalog, const table *t, ldx_name name, table_equal equal)
-{
-  if (name.schema || catalog->search_path.count == 0)
-    return table_find(t, hash_name(name), &name, equal);
+static void *find_named(const ldx_catalog *catalog, const table *t, ldx_name name, table_equal equal) {
+  if (name.schema || catalog->search_path.count == 0) return table_find(t, hash_name(name), &name, equal);
   for (size_t i = 0; i < catalog->search_path.count; i++) {
     ldx_name qualified = {catalog->search_path.items[i], name.name};
     void *found = table_find(t, hash_name(qualified), &qualified, equal);
-    if (found)
-      return found;
+    if (found) return found;
   }
   return NULL;
 }
 
-ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name)
-{
+ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name) {
   return find_named(catalog, &catalog->relations_by_name, name, relation_has_name);
 }
 
-ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name)
-{
+ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name) {
   return find_named(catalog, &catalog->live_by_name, name, live_has_name);
 }
 
-const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name)
-{
+const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name) {
   for (size_t i = 0; i < relation->column_count; i++)
-    if (strcmp(relation->columns[i].name, name) == 0)
-      return &relation->columns[i];
+    if (strcmp(relation->columns[i].name, name) == 0) return &relation->columns[i];
   return NULL;
 }

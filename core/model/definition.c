@@ -17,13 +17,11 @@ static const char *const kind_names[] = {
     [LDX_KIND_FOREIGN_KEY] = "foreign_key",
 };
 
-const char *ldx_kind_name(ldx_kind kind)
-{
+const char *ldx_kind_name(ldx_kind kind) {
   return kind_names[kind];
 }
 
-bool ldx_kind_parse(const char *name, ldx_kind *kind)
-{
+bool ldx_kind_parse(const char *name, ldx_kind *kind) {
   for (size_t i = 0; i < sizeof kind_names / sizeof *kind_names; i++) {
     if (strcmp(name, kind_names[i]) == 0) {
       *kind = (ldx_kind)i;
@@ -33,8 +31,7 @@ bool ldx_kind_parse(const char *name, ldx_kind *kind)
   return false;
 }
 
-bool ldx_fingerprint_equal(ldx_fingerprint a, ldx_fingerprint b)
-{
+bool ldx_fingerprint_equal(ldx_fingerprint a, ldx_fingerprint b) {
   return a.high == b.high && a.low == b.low;
 }
 
@@ -42,52 +39,39 @@ bool ldx_fingerprint_equal(ldx_fingerprint a, ldx_fingerprint b)
 
 /* Whether ALTER INDEX … SET makes a difference of this option good. Of the methods the server brings, only BRIN's range
  * size needs a rebuild; of a method we do not know, everything is taken to shape the index. */
-static bool alterable(const char *method, const char *option)
-{
+static bool alterable(const char *method, const char *option) {
   static const char *const known[] = {"btree", "hash", "gin", "gist", "spgist"};
-  if (strcmp(method, "brin") == 0)
-    return strcmp(option, "pages_per_range") != 0;
+  if (strcmp(method, "brin") == 0) return strcmp(option, "pages_per_range") != 0;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (strcmp(method, known[i]) == 0)
-      return true;
+    if (strcmp(method, known[i]) == 0) return true;
   return false;
 }
 
 /* The server keeps a boolean as it was spelt. Numbers never pass for one here: no boolean option is ever "1" in practice,
  * and pages_per_range is. */
-static const char *plain_value(const char *value)
-{
-  if (strcasecmp(value, "true") == 0 || strcasecmp(value, "yes") == 0 || strcasecmp(value, "on") == 0)
-    return "on";
-  if (strcasecmp(value, "false") == 0 || strcasecmp(value, "no") == 0 || strcasecmp(value, "off") == 0)
-    return "off";
+static const char *plain_value(const char *value) {
+  if (strcasecmp(value, "true") == 0 || strcasecmp(value, "yes") == 0 || strcasecmp(value, "on") == 0) return "on";
+  if (strcasecmp(value, "false") == 0 || strcasecmp(value, "no") == 0 || strcasecmp(value, "off") == 0) return "off";
   return value;
 }
 
-static int compare_options(const void *a, const void *b)
-{
+static int compare_options(const void *a, const void *b) {
   return strcmp(((const ldx_option *)a)->name, ((const ldx_option *)b)->name);
 }
 
 enum { MAX_OPTIONS = 64 };
 
 /* Copies the options in order of name; those past MAX_OPTIONS, which no server has, are ignored. */
-static size_t sorted_options(const ldx_options *options, ldx_option *out)
-{
+static size_t sorted_options(const ldx_options *options, ldx_option *out) {
   size_t count = options->count < MAX_OPTIONS ? options->count : MAX_OPTIONS;
-  if (count > 0)
-    memcpy(out, options->items, count * sizeof *out);
-  if (count > 1)
-    qsort(out, count, sizeof *out, compare_options);
+  if (count > 0) memcpy(out, options->items, count * sizeof *out);
+  if (count > 1) qsort(out, count, sizeof *out, compare_options);
   return count;
 }
 
-bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_definition *live)
-{
-  if (declared->tablespace && (!live->tablespace || strcmp(declared->tablespace, live->tablespace) != 0))
-    return false;
-  if (declared->storage.count != live->storage.count)
-    return false;
+bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_definition *live) {
+  if (declared->tablespace && (!live->tablespace || strcmp(declared->tablespace, live->tablespace) != 0)) return false;
+  if (declared->storage.count != live->storage.count) return false;
   ldx_option a[MAX_OPTIONS], b[MAX_OPTIONS];
   size_t count = sorted_options(&declared->storage, a);
   sorted_options(&live->storage, b);
@@ -101,47 +85,43 @@ bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_defi
 
 /* Fields are fed with their terminating zero, so that neighbours cannot run into one another; absent ones as a byte no
  * UTF-8 text holds. */
-static void feed_text(XXH3_state_t *state, const char *text)
-{
+static void feed_text(XXH3_state_t *state, const char *text) {
   if (text)
     XXH3_128bits_update(state, text, strlen(text) + 1);
   else
     XXH3_128bits_update(state, "\xff", 2);
 }
 
-static void feed_number(XXH3_state_t *state, size_t number)
-{
+static void feed_number(XXH3_state_t *state, size_t number) {
   XXH3_128bits_update(state, &number, sizeof number);
 }
 
-static void feed_strings(XXH3_state_t *state, const ldx_strings *strings)
-{
+static void feed_strings(XXH3_state_t *state, const ldx_strings *strings) {
   feed_number(state, strings->count);
-  for (size_t i = 0; i < strings->count; i++)
-    feed_text(state, strings->items[i]);
+  for (size_t i = 0; i < strings->count; i++) feed_text(state, strings->items[i]);
 }
 
-static void feed_options(XXH3_state_t *state, const ldx_options *options, const char *alterable_method)
-{
+static void feed_options(XXH3_state_t *state, const ldx_options *options, const char *alterable_method) {
   ldx_option sorted[MAX_OPTIONS];
   size_t count = sorted_options(options, sorted);
   for (size_t i = 0; i < count; i++) {
-    if (alterable_method && alterable(alterable_method, sorted[i].name))
-      continue;
+    if (alterable_method && alterable(alterable_method, sorted[i].name)) continue;
     feed_text(state, sorted[i].name);
     feed_text(state, plain_value(sorted[i].value));
   }
   feed_text(state, NULL);
 }
 
-ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition)
-{
+ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition) {
   XXH3_state_t state;
   XXH3_128bits_reset(&state);
   const char flags[] = {
-      (char)definition->kind,           (char)definition->unique,
-      (char)definition->nulls_not_distinct, (char)definition->without_overlaps,
-      (char)definition->deferrable,     (char)definition->initially_deferred,
+      (char)definition->kind,
+      (char)definition->unique,
+      (char)definition->nulls_not_distinct,
+      (char)definition->without_overlaps,
+      (char)definition->deferrable,
+      (char)definition->initially_deferred,
       (char)definition->not_enforced,
   };
   XXH3_128bits_update(&state, flags, sizeof flags);
@@ -177,16 +157,13 @@ ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition)
 
 /* --- copy --------------------------------------------------------------------------------------------------------- */
 
-static void copy_strings(ldx_arena *arena, ldx_strings *to, const ldx_strings *from)
-{
+static void copy_strings(ldx_arena *arena, ldx_strings *to, const ldx_strings *from) {
   to->count = from->count;
   to->items = from->count ? LDX_ARENA_NEW(arena, const char *, from->count) : NULL;
-  for (size_t i = 0; i < from->count; i++)
-    to->items[i] = ldx_arena_strdup(arena, from->items[i]);
+  for (size_t i = 0; i < from->count; i++) to->items[i] = ldx_arena_strdup(arena, from->items[i]);
 }
 
-static void copy_options(ldx_arena *arena, ldx_options *to, const ldx_options *from)
-{
+static void copy_options(ldx_arena *arena, ldx_options *to, const ldx_options *from) {
   to->count = from->count;
   to->items = from->count ? LDX_ARENA_NEW(arena, ldx_option, from->count) : NULL;
   for (size_t i = 0; i < from->count; i++) {
@@ -195,13 +172,11 @@ static void copy_options(ldx_arena *arena, ldx_options *to, const ldx_options *f
   }
 }
 
-static ldx_name copy_name(ldx_arena *arena, ldx_name name)
-{
+static ldx_name copy_name(ldx_arena *arena, ldx_name name) {
   return (ldx_name){ldx_arena_strdup(arena, name.schema), ldx_arena_strdup(arena, name.name)};
 }
 
-void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definition *from)
-{
+void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definition *from) {
   *to = *from;
   to->relation = copy_name(arena, from->relation);
   to->method = ldx_arena_strdup(arena, from->method);
@@ -214,7 +189,7 @@ void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definit
     to->keys[i].opclass = ldx_arena_strdup(arena, key->opclass);
     copy_options(arena, &to->keys[i].opclass_options, &key->opclass_options);
     to->keys[i].collation = ldx_arena_strdup(arena, key->collation);
-    to->keys[i].operator = ldx_arena_strdup(arena, key->operator);
+    to->keys[i].operator= ldx_arena_strdup(arena, key->operator);
   }
   copy_strings(arena, &to->include, &from->include);
   to->predicate = ldx_arena_strdup(arena, from->predicate);
@@ -231,57 +206,44 @@ void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definit
 
 /* --- text for people ---------------------------------------------------------------------------------------------- */
 
-static void say_options(ldx_buffer *out, const ldx_options *options)
-{
+static void say_options(ldx_buffer *out, const ldx_options *options) {
   for (size_t i = 0; i < options->count; i++)
     ldx_buffer_appendf(out, "%s%s=%s", i > 0 ? ", " : "", options->items[i].name, options->items[i].value);
 }
 
-static void say_strings(ldx_buffer *out, const ldx_strings *strings)
-{
-  for (size_t i = 0; i < strings->count; i++)
-    ldx_buffer_appendf(out, "%s%s", i > 0 ? ", " : "", strings->items[i]);
+static void say_strings(ldx_buffer *out, const ldx_strings *strings) {
+  for (size_t i = 0; i < strings->count; i++) ldx_buffer_appendf(out, "%s%s", i > 0 ? ", " : "", strings->items[i]);
 }
 
 /* A call such as lower(email) reads best bare, anything else needs its brackets to be seen as one key. */
-static bool reads_bare(const char *expression)
-{
+static bool reads_bare(const char *expression) {
   const char *p = expression;
-  while (isalnum((unsigned char)*p) || *p == '_' || *p == '.')
-    p++;
+  while (isalnum((unsigned char)*p) || *p == '_' || *p == '.') p++;
   return p != expression && *p == '(' && p[strlen(p) - 1] == ')' && strstr(p, ") ") == NULL && strstr(p, ")::") == NULL;
 }
 
-static void say_key(ldx_buffer *out, const ldx_key *key)
-{
+static void say_key(ldx_buffer *out, const ldx_key *key) {
   if (key->column)
     ldx_buffer_append(out, key->column);
   else
     ldx_buffer_appendf(out, reads_bare(key->expression) ? "%s" : "(%s)", key->expression);
-  if (key->collation)
-    ldx_buffer_appendf(out, " COLLATE %s", key->collation);
-  if (key->opclass)
-    ldx_buffer_appendf(out, " %s", key->opclass);
+  if (key->collation) ldx_buffer_appendf(out, " COLLATE %s", key->collation);
+  if (key->opclass) ldx_buffer_appendf(out, " %s", key->opclass);
   if (key->opclass_options.count > 0) {
     ldx_buffer_append(out, " (");
     say_options(out, &key->opclass_options);
     ldx_buffer_append_char(out, ')');
   }
-  if (key->descending)
-    ldx_buffer_append(out, " DESC");
-  if (key->nulls_first != key->descending)
-    ldx_buffer_append(out, key->nulls_first ? " NULLS FIRST" : " NULLS LAST");
-  if (key->operator)
-    ldx_buffer_appendf(out, " WITH %s", key->operator);
+  if (key->descending) ldx_buffer_append(out, " DESC");
+  if (key->nulls_first != key->descending) ldx_buffer_append(out, key->nulls_first ? " NULLS FIRST" : " NULLS LAST");
+  if (key->operator) ldx_buffer_appendf(out, " WITH %s", key->operator);
 }
 
-static void say_name(ldx_buffer *out, ldx_name name)
-{
+static void say_name(ldx_buffer *out, ldx_name name) {
   ldx_buffer_appendf(out, "%s%s%s", name.schema ? name.schema : "", name.schema ? "." : "", name.name);
 }
 
-static void say_foreign_key(ldx_buffer *out, const ldx_definition *definition)
-{
+static void say_foreign_key(ldx_buffer *out, const ldx_definition *definition) {
   ldx_buffer_append(out, " REFERENCES ");
   say_name(out, definition->references);
   if (definition->references_columns.count > 0) {
@@ -289,15 +251,12 @@ static void say_foreign_key(ldx_buffer *out, const ldx_definition *definition)
     say_strings(out, &definition->references_columns);
     ldx_buffer_append_char(out, ')');
   }
-  if (strcmp(definition->match, "simple") != 0)
-    ldx_buffer_append(out, " MATCH FULL");
+  if (strcmp(definition->match, "simple") != 0) ldx_buffer_append(out, " MATCH FULL");
   const char *actions[][2] = {{" ON UPDATE ", definition->on_update}, {" ON DELETE ", definition->on_delete}};
   for (size_t i = 0; i < 2; i++) {
-    if (strcmp(actions[i][1], "no action") == 0)
-      continue;
+    if (strcmp(actions[i][1], "no action") == 0) continue;
     ldx_buffer_append(out, actions[i][0]);
-    for (const char *p = actions[i][1]; *p; p++)
-      ldx_buffer_append_char(out, (char)toupper((unsigned char)*p));
+    for (const char *p = actions[i][1]; *p; p++) ldx_buffer_append_char(out, (char)toupper((unsigned char)*p));
   }
   if (definition->on_delete_columns.count > 0) {
     ldx_buffer_append(out, " (");
@@ -306,8 +265,7 @@ static void say_foreign_key(ldx_buffer *out, const ldx_definition *definition)
   }
 }
 
-char *ldx_definition_text(ldx_arena *arena, const ldx_definition *definition)
-{
+char *ldx_definition_text(ldx_arena *arena, const ldx_definition *definition) {
   ldx_buffer out;
   ldx_buffer_init(&out, arena);
   switch (definition->kind) {
@@ -329,37 +287,29 @@ char *ldx_definition_text(ldx_arena *arena, const ldx_definition *definition)
   }
   ldx_buffer_append(&out, " (");
   for (size_t i = 0; i < definition->key_count; i++) {
-    if (i > 0)
-      ldx_buffer_append(&out, ", ");
+    if (i > 0) ldx_buffer_append(&out, ", ");
     bool last = i + 1 == definition->key_count && definition->without_overlaps;
-    if (last && definition->kind == LDX_KIND_FOREIGN_KEY)
-      ldx_buffer_append(&out, "PERIOD ");
+    if (last && definition->kind == LDX_KIND_FOREIGN_KEY) ldx_buffer_append(&out, "PERIOD ");
     say_key(&out, &definition->keys[i]);
-    if (last && definition->kind != LDX_KIND_FOREIGN_KEY)
-      ldx_buffer_append(&out, " WITHOUT OVERLAPS");
+    if (last && definition->kind != LDX_KIND_FOREIGN_KEY) ldx_buffer_append(&out, " WITHOUT OVERLAPS");
   }
   ldx_buffer_append_char(&out, ')');
-  if (definition->kind == LDX_KIND_FOREIGN_KEY)
-    say_foreign_key(&out, definition);
+  if (definition->kind == LDX_KIND_FOREIGN_KEY) say_foreign_key(&out, definition);
   if (definition->include.count > 0) {
     ldx_buffer_append(&out, " INCLUDE (");
     say_strings(&out, &definition->include);
     ldx_buffer_append_char(&out, ')');
   }
-  if (definition->nulls_not_distinct)
-    ldx_buffer_append(&out, " NULLS NOT DISTINCT");
+  if (definition->nulls_not_distinct) ldx_buffer_append(&out, " NULLS NOT DISTINCT");
   if (definition->storage.count > 0) {
     ldx_buffer_append(&out, " WITH (");
     say_options(&out, &definition->storage);
     ldx_buffer_append_char(&out, ')');
   }
-  if (definition->tablespace)
-    ldx_buffer_appendf(&out, " TABLESPACE %s", definition->tablespace);
-  if (definition->predicate)
-    ldx_buffer_appendf(&out, " WHERE %s", definition->predicate);
+  if (definition->tablespace) ldx_buffer_appendf(&out, " TABLESPACE %s", definition->tablespace);
+  if (definition->predicate) ldx_buffer_appendf(&out, " WHERE %s", definition->predicate);
   if (definition->deferrable)
     ldx_buffer_append(&out, definition->initially_deferred ? " DEFERRABLE INITIALLY DEFERRED" : " DEFERRABLE");
-  if (definition->not_enforced)
-    ldx_buffer_append(&out, " NOT ENFORCED");
+  if (definition->not_enforced) ldx_buffer_append(&out, " NOT ENFORCED");
   return ldx_buffer_string(&out);
 }

@@ -12,13 +12,12 @@
 #include "base/buffer.h"
 
 static const char *const action_names[] = {
-    [LDX_ACTION_KEEP] = "keep",       [LDX_ACTION_CREATE] = "create", [LDX_ACTION_REPLACE] = "replace",
-    [LDX_ACTION_ALTER] = "alter",     [LDX_ACTION_REBUILD] = "rebuild", [LDX_ACTION_STRAY] = "stray",
+    [LDX_ACTION_KEEP] = "keep",   [LDX_ACTION_CREATE] = "create",   [LDX_ACTION_REPLACE] = "replace",
+    [LDX_ACTION_ALTER] = "alter", [LDX_ACTION_REBUILD] = "rebuild", [LDX_ACTION_STRAY] = "stray",
     [LDX_ACTION_ERROR] = "error",
 };
 
-const char *ldx_action_name(ldx_action action)
-{
+const char *ldx_action_name(ldx_action action) {
   return action_names[action];
 }
 
@@ -29,19 +28,17 @@ typedef struct work {
   ldx_arena *arena;
   ldx_declarations *set;
   ldx_diff *diff;
-  bool *used;    /* by live ordinal: matched or replaced */
-  size_t *first; /* by relation ordinal: first declaration on it, or NONE */
-  size_t *next;  /* by declaration: the next one on the same relation */
+  bool *used;      /* by live ordinal: matched or replaced */
+  size_t *first;   /* by relation ordinal: first declaration on it, or NONE */
+  size_t *next;    /* by declaration: the next one on the same relation */
   bool *mentioned; /* by relation ordinal: the registry speaks of it */
 } work;
 
-static bool is_key(const ldx_definition *definition)
-{
+static bool is_key(const ldx_definition *definition) {
   return definition->kind == LDX_KIND_UNIQUE || definition->kind == LDX_KIND_PRIMARY_KEY;
 }
 
-static bool same_text(const char *a, const char *b)
-{
+static bool same_text(const char *a, const char *b) {
   return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
@@ -49,52 +46,42 @@ static bool same_text(const char *a, const char *b)
 
 typedef bool (*preference)(const ldx_declared *declared, const ldx_live *live);
 
-static bool prefer_name(const ldx_declared *declared, const ldx_live *live)
-{
+static bool prefer_name(const ldx_declared *declared, const ldx_live *live) {
   return declared->name && strcmp(declared->name, live->name) == 0;
 }
 
-static bool prefer_storage(const ldx_declared *declared, const ldx_live *live)
-{
+static bool prefer_storage(const ldx_declared *declared, const ldx_live *live) {
   return live->valid && ldx_definition_storage_equal(&declared->canonical, &live->definition);
 }
 
-static bool prefer_valid(const ldx_declared *declared, const ldx_live *live)
-{
+static bool prefer_valid(const ldx_declared *declared, const ldx_live *live) {
   (void)declared;
   return live->valid;
 }
 
 /* An invalid one under another name is a leftover to be built again under the right one; but of a partitioned relation it
  * may be somebody's, on purpose without all partitions, and stands in nobody's way. */
-static bool prefer_any(const ldx_declared *declared, const ldx_live *live)
-{
+static bool prefer_any(const ldx_declared *declared, const ldx_live *live) {
   return !declared->name || !live->partitioned || strcmp(declared->name, live->name) == 0;
 }
 
-static ldx_change *change_of(work *w, size_t ordinal)
-{
+static ldx_change *change_of(work *w, size_t ordinal) {
   return &w->diff->items[ordinal];
 }
 
 /* A partition's index that came with the parent's is the parent's affair where the registry speaks of the parent, too: a
  * declaration of another name means another index. */
-static bool is_parents(const work *w, const ldx_declared *declared, const ldx_live *live)
-{
-  if (!live->inherited || !declared->name || strcmp(declared->name, live->name) == 0)
-    return false;
+static bool is_parents(const work *w, const ldx_declared *declared, const ldx_live *live) {
+  if (!live->inherited || !declared->name || strcmp(declared->name, live->name) == 0) return false;
   for (const ldx_live *parent = live->parent; parent; parent = parent->parent)
-    if (w->mentioned[parent->relation->ordinal])
-      return true;
+    if (w->mentioned[parent->relation->ordinal]) return true;
   return false;
 }
 
-static void match(work *w, const ldx_relation *relation, preference preferred)
-{
+static void match(work *w, const ldx_relation *relation, preference preferred) {
   for (size_t d = w->first[relation->ordinal]; d != NONE; d = w->next[d]) {
     ldx_change *change = change_of(w, d);
-    if (change->live)
-      continue;
+    if (change->live) continue;
     for (size_t i = 0; i < relation->live_count; i++) {
       ldx_live *live = relation->live[i];
       if (!w->used[live->ordinal] && ldx_fingerprint_equal(live->fingerprint, change->declared->fingerprint) &&
@@ -108,8 +95,7 @@ static void match(work *w, const ldx_relation *relation, preference preferred)
 }
 
 /* The fingerprint a key's index would have as a plain unique index. */
-static ldx_fingerprint index_fingerprint(const ldx_definition *key)
-{
+static ldx_fingerprint index_fingerprint(const ldx_definition *key) {
   ldx_definition index = *key;
   index.kind = LDX_KIND_INDEX;
   return ldx_definition_fingerprint(&index);
@@ -117,13 +103,12 @@ static ldx_fingerprint index_fingerprint(const ldx_definition *key)
 
 /* A unique constraint does all that a declared unique index would do, unless it may be deferred. One that is declared
  * itself does not count: who declares both wants both. */
-static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, const ldx_declared *declared)
-{
-  if (declared->canonical.kind != LDX_KIND_INDEX || !declared->canonical.unique)
-    return NULL;
+static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
+  if (declared->canonical.kind != LDX_KIND_INDEX || !declared->canonical.unique) return NULL;
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
-    if (!w->used[live->ordinal] && is_key(&live->definition) && !live->definition.deferrable && !live->definition.without_overlaps &&
+    if (!w->used[live->ordinal] && is_key(&live->definition) && !live->definition.deferrable &&
+        !live->definition.without_overlaps &&
         ldx_fingerprint_equal(index_fingerprint(&live->definition), declared->fingerprint))
       return live;
   }
@@ -131,11 +116,9 @@ static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, con
 }
 
 /* An undeclared unique index that a declared unique constraint or primary key can take over. */
-static ldx_live *takeable_index(const work *w, const ldx_relation *relation, const ldx_declared *declared)
-{
+static ldx_live *takeable_index(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
   const ldx_definition *key = &declared->canonical;
-  if (!is_key(key) || key->without_overlaps || relation->kind == 'p')
-    return NULL;
+  if (!is_key(key) || key->without_overlaps || relation->kind == 'p') return NULL;
   ldx_definition index = *key;
   index.kind = LDX_KIND_INDEX;
   index.deferrable = index.initially_deferred = false;
@@ -149,10 +132,8 @@ static ldx_live *takeable_index(const work *w, const ldx_relation *relation, con
   return NULL;
 }
 
-static ldx_live *namesake(const work *w, const ldx_relation *relation, const ldx_declared *declared)
-{
-  if (!declared->name)
-    return NULL;
+static ldx_live *namesake(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
+  if (!declared->name) return NULL;
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
     if (!w->used[live->ordinal] && strcmp(live->name, declared->name) == 0 && !live->inherited &&
@@ -164,8 +145,7 @@ static ldx_live *namesake(const work *w, const ldx_relation *relation, const ldx
 
 /* --- reasons ------------------------------------------------------------------------------------------------------ */
 
-static bool same_keys(const ldx_definition *a, const ldx_definition *b)
-{
+static bool same_keys(const ldx_definition *a, const ldx_definition *b) {
   ldx_definition x = *a, y = *b;
   x.kind = y.kind;
   x.method = y.method;
@@ -187,26 +167,22 @@ static bool same_keys(const ldx_definition *a, const ldx_definition *b)
   return ldx_fingerprint_equal(ldx_definition_fingerprint(&x), ldx_definition_fingerprint(&y));
 }
 
-static const char *storage_reason(ldx_arena *arena, const ldx_definition *live)
-{
+static const char *storage_reason(ldx_arena *arena, const ldx_definition *live) {
   ldx_buffer out;
   ldx_buffer_init(&out, arena);
   ldx_buffer_append(&out, "storage options differ: live has ");
-  if (live->storage.count == 0)
-    ldx_buffer_append(&out, "none");
+  if (live->storage.count == 0) ldx_buffer_append(&out, "none");
   for (size_t i = 0; i < live->storage.count; i++)
     ldx_buffer_appendf(&out, "%s%s=%s", i > 0 ? ", " : "", live->storage.items[i].name, live->storage.items[i].value);
   return ldx_buffer_string(&out);
 }
 
-static const char *compared_predicate(const ldx_definition *definition)
-{
+static const char *compared_predicate(const ldx_definition *definition) {
   return definition->predicate_form ? definition->predicate_form : definition->predicate;
 }
 
 /* The first difference that a person would name. */
-static const char *difference(ldx_arena *arena, const ldx_definition *declared, const ldx_definition *live)
-{
+static const char *difference(ldx_arena *arena, const ldx_definition *declared, const ldx_definition *live) {
   if (!same_text(declared->method, live->method))
     return ldx_arena_printf(arena, "method differs: live is %s", live->method);
   if (!same_keys(declared, live))
@@ -217,30 +193,25 @@ static const char *difference(ldx_arena *arena, const ldx_definition *declared, 
     return live->predicate ? ldx_arena_printf(arena, "predicate differs: live has WHERE %s", live->predicate)
                            : "predicate differs: live has no WHERE";
   if (declared->nulls_not_distinct != live->nulls_not_distinct)
-    return live->nulls_not_distinct ? "nulls differ: live is NULLS NOT DISTINCT" : "nulls differ: live is NULLS DISTINCT";
+    return live->nulls_not_distinct ? "nulls differ: live is NULLS NOT DISTINCT"
+                                    : "nulls differ: live is NULLS DISTINCT";
   if (declared->tablespace && !same_text(declared->tablespace, live->tablespace))
     return ldx_arena_printf(arena, "tablespace differs: live is in %s",
                             live->tablespace ? live->tablespace : "the default one");
-  if (!ldx_definition_storage_equal(declared, live))
-    return storage_reason(arena, live);
+  if (!ldx_definition_storage_equal(declared, live)) return storage_reason(arena, live);
   return ldx_arena_printf(arena, "definition differs: live is %s", ldx_definition_text(arena, live));
 }
 
-static const char *invalid_reason(const ldx_live *live)
-{
-  if (!live->live)
-    return "half-dropped: a concurrent drop did not finish";
-  if (live->partitioned)
-    return "incomplete: not every partition has its index attached";
-  if (live->ready)
-    return "invalid, but kept up by every write: a build failed late, or a drop was cancelled";
+static const char *invalid_reason(const ldx_live *live) {
+  if (!live->live) return "half-dropped: a concurrent drop did not finish";
+  if (live->partitioned) return "incomplete: not every partition has its index attached";
+  if (live->ready) return "invalid, but kept up by every write: a build failed late, or a drop was cancelled";
   return "invalid since a failed build";
 }
 
 /* --- one relation ------------------------------------------------------------------------------------------------- */
 
-static void decide_matched(work *w, ldx_change *change)
-{
+static void decide_matched(work *w, ldx_change *change) {
   const ldx_declared *declared = change->declared;
   const ldx_live *live = change->live;
   const ldx_definition *canonical = &declared->canonical;
@@ -263,8 +234,7 @@ static void decide_matched(work *w, ldx_change *change)
   }
 }
 
-static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *change)
-{
+static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *change) {
   const ldx_declared *declared = change->declared;
   ldx_live *live = satisfying_key(w, relation, declared);
   if (live) {
@@ -272,9 +242,9 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->live = live;
     change->satisfied_by_key = true;
     change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
-    change->reason = ldx_arena_printf(w->arena, "the %s %s does the same",
-                                      live->definition.kind == LDX_KIND_UNIQUE ? "unique constraint" : "primary key",
-                                      live->name);
+    change->reason =
+        ldx_arena_printf(w->arena, "the %s %s does the same",
+                         live->definition.kind == LDX_KIND_UNIQUE ? "unique constraint" : "primary key", live->name);
     return;
   }
   live = namesake(w, relation, declared);
@@ -296,27 +266,21 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
   }
 }
 
-static void diff_relation(work *w, const ldx_relation *relation)
-{
+static void diff_relation(work *w, const ldx_relation *relation) {
   static const preference passes[] = {prefer_name, prefer_storage, prefer_valid, prefer_any};
-  for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
-    match(w, relation, passes[i]);
+  for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) match(w, relation, passes[i]);
   for (size_t d = w->first[relation->ordinal]; d != NONE; d = w->next[d])
-    if (change_of(w, d)->live)
-      decide_matched(w, change_of(w, d));
+    if (change_of(w, d)->live) decide_matched(w, change_of(w, d));
   for (size_t d = w->first[relation->ordinal]; d != NONE; d = w->next[d])
-    if (!change_of(w, d)->live)
-      decide_unmatched(w, relation, change_of(w, d));
+    if (!change_of(w, d)->live) decide_unmatched(w, relation, change_of(w, d));
 }
 
-static bool is_stray(const work *w, const ldx_live *live)
-{
+static bool is_stray(const work *w, const ldx_live *live) {
   return !w->used[live->ordinal] && live->definition.kind == LDX_KIND_INDEX && !live->inherited &&
          !live->extension_owned && !live->relation->extension_owned;
 }
 
-static bool repeats_declared(const work *w, const ldx_live *stray)
-{
+static bool repeats_declared(const work *w, const ldx_live *stray) {
   const ldx_relation *relation = stray->relation;
   for (size_t i = 0; i < relation->live_count; i++)
     if (w->used[relation->live[i]->ordinal] &&
@@ -325,14 +289,12 @@ static bool repeats_declared(const work *w, const ldx_live *stray)
   return false;
 }
 
-static void add_strays(work *w, const ldx_relation *relation)
-{
+static void add_strays(work *w, const ldx_relation *relation) {
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
     if (live->definition.kind == LDX_KIND_FOREIGN_KEY ? !live->inherited : !live->inherited && !live->extension_owned)
       w->diff->live++;
-    if (!is_stray(w, live))
-      continue;
+    if (!is_stray(w, live)) continue;
     ldx_change *change = change_of(w, w->diff->count++);
     *change = (ldx_change){.action = LDX_ACTION_STRAY, .ordinal = SIZE_MAX, .live = live};
     change->duplicate = repeats_declared(w, live);
@@ -344,21 +306,18 @@ static void add_strays(work *w, const ldx_relation *relation)
 
 /* --- all of them -------------------------------------------------------------------------------------------------- */
 
-static void group_by_relation(work *w, ldx_catalog *catalog)
-{
+static void group_by_relation(work *w, ldx_catalog *catalog) {
   size_t relations = ldx_catalog_relation_count(catalog), declarations = ldx_declarations_count(w->set);
   w->first = LDX_ARENA_NEW(w->arena, size_t, relations);
   w->next = LDX_ARENA_NEW(w->arena, size_t, declarations);
   w->mentioned = LDX_ARENA_NEW(w->arena, bool, relations);
-  for (size_t i = 0; i < relations; i++)
-    w->first[i] = NONE;
+  for (size_t i = 0; i < relations; i++) w->first[i] = NONE;
   /* From the back, so that each list is in order of declaration. */
   for (size_t d = declarations; d-- > 0;) {
     ldx_declared *declared = ldx_declarations_at(w->set, d);
     ldx_change *change = change_of(w, d);
     *change = (ldx_change){.action = LDX_ACTION_ERROR, .ordinal = d, .declared = declared, .reason = ""};
-    if (declared->relation)
-      w->mentioned[declared->relation->ordinal] = true;
+    if (declared->relation) w->mentioned[declared->relation->ordinal] = true;
     if (declared->relation && declared->resolved) {
       w->next[d] = w->first[declared->relation->ordinal];
       w->first[declared->relation->ordinal] = d;
@@ -368,13 +327,11 @@ static void group_by_relation(work *w, ldx_catalog *catalog)
   }
   for (size_t i = 0; i < ldx_declarations_relation_count(w->set); i++) {
     ldx_relation *relation = ldx_catalog_relation(catalog, ldx_declarations_relation_at(w->set, i));
-    if (relation)
-      w->mentioned[relation->ordinal] = true;
+    if (relation) w->mentioned[relation->ordinal] = true;
   }
 }
 
-ldx_diff *ldx_diff_make(ldx_arena *arena, ldx_declarations *set, ldx_catalog *catalog)
-{
+ldx_diff *ldx_diff_make(ldx_arena *arena, ldx_declarations *set, ldx_catalog *catalog) {
   size_t declarations = ldx_declarations_count(set);
   work w = {.arena = arena, .set = set, .diff = LDX_ARENA_NEW(arena, ldx_diff, 1)};
   w.used = LDX_ARENA_NEW(arena, bool, ldx_catalog_live_count(catalog));
@@ -382,12 +339,9 @@ ldx_diff *ldx_diff_make(ldx_arena *arena, ldx_declarations *set, ldx_catalog *ca
   w.diff->count = w.diff->declared = declarations;
   group_by_relation(&w, catalog);
   for (size_t i = 0; i < ldx_catalog_relation_count(catalog); i++)
-    if (w.first[i] != NONE)
-      diff_relation(&w, ldx_catalog_relation_at(catalog, i));
+    if (w.first[i] != NONE) diff_relation(&w, ldx_catalog_relation_at(catalog, i));
   for (size_t i = 0; i < ldx_catalog_relation_count(catalog); i++)
-    if (w.mentioned[i])
-      add_strays(&w, ldx_catalog_relation_at(catalog, i));
-  for (size_t i = 0; i < w.diff->count; i++)
-    w.diff->by_action[w.diff->items[i].action]++;
+    if (w.mentioned[i]) add_strays(&w, ldx_catalog_relation_at(catalog, i));
+  for (size_t i = 0; i < w.diff->count; i++) w.diff->by_action[w.diff->items[i].action]++;
   return w.diff;
 }

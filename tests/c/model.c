@@ -12,8 +12,7 @@
 
 /* --- a small world ------------------------------------------------------------------------------------------------ */
 
-static ldx_definition definition(ldx_arena *arena, const char *column, const char *predicate)
-{
+static ldx_definition definition(ldx_arena *arena, const char *column, const char *predicate) {
   ldx_definition d = {.kind = LDX_KIND_INDEX, .relation = {"public", "orders"}, .method = "btree", .key_count = 1};
   d.keys = LDX_ARENA_NEW(arena, ldx_key, 1);
   d.keys[0].column = column;
@@ -21,8 +20,7 @@ static ldx_definition definition(ldx_arena *arena, const char *column, const cha
   return d;
 }
 
-static ldx_options one_option(ldx_arena *arena, const char *name, const char *value)
-{
+static ldx_options one_option(ldx_arena *arena, const char *name, const char *value) {
   ldx_options options = {1, LDX_ARENA_NEW(arena, ldx_option, 1)};
   options.items[0] = (ldx_option){name, value};
   return options;
@@ -35,8 +33,7 @@ typedef struct world {
   ldx_declarations *set;
 } world;
 
-static int setup(void **state)
-{
+static int setup(void **state) {
   static world w;
   w.catalog = ldx_catalog_new();
   w.arena = ldx_catalog_arena(w.catalog);
@@ -47,24 +44,21 @@ static int setup(void **state)
   return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
   world *w = *state;
   ldx_declarations_free(w->set);
   ldx_catalog_release(w->catalog);
   return 0;
 }
 
-static ldx_live *live(world *w, uint32_t id, const char *name, ldx_definition d)
-{
+static ldx_live *live(world *w, uint32_t id, const char *name, ldx_definition d) {
   ldx_live *entry = ldx_catalog_add_live(w->catalog, w->orders, name, id);
   entry->definition = d;
   entry->valid = entry->ready = entry->live = true;
   return entry;
 }
 
-static ldx_declared *declare(world *w, const char *name, ldx_definition d)
-{
+static ldx_declared *declare(world *w, const char *name, ldx_definition d) {
   ldx_declared *entry = ldx_declarations_add(w->set);
   entry->definition = entry->canonical = d;
   entry->name = name;
@@ -74,25 +68,23 @@ static ldx_declared *declare(world *w, const char *name, ldx_definition d)
   return entry;
 }
 
-static ldx_diff *diff(world *w)
-{
+static ldx_diff *diff(world *w) {
   ldx_catalog_finish(w->catalog);
   return ldx_diff_make(w->arena, w->set, w->catalog);
 }
 
 /* --- fingerprints ------------------------------------------------------------------------------------------------- */
 
-static void every_part_counts(void **state)
-{
+static void every_part_counts(void **state) {
   world *w = *state;
   ldx_definition base = definition(w->arena, "a", NULL);
   ldx_definition variants[10];
   size_t count = 0;
-#define VARIANT(change) \
-  do { \
-    ldx_definition d = definition(w->arena, "a", NULL); \
-    change; \
-    variants[count++] = d; \
+#define VARIANT(change)                                                                                                \
+  do {                                                                                                                 \
+    ldx_definition d = definition(w->arena, "a", NULL);                                                                \
+    change;                                                                                                            \
+    variants[count++] = d;                                                                                             \
   } while (0)
   VARIANT(d.keys[0].column = "b");
   VARIANT(d.keys[0].descending = true);
@@ -108,13 +100,11 @@ static void every_part_counts(void **state)
   for (size_t i = 0; i < count; i++) {
     ldx_fingerprint own = ldx_definition_fingerprint(&variants[i]);
     assert_false(ldx_fingerprint_equal(own, ldx_definition_fingerprint(&base)));
-    for (size_t j = 0; j < i; j++)
-      assert_false(ldx_fingerprint_equal(own, ldx_definition_fingerprint(&variants[j])));
+    for (size_t j = 0; j < i; j++) assert_false(ldx_fingerprint_equal(own, ldx_definition_fingerprint(&variants[j])));
   }
 }
 
-static void what_can_be_altered_is_left_out(void **state)
-{
+static void what_can_be_altered_is_left_out(void **state) {
   world *w = *state;
   ldx_definition plain = definition(w->arena, "a", NULL), filled = plain, brin = plain, coarse;
   filled.storage = one_option(w->arena, "fillfactor", "70");
@@ -132,8 +122,7 @@ static void what_can_be_altered_is_left_out(void **state)
 
 /* --- the diff ----------------------------------------------------------------------------------------------------- */
 
-static void matches_by_definition_never_by_name(void **state)
-{
+static void matches_by_definition_never_by_name(void **state) {
   world *w = *state;
   live(w, 10, "ABCD", definition(w->arena, "a", NULL));
   live(w, 11, "ORDER1", definition(w->arena, "c", NULL));
@@ -149,8 +138,7 @@ static void matches_by_definition_never_by_name(void **state)
   assert_string_equal(d->items[2].live->name, "ORDER1");
 }
 
-static void duplicates_match_one_to_one(void **state)
-{
+static void duplicates_match_one_to_one(void **state) {
   world *w = *state;
   live(w, 10, "x1", definition(w->arena, "a", NULL));
   live(w, 11, "x2", definition(w->arena, "a", NULL));
@@ -164,8 +152,7 @@ static void duplicates_match_one_to_one(void **state)
   assert_true(d->items[2].duplicate);
 }
 
-static void invalid_ones_are_rebuilt_and_namesakes_replaced(void **state)
-{
+static void invalid_ones_are_rebuilt_and_namesakes_replaced(void **state) {
   world *w = *state;
   live(w, 10, "broken", definition(w->arena, "a", NULL))->valid = false;
   live(w, 11, "due", definition(w->arena, "b", NULL));
@@ -178,8 +165,7 @@ static void invalid_ones_are_rebuilt_and_namesakes_replaced(void **state)
   assert_string_equal(d->items[1].reason, "predicate differs: live has no WHERE");
 }
 
-static void keys_are_never_stray_and_serve_as_indexes(void **state)
-{
+static void keys_are_never_stray_and_serve_as_indexes(void **state) {
   world *w = *state;
   ldx_definition key = definition(w->arena, "a", NULL), index = key;
   key.kind = LDX_KIND_UNIQUE;
@@ -192,8 +178,7 @@ static void keys_are_never_stray_and_serve_as_indexes(void **state)
   assert_true(d->items[0].satisfied_by_key);
 }
 
-static void a_key_takes_over_a_stray_unique_index(void **state)
-{
+static void a_key_takes_over_a_stray_unique_index(void **state) {
   world *w = *state;
   ldx_definition key = definition(w->arena, "a", NULL), index = key;
   key.kind = LDX_KIND_PRIMARY_KEY;
@@ -206,8 +191,7 @@ static void a_key_takes_over_a_stray_unique_index(void **state)
   assert_true(d->items[0].use_existing);
 }
 
-static void what_others_own_is_left_alone(void **state)
-{
+static void what_others_own_is_left_alone(void **state) {
   world *w = *state;
   live(w, 10, "of_extension", definition(w->arena, "a", NULL))->extension_owned = true;
   live(w, 11, "of_parent", definition(w->arena, "b", NULL))->inherited = true;
@@ -216,8 +200,7 @@ static void what_others_own_is_left_alone(void **state)
   assert_int_equal(d->count, 0);
 }
 
-static void a_partition_s_own_index_is_not_the_parent_s(void **state)
-{
+static void a_partition_s_own_index_is_not_the_parent_s(void **state) {
   world *w = *state;
   ldx_live *parent = ldx_catalog_add_live(w->catalog, w->other, "parent_a", 20);
   parent->definition = definition(w->arena, "a", NULL);
@@ -234,8 +217,7 @@ static void a_partition_s_own_index_is_not_the_parent_s(void **state)
   assert_int_equal(d->items[0].action, LDX_ACTION_CREATE);
 }
 
-static void only_relations_of_the_registry_have_strays(void **state)
-{
+static void only_relations_of_the_registry_have_strays(void **state) {
   world *w = *state;
   live(w, 10, "tmp_idx", definition(w->arena, "a", NULL));
   assert_int_equal(diff(w)->count, 0);
@@ -246,8 +228,7 @@ static void only_relations_of_the_registry_have_strays(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(every_part_counts),
       TEST(what_can_be_altered_is_left_out),

@@ -7,25 +7,22 @@
 #include "render.h"
 #include "text.h"
 
-static bool refuse(ldx_arena *arena, ldx_declared *declared, ldx_error_code code, const char *message, const char *hint)
-{
+static bool refuse(ldx_arena *arena, ldx_declared *declared, ldx_error_code code, const char *message,
+                   const char *hint) {
   declared->error = LDX_ARENA_NEW(arena, ldx_error, 1);
   ldx_error_set(declared->error, code, "%s", message);
-  if (hint)
-    ldx_error_hint(declared->error, "%s", hint);
+  if (hint) ldx_error_hint(declared->error, "%s", hint);
   return false;
 }
 
 /* --- what is not there, and what is near it ------------------------------------------------------------------------ */
 
-static const char *near_relation(const ldx_catalog *catalog, const char *name)
-{
+static const char *near_relation(const ldx_catalog *catalog, const char *name) {
   const ldx_relation *best = NULL;
   size_t distance = 0;
   for (size_t i = 0; i < ldx_catalog_relation_count(catalog); i++) {
     const ldx_relation *relation = ldx_catalog_relation_at(catalog, i);
-    if (!ldx_distance_near(name, relation->name.name))
-      continue;
+    if (!ldx_distance_near(name, relation->name.name)) continue;
     size_t edits = ldx_distance(name, relation->name.name);
     if (!best || edits < distance) {
       best = relation;
@@ -35,8 +32,7 @@ static const char *near_relation(const ldx_catalog *catalog, const char *name)
   return best ? best->display : NULL;
 }
 
-static bool no_relation(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared, ldx_name name)
-{
+static bool no_relation(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared, ldx_name name) {
   const char *near = near_relation(catalog, name.name);
   return refuse(arena, declared, LDX_ERROR_UNDEFINED,
                 ldx_arena_printf(arena, "relation %s does not exist", ldx_pg_display_name(arena, name)),
@@ -44,8 +40,7 @@ static bool no_relation(ldx_arena *arena, const ldx_catalog *catalog, ldx_declar
                      : "Run the migration that creates it first, or take it out of the registry.");
 }
 
-static bool no_column(ldx_arena *arena, ldx_declared *declared, const ldx_relation *relation, const char *column)
-{
+static bool no_column(ldx_arena *arena, ldx_declared *declared, const ldx_relation *relation, const char *column) {
   const char *best = NULL;
   ldx_buffer all;
   ldx_buffer_init(&all, arena);
@@ -63,8 +58,7 @@ static bool no_column(ldx_arena *arena, ldx_declared *declared, const ldx_relati
 }
 
 static bool check_columns(ldx_arena *arena, ldx_declared *declared, const ldx_relation *relation,
-                          const ldx_strings *columns)
-{
+                          const ldx_strings *columns) {
   for (size_t i = 0; i < columns->count; i++)
     if (!ldx_relation_column(relation, columns->items[i]))
       return no_column(arena, declared, relation, columns->items[i]);
@@ -74,18 +68,14 @@ static bool check_columns(ldx_arena *arena, ldx_declared *declared, const ldx_re
 /* --- parts -------------------------------------------------------------------------------------------------------- */
 
 /* As dictionary.c names them: without pg_catalog, quoted only where it has to be. */
-static const char *plain_notation(ldx_arena *arena, const char *text)
-{
+static const char *plain_notation(ldx_arena *arena, const char *text) {
   ldx_name name;
-  if (!text || (!strchr(text, '.') && !strchr(text, '"')) || !ldx_pg_split_name(arena, text, &name))
-    return text;
-  if (name.schema && strcmp(name.schema, "pg_catalog") == 0)
-    name.schema = NULL;
+  if (!text || (!strchr(text, '.') && !strchr(text, '"')) || !ldx_pg_split_name(arena, text, &name)) return text;
+  if (name.schema && strcmp(name.schema, "pg_catalog") == 0) name.schema = NULL;
   return ldx_pg_display_name(arena, name);
 }
 
-static bool canonicalize_keys(ldx_arena *arena, ldx_declared *declared)
-{
+static bool canonicalize_keys(ldx_arena *arena, ldx_declared *declared) {
   ldx_definition *canonical = &declared->canonical;
   canonical->keys = LDX_ARENA_NEW(arena, ldx_key, canonical->key_count);
   for (size_t i = 0; i < canonical->key_count; i++) {
@@ -93,30 +83,25 @@ static bool canonicalize_keys(ldx_arena *arena, ldx_declared *declared)
     *key = declared->definition.keys[i];
     if (key->column && !ldx_relation_column(declared->relation, key->column))
       return no_column(arena, declared, declared->relation, key->column);
-    if (key->expression)
-      key->expression = ldx_pg_strip_parentheses(arena, key->expression);
+    if (key->expression) key->expression = ldx_pg_strip_parentheses(arena, key->expression);
     key->opclass = plain_notation(arena, key->opclass);
     key->collation = plain_notation(arena, key->collation);
   }
   return true;
 }
 
-static const ldx_definition *primary_key_of(const ldx_relation *relation)
-{
+static const ldx_definition *primary_key_of(const ldx_relation *relation) {
   for (size_t i = 0; i < relation->live_count; i++)
-    if (relation->live[i]->definition.kind == LDX_KIND_PRIMARY_KEY)
-      return &relation->live[i]->definition;
+    if (relation->live[i]->definition.kind == LDX_KIND_PRIMARY_KEY) return &relation->live[i]->definition;
   return NULL;
 }
 
 /* A reference without columns means the other relation's primary key, be it live or declared in the same run: then the
  * columns are not known yet, and the definition stays as it is. */
-static bool canonicalize_reference(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared)
-{
+static bool canonicalize_reference(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared) {
   ldx_definition *canonical = &declared->canonical;
   const ldx_relation *other = ldx_catalog_relation(catalog, canonical->references);
-  if (!other)
-    return no_relation(arena, catalog, declared, canonical->references);
+  if (!other) return no_relation(arena, catalog, declared, canonical->references);
   canonical->references = other->name;
   if (!check_columns(arena, declared, other, &canonical->references_columns) ||
       !check_columns(arena, declared, declared->relation, &canonical->on_delete_columns))
@@ -124,18 +109,15 @@ static bool canonicalize_reference(ldx_arena *arena, const ldx_catalog *catalog,
   const ldx_definition *key = primary_key_of(other);
   if (canonical->references_columns.count == 0 && key) {
     ldx_strings columns = {key->key_count, LDX_ARENA_NEW(arena, const char *, key->key_count)};
-    for (size_t i = 0; i < columns.count; i++)
-      columns.items[i] = key->keys[i].column;
+    for (size_t i = 0; i < columns.count; i++) columns.items[i] = key->keys[i].column;
     canonical->references_columns = columns;
   }
   return true;
 }
 
-bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared)
-{
+bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared) {
   declared->relation = ldx_catalog_relation(catalog, declared->definition.relation);
-  if (!declared->relation)
-    return no_relation(arena, catalog, declared, declared->definition.relation);
+  if (!declared->relation) return no_relation(arena, catalog, declared, declared->definition.relation);
   ldx_definition *canonical = &declared->canonical;
   *canonical = declared->definition;
   declared->definition.relation = canonical->relation = declared->relation->name;
@@ -144,32 +126,25 @@ bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_decla
                   ldx_arena_printf(arena, "%s is a foreign table: it cannot have indexes or keys of its own",
                                    declared->relation->display),
                   "Declare them where the table really is.");
-  if (!canonicalize_keys(arena, declared) ||
-      !check_columns(arena, declared, declared->relation, &canonical->include))
+  if (!canonicalize_keys(arena, declared) || !check_columns(arena, declared, declared->relation, &canonical->include))
     return false;
   if (canonical->predicate) {
     canonical->predicate = ldx_pg_strip_parentheses(arena, canonical->predicate);
     canonical->predicate_form = ldx_pg_flat_chains(arena, canonical->predicate);
   }
   /* The server keeps it by a GiST index, whatever is declared. */
-  if (canonical->without_overlaps && canonical->kind != LDX_KIND_FOREIGN_KEY)
-    canonical->method = "gist";
-  if (canonical->tablespace && strcmp(canonical->tablespace, "pg_default") == 0)
-    canonical->tablespace = NULL;
-  if (canonical->kind == LDX_KIND_FOREIGN_KEY && !canonicalize_reference(arena, catalog, declared))
-    return false;
+  if (canonical->without_overlaps && canonical->kind != LDX_KIND_FOREIGN_KEY) canonical->method = "gist";
+  if (canonical->tablespace && strcmp(canonical->tablespace, "pg_default") == 0) canonical->tablespace = NULL;
+  if (canonical->kind == LDX_KIND_FOREIGN_KEY && !canonicalize_reference(arena, catalog, declared)) return false;
   declared->fingerprint = ldx_definition_fingerprint(canonical);
   return true;
 }
 
-bool ldx_pg_needs_server(const ldx_definition *definition)
-{
-  if (definition->predicate)
-    return true;
+bool ldx_pg_needs_server(const ldx_definition *definition) {
+  if (definition->predicate) return true;
   for (size_t i = 0; i < definition->key_count; i++) {
     const ldx_key *key = &definition->keys[i];
-    if (key->expression || key->opclass || key->collation || key->opclass_options.count > 0)
-      return true;
+    if (key->expression || key->opclass || key->collation || key->opclass_options.count > 0) return true;
   }
   return false;
 }

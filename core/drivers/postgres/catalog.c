@@ -23,22 +23,19 @@ typedef struct work {
   double block_size;
 } work;
 
-static void ignore(void *state, char **fields)
-{
+static void ignore(void *state, char **fields) {
   (void)state;
   (void)fields;
 }
 
-static void read_session(void *state, char **fields)
-{
+static void read_session(void *state, char **fields) {
   work *w = state;
   w->block_size = atof(fields[0]);
   ldx_pg_reader_set_block_size(w->reader, w->block_size);
   ldx_catalog_set_search_path(w->catalog, ldx_pg_array(w->arena, fields[1]));
 }
 
-static void read_relation(void *state, char **fields)
-{
+static void read_relation(void *state, char **fields) {
   work *w = state;
   ldx_relation *relation = ldx_pg_reader_relation(w->reader, (ldx_name){fields[1], fields[2]}, ldx_pg_number(fields[0]),
                                                   ldx_pg_number(fields[4]));
@@ -53,8 +50,7 @@ static void read_relation(void *state, char **fields)
   }
 }
 
-static void read_column(void *state, char **fields)
-{
+static void read_column(void *state, char **fields) {
   work *w = state;
   if (fields[6]) {
     ldx_pg_reader_opclass_options(w->reader, ldx_pg_number(fields[0]), ldx_pg_number(fields[1]), fields[6]);
@@ -62,47 +58,40 @@ static void read_column(void *state, char **fields)
   }
   ldx_relation *relation = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[0]));
   ldx_column *column = relation ? ldx_pg_reader_column(w->reader, relation, ldx_pg_number(fields[1]), fields[2]) : NULL;
-  if (!column)
-    return;
+  if (!column) return;
   column->type = ldx_pg_number(fields[3]);
   column->collation = ldx_pg_number(fields[4]);
   column->not_null = ldx_pg_true(fields[5]);
-  if (column->collation != 0 && column->collation != DEFAULT_COLLATION)
-    relation->odd_collation = true;
+  if (column->collation != 0 && column->collation != DEFAULT_COLLATION) relation->odd_collation = true;
 }
 
-static void read_index_parent(void *state, char **fields)
-{
+static void read_index_parent(void *state, char **fields) {
   work *w = state;
   ldx_live *child = ldx_catalog_live_by_id(w->catalog, ldx_pg_number(fields[0]));
-  if (!child)
-    return;
+  if (!child) return;
   child->parent = ldx_catalog_live_by_id(w->catalog, ldx_pg_number(fields[1]));
   child->inherited = true;
 }
 
-static void read_extension_member(void *state, char **fields)
-{
+static void read_extension_member(void *state, char **fields) {
   work *w = state;
   ldx_relation *relation = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[0]));
   ldx_live *live = ldx_catalog_live_by_id(w->catalog, ldx_pg_number(fields[0]));
-  if (relation)
-    relation->extension_owned = true;
-  if (live)
-    live->extension_owned = true;
+  if (relation) relation->extension_owned = true;
+  if (live) live->extension_owned = true;
 }
 
 /* --- all of it ---------------------------------------------------------------------------------------------------- */
 
-static bool read_all(work *w, ldx_session *session, ldx_error *error)
-{
+static bool read_all(work *w, ldx_session *session, ldx_error *error) {
   int version = ldx_pg_version(session);
   ldx_pg_copy queries[LDX_PG_DICTIONARY_QUERIES + 16];
   size_t count = 0;
   ldx_pg_dictionary_queries(ldx_pg_reader_dictionary(w->reader), queries);
   count += LDX_PG_DICTIONARY_QUERIES;
-#define ADD(text, number_of_columns, reader, its_state) \
-  (queries[count++] = (ldx_pg_copy){.sql = (text), .columns = (number_of_columns), .read = (reader), .state = (its_state)})
+#define ADD(text, number_of_columns, reader, its_state)                                                                \
+  (queries[count++] =                                                                                                  \
+       (ldx_pg_copy){.sql = (text), .columns = (number_of_columns), .read = (reader), .state = (its_state)})
   ADD(ldx_sql_session, 2, read_session, w);
   /* From here on the server qualifies whatever is not its own in the texts it prints. */
   ADD("select pg_catalog.set_config('search_path', '', true)", 1, ignore, w);
@@ -111,10 +100,8 @@ static bool read_all(work *w, ldx_session *session, ldx_error *error)
   ADD(ldx_pg_reader_index_sql(w->reader), LDX_PG_INDEX_COLUMNS, ldx_pg_read_index, w->reader);
   ADD(ldx_sql_index_parents, 2, read_index_parent, w);
   ADD(ldx_sql_constraints, LDX_PG_CONSTRAINT_COLUMNS, ldx_pg_read_constraint, w->reader);
-  if (version >= 150000)
-    ADD(ldx_sql_foreign_keys_15, 2, ldx_pg_read_delete_columns, w->reader);
-  if (version >= 180000)
-    ADD(ldx_sql_constraints_18, 3, ldx_pg_read_newer_constraint, w->reader);
+  if (version >= 150000) ADD(ldx_sql_foreign_keys_15, 2, ldx_pg_read_delete_columns, w->reader);
+  if (version >= 180000) ADD(ldx_sql_constraints_18, 3, ldx_pg_read_newer_constraint, w->reader);
   ADD(ldx_sql_extension_members, 1, read_extension_member, w);
 #undef ADD
   /* The server would compile these queries for longer than they run. */
@@ -122,8 +109,7 @@ static bool read_all(work *w, ldx_session *session, ldx_error *error)
                          count, "commit", error);
 }
 
-ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_error *error)
-{
+ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_error *error) {
   ldx_catalog *catalog = ldx_catalog_new();
   work w = {.catalog = catalog, .arena = ldx_catalog_arena(catalog), .block_size = 8192};
   w.reader = ldx_pg_reader_new(catalog, ldx_pg_version(session));

@@ -68,13 +68,11 @@ struct ldx_pg_dictionary {
 
 /* --- lists -------------------------------------------------------------------------------------------------------- */
 
-static void *list_add(ldx_arena *arena, list *l, size_t size)
-{
+static void *list_add(ldx_arena *arena, list *l, size_t size) {
   if (l->count == l->room) {
     size_t room = l->room ? l->room * 2 : 256;
     char *items = ldx_arena_alloc(arena, room * size);
-    if (l->count)
-      memcpy(items, l->items, l->count * size);
+    if (l->count) memcpy(items, l->items, l->count * size);
     l->items = items;
     l->room = room;
     l->size = size;
@@ -82,67 +80,56 @@ static void *list_add(ldx_arena *arena, list *l, size_t size)
   return l->items + l->size * l->count++;
 }
 
-static int compare_ids(const void *a, const void *b)
-{
+static int compare_ids(const void *a, const void *b) {
   uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
   return (x > y) - (x < y);
 }
 
 /* Sorted when it is first asked, which is after its query has run. */
-static const void *list_find(list *l, uint32_t id)
-{
-  if (l->count == 0)
-    return NULL;
-  if (!l->sorted)
-    qsort(l->items, l->count, l->size, compare_ids);
+static const void *list_find(list *l, uint32_t id) {
+  if (l->count == 0) return NULL;
+  if (!l->sorted) qsort(l->items, l->count, l->size, compare_ids);
   l->sorted = true;
   return bsearch(&id, l->items, l->count, l->size, compare_ids);
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-ldx_pg_dictionary *ldx_pg_dictionary_new(ldx_arena *arena)
-{
+ldx_pg_dictionary *ldx_pg_dictionary_new(ldx_arena *arena) {
   ldx_pg_dictionary *dictionary = LDX_ARENA_NEW(arena, ldx_pg_dictionary, 1);
   dictionary->arena = arena;
   return dictionary;
 }
 
 /* What is in pg_catalog needs no schema: nothing can hide it. */
-static const char *notation(ldx_arena *arena, const char *schema, const char *name)
-{
+static const char *notation(ldx_arena *arena, const char *schema, const char *name) {
   ldx_name qualified = {schema && strcmp(schema, "pg_catalog") == 0 ? NULL : schema, name};
   return ldx_pg_display_name(arena, qualified);
 }
 
-static void read_named(ldx_pg_dictionary *dictionary, list *l, char **fields)
-{
+static void read_named(ldx_pg_dictionary *dictionary, list *l, char **fields) {
   named *entry = list_add(dictionary->arena, l, sizeof *entry);
   entry->id = ldx_pg_number(fields[0]);
-  entry->name = fields[1] ? notation(dictionary->arena, fields[1], fields[2])
-                          : ldx_arena_strdup(dictionary->arena, fields[2]);
+  entry->name =
+      fields[1] ? notation(dictionary->arena, fields[1], fields[2]) : ldx_arena_strdup(dictionary->arena, fields[2]);
 }
 
-static void read_method(void *state, char **fields)
-{
+static void read_method(void *state, char **fields) {
   ldx_pg_dictionary *dictionary = state;
   read_named(dictionary, &dictionary->methods, fields);
 }
 
-static void read_tablespace(void *state, char **fields)
-{
+static void read_tablespace(void *state, char **fields) {
   ldx_pg_dictionary *dictionary = state;
   read_named(dictionary, &dictionary->tablespaces, fields);
 }
 
-static void read_collation(void *state, char **fields)
-{
+static void read_collation(void *state, char **fields) {
   ldx_pg_dictionary *dictionary = state;
   read_named(dictionary, &dictionary->collations, fields);
 }
 
-static void read_opclass(void *state, char **fields)
-{
+static void read_opclass(void *state, char **fields) {
   ldx_pg_dictionary *dictionary = state;
   opclass *entry = list_add(dictionary->arena, &dictionary->opclasses, sizeof *entry);
   entry->id = ldx_pg_number(fields[0]);
@@ -152,8 +139,7 @@ static void read_opclass(void *state, char **fields)
   entry->type = ldx_pg_number(fields[5]);
 }
 
-static void read_type(void *state, char **fields)
-{
+static void read_type(void *state, char **fields) {
   ldx_pg_dictionary *dictionary = state;
   type *entry = list_add(dictionary->arena, &dictionary->types, sizeof *entry);
   entry->id = ldx_pg_number(fields[0]);
@@ -164,16 +150,14 @@ static void read_type(void *state, char **fields)
   entry->element = ldx_pg_number(fields[5]);
 }
 
-static void read_cast(void *state, char **fields)
-{
+static void read_cast(void *state, char **fields) {
   ldx_pg_dictionary *dictionary = state;
   cast *entry = list_add(dictionary->arena, &dictionary->casts, sizeof *entry);
   entry->from = ldx_pg_number(fields[0]);
   entry->to = ldx_pg_number(fields[1]);
 }
 
-void ldx_pg_dictionary_queries(ldx_pg_dictionary *dictionary, ldx_pg_copy *queries)
-{
+void ldx_pg_dictionary_queries(ldx_pg_dictionary *dictionary, ldx_pg_copy *queries) {
   const ldx_pg_copy all[LDX_PG_DICTIONARY_QUERIES] = {
       {.sql = ldx_sql_methods, .columns = 3, .read = read_method},
       {.sql = ldx_sql_tablespaces, .columns = 3, .read = read_tablespace},
@@ -190,47 +174,39 @@ void ldx_pg_dictionary_queries(ldx_pg_dictionary *dictionary, ldx_pg_copy *queri
 
 /* --- names -------------------------------------------------------------------------------------------------------- */
 
-static const char *name_in(list *l, uint32_t id)
-{
+static const char *name_in(list *l, uint32_t id) {
   const named *entry = list_find(l, id);
   return entry ? entry->name : "?";
 }
 
-const char *ldx_pg_method_name(ldx_pg_dictionary *dictionary, uint32_t method)
-{
+const char *ldx_pg_method_name(ldx_pg_dictionary *dictionary, uint32_t method) {
   return name_in(&dictionary->methods, method);
 }
 
-const char *ldx_pg_tablespace_name(ldx_pg_dictionary *dictionary, uint32_t tablespace)
-{
+const char *ldx_pg_tablespace_name(ldx_pg_dictionary *dictionary, uint32_t tablespace) {
   return name_in(&dictionary->tablespaces, tablespace);
 }
 
-const char *ldx_pg_collation_name(ldx_pg_dictionary *dictionary, uint32_t collation)
-{
+const char *ldx_pg_collation_name(ldx_pg_dictionary *dictionary, uint32_t collation) {
   return name_in(&dictionary->collations, collation);
 }
 
-const char *ldx_pg_opclass_name(ldx_pg_dictionary *dictionary, uint32_t id)
-{
+const char *ldx_pg_opclass_name(ldx_pg_dictionary *dictionary, uint32_t id) {
   const opclass *entry = list_find(&dictionary->opclasses, id);
   return entry ? entry->name : "?";
 }
 
 /* --- default operator classes -------------------------------------------------------------------------------------- */
 
-static bool has_cast(ldx_pg_dictionary *dictionary, uint32_t from, uint32_t to)
-{
+static bool has_cast(ldx_pg_dictionary *dictionary, uint32_t from, uint32_t to) {
   const cast *casts = (const cast *)dictionary->casts.items;
   for (size_t i = 0; i < dictionary->casts.count; i++)
-    if (casts[i].from == from && casts[i].to == to)
-      return true;
+    if (casts[i].from == from && casts[i].to == to) return true;
   return false;
 }
 
 /* A type that was not read is the row type of a relation. */
-static bool coercible(ldx_pg_dictionary *dictionary, uint32_t from, const type *t, uint32_t to)
-{
+static bool coercible(ldx_pg_dictionary *dictionary, uint32_t from, const type *t, uint32_t to) {
   bool array = t && t->category == 'A' && t->element != 0;
   switch (to) {
   case TYPE_ANY:
@@ -253,8 +229,7 @@ static bool coercible(ldx_pg_dictionary *dictionary, uint32_t from, const type *
   }
 }
 
-static uint32_t default_opclass(ldx_pg_dictionary *dictionary, uint32_t method, uint32_t id)
-{
+static uint32_t default_opclass(ldx_pg_dictionary *dictionary, uint32_t method, uint32_t id) {
   const type *t = list_find(&dictionary->types, id);
   while (t && t->base != 0) {
     id = t->base;
@@ -264,12 +239,9 @@ static uint32_t default_opclass(ldx_pg_dictionary *dictionary, uint32_t method, 
   uint32_t any = 0, preferred = 0;
   size_t any_count = 0, preferred_count = 0;
   for (size_t i = 0; i < dictionary->opclasses.count; i++) {
-    if (all[i].method != method || !all[i].is_default)
-      continue;
-    if (all[i].type == id)
-      return all[i].id;
-    if (!coercible(dictionary, id, t, all[i].type))
-      continue;
+    if (all[i].method != method || !all[i].is_default) continue;
+    if (all[i].type == id) return all[i].id;
+    if (!coercible(dictionary, id, t, all[i].type)) continue;
     const type *input = list_find(&dictionary->types, all[i].type);
     if (t && input && input->preferred && input->category == t->category) {
       preferred = all[i].id;
@@ -279,13 +251,11 @@ static uint32_t default_opclass(ldx_pg_dictionary *dictionary, uint32_t method, 
       any_count++;
     }
   }
-  if (preferred_count == 1)
-    return preferred;
+  if (preferred_count == 1) return preferred;
   return preferred_count == 0 && any_count == 1 ? any : 0;
 }
 
-bool ldx_pg_opclass_is_default(ldx_pg_dictionary *dictionary, uint32_t method, uint32_t id, uint32_t type_id)
-{
+bool ldx_pg_opclass_is_default(ldx_pg_dictionary *dictionary, uint32_t method, uint32_t id, uint32_t type_id) {
   size_t slot = (method * 31u + type_id * 17u) % MEMO;
   if (!dictionary->memo[slot].known || dictionary->memo[slot].method != method ||
       dictionary->memo[slot].type != type_id) {

@@ -11,7 +11,7 @@
 enum {
   OPTION_DESCENDING = 1, /* INDOPTION_DESC */
   OPTION_NULLS_FIRST = 2,
-  MAX_KEYS = 32,         /* INDEX_MAX_KEYS as every distribution builds it; columns of an index beyond are not read */
+  MAX_KEYS = 32, /* INDEX_MAX_KEYS as every distribution builds it; columns of an index beyond are not read */
   DEFAULT_COLLATION = 100,
 };
 
@@ -41,8 +41,7 @@ struct ldx_pg_reader {
   opclass_options *options[OPTION_BUCKETS]; /* by the index's number */
 };
 
-ldx_pg_reader *ldx_pg_reader_new(ldx_catalog *catalog, int version)
-{
+ldx_pg_reader *ldx_pg_reader_new(ldx_catalog *catalog, int version) {
   ldx_arena *arena = ldx_catalog_arena(catalog);
   ldx_pg_reader *reader = LDX_ARENA_NEW(arena, ldx_pg_reader, 1);
   reader->catalog = catalog;
@@ -53,38 +52,32 @@ ldx_pg_reader *ldx_pg_reader_new(ldx_catalog *catalog, int version)
   return reader;
 }
 
-void ldx_pg_reader_set_block_size(ldx_pg_reader *reader, double bytes)
-{
+void ldx_pg_reader_set_block_size(ldx_pg_reader *reader, double bytes) {
   reader->block_size = bytes;
 }
 
-ldx_pg_dictionary *ldx_pg_reader_dictionary(ldx_pg_reader *reader)
-{
+ldx_pg_dictionary *ldx_pg_reader_dictionary(ldx_pg_reader *reader) {
   return reader->dictionary;
 }
 
-ldx_catalog *ldx_pg_reader_catalog(ldx_pg_reader *reader)
-{
+ldx_catalog *ldx_pg_reader_catalog(ldx_pg_reader *reader) {
   return reader->catalog;
 }
 
-ldx_arena *ldx_pg_reader_arena(ldx_pg_reader *reader)
-{
+ldx_arena *ldx_pg_reader_arena(ldx_pg_reader *reader) {
   return reader->arena;
 }
 
 /* --- relations ---------------------------------------------------------------------------------------------------- */
 
-ldx_relation *ldx_pg_reader_relation(ldx_pg_reader *reader, ldx_name name, uint32_t id, size_t numbers)
-{
+ldx_relation *ldx_pg_reader_relation(ldx_pg_reader *reader, ldx_name name, uint32_t id, size_t numbers) {
   ldx_name kept = {ldx_arena_strdup(reader->arena, name.schema), ldx_arena_strdup(reader->arena, name.name)};
   ldx_relation *relation = ldx_catalog_add_relation(reader->catalog, kept, id);
   relation->display = ldx_pg_display_name(reader->arena, kept);
   if (relation->ordinal >= reader->room) {
     size_t room = reader->room ? reader->room * 2 : 256;
     attributes *grown = LDX_ARENA_NEW(reader->arena, attributes, room);
-    if (reader->room)
-      memcpy(grown, reader->attributes, reader->room * sizeof *grown);
+    if (reader->room) memcpy(grown, reader->attributes, reader->room * sizeof *grown);
     reader->attributes = grown;
     reader->room = room;
   }
@@ -95,11 +88,9 @@ ldx_relation *ldx_pg_reader_relation(ldx_pg_reader *reader, ldx_name name, uint3
   return relation;
 }
 
-ldx_column *ldx_pg_reader_column(ldx_pg_reader *reader, ldx_relation *relation, size_t attribute, const char *name)
-{
+ldx_column *ldx_pg_reader_column(ldx_pg_reader *reader, ldx_relation *relation, size_t attribute, const char *name) {
   attributes *own = &reader->attributes[relation->ordinal];
-  if (attribute < 1 || attribute > own->count || relation->column_count == own->count)
-    return NULL;
+  if (attribute < 1 || attribute > own->count || relation->column_count == own->count) return NULL;
   ldx_column *column = &relation->columns[relation->column_count++];
   column->name = ldx_arena_strdup(reader->arena, name);
   own->by_number[attribute - 1] = column;
@@ -107,26 +98,22 @@ ldx_column *ldx_pg_reader_column(ldx_pg_reader *reader, ldx_relation *relation, 
 }
 
 const ldx_column *ldx_pg_reader_attribute(const ldx_pg_reader *reader, const ldx_relation *relation,
-                                          long long attribute)
-{
+                                          long long attribute) {
   const attributes *own = &reader->attributes[relation->ordinal];
   return attribute >= 1 && (size_t)attribute <= own->count ? own->by_number[attribute - 1] : NULL;
 }
 
 /* --- indexes ------------------------------------------------------------------------------------------------------ */
 
-const char *ldx_pg_reader_index_sql(ldx_pg_reader *reader)
-{
+const char *ldx_pg_reader_index_sql(ldx_pg_reader *reader) {
   static const char newer[] = "i.indnullsnotdistinct";
-  if (reader->version >= 150000)
-    return ldx_sql_indexes;
+  if (reader->version >= 150000) return ldx_sql_indexes;
   const char *found = strstr(strstr(ldx_sql_indexes, "\nselect"), newer);
   return ldx_arena_printf(reader->arena, "%.*sfalse%s", (int)(found - ldx_sql_indexes), ldx_sql_indexes,
                           found + strlen(newer));
 }
 
-static ldx_options read_options(ldx_arena *arena, const char *text)
-{
+static ldx_options read_options(ldx_arena *arena, const char *text) {
   ldx_strings items = ldx_pg_array(arena, text);
   ldx_options options = {items.count, items.count ? LDX_ARENA_NEW(arena, ldx_option, items.count) : NULL};
   for (size_t i = 0; i < items.count; i++) {
@@ -149,33 +136,26 @@ typedef struct raw_index {
 /* A collation is named where it is not the one the key has by itself. Of an expression the catalog does not tell which
  * that is; the database's own cannot be wrong where no column of the relation has another. */
 static const char *key_collation(ldx_pg_reader *reader, const ldx_relation *relation, const ldx_column *column,
-                                 uint32_t collation)
-{
-  if (collation == 0)
-    return NULL;
-  if (column ? column->collation == collation : collation == DEFAULT_COLLATION && !relation->odd_collation)
-    return NULL;
+                                 uint32_t collation) {
+  if (collation == 0) return NULL;
+  if (column ? column->collation == collation : collation == DEFAULT_COLLATION && !relation->odd_collation) return NULL;
   return ldx_pg_collation_name(reader->dictionary, collation);
 }
 
-void ldx_pg_reader_opclass_options(ldx_pg_reader *reader, uint32_t index, size_t attribute, const char *options)
-{
+void ldx_pg_reader_opclass_options(ldx_pg_reader *reader, uint32_t index, size_t attribute, const char *options) {
   opclass_options *entry = LDX_ARENA_NEW(reader->arena, opclass_options, 1);
   opclass_options **bucket = &reader->options[index % OPTION_BUCKETS];
   *entry = (opclass_options){index, attribute, read_options(reader->arena, options), *bucket};
   *bucket = entry;
 }
 
-static ldx_options options_of(const ldx_pg_reader *reader, uint32_t index, size_t attribute)
-{
+static ldx_options options_of(const ldx_pg_reader *reader, uint32_t index, size_t attribute) {
   for (const opclass_options *entry = reader->options[index % OPTION_BUCKETS]; entry; entry = entry->next)
-    if (entry->index == index && entry->number == attribute)
-      return entry->options;
+    if (entry->index == index && entry->number == attribute) return entry->options;
   return (ldx_options){0, NULL};
 }
 
-static void read_keys(ldx_pg_reader *reader, ldx_live *live, const raw_index *raw)
-{
+static void read_keys(ldx_pg_reader *reader, ldx_live *live, const raw_index *raw) {
   ldx_definition *definition = &live->definition;
   definition->key_count = raw->keys;
   definition->keys = LDX_ARENA_NEW(reader->arena, ldx_key, raw->keys);
@@ -211,12 +191,10 @@ static void read_keys(ldx_pg_reader *reader, ldx_live *live, const raw_index *ra
   }
 }
 
-void ldx_pg_read_index(void *state, char **fields)
-{
+void ldx_pg_read_index(void *state, char **fields) {
   ldx_pg_reader *reader = state;
   ldx_relation *relation = ldx_catalog_relation_by_id(reader->catalog, ldx_pg_number(fields[1]));
-  if (!relation)
-    return; /* of a system relation */
+  if (!relation) return; /* of a system relation */
   ldx_live *live = ldx_catalog_add_live(reader->catalog, relation, ldx_arena_strdup(reader->arena, fields[2]),
                                         ldx_pg_number(fields[0]));
   live->partitioned = *fields[3] == 'I';
@@ -234,14 +212,11 @@ void ldx_pg_read_index(void *state, char **fields)
   definition->method = ldx_pg_method_name(reader->dictionary, raw.method);
   if (ldx_pg_number(fields[6]) != 0)
     definition->tablespace = ldx_pg_tablespace_name(reader->dictionary, ldx_pg_number(fields[6]));
-  if (fields[7])
-    definition->storage = read_options(reader->arena, fields[7]);
+  if (fields[7]) definition->storage = read_options(reader->arena, fields[7]);
   raw.attributes = ldx_pg_numbers(fields[9], raw.key, MAX_KEYS);
   raw.keys = ldx_pg_number(fields[8]);
-  if (raw.attributes > MAX_KEYS)
-    raw.attributes = MAX_KEYS;
-  if (raw.keys > raw.attributes)
-    raw.keys = raw.attributes;
+  if (raw.attributes > MAX_KEYS) raw.attributes = MAX_KEYS;
+  if (raw.keys > raw.attributes) raw.keys = raw.attributes;
   ldx_pg_numbers(fields[10], raw.opclass, MAX_KEYS);
   ldx_pg_numbers(fields[11], raw.collation, MAX_KEYS);
   ldx_pg_numbers(fields[12], raw.option, MAX_KEYS);

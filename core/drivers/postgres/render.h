@@ -21,7 +21,8 @@ bool ldx_pg_split_name(ldx_arena *arena, const char *text, ldx_name *out);
 /* CREATE [UNIQUE] INDEX …: for indexes, and for the unique index under a unique constraint or primary key. */
 char *ldx_pg_build_sql(ldx_arena *arena, const ldx_definition *definition, const char *name, ldx_mode mode, bool only);
 /* The same on another relation: the shadow that `resolve` reads a canonical form from. */
-char *ldx_pg_build_sql_on(ldx_arena *arena, const ldx_definition *definition, const char *name, const char *relation_sql);
+char *ldx_pg_build_sql_on(ldx_arena *arena, const ldx_definition *definition, const char *name,
+                          const char *relation_sql);
 /* What stands after ADD CONSTRAINT name: `UNIQUE ("a")`, `FOREIGN KEY ("a") REFERENCES "s"."t" ("id") ON DELETE CASCADE`. */
 char *ldx_pg_constraint_sql(ldx_arena *arena, const ldx_definition *definition);
 /* The value of a storage option as SQL: quoted unless it is a plain word or number. */

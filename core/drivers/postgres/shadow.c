@@ -34,19 +34,16 @@ typedef struct work {
 
 /* --- statements --------------------------------------------------------------------------------------------------- */
 
-static char *shadow_name(ldx_arena *arena, const ldx_relation *relation)
-{
+static char *shadow_name(ldx_arena *arena, const ldx_relation *relation) {
   return ldx_arena_printf(arena, "%s%s", temporary, ldx_pg_quote_identifier(arena, relation->name.name));
 }
 
-static void append_copy(ldx_buffer *out, ldx_arena *arena, const ldx_relation *relation)
-{
+static void append_copy(ldx_buffer *out, ldx_arena *arena, const ldx_relation *relation) {
   ldx_buffer_appendf(out, "create temporary table %s (like %s);\n", shadow_name(arena, relation),
                      ldx_pg_quote_name(arena, relation->name));
 }
 
-static void append_definition(ldx_buffer *out, ldx_arena *arena, const ldx_declared *declared, size_t place)
-{
+static void append_definition(ldx_buffer *out, ldx_arena *arena, const ldx_declared *declared, size_t place) {
   ldx_definition definition = declared->definition;
   definition.tablespace = NULL;
   char *shadow = shadow_name(arena, declared->relation);
@@ -60,19 +57,16 @@ static void append_definition(ldx_buffer *out, ldx_arena *arena, const ldx_decla
 
 /* --- reading back ------------------------------------------------------------------------------------------------- */
 
-static void ignore(void *state, char **fields)
-{
+static void ignore(void *state, char **fields) {
   (void)state;
   (void)fields;
 }
 
-static void read_shadow(void *state, char **fields)
-{
+static void read_shadow(void *state, char **fields) {
   ldx_pg_reader_relation(state, (ldx_name){NULL, fields[1]}, ldx_pg_number(fields[0]), ldx_pg_number(fields[2]));
 }
 
-static void read_shadow_column(void *state, char **fields)
-{
+static void read_shadow_column(void *state, char **fields) {
   ldx_pg_reader *reader = state;
   if (fields[5]) {
     ldx_pg_reader_opclass_options(reader, ldx_pg_number(fields[0]), ldx_pg_number(fields[1]), fields[5]);
@@ -80,21 +74,16 @@ static void read_shadow_column(void *state, char **fields)
   }
   ldx_relation *relation = ldx_catalog_relation_by_id(ldx_pg_reader_catalog(reader), ldx_pg_number(fields[0]));
   ldx_column *column = relation ? ldx_pg_reader_column(reader, relation, ldx_pg_number(fields[1]), fields[2]) : NULL;
-  if (!column)
-    return;
+  if (!column) return;
   column->type = ldx_pg_number(fields[3]);
   column->collation = ldx_pg_number(fields[4]);
-  if (column->collation != 0 && column->collation != DEFAULT_COLLATION)
-    relation->odd_collation = true;
+  if (column->collation != 0 && column->collation != DEFAULT_COLLATION) relation->odd_collation = true;
 }
 
-static void take(work *w, const ldx_live *live)
-{
-  if (strncmp(live->name, name_prefix, sizeof name_prefix - 1) != 0)
-    return;
+static void take(work *w, const ldx_live *live) {
+  if (strncmp(live->name, name_prefix, sizeof name_prefix - 1) != 0) return;
   size_t place = strtoul(live->name + sizeof name_prefix - 1, NULL, 10);
-  if (place >= w->count)
-    return;
+  if (place >= w->count) return;
   ldx_declared *declared = w->items[place];
   ldx_definition text = declared->canonical;
   ldx_definition_copy(w->arena, &declared->canonical, &live->definition);
@@ -105,8 +94,7 @@ static void take(work *w, const ldx_live *live)
 }
 
 /* Within the transaction that made the shadows. */
-static bool read_back(work *w, ldx_error *error)
-{
+static bool read_back(work *w, ldx_error *error) {
   static const char of_shadows[] = " where c.relnamespace = pg_catalog.pg_my_temp_schema()";
   static const char on_shadows[] = " and con.connamespace = pg_catalog.pg_my_temp_schema()";
   ldx_catalog *catalog = ldx_catalog_new();
@@ -114,8 +102,7 @@ static bool read_back(work *w, ldx_error *error)
   ldx_pg_copy queries[LDX_PG_DICTIONARY_QUERIES + 5];
   ldx_pg_dictionary_queries(ldx_pg_reader_dictionary(reader), queries);
   ldx_pg_copy *own = queries + LDX_PG_DICTIONARY_QUERIES;
-  own[0] = (ldx_pg_copy){
-      .sql = "select pg_catalog.set_config('search_path', '', true)", .columns = 1, .read = ignore};
+  own[0] = (ldx_pg_copy){.sql = "select pg_catalog.set_config('search_path', '', true)", .columns = 1, .read = ignore};
   own[1] = (ldx_pg_copy){.sql = ldx_sql_shadows, .columns = 3, .read = read_shadow, .state = reader};
   own[2] = (ldx_pg_copy){.sql = ldx_sql_shadow_columns, .columns = 6, .read = read_shadow_column, .state = reader};
   own[3] = (ldx_pg_copy){.sql = ldx_pg_reader_index_sql(reader),
@@ -130,8 +117,7 @@ static bool read_back(work *w, ldx_error *error)
                          .state = reader};
   bool ok = ldx_pg_copy_all(w->session, "", queries, LDX_PG_DICTIONARY_QUERIES + 5, "", error);
   if (ok) {
-    for (size_t i = 0; i < ldx_catalog_live_count(catalog); i++)
-      take(w, ldx_catalog_live_at(catalog, i));
+    for (size_t i = 0; i < ldx_catalog_live_count(catalog); i++) take(w, ldx_catalog_live_at(catalog, i));
   }
   ldx_catalog_release(catalog);
   return ok;
@@ -139,23 +125,19 @@ static bool read_back(work *w, ldx_error *error)
 
 /* --- what the server refuses -------------------------------------------------------------------------------------- */
 
-static bool is_link(const ldx_error *error)
-{
+static bool is_link(const ldx_error *error) {
   return ldx_error_retry(error->code) != LDX_RETRY_NEVER || error->code == LDX_ERROR_CANCELLED;
 }
 
-static bool mentions(const char *text, const char *name)
-{
+static bool mentions(const char *text, const char *name) {
   return text && strstr(text, name) != NULL;
 }
 
 /* A function that takes a row of the relation does not take a row of its copy; one that fails itself may do so because of
  * who calls it, which is the owner in a real build. Then the text has to do; should it be wrong, the build will say so. */
-static bool needs_the_relation_itself(const ldx_declared *declared, const ldx_error *error)
-{
+static bool needs_the_relation_itself(const ldx_declared *declared, const ldx_error *error) {
   static const char *const types[] = {"42883", "42804", "42846", "42P17", "42P18"};
-  if (*error->context)
-    return true;
+  if (*error->context) return true;
   bool type_error = false;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     type_error = type_error || strcmp(error->native, types[i]) == 0;
@@ -167,10 +149,8 @@ static bool needs_the_relation_itself(const ldx_declared *declared, const ldx_er
   return type_error && mentioned;
 }
 
-static void refuse(work *w, ldx_declared *declared, const ldx_error *error)
-{
-  if (needs_the_relation_itself(declared, error))
-    return;
+static void refuse(work *w, ldx_declared *declared, const ldx_error *error) {
+  if (needs_the_relation_itself(declared, error)) return;
   declared->resolved = false;
   declared->error = LDX_ARENA_NEW(w->arena, ldx_error, 1);
   *declared->error = *error;
@@ -179,8 +159,7 @@ static void refuse(work *w, ldx_declared *declared, const ldx_error *error)
 /* --- batches ------------------------------------------------------------------------------------------------------ */
 
 /* All of the batch as one text. */
-static bool try_together(work *w, ldx_error *error)
-{
+static bool try_together(work *w, ldx_error *error) {
   ldx_buffer text;
   ldx_buffer_init(&text, NULL);
   ldx_arena *scratch = ldx_arena_new();
@@ -198,8 +177,7 @@ static bool try_together(work *w, ldx_error *error)
 }
 
 /* One after another, each behind a savepoint. False only if the server cannot be asked any more. */
-static bool try_apart(work *w, ldx_error *error)
-{
+static bool try_apart(work *w, ldx_error *error) {
   ldx_arena *scratch = ldx_arena_new();
   bool ok = ldx_pg_do(w->session, begin, error);
   bool copied = false;
@@ -222,13 +200,11 @@ static bool try_apart(work *w, ldx_error *error)
       }
       ldx_buffer_clear(&text);
     }
-    if (!copied)
-      continue;
+    if (!copied) continue;
     ldx_error refusal;
     ldx_buffer_append(&text, "savepoint definition;\n");
     append_definition(&text, scratch, w->items[i], i);
-    if (ldx_pg_do(w->session, ldx_buffer_string(&text), &refusal))
-      continue;
+    if (ldx_pg_do(w->session, ldx_buffer_string(&text), &refusal)) continue;
     refuse(w, w->items[i], &refusal);
     if (is_link(&refusal) || !ldx_pg_do(w->session, "rollback to savepoint definition", error)) {
       *error = refusal;
@@ -242,28 +218,22 @@ static bool try_apart(work *w, ldx_error *error)
 }
 
 /* Whether another relation of the batch already has this name: the copies would clash. */
-static bool name_taken(ldx_declared **items, size_t count, const ldx_relation *relation)
-{
+static bool name_taken(ldx_declared **items, size_t count, const ldx_relation *relation) {
   for (size_t i = 0; i < count; i++)
-    if (items[i]->relation != relation && strcmp(items[i]->relation->name.name, relation->name.name) == 0)
-      return true;
+    if (items[i]->relation != relation && strcmp(items[i]->relation->name.name, relation->name.name) == 0) return true;
   return false;
 }
 
-static int compare_relations(const void *a, const void *b)
-{
+static int compare_relations(const void *a, const void *b) {
   const ldx_declared *x = *(ldx_declared *const *)a, *y = *(ldx_declared *const *)b;
-  if (x->relation->ordinal != y->relation->ordinal)
-    return x->relation->ordinal < y->relation->ordinal ? -1 : 1;
+  if (x->relation->ordinal != y->relation->ordinal) return x->relation->ordinal < y->relation->ordinal ? -1 : 1;
   return (x > y) - (x < y);
 }
 
-bool ldx_pg_may_create_temporary(ldx_session *session, ldx_error *error)
-{
+bool ldx_pg_may_create_temporary(ldx_session *session, ldx_error *error) {
   PGresult *result = ldx_pg_exec(
       session, "select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY')", error);
-  if (!result)
-    return false;
+  if (!result) return false;
   bool may = *PQgetvalue(result, 0, 0) == 't';
   PQclear(result);
   if (!may) {
@@ -275,8 +245,7 @@ bool ldx_pg_may_create_temporary(ldx_session *session, ldx_error *error)
   return may;
 }
 
-bool ldx_pg_shadow_all(ldx_session *session, ldx_arena *arena, ldx_declared **items, size_t count, ldx_error *error)
-{
+bool ldx_pg_shadow_all(ldx_session *session, ldx_arena *arena, ldx_declared **items, size_t count, ldx_error *error) {
   qsort(items, count, sizeof *items, compare_relations);
   for (size_t from = 0; from < count;) {
     work w = {.session = session, .arena = arena, .items = items + from};
@@ -288,8 +257,7 @@ bool ldx_pg_shadow_all(ldx_session *session, ldx_arena *arena, ldx_declared **it
         *error = refusal;
         return false;
       }
-      if (!try_apart(&w, error))
-        return false;
+      if (!try_apart(&w, error)) return false;
     }
     from += w.count;
   }

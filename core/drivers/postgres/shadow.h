@@ -6,7 +6,6 @@
 
 #include "session.h"
 
-
 /* Whether the session may make temporary relations at all; false after filling `error`, with code PERMISSION if not. */
 bool ldx_pg_may_create_temporary(ldx_session *session, ldx_error *error);
 /* Replaces the canonical form of each, so far from its text, by what the server makes of it, or sets its error. Memory of

@@ -23,12 +23,12 @@ struct ldx_relation {
   const char *display; /* how to write it: public.orders, public."odd.name" */
   char kind;           /* 'r' table, 'p' partitioned, 'm' materialised view, 'f' foreign; 'c' collection */
   bool extension_owned;
-  bool partition;      /* is a partition of `parent` */
-  bool odd_collation;  /* some column has another than the database's collation */
+  bool partition;     /* is a partition of `parent` */
+  bool odd_collation; /* some column has another than the database's collation */
   uint32_t id;
-  size_t ordinal;                 /* 0 … count - 1 */
-  ldx_relation *parent;           /* of a partition */
-  ldx_relation *first_partition;  /* children, linked by next_partition */
+  size_t ordinal;                /* 0 … count - 1 */
+  ldx_relation *parent;          /* of a partition */
+  ldx_relation *first_partition; /* children, linked by next_partition */
   ldx_relation *next_partition;
   double rows;         /* the server's estimate; -1 if it has none */
   double bytes;        /* estimate of the heap from pages; exact figures come from a measurement */
@@ -54,7 +54,7 @@ struct ldx_live {
   bool partitioned;       /* index of a partitioned relation */
   bool inherited;         /* comes with a parent's key or index; never declared or dropped alone */
   bool extension_owned;
-  bool referenced;        /* a foreign key relies on it, though no constraint owns it */
+  bool referenced; /* a foreign key relies on it, though no constraint owns it */
   bool replica_identity;
   bool clustered;
 };

@@ -39,31 +39,31 @@ ldx_declared *ldx_declarations_at(ldx_declarations *set, size_t i);
 typedef enum ldx_action {
   LDX_ACTION_KEEP,
   LDX_ACTION_CREATE,
-  LDX_ACTION_REPLACE,  /* same name, other definition */
-  LDX_ACTION_ALTER,    /* matches but for what can be changed in place: storage options, an unvalidated foreign key */
-  LDX_ACTION_REBUILD,  /* matches, but the live one is invalid; whether someone is building it, the caller finds out */
-  LDX_ACTION_STRAY,    /* live, not declared, on a declared relation, and a plain index that could be dropped */
-  LDX_ACTION_ERROR,    /* the declaration cannot be resolved: see `declared->error` */
+  LDX_ACTION_REPLACE, /* same name, other definition */
+  LDX_ACTION_ALTER,   /* matches but for what can be changed in place: storage options, an unvalidated foreign key */
+  LDX_ACTION_REBUILD, /* matches, but the live one is invalid; whether someone is building it, the caller finds out */
+  LDX_ACTION_STRAY,   /* live, not declared, on a declared relation, and a plain index that could be dropped */
+  LDX_ACTION_ERROR,   /* the declaration cannot be resolved: see `declared->error` */
 } ldx_action;
 
 const char *ldx_action_name(ldx_action action);
 
 typedef struct ldx_change {
   ldx_action action;
-  size_t ordinal;              /* of the declaration; SIZE_MAX for a stray */
+  size_t ordinal;               /* of the declaration; SIZE_MAX for a stray */
   const ldx_declared *declared; /* NULL for a stray */
-  ldx_live *live;              /* what it matches, replaces or strays; NULL for a create */
-  const char *reason;          /* a short clause: "predicate differs: live has no WHERE"; "" for a plain keep */
-  bool name_differs;           /* keep, alter, rebuild: matches by definition under another name */
-  bool satisfied_by_key;       /* keep: a unique index declared, a unique constraint or primary key live */
-  bool duplicate;              /* stray: repeats, by definition, a live index that is declared */
-  bool use_existing;           /* create of a unique constraint or primary key: `live` is a stray unique index it can
+  ldx_live *live;               /* what it matches, replaces or strays; NULL for a create */
+  const char *reason;           /* a short clause: "predicate differs: live has no WHERE"; "" for a plain keep */
+  bool name_differs;            /* keep, alter, rebuild: matches by definition under another name */
+  bool satisfied_by_key;        /* keep: a unique index declared, a unique constraint or primary key live */
+  bool duplicate;               /* stray: repeats, by definition, a live index that is declared */
+  bool use_existing;            /* create of a unique constraint or primary key: `live` is a stray unique index it can
                                   take over instead of building another */
 } ldx_change;
 
 typedef struct ldx_diff {
   size_t count;
-  ldx_change *items; /* declared ones in order of declaration, then strays in order of relation and name */
+  ldx_change *items;     /* declared ones in order of declaration, then strays in order of relation and name */
   size_t declared, live; /* totals: declarations; live indexes and declared-kind keys of declared relations */
   size_t by_action[LDX_ACTION_ERROR + 1];
 } ldx_diff;

@@ -26,10 +26,10 @@ typedef struct ldx_server_info {
   char version[32];   /* "15.18" */
   int version_number; /* 150018 */
   char database[128], user[128], host[256], port[16];
-  char display[512];  /* the target without secrets: postgresql://app@db.internal/shop */
-  bool read_only;     /* a standby, or read-only by default: it can be read, not changed */
-  bool standby;       /* which of the two */
-  char warning[256];  /* a known defect of this version that matters here; "" if none */
+  char display[512]; /* the target without secrets: postgresql://app@db.internal/shop */
+  bool read_only;    /* a standby, or read-only by default: it can be read, not changed */
+  bool standby;      /* which of the two */
+  char warning[256]; /* a known defect of this version that matters here; "" if none */
 } ldx_server_info;
 
 /* --- one change to the live database: the smallest unit that is retried, cancelled and reported ------------------- */
@@ -54,7 +54,7 @@ typedef struct ldx_step {
   const char *name;                 /* of the index or constraint, without schema (it is the relation's) */
   const char *other;
   const char *spare;
-  ldx_name other_relation;          /* ATTACH: the partition `other` belongs to */
+  ldx_name other_relation; /* ATTACH: the partition `other` belongs to */
   ldx_mode mode;
   bool only;                        /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
   bool use_existing;                /* BUILD of a unique constraint or primary key: from the unique index `other` */
@@ -69,11 +69,11 @@ typedef struct ldx_step {
 
 /* Where a running step is. Written by `watch`, turned into events by the engine. */
 typedef struct ldx_progress {
-  char phase[64]; /* the server's words: "building index: loading tuples in tree" */
-  double done, total; /* in `unit`; total 0: unknown */
-  char unit[16];      /* "blocks", "tuples", "" */
-  bool started;       /* the table's lock was had: the lock budget no longer counts */
-  bool draining;      /* the work is done, it waits for other sessions */
+  char phase[64];      /* the server's words: "building index: loading tuples in tree" */
+  double done, total;  /* in `unit`; total 0: unknown */
+  char unit[16];       /* "blocks", "tuples", "" */
+  bool started;        /* the table's lock was had: the lock budget no longer counts */
+  bool draining;       /* the work is done, it waits for other sessions */
   int64_t blocker_pid; /* 0: nobody blocks */
   char blocker[512];   /* `pid 3120 report@bi-2 "nightly-report", idle in transaction since 0:48: SELECT …` */
 } ldx_progress;

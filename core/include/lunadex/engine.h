@@ -10,11 +10,11 @@
 /* Retry as a value: delay n is first_delay * factor^(n-1), capped, with full jitter, which keeps two runs that collided
  * from colliding again. */
 typedef struct ldx_retry_policy {
-  int attempts;        /* in all; 1: no retry */
-  double first_delay;  /* seconds */
+  int attempts;       /* in all; 1: no retry */
+  double first_delay; /* seconds */
   double factor;
-  double max_delay;    /* seconds */
-  double total;        /* seconds for all attempts and delays; 0: no limit */
+  double max_delay; /* seconds */
+  double total;     /* seconds for all attempts and delays; 0: no limit */
 } ldx_retry_policy;
 
 extern const ldx_retry_policy ldx_retry_default; /* 10 attempts, 1 s × 2, at most 60 s */
@@ -38,7 +38,7 @@ typedef struct ldx_job {
   ldx_arena *arena;
   ldx_retry_policy retry;
   /* in */
-  ldx_catalog *catalog;    /* RESOLVE; out of CATALOG (one reference, the owner's) */
+  ldx_catalog *catalog; /* RESOLVE; out of CATALOG (one reference, the owner's) */
   ldx_declarations *declarations;
   ldx_measure *measures;
   size_t measure_count;
@@ -59,11 +59,11 @@ typedef struct ldx_job {
 } ldx_job;
 
 typedef enum ldx_event_kind {
-  LDX_EVENT_STARTED,  /* a worker took the job */
-  LDX_EVENT_PROGRESS, /* a step's progress changed */
-  LDX_EVENT_NOTE,     /* text worth telling */
-  LDX_EVENT_RETRY,    /* an attempt failed, the next comes after `delay` */
-  LDX_EVENT_DONE,     /* job->ok or job->error; the job is the owner's again */
+  LDX_EVENT_STARTED,   /* a worker took the job */
+  LDX_EVENT_PROGRESS,  /* a step's progress changed */
+  LDX_EVENT_NOTE,      /* text worth telling */
+  LDX_EVENT_RETRY,     /* an attempt failed, the next comes after `delay` */
+  LDX_EVENT_DONE,      /* job->ok or job->error; the job is the owner's again */
   LDX_EVENT_LOCK_LOST, /* the watcher's session died while it held the run lock */
 } ldx_event_kind;
 

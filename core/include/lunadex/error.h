@@ -18,31 +18,31 @@ typedef enum ldx_retry {
 } ldx_retry;
 
 /* X(enumerator, name seen by Lua and JSON, retry class) */
-#define LDX_ERROR_CODES(X)                                                                                            \
-  X(NONE, "none", NEVER)                                                                                              \
-  X(INTERNAL, "internal", NEVER)                         /* a bug of ours, or memory exhausted */                     \
-  X(USAGE, "usage", NEVER)                               /* the caller's argument, option or target string is wrong */ \
-  X(CONNECT, "connect", RECONNECT)                       /* refused, unreachable, starting up, too many clients */    \
-  X(AUTHENTICATION, "authentication", NEVER)             /* wrong password, role or pg_hba rule */                    \
-  X(NO_DATABASE, "no_database", NEVER)                                                                                \
-  X(POOLER, "pooler", NEVER)                             /* a connection pooler stands in between */                  \
-  X(READ_ONLY, "read_only", NEVER)                       /* a standby, or default_transaction_read_only */            \
-  X(UNSUPPORTED, "unsupported", NEVER)                   /* this server or driver cannot do that */                   \
-  X(LINK_LOST, "link_lost", VERIFY)                                                                                   \
-  X(LOCK_TIMEOUT, "lock_timeout", AGAIN)                                                                              \
-  X(DEADLOCK, "deadlock", AGAIN)                                                                                      \
-  X(SERIALIZATION, "serialization", AGAIN)                                                                            \
-  X(CANCELLED, "cancelled", NEVER)                       /* by us, on request */                                      \
-  X(TERMINATED, "terminated", VERIFY)                    /* an administrator or a shutdown ended our session */       \
-  X(DUPLICATE_KEY, "duplicate_key", NEVER)                                                                            \
-  X(DUPLICATE_NAME, "duplicate_name", NEVER)                                                                          \
-  X(UNDEFINED, "undefined", NEVER)                       /* no such relation, column, function, type, opclass … */    \
-  X(INVALID_DEFINITION, "invalid_definition", NEVER)     /* the server (or we) cannot accept this definition */       \
-  X(PERMISSION, "permission", NEVER)                                                                                  \
-  X(DISK_FULL, "disk_full", NEVER)                                                                                    \
-  X(DEPENDENT, "dependent", NEVER)                       /* something else needs the object */                        \
-  X(LOCK_HELD, "lock_held", NEVER)                       /* another Lunadex run holds the database's run lock */       \
-  X(SERVER, "server", NEVER)                             /* any other error of the server */
+#define LDX_ERROR_CODES(X)                                                                                             \
+  X(NONE, "none", NEVER)                                                                                               \
+  X(INTERNAL, "internal", NEVER)             /* a bug of ours, or memory exhausted */                                  \
+  X(USAGE, "usage", NEVER)                   /* the caller's argument, option or target string is wrong */             \
+  X(CONNECT, "connect", RECONNECT)           /* refused, unreachable, starting up, too many clients */                 \
+  X(AUTHENTICATION, "authentication", NEVER) /* wrong password, role or pg_hba rule */                                 \
+  X(NO_DATABASE, "no_database", NEVER)                                                                                 \
+  X(POOLER, "pooler", NEVER)           /* a connection pooler stands in between */                                     \
+  X(READ_ONLY, "read_only", NEVER)     /* a standby, or default_transaction_read_only */                               \
+  X(UNSUPPORTED, "unsupported", NEVER) /* this server or driver cannot do that */                                      \
+  X(LINK_LOST, "link_lost", VERIFY)                                                                                    \
+  X(LOCK_TIMEOUT, "lock_timeout", AGAIN)                                                                               \
+  X(DEADLOCK, "deadlock", AGAIN)                                                                                       \
+  X(SERIALIZATION, "serialization", AGAIN)                                                                             \
+  X(CANCELLED, "cancelled", NEVER)    /* by us, on request */                                                          \
+  X(TERMINATED, "terminated", VERIFY) /* an administrator or a shutdown ended our session */                           \
+  X(DUPLICATE_KEY, "duplicate_key", NEVER)                                                                             \
+  X(DUPLICATE_NAME, "duplicate_name", NEVER)                                                                           \
+  X(UNDEFINED, "undefined", NEVER)                   /* no such relation, column, function, type, opclass … */       \
+  X(INVALID_DEFINITION, "invalid_definition", NEVER) /* the server (or we) cannot accept this definition */            \
+  X(PERMISSION, "permission", NEVER)                                                                                   \
+  X(DISK_FULL, "disk_full", NEVER)                                                                                     \
+  X(DEPENDENT, "dependent", NEVER) /* something else needs the object */                                               \
+  X(LOCK_HELD, "lock_held", NEVER) /* another Lunadex run holds the database's run lock */                             \
+  X(SERVER, "server", NEVER)       /* any other error of the server */
 
 typedef enum ldx_error_code {
 #define X(id, name, retry) LDX_ERROR_##id,
@@ -64,7 +64,8 @@ const char *ldx_error_name(ldx_error_code code);
 ldx_retry ldx_error_retry(ldx_error_code code);
 
 /* Fill *error (may be NULL) and return false, so that a caller can `return ldx_error_set(…)`. */
-bool ldx_error_set(ldx_error *error, ldx_error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool ldx_error_set(ldx_error *error, ldx_error_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void ldx_error_hint(ldx_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void ldx_error_clear(ldx_error *error);
 

@@ -63,13 +63,13 @@ typedef struct ldx_definition {
   size_t key_count;
   ldx_key *keys;
   ldx_strings include;
-  const char *predicate; /* the dialect's text, without WHERE; NULL if none */
+  const char *predicate;      /* the dialect's text, without WHERE; NULL if none */
   const char *predicate_form; /* what is compared instead of it, where texts that mean the same differ; else NULL */
-  bool unique;           /* also set for LDX_KIND_UNIQUE and LDX_KIND_PRIMARY_KEY */
+  bool unique;                /* also set for LDX_KIND_UNIQUE and LDX_KIND_PRIMARY_KEY */
   bool nulls_not_distinct;
   bool without_overlaps; /* PostgreSQL 18: the last key of a unique or primary key is WITHOUT OVERLAPS;
                             of a foreign key: PERIOD */
-  ldx_options storage;   /* WITH (…), in the order given; not part of the fingerprint unless only a rebuild changes it */
+  ldx_options storage; /* WITH (…), in the order given; not part of the fingerprint unless only a rebuild changes it */
   const char *tablespace; /* NULL: the default one, or not declared */
 
   /* constraints */

@@ -66,7 +66,7 @@ local function draw(self)
     local state = self.running[number]
     local text = "   " .. (state.text or "starting")
     -- How far it is says more than the end of a long name.
-    local room = math.max(width - (utf8.len(text) or #text), width // 3)
+    local room = math.max(width - (utf8.len(text) or #text), width // 2)
     output.line(format.clip(format.clip(state.heading, room) .. text, width))
     rows = rows + 1
     if state.blocker then
