@@ -30,7 +30,14 @@ local M = {}
 ---@field url string?
 ---@field description string?
 ---@field entries lunadex.Entry[]
----@field relations table<string, {description: string?, queries: table[], file: string, line: integer, bare: boolean}>   # bare: without an index or key
+---@field relations table<string, lunadex.RegistryRelation>   # by title, as written in on "…"
+
+---@class lunadex.RegistryRelation
+---@field description string?
+---@field queries table[]
+---@field file string
+---@field line integer
+---@field bare boolean             # without an index or key
 
 ---@class lunadex.Registry
 ---@field databases lunadex.RegistryDatabase[]   # at least one

@@ -44,7 +44,9 @@ end
 local function phase_text(event, live)
   -- Figures first: a narrow terminal cuts the end.
   local parts = {}
-  if event.percent then parts[#parts + 1] = (live and bar(event.percent) or "") .. ("%3.0f %%"):format(event.percent) end
+  if event.percent then
+    parts[#parts + 1] = (live and bar(event.percent) or "") .. ("%3.0f %%"):format(event.percent)
+  end
   if event.seconds_left then parts[#parts + 1] = format.clock(event.seconds_left) .. " left" end
   if event.rate then parts[#parts + 1] = format.count(event.rate) .. " " .. (event.unit or "") .. "/s" end
   parts[#parts + 1] = event.phase
