@@ -49,10 +49,13 @@ local function split(arguments)
   for name, value in pairs(arguments.env or {}) do options.env[name] = value end
   options.stdin, options.cwd, options.seconds = arguments.stdin, arguments.cwd, arguments.seconds
   table.insert(words, 1, M.program)
+  local under = arguments.under or {}
+  words = table.move(words, 1, #words, #under + 1, { table.unpack(under) })
   return words, options
 end
 
---- `lunadex.run { "plan", "--json", "registry/shop", env = { DATABASE_URL = url }, stdin = "…", cwd = "…" }`
+--- `lunadex.run { "plan", "--json", "registry/shop", env = { DATABASE_URL = url }, stdin = "…", cwd = "…" }`;
+--- under = { "valgrind" }: what runs it.
 ---@param arguments table
 ---@return support.Result
 function M.run(arguments)
