@@ -770,17 +770,29 @@ function Checker:top_level(made, database)
   if target then self:entry(made, target) end
 end
 
+local function claim_item(item)
+  local kind = item.kind
+  if ENTRY[kind] or kind == kinds.query then
+    item.relation = true
+  elseif type(kind) == "table" and kinds[kind.name] == kind then
+    item.claimed = true
+  end
+end
+
+-- A pass of its own over every declaration, so it goes the short way where a block holds no lists.
 local function claim(self, made)
   if type(made.raw) ~= "table" then return end
-  self:items(made, nil, made.raw, function(item)
-    if type(item) ~= "table" then return end
-    local kind = item.kind
-    if ENTRY[kind] or kind == kinds.query then
-      item.relation = true
-    elseif type(kind) == "table" and kinds[kind.name] == kind then
-      item.claimed = true
+  for _, item in next, made.raw do
+    if type(item) == "table" then
+      if item.kind then
+        claim_item(item)
+      else
+        self:items(made, nil, { item }, function(inner)
+          if type(inner) == "table" then claim_item(inner) end
+        end)
+      end
     end
-  end)
+  end
 end
 
 --- Takes in what one file declared.

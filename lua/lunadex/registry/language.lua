@@ -105,12 +105,26 @@ function M.words(session)
   end
   words.asc, words.desc, words.expr = modifier "asc", modifier "desc", modifier "expr"
 
+  -- Most keys in full are written many times over; those of one column and plain options are made once.
+  local known_keys = {}
   function words.key(raw)
     if raw == HOLE then return HOLE end
     if type(raw) ~= "table" then
       return problem(current_line(2), "key is followed by " .. schema.show(raw), 'key { "column", … }')
     end
-    return { kind = KEY, how = "key", base = raw }
+    local signature = ""
+    for option, value in next, raw do
+      if type(value) ~= "string" or (option ~= 1 and type(option) ~= "string") then
+        return { kind = KEY, how = "key", base = raw }
+      end
+      signature = signature .. option .. "\0" .. value .. "\0"
+    end
+    local key = known_keys[signature]
+    if not key then
+      key = { kind = KEY, how = "key", base = raw }
+      known_keys[signature] = key
+    end
+    return key
   end
 
   -- env "NAME", env("NAME", default)
