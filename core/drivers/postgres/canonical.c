@@ -17,23 +17,26 @@ static bool refuse(ldx_arena *arena, ldx_declared *declared, ldx_error_code code
 
 /* --- what is not there, and what is near it ------------------------------------------------------------------------ */
 
-static const char *near_relation(const ldx_catalog *catalog, const char *name) {
-  const ldx_relation *best = NULL;
+/* Schema and all where one was given, since that may be what is misspelt. */
+static const char *near_relation(ldx_arena *arena, const ldx_catalog *catalog, ldx_name name) {
+  const char *written = ldx_pg_display_name(arena, name);
+  const char *best = NULL;
   size_t distance = 0;
   for (size_t i = 0; i < ldx_catalog_relation_count(catalog); i++) {
     const ldx_relation *relation = ldx_catalog_relation_at(catalog, i);
-    if (!ldx_distance_near(name, relation->name.name)) continue;
-    size_t edits = ldx_distance(name, relation->name.name);
+    const char *candidate = name.schema ? relation->display : relation->name.name;
+    if (!ldx_distance_near(written, candidate)) continue;
+    size_t edits = ldx_distance(written, candidate);
     if (!best || edits < distance) {
-      best = relation;
+      best = relation->display;
       distance = edits;
     }
   }
-  return best ? best->display : NULL;
+  return best;
 }
 
 static bool no_relation(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared, ldx_name name) {
-  const char *near = near_relation(catalog, name.name);
+  const char *near = near_relation(arena, catalog, name);
   return refuse(arena, declared, LDX_ERROR_UNDEFINED,
                 ldx_arena_printf(arena, "relation %s does not exist", ldx_pg_display_name(arena, name)),
                 near ? ldx_arena_printf(arena, "Did you mean %s?", near)
