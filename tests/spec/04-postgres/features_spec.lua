@@ -139,7 +139,7 @@ ALTER TABLE t DROP COLUMN gone;
 CREATE TABLE other (k1 int PRIMARY KEY, k2 text, UNIQUE (k1, k2));
 ]]
 
--- Other relations than the table above: { feature, relation, statements, registry }.
+-- Other relations than the table above: { feature, relation, statements, registry, since = version }.
 local relations = {
   { "an unlogged table", "CREATE UNLOGGED TABLE t (a int);", "CREATE INDEX x ON t (a)",
     'on "t" { index { "a", name = "x" } }' },
@@ -178,6 +178,39 @@ name" ("select")]], [==[on '"a.b"."it\'s ""odd"".\nname"' { index { "select", na
     "ALTER TABLE t ADD CONSTRAINT x PRIMARY KEY (a), ADD CONSTRAINT y FOREIGN KEY (a) REFERENCES other",
     [[on "t" { primary_key { "a", name = "x" }, foreign_key { "a", references = "other", name = "y" } }
       on "other" { primary_key { "k", name = "other_pkey" } }]] },
+  { "keys without overlaps, and of a period", "CREATE TABLE t (a int4range, at daterange, b int4range);",
+    [[ALTER TABLE t ADD CONSTRAINT x PRIMARY KEY (a, at WITHOUT OVERLAPS);
+      ALTER TABLE t ADD CONSTRAINT y UNIQUE (b, a, at WITHOUT OVERLAPS) DEFERRABLE;
+      ALTER TABLE t ADD CONSTRAINT z FOREIGN KEY (b, PERIOD at) REFERENCES t (a, PERIOD at)]],
+    [[on "t" { primary_key { "a", "at", without_overlaps = true, name = "x" },
+      unique_constraint { "b", "a", "at", without_overlaps = true, deferrable = true, name = "y" },
+      foreign_key { "b", "at", references = { "t", "a", "at" }, period = true, name = "z" } }]],
+    names = { "z" }, since = 18 },
+  { "foreign keys that are not enforced", [[
+      CREATE TABLE other (k int PRIMARY KEY);
+      CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1, 1);
+      CREATE TABLE p (a int) PARTITION BY LIST (a);
+      CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);]],
+    [[ALTER TABLE t ADD CONSTRAINT x FOREIGN KEY (a) REFERENCES other NOT ENFORCED;
+      ALTER TABLE p ADD CONSTRAINT y FOREIGN KEY (a) REFERENCES other NOT ENFORCED]],
+    [[on "t" { foreign_key { "a", references = "other", not_enforced = true, name = "x" } }
+      on "p" { foreign_key { "a", references = "other", not_enforced = true, name = "y" } }
+      on "other" { primary_key { "k", name = "other_pkey" } }]], since = 18 },
+  { "beside constraints that are no keys", [[
+      CREATE TABLE t (a int CONSTRAINT "Not Null" NOT NULL, b int, c int GENERATED ALWAYS AS (a + 1) VIRTUAL,
+        CONSTRAINT positive CHECK (a > 0) NOT ENFORCED);
+      INSERT INTO t VALUES (1, NULL);
+      ALTER TABLE t ADD CONSTRAINT later NOT NULL b NOT VALID;
+      CREATE TABLE child () INHERITS (t);
+      CREATE TABLE u (b int CONSTRAINT own NOT NULL NO INHERIT);]],
+    "ALTER TABLE t ADD CONSTRAINT x PRIMARY KEY (a); CREATE INDEX y ON t (b)",
+    'on "t" { primary_key { "a", name = "x" }, index { "b", name = "y" } }', since = 18 },
+  { "an exclusion constraint of a partitioned table", [[
+      CREATE TABLE t (a int, at daterange) PARTITION BY LIST (a);
+      CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1);]],
+    "ALTER TABLE t ADD CONSTRAINT x EXCLUDE USING gist (a WITH =, at WITH &&)",
+    [[on "t" { exclusion_constraint { key { "a", with = "=" }, key { "at", with = "&&" }, method = "gist",
+      name = "x" } }]], since = 17 },
 }
 
 local function names_of(feature)
@@ -209,9 +242,11 @@ for _, version in ipairs(pg.versions()) do
     end
 
     for _, feature in ipairs(relations) do
-      it(feature[1], function()
-        check { setup = feature[2], statements = { feature[3] }, registry = feature[4], named = names_of(feature) }
-      end)
+      if version >= (feature.since or 0) then
+        it(feature[1], function()
+          check { setup = feature[2], statements = { feature[3] }, registry = feature[4], named = names_of(feature) }
+        end)
+      end
     end
 
     -- What belongs to a constraint, an extension or the system is nobody's stray.
