@@ -220,6 +220,14 @@ function make:drop()
   self:add("drop", self.change.on, { name = self.change.live_name })
 end
 
+-- What an interrupted replacement has built, or attached already: it stays if it is what is wanted now.
+function Writer:begun(temporary, definition)
+  local relation = self.change.on
+  local live = self.context.live(relation.schema, temporary)
+  if not live or live.text == definition then return live end
+  self:add("drop", relation, { name = temporary })
+end
+
 -- The new one is built under a temporary name and takes the old one's place in one transaction: there is no moment
 -- without either, but for primary keys that cannot be made from an index: a table has but one.
 function make:replace()
@@ -238,7 +246,7 @@ function make:replace()
 
   if fields.kind == "index" then
     self.later = {}
-    self:build_index(temporary)
+    self:build_index(temporary, self:begun(temporary, change.definition))
     if not old then
       self:add("rename", relation, { name = temporary, other = name })
     elseif old.constraint then
@@ -254,6 +262,7 @@ function make:replace()
   local final = copy(fields, { name = name })
   local by_index = needs_index_first(fields, relation)
   if by_index then
+    self:begun(temporary, (change.definition:gsub("^%u[%u ]- %(", "UNIQUE btree (")))
     self:add("build", relation, { name = temporary, fields = {
       kind = "index", keys = fields.keys, include = fields.include, unique = true, method = fields.method,
       nulls_not_distinct = fields.nulls_not_distinct, with = fields.with, tablespace = fields.tablespace,
