@@ -1,0 +1,142 @@
+-- The program is killed; what the next run makes of it.
+local faults = require "support.faults"
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local shell = require "support.shell"
+
+local long = os.getenv "LUNADEX_TEST_LONG" ~= nil
+
+-- Every kind of change that takes more than one step: replacements of an index, of one of a constraint and of a
+-- partitioned one, a partitioned index, keys, an invalid leftover, a stray.
+local schema = faults.functions .. [[
+  CREATE TABLE a (id int NOT NULL, x int, y int, z text);
+  CREATE TABLE b (LIKE a);
+  CREATE TABLE c (LIKE a);
+  CREATE TABLE p (LIKE a) PARTITION BY RANGE (id);
+  CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (1000);
+  CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (1000) TO (2000) PARTITION BY RANGE (id);
+  CREATE TABLE p2a PARTITION OF p2 FOR VALUES FROM (1000) TO (1500);
+  CREATE TABLE p2b PARTITION OF p2 FOR VALUES FROM (1500) TO (2000);
+  INSERT INTO a SELECT i, i % 10, i % 100, i FROM generate_series(1, 20000) i;
+  INSERT INTO b SELECT * FROM a;
+  INSERT INTO c SELECT * FROM a;
+  INSERT INTO p SELECT * FROM a WHERE id < 2000;
+  CREATE INDEX a_x ON a (x);
+  CREATE INDEX a_stray ON a (z);
+  ALTER TABLE b ADD CONSTRAINT b_key UNIQUE (id, x);
+  CREATE INDEX b_y ON b (y);
+  CREATE INDEX p_x ON p (x);
+]]
+
+local text = [[
+  on "a" {
+    index { "x", "y", name = "a_x" },
+    index { "z", "id", name = "a_z", where = "y > 5" },
+    primary_key { "id", name = "a_pkey" },
+  }
+  on "b" {
+    unique_constraint { "id", "y", name = "b_key" },
+    index { "y", "x", name = "b_y" },
+    index { expr "lower(z)", name = "b_z" },
+  }
+  on "c" {
+    index { "x", name = "c_x" },
+    index { "id", name = "c_id", unique = true },
+    foreign_key { "id", references = "a", name = "c_a" },
+  }
+  on "p" {
+    index { "x", "y", name = "p_x" },
+    index { "z", name = "p_z" },
+  }
+]]
+
+-- What must be there at every look: of what is replaced, the old one or the new one, under its name.
+local always = table.concat({
+  "(" .. faults.has("a_x", "2") .. " OR " .. faults.has("a_x", "2 3") .. ")",
+  "(" .. faults.has("b_key", "1 2") .. " OR " .. faults.has("b_key", "1 3") .. ")",
+  "(" .. faults.has("b_y", "3") .. " OR " .. faults.has("b_y", "3 2") .. ")",
+  "(" .. faults.has("p_x", "2") .. " OR " .. faults.has("p_x", "2 3") .. ")",
+}, " AND ")
+
+describe("killed", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, registry, template
+
+  setup(function()
+    server = pg.shared()
+    template = server:create_database()
+    server:psql(template, schema)
+    server:try(template, "CREATE UNIQUE INDEX CONCURRENTLY c_x ON c (x)") -- an invalid leftover
+    registry = lunadex.registry(text)
+  end)
+  teardown(function() server:drop_database(template) end)
+
+  local function apply(database)
+    return lunadex.start { "apply", registry, "--drop-strays", "--mode", "concurrent", "--jobs", "3", "--target",
+      server:url(database) }
+  end
+
+  it("at random moments of a parallel run, the next one completes it and nothing was missing meanwhile", function()
+    -- How long it takes when nobody interferes.
+    local database = server:create_database(nil, ("TEMPLATE %s"):format(template))
+    local begun = shell.now()
+    local result = lunadex.result(apply(database):wait())
+    local whole = shell.now() - begun
+    assert.equal(0, result.status, tostring(result))
+    faults.settled(server, database, registry)
+    server:drop_database(database)
+
+    local rounds = long and 200 or 10
+    local stopped = 0
+    for round = 1, rounds do
+      database = server:create_database(nil, ("TEMPLATE %s"):format(template))
+      local watch = faults.watch(server, database, always)
+      local run = apply(database)
+      -- Spread over the whole of it, none twice at the same moment.
+      local delay = whole * (round - math.random()) / rounds
+      shell.sleep(delay)
+      if run:running() then stopped = stopped + 1 end
+      run:kill "KILL"
+      run:wait()
+      local ok, message = pcall(faults.converges, server, database, registry)
+      local looks, gaps = watch:stop()
+      if not ok then error(("killed after %.3f s of %.3f: %s"):format(delay, whole, message), 0) end
+      assert.same({}, gaps, ("killed after %.3f s of %.3f"):format(delay, whole))
+      assert.is_true(looks > 10)
+      server:drop_database(database)
+    end
+    assert.is_true(stopped > rounds / 2, "most runs were over before they were killed")
+  end)
+
+  -- What a run that was killed left, when the next one wants the same, or something else by now.
+  for what, left in pairs {
+    ["a replacement that is attached to some partitions"] = [[
+      CREATE INDEX p_x_ldx_new ON ONLY p (x, y);
+      CREATE INDEX p1_x_y_idx ON p1 (x, y);
+      ALTER INDEX p_x_ldx_new ATTACH PARTITION p1_x_y_idx]],
+    ["a replacement of which a nested part lacks one"] = [[
+      CREATE INDEX p_x_ldx_new ON ONLY p (x, y);
+      CREATE INDEX p2_x_y_idx ON ONLY p2 (x, y);
+      ALTER INDEX p_x_ldx_new ATTACH PARTITION p2_x_y_idx;
+      CREATE INDEX p2a_x_y_idx ON p2a (x, y);
+      ALTER INDEX p2_x_y_idx ATTACH PARTITION p2a_x_y_idx]],
+    ["a partitioned replacement that is not wanted any more"] = [[
+      CREATE INDEX p_x_ldx_new ON ONLY p (x, z);
+      CREATE INDEX p1_x_z_idx ON p1 (x, z);
+      ALTER INDEX p_x_ldx_new ATTACH PARTITION p1_x_z_idx]],
+    ["a replacement that is not wanted any more"] = "CREATE INDEX a_x_ldx_new ON a (x, z)",
+    ["a replacement for a key that is not wanted any more"] = "CREATE UNIQUE INDEX b_key_ldx_new ON b (id, z)",
+    ["both sides of a swap"] = "ALTER INDEX a_x RENAME TO a_x_ldx_old; CREATE INDEX a_x ON a (x, y)",
+  } do
+    it("it may leave " .. what, function()
+      local database = server:create_database(nil, ("TEMPLATE %s"):format(template))
+      finally(function() server:drop_database(database) end)
+      server:psql(database, left)
+      local watch = faults.watch(server, database, always)
+      faults.converges(server, database, registry)
+      local _, gaps = watch:stop()
+      assert.same({}, gaps)
+    end)
+  end
+end)
