@@ -11,6 +11,7 @@ static const char class[] = "lunadex.Declarations";
 void ldx_lua_set_release(ldx_lua_set *set) {
   if (!set || --set->references > 0) return;
   ldx_declarations_free(set->set);
+  ldx_lua_set_release(set->origin);
   ldx_catalog_release(set->catalog);
   free(set);
 }
@@ -25,32 +26,75 @@ ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument) {
   return set;
 }
 
-int ldx_lua_declarations(lua_State *L) {
+/* [-0, +1, m] */
+static ldx_lua_set *push_set(lua_State *L) {
   ldx_lua_set **handle = ldx_lua_new(L, class, sizeof(ldx_lua_set *), 0);
   *handle = calloc(1, sizeof **handle);
-  if (!*handle) return luaL_error(L, "not enough memory");
+  if (!*handle) luaL_error(L, "not enough memory");
   (*handle)->references = 1;
-  (*handle)->set = ldx_declarations_new();
+  return *handle;
+}
+
+int ldx_lua_declarations(lua_State *L) {
+  push_set(L)->set = ldx_declarations_new();
   return 1;
+}
+
+static int copy(lua_State *L) {
+  ldx_lua_set *origin = ldx_lua_check_set(L, 1);
+  ldx_lua_set *set = push_set(L);
+  origin->frozen = true;
+  origin->references++;
+  set->origin = origin;
+  set->set = ldx_declarations_copy(origin->set);
+  return 1;
+}
+
+static ldx_lua_set *check_open_set(lua_State *L) {
+  ldx_lua_set *set = ldx_lua_check_set(L, 1);
+  luaL_argcheck(L, !set->frozen, 1, "these declarations have been copied or resolved: nothing can be added");
+  return set;
+}
+
+/* Gives ordinal, name, and the ordinal of its twin. */
+static int added(lua_State *L, const ldx_lua_set *set, const ldx_lua_fields *fields) {
+  ldx_declared *declared = ldx_declarations_add(set->set);
+  declared->definition = fields->definition;
+  declared->name = fields->name;
+  declared->duplicate_of = fields->duplicate_of;
+  ldx_declarations_find_twin(set->set);
+  lua_pushinteger(L, (lua_Integer)ldx_declarations_count(set->set));
+  lua_pushstring(L, fields->name);
+  if (declared->twin == SIZE_MAX) return 2;
+  lua_pushinteger(L, (lua_Integer)declared->twin + 1);
+  return 3;
 }
 
 static int add(lua_State *L) {
-  ldx_lua_set *set = ldx_lua_check_set(L, 1);
-  luaL_argcheck(L, !set->frozen, 1, "these declarations have been resolved: nothing can be added");
+  ldx_lua_set *set = check_open_set(L);
   ldx_lua_fields fields;
   /* A table that raises half-way leaves its strings behind until the set goes; that is a bug of the caller's anyway. */
   ldx_lua_check_fields(L, 2, ldx_declarations_arena(set->set), &fields);
-  ldx_declared *declared = ldx_declarations_add(set->set);
-  declared->definition = fields.definition;
-  declared->name = fields.name;
-  declared->duplicate_of = fields.duplicate_of;
-  lua_pushinteger(L, (lua_Integer)ldx_declarations_count(set->set));
-  return 1;
+  return added(L, set, &fields);
+}
+
+static int add_plain(lua_State *L) {
+  ldx_lua_set *set = check_open_set(L);
+  ldx_arena *arena = ldx_declarations_arena(set->set);
+  ldx_kind kind;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_checktype(L, 6, LUA_TTABLE);
+  if (!ldx_kind_parse(luaL_checkstring(L, 3), &kind)) luaL_argerror(L, 3, "kind of index or key expected");
+  ldx_name relation = {ldx_lua_opt_text(L, 4), ldx_lua_check_text(L, 5)};
+  ldx_lua_fields fields;
+  if (!ldx_lua_take_plain(L, 2, kind, 6, arena, &fields)) return 0;
+  fields.definition.relation =
+      (ldx_name){ldx_arena_strdup(arena, relation.schema), ldx_arena_strdup(arena, relation.name)};
+  return added(L, set, &fields);
 }
 
 static int add_relation(lua_State *L) {
-  ldx_lua_set *set = ldx_lua_check_set(L, 1);
-  luaL_argcheck(L, !set->frozen, 1, "these declarations have been resolved: nothing can be added");
+  ldx_lua_set *set = check_open_set(L);
   ldx_declarations_add_relation(set->set, (ldx_name){ldx_lua_opt_text(L, 2), ldx_lua_check_text(L, 3)});
   return 0;
 }
@@ -65,6 +109,13 @@ static ldx_declared *check_entry(lua_State *L) {
   lua_Integer ordinal = luaL_checkinteger(L, 2);
   luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= ldx_declarations_count(set->set), 2, "no such declaration");
   return ldx_declarations_at(set->set, (size_t)ordinal - 1);
+}
+
+static int twin(lua_State *L) {
+  const ldx_declared *declared = check_entry(L);
+  if (declared->twin == SIZE_MAX) return 0;
+  lua_pushinteger(L, (lua_Integer)declared->twin + 1);
+  return 1;
 }
 
 static int text(lua_State *L) {
@@ -106,6 +157,8 @@ void ldx_lua_open_declarations(lua_State *L) {
   static const luaL_Reg meta[] = {
       {"__gc", set_close}, {"__close", set_close}, {"__len", count}, {"__tostring", set_tostring}, {NULL, NULL}};
   static const luaL_Reg methods[] = {
-      {"add", add}, {"add_relation", add_relation}, {"count", count}, {"text", text}, {"fields", fields}, {NULL, NULL}};
+      {"add", add},     {"add_plain", add_plain}, {"add_relation", add_relation},
+      {"copy", copy},   {"count", count},         {"twin", twin},
+      {"text", text},   {"fields", fields},       {NULL, NULL}};
   ldx_lua_class(L, class, meta, methods, NULL);
 }

@@ -161,6 +161,14 @@ static void read_key(const reader *r, ldx_key *key) {
   key->nulls_first = nulls ? strcmp(nulls, "first") == 0 : key->descending;
 }
 
+void ldx_lua_check_key_at(lua_State *L, int index, ldx_arena *arena, ldx_key *out) {
+  lua_pushvalue(L, index);
+  push_numbers(L);
+  lua_insert(L, -2);
+  read_key(&(reader){.L = L, .arena = arena, .argument = 1, .numbers = lua_gettop(L) - 1}, out);
+  lua_pop(L, 2);
+}
+
 static void read_keys(const reader *r, ldx_definition *definition) {
   definition->key_count = list_length(r, "keys");
   if (definition->key_count) definition->keys = LDX_ARENA_NEW(r->arena, ldx_key, definition->key_count);

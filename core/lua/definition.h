@@ -17,5 +17,12 @@ typedef struct ldx_lua_fields {
 void ldx_lua_check_fields(lua_State *L, int argument, ldx_arena *arena, ldx_lua_fields *out);
 /* The same of a table anywhere on the stack, which is part of that argument. */
 void ldx_lua_check_fields_at(lua_State *L, int index, int argument, ldx_arena *arena, ldx_lua_fields *out);
+/* A key as in lunadex.Fields, from a table anywhere on the stack. */
+void ldx_lua_check_key_at(lua_State *L, int index, ldx_arena *arena, ldx_key *out);
+
+/* The definition in the braces of a registry's `index { … }` at `raw`, where it is plain enough to be taken as it is;
+ * without its relation. `known` is a table of what was found right before: keys (as written → lunadex.Key) and
+ * expressions (as written → as kept). [-0, +0, m] */
+bool ldx_lua_take_plain(lua_State *L, int raw, ldx_kind kind, int known, ldx_arena *arena, ldx_lua_fields *out);
 
 #endif

@@ -94,7 +94,7 @@ void ldx_lua_push_fields(lua_State *L, const ldx_definition *definition, const c
   set_text(L, "schema", definition->relation.schema);
   set_text(L, "relation", definition->relation.name);
   set_text(L, "name", name);
-  if (definition->kind != LDX_KIND_FOREIGN_KEY) set_text(L, "method", definition->method);
+  set_unless(L, "method", definition->method, "btree");
   lua_createtable(L, (int)definition->key_count, 0);
   for (size_t i = 0; i < definition->key_count; i++) {
     push_key(L, &definition->keys[i]);

@@ -1,12 +1,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "lunadex/diff.h"
+
+/* Where the latest declaration of a definition is found. */
+typedef struct twin_table {
+  struct twin {
+    ldx_fingerprint mark; /* of relation and definition */
+    size_t ordinal;       /* SIZE_MAX: a free place */
+  } *slots;
+  size_t count, room; /* room: 0 or a power of two */
+} twin_table;
 
 struct ldx_declarations {
   ldx_arena *arena;
   ldx_declared *items;
   size_t count, room;
+  twin_table twins;
   ldx_name *relations;
   size_t relation_count, relation_room;
 };
@@ -22,8 +35,27 @@ void ldx_declarations_free(ldx_declarations *set) {
   if (!set) return;
   ldx_arena_free(set->arena);
   free(set->items);
+  free(set->twins.slots);
   free(set->relations);
   free(set);
+}
+
+ldx_declarations *ldx_declarations_copy(const ldx_declarations *from) {
+  ldx_declarations *set = ldx_declarations_new();
+  if (from->count) {
+    set->items = malloc(from->count * sizeof *set->items);
+    if (!set->items) abort();
+    set->room = from->count;
+  }
+  for (size_t i = 0; i < from->count; i++) {
+    const ldx_declared *declared = &from->items[i];
+    set->items[set->count++] = (ldx_declared){.definition = declared->definition,
+                                              .name = declared->name,
+                                              .duplicate_of = declared->duplicate_of,
+                                              .twin = declared->twin};
+  }
+  for (size_t i = 0; i < from->relation_count; i++) ldx_declarations_add_relation(set, from->relations[i]);
+  return set;
 }
 
 ldx_arena *ldx_declarations_arena(ldx_declarations *set) {
@@ -38,8 +70,52 @@ ldx_declared *ldx_declarations_add(ldx_declarations *set) {
   }
   ldx_declared *declared = &set->items[set->count++];
   memset(declared, 0, sizeof *declared);
+  declared->twin = SIZE_MAX;
   return declared;
 }
+
+/* --- twins -------------------------------------------------------------------------------------------------------- */
+
+static ldx_fingerprint mark_of(const ldx_declared *declared) {
+  ldx_fingerprint mark = ldx_definition_fingerprint(&declared->definition);
+  ldx_name relation = declared->definition.relation;
+  uint64_t seed = relation.schema ? XXH3_64bits(relation.schema, strlen(relation.schema)) : 0;
+  mark.low ^= XXH3_64bits_withSeed(relation.name, strlen(relation.name), seed);
+  return mark;
+}
+
+/* The place of a mark: the one that has it, or a free one. */
+static struct twin *place_of(twin_table *twins, ldx_fingerprint mark) {
+  size_t i = (size_t)mark.low & (twins->room - 1);
+  while (twins->slots[i].ordinal != SIZE_MAX && !ldx_fingerprint_equal(twins->slots[i].mark, mark))
+    i = (i + 1) & (twins->room - 1);
+  return &twins->slots[i];
+}
+
+static void widen(twin_table *twins) {
+  struct twin *old = twins->slots;
+  size_t room = twins->room;
+  twins->room = room ? room * 2 : 64;
+  twins->slots = malloc(twins->room * sizeof *twins->slots);
+  if (!twins->slots) abort();
+  for (size_t i = 0; i < twins->room; i++) twins->slots[i].ordinal = SIZE_MAX;
+  for (size_t i = 0; i < room; i++)
+    if (old[i].ordinal != SIZE_MAX) *place_of(twins, old[i].mark) = old[i];
+  free(old);
+}
+
+void ldx_declarations_find_twin(ldx_declarations *set) {
+  twin_table *twins = &set->twins;
+  if (twins->count * 2 >= twins->room) widen(twins);
+  ldx_declared *declared = &set->items[set->count - 1];
+  ldx_fingerprint mark = mark_of(declared);
+  struct twin *place = place_of(twins, mark);
+  if (place->ordinal == SIZE_MAX) twins->count++;
+  declared->twin = place->ordinal;
+  *place = (struct twin){mark, set->count - 1};
+}
+
+/* --- relations ---------------------------------------------------------------------------------------------------- */
 
 void ldx_declarations_add_relation(ldx_declarations *set, ldx_name relation) {
   if (set->relation_count == set->relation_room) {

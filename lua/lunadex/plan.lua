@@ -402,9 +402,7 @@ function M.make(database, connection, options)
   options = options or {}
   local info, err = connection:connect()
   if not info then return nil, err end
-  local set = core.declarations()
-  local entries = database.entries
-  for i = 1, #entries do set:add(entries[i].fields) end
+  local set, entries = database.set:copy(), database.entries
   -- Relations that are spoken of without an index: whatever is live on them is stray.
   local bare = {}
   for title, relation in pairs(database.relations or {}) do

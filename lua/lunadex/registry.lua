@@ -11,9 +11,11 @@ local schema = require "lunadex.registry.schema"
 local M = {}
 
 ---@class lunadex.Entry
----@field fields lunadex.Fields    # shared with other entries in part: copy before changing
+---@field ordinal integer          # in the database's set
+---@field fields lunadex.Fields    # as declared; made when it is first asked for. Not to be changed
 ---@field relation string          # as written in on "…"
 ---@field name string?
+---@field duplicate_of string?
 ---@field description string?
 ---@field critical boolean
 ---@field mode "auto"|"concurrent"|"blocking"|nil
@@ -29,7 +31,8 @@ local M = {}
 ---@field name string              # "default": what stands in no database "…" { … }
 ---@field url string?
 ---@field description string?
----@field entries lunadex.Entry[]
+---@field set lunadex.Declarations # what is declared; a run works on a copy
+---@field entries lunadex.Entry[]  # by their ordinal in it
 ---@field relations table<string, lunadex.RegistryRelation>   # by title, as written in on "…"
 
 ---@class lunadex.RegistryRelation
@@ -200,7 +203,7 @@ function Reader:import(importer, text, file)
     local body = { description = declaration.description }
     for _, item in ipairs(declaration.items or {}) do
       local made = { kind = schema.kinds[item.kind], raw = item.options, file = file, line = item.line,
-        critical = false, fields = false, relation = false }
+        critical = false, ordinal = false, relation = false }
       body[#body + 1] = made
       list[#list + 1] = made
     end

@@ -119,7 +119,28 @@ function core.declarations() end
 --- Raises on a malformed table (the registry has checked it before).
 ---@param fields lunadex.Fields
 ---@return integer ordinal         # 1, 2, …
+---@return string? name
+---@return integer? twin           # the latest one before it that is the same definition on the same relation
 function Declarations:add(fields) end
+--- Takes a declaration straight from the braces of `index { … }`, if it is so plain that nothing in it needs a second
+--- look; else it gives nothing. `known`: keys (as written → lunadex.Key) and expressions (as written → as kept) that
+--- have been found right.
+---@param raw table
+---@param kind string              # lunadex.Fields.kind
+---@param schema string?
+---@param relation string
+---@param known {keys: table<table, lunadex.Key>, expressions: table<string, string>}
+---@return integer? ordinal
+---@return string? name
+---@return integer? twin
+function Declarations:add_plain(raw, kind, schema, relation, known) end
+--- The same declarations for one run, which resolves them; nothing can be added to the set any more.
+---@return lunadex.Declarations
+function Declarations:copy() end
+--- The latest declaration before this one that is the same definition on the same relation, as they were written.
+---@param ordinal integer
+---@return integer?
+function Declarations:twin(ordinal) end
 --- A relation that the registry speaks of, with or without indexes: what else is live on it is stray.
 ---@param schema string?
 ---@param name string

@@ -1,7 +1,8 @@
 /* diff.h: declared definitions against live ones. Pure: no server, no policy, no names in the join.
  *
- * A set of declarations is filled by one thread; a driver's `resolve` then brings each into canonical form against a
- * catalog (it may run on a worker while nobody else touches the set); `ldx_diff_make` joins the two.
+ * A set of declarations is filled once, by one thread. Each run works on a copy of its own: a driver's `resolve` brings
+ * its declarations into canonical form against a catalog (it may run on a worker while nobody else touches that copy);
+ * `ldx_diff_make` joins the two.
  */
 #ifndef LUNADEX_DIFF_H
 #define LUNADEX_DIFF_H
@@ -13,6 +14,8 @@ typedef struct ldx_declared {
   ldx_definition definition; /* as declared: what a build is written from */
   const char *name;          /* NULL: none given */
   const char *duplicate_of;  /* the name of the declaration it repeats on purpose; NULL: none */
+  size_t twin;               /* the latest declaration before it of the same definition on the same relation, both as
+                                they were written; SIZE_MAX: none. Set by ldx_declarations_find_twin */
   /* filled by resolve */
   ldx_relation *relation;   /* NULL: there is no such relation */
   ldx_definition canonical; /* as the server would keep it */
@@ -24,10 +27,14 @@ typedef struct ldx_declared {
 typedef struct ldx_declarations ldx_declarations;
 
 ldx_declarations *ldx_declarations_new(void);
+/* The same declarations, as yet unresolved. They go on living in `set`, which must outlive the copy. */
+ldx_declarations *ldx_declarations_copy(const ldx_declarations *set);
 void ldx_declarations_free(ldx_declarations *set);
 ldx_arena *ldx_declarations_arena(ldx_declarations *set);
 /* Appends a zeroed entry; the pointer is good until the next call. */
 ldx_declared *ldx_declarations_add(ldx_declarations *set);
+/* To be called when the latest entry is filled, for each or for none: finds its twin among those before. */
+void ldx_declarations_find_twin(ldx_declarations *set);
 /* A relation the registry speaks of, with or without indexes: what else is live on it is stray. Copies the name. */
 void ldx_declarations_add_relation(ldx_declarations *set, ldx_name relation);
 size_t ldx_declarations_relation_count(const ldx_declarations *set);

@@ -1,8 +1,7 @@
--- From what was written to what is meant: checks declarations against the schema and makes entries of them.
+-- From what was written to what is meant: checks declarations against the schema and puts them into the core's set.
 --
--- Nothing is formatted and nothing is made twice unless there is something wrong: a registry of 20,000 indexes is read
--- on every run. Keys are the same table wherever they are equal, and each has a number; the numbers of an index's keys
--- make its hash, under which duplicates meet. What this gives must therefore not be changed, only copied.
+-- A registry of 20,000 indexes is read on every run, and nearly all of it is plain: that goes straight into the set
+-- (core/lua/plain.c). Only what is not is looked at here, and nothing is formatted unless there is something wrong.
 
 local core = require "lunadex.core"
 local sandbox = require "lunadex.sandbox"
@@ -20,20 +19,19 @@ local show = schema.show
 ---@class lunadex.registry.Checker
 ---@field problems lunadex.registry.Problems
 ---@field expressions table<string, string>  # known to be right: as written → as kept
+---@field keys table<table, lunadex.Key>      # likewise
 local Checker = {}
 Checker.__index = Checker
 
 ---@param problems lunadex.registry.Problems
 ---@return lunadex.registry.Checker
 function M.new(problems)
+  local keys, expressions = {}, {}
   return setmetatable({
     problems = problems,
-    expressions = {},
-    plain = {},        -- column's name → key
-    specified = {},    -- what desc, expr, key … gave → key
-    interned = {},     -- signature → key
-    numbers = {},      -- key → number; signature of the rest of a definition → number
-    count = 0,
+    keys = keys,
+    expressions = expressions,
+    known = { keys = keys, expressions = expressions }, -- what the core has to know of it
     databases = {},    -- in order, and by name
     rules = {},
     backfills = {},
@@ -44,16 +42,6 @@ end
 function Checker:problem(made, relation, message, expected, hint)
   self.problems:add { file = made.file, line = made.line, relation = relation, message = message,
     expected = expected, hint = hint }
-end
-
-function Checker:number(of)
-  local number = self.numbers[of]
-  if not number then
-    number = self.count + 1
-    self.count = number
-    self.numbers[of] = number
-  end
-  return number
 end
 
 -- Options -------------------------------------------------------------------------------------------------------------
@@ -139,29 +127,6 @@ end
 
 -- Keys ----------------------------------------------------------------------------------------------------------------
 
-local function options_signature(options)
-  local parts = {}
-  for i, option in ipairs(options) do parts[i] = option[1] .. "=" .. option[2] end
-  return table.concat(parts, ",")
-end
-
-local function key_signature(key)
-  return table.concat({
-    key.column and "c" or "e", key.column or key.expression, key.descending and "d" or "a", key.nulls or "",
-    key.opclass or "", key.opclass_options and options_signature(key.opclass_options) or "", key.collation or "",
-    key.operator or "",
-  }, "\1")
-end
-
-function Checker:intern(key)
-  local signature = key_signature(key)
-  local known = self.interned[signature]
-  if known then return known end
-  self.interned[signature] = key
-  self:number(key)
-  return key
-end
-
 local KEY_EXPECTED = 'a column\'s name, asc "…", desc "…", expr "…" or key { … }'
 
 --- What was written as a key, as a fresh table that the caller may change; nil after saying what is wrong.
@@ -221,98 +186,45 @@ function Checker:key(made, relation, written)
   return key
 end
 
---- The key to keep: with defaults left out, and one table for all that are equal.
+--- The key to keep: with defaults left out.
 function Checker:finished_key(made, relation, written)
-  local known = self.specified[written]
+  local known = self.keys[written]
   if known then return known end
   local key = self:key(made, relation, written)
   if not key then return nil end
   if key.nulls == (key.descending and "first" or "last") then key.nulls = nil end
-  key = self:intern(key)
-  if type(written) == "string" then
-    self.plain[written] = key
-  else
-    self.specified[written] = key
-  end
+  if type(written) == "table" then self.keys[written] = key end
   return key
 end
 
 -- Definitions ---------------------------------------------------------------------------------------------------------
-
---- What a definition is besides its keys, as a text; "" for a plain index.
-local function rest_signature(fields)
-  local parts = {}
-  local function add(name, value)
-    if value then parts[#parts + 1] = name .. "=" .. tostring(value) end
-  end
-  if fields.kind ~= "index" then add("kind", fields.kind) end
-  if fields.method ~= "btree" then add("method", fields.method) end
-  add("unique", fields.kind == "index" and fields.unique)
-  add("nulls", fields.nulls_not_distinct)
-  add("overlaps", fields.without_overlaps)
-  add("deferrable", fields.deferrable)
-  add("deferred", fields.initially_deferred)
-  add("unenforced", fields.not_enforced)
-  add("include", fields.include and table.concat(fields.include, "\1"))
-  add("where", fields.where)
-  local to = fields.references
-  if to then
-    add("to", (to.schema or "") .. "\1" .. to.relation .. "\1" .. table.concat(to.columns or {}, "\1"))
-    add("update", fields.on_update ~= "no action" and fields.on_update)
-    add("delete", fields.on_delete ~= "no action" and fields.on_delete)
-    add("columns", fields.on_delete_columns and table.concat(fields.on_delete_columns, "\1"))
-    add("match", fields.match ~= "simple" and fields.match)
-  end
-  return table.concat(parts, "\2")
-end
-
-local function same_keys(a, b)
-  if #a ~= #b then return false end
-  for i = 1, #a do
-    if a[i] ~= b[i] then return false end
-  end
-  return true
-end
 
 local function place(made)
   return made.name and ("%s (%s:%d)"):format(made.name, made.file, made.line)
     or ("the one at %s:%d"):format(made.file, made.line)
 end
 
---- Finds an equal definition on the same relation. `hash` is that of the keys, `simple`: there is nothing but keys.
-function Checker:look_for_duplicate(made, target, hash, simple)
-  local fields, keys = made.fields, made.fields.keys
-  local rest = ""
-  if not simple then
-    rest = rest_signature(fields)
-    if rest ~= "" then hash = hash * 1000003 ~ self:number(rest) end
-  end
-  local seen = target.seen
-  local first, allowed
-  local other = seen[hash]
-  while other do
-    if same_keys(other.fields.keys, keys) and rest_signature(other.fields) == rest then
-      first = first or other
-      if (fields.duplicate_of and fields.duplicate_of == other.name)
-        or (other.fields.duplicate_of and other.fields.duplicate_of == made.name) then
-        allowed = true
-      end
+--- `twin`: the number of the latest declaration that is the same definition on the same relation.
+function Checker:look_at_twins(made, target, twin)
+  local first
+  while twin do
+    local other = target.entries[twin]
+    if made.duplicate_of and made.duplicate_of == other.name
+      or other.duplicate_of and other.duplicate_of == made.name then
+      return
     end
-    hash = hash + 1 -- another definition's place, or an equal one's: go on to the next free one
-    other = seen[hash]
+    first = other
+    twin = target.set:twin(twin)
   end
-  seen[hash] = made
-  if first and not allowed then
-    self:problem(made, target.display, ("the same definition as %s"):format(place(first)), nil,
-      first.name and ('remove one of them, or write duplicate_of = "%s" if both are meant'):format(first.name)
-        or 'remove one of them; or give the first a name and write duplicate_of = "that name" if both are meant')
-  end
+  self:problem(made, target.display, ("the same definition as %s"):format(place(first)), nil,
+    first.name and ('remove one of them, or write duplicate_of = "%s" if both are meant'):format(first.name)
+      or 'remove one of them; or give the first a name and write duplicate_of = "that name" if both are meant')
 end
 
-function Checker:look_for_name(made, target)
+function Checker:look_for_name(made, target, kind)
   local name = made.name
   -- An index's name is its schema's, a foreign key's only its relation's.
-  local names = made.fields.kind == "foreign_key" and target.foreign_keys or target.names
+  local names = kind == "foreign_key" and target.foreign_keys or target.names
   local other = names[name]
   if other then
     self:problem(made, target.display, ("the name %s is taken by %s"):format(show(name), place(other)), nil,
@@ -447,127 +359,112 @@ function Checker:parse(made, relation, target)
     end
     fields.name = name or fields.name
   end
-  for i, key in ipairs(fields.keys) do fields.keys[i] = self:intern(key) end
   return fields
+end
+
+--- A declaration as SQL with what may stand beside it: its fields, or nil after saying what is wrong.
+function Checker:fields_of_sql(made, target)
+  local kind, raw, relation = made.kind, made.raw, target.display
+  if raw.sql == nil then
+    self:problem(made, relation, "constraint without sql", "constraint { sql = [[ALTER TABLE … ADD CONSTRAINT …]] }")
+    return nil
+  elseif not kind.options.sql then
+    self:problem(made, relation, ("%s cannot be given as sql"):format(kind.name), nil,
+      "write constraint { sql = [[ALTER TABLE … ADD CONSTRAINT …]] }")
+    return nil
+  end
+  local fields = self:parse(made, relation, target)
+  if not fields then return nil end
+  for name, value in next, raw do
+    local option = kind.options[name]
+    if option and option.shared and name ~= "sql" and name ~= "name" then
+      local kept = self:option(made, relation, kind, option, value)
+      if option.into == "fields" then fields[option.field] = kept else made[option.field] = kept end
+    end
+  end
+  return fields
+end
+
+--- A declaration in words: its fields, though perhaps with something wrong that was told.
+function Checker:fields_of_words(made, target)
+  local kind, raw, relation = made.kind, made.raw, target.display
+  local count, positions, keys = #raw, 0, {}
+  local fields = { kind = kind.kind, schema = target.schema, relation = target.name, keys = keys }
+  for i = 1, count do
+    keys[#keys + 1] = raw[i] ~= nil and self:finished_key(made, relation, raw[i]) or nil
+  end
+  for name, value in next, raw do
+    local option = kind.options[name]
+    if option then
+      local kept = self:option(made, relation, kind, option, value)
+      if option.into == "fields" then fields[option.field] = kept else made[option.field] = kept end
+    elseif math_type(name) == "integer" then
+      positions = positions + 1
+    else
+      self:unknown_option(made, relation, kind, name)
+    end
+  end
+  if positions ~= count then
+    self:problem(made, relation, ("%s has a hole (nil) among its keys"):format(kind.name), KEY_EXPECTED)
+  elseif count == 0 then
+    self:problem(made, relation, ("%s has no keys"):format(kind.name), KEY_EXPECTED)
+  elseif count > MAX_KEYS then
+    self:problem(made, relation, ("%s has %d keys"):format(kind.name, count), ("at most %d"):format(MAX_KEYS))
+  end
+  if kind.keys == "columns" then
+    for _, key in ipairs(keys) do
+      if not key.column or next(key, next(key)) then
+        self:problem(made, relation, ("%s has a key that is more than a column's name"):format(kind.name),
+          "columns' names only", kind.name ~= "foreign_key" and "Use index { …, unique = true }." or nil)
+        break
+      end
+    end
+  end
+  return fields, #keys > 0 and #keys == count
+end
+
+--- Puts a declaration into the set by way of all checks. Its ordinal and twin, or nothing after saying what is wrong.
+function Checker:add(made, target)
+  local raw, relation = made.raw, target.display
+  local flaws = self.problems.count
+  local fields, whole
+  if raw.sql ~= nil or made.kind.name == "constraint" then
+    fields = self:fields_of_sql(made, target)
+    whole = fields ~= nil
+  else
+    fields, whole = self:fields_of_words(made, target)
+  end
+  if not fields then return end
+  made.name, made.duplicate_of = fields.name, fields.duplicate_of
+  if made.name then self:look_for_name(made, target, fields.kind) end
+  if made.duplicate_of then self.repeating[#self.repeating + 1] = { made = made, target = target } end
+  if whole and made.partitions then self:partitions(made, relation, fields) end
+  if whole and self.problems.count == flaws then self:check_whole(made, relation, fields) end
+  if self.problems.count ~= flaws then return end -- what it equals cannot be said
+  local ordinal, _, twin = target.set:add(fields)
+  return ordinal, twin
 end
 
 -- An index-like declaration on a relation becomes an entry.
 function Checker:entry(made, target)
-  local kind, relation = made.kind, target.display
-  local raw = made.raw
-  if made.fields then -- the same one in two places: each its own
-    local again = { kind = kind, raw = raw, file = made.file, line = made.line, critical = false, fields = false,
-      relation = false, name = nil }
-    self.copies[#self.copies + 1] = again
-    made = again
+  if type(made.relation) == "string" then -- the same one in two places: each its own
+    made = { kind = made.kind, raw = made.raw, file = made.file, line = made.line, critical = false, ordinal = false,
+      relation = false }
+    self.copies[#self.copies + 1] = made
   end
-  made.relation = relation
-  local fields, simple, hash
-  local flaws = self.problems.count
-
-  if raw.sql ~= nil or kind.name == "constraint" then
-    if raw.sql == nil then
-      self:problem(made, relation, "constraint without sql", "constraint { sql = [[ALTER TABLE … ADD CONSTRAINT …]] }")
-      return
-    elseif not kind.options.sql then
-      self:problem(made, relation, ("%s cannot be given as sql"):format(kind.name), nil,
-        "write constraint { sql = [[ALTER TABLE … ADD CONSTRAINT …]] }")
-      return
-    end
-    fields = self:parse(made, relation, target)
-    made.fields = fields or {}
-    if not fields then return end
-    hash = 0
-    for _, key in ipairs(fields.keys) do hash = hash * 1000003 ~ self.numbers[key] end
-    local options = kind.options
-    for name, value in next, raw do
-      local option = options[name]
-      if option and option.shared and name ~= "sql" and name ~= "name" then
-        local kept = self:option(made, relation, kind, option, value)
-        if option.into == "fields" then fields[option.field] = kept else made[option.field] = kept end
-      end
-    end
-    made.name = fields.name
-  else
-    local count = #raw
-    local keys = {}
-    fields = { kind = kind.kind, schema = target.schema, relation = target.name, keys = keys, name = nil }
-    made.fields = fields
-    simple, hash = kind.kind == "index", 0
-    local plain, specified, numbers = self.plain, self.specified, self.numbers
-    for i = 1, count do
-      local written = raw[i]
-      local key = plain[written] or specified[written]
-        or written ~= nil and self:finished_key(made, relation, written)
-      if key then
-        keys[#keys + 1] = key
-        hash = hash * 1000003 ~ numbers[key]
-        if key.operator then simple = false end
-      end
-    end
-    local options, positions = kind.options, 0
-    for name, value in next, raw do
-      local option = options[name]
-      if option then
-        if name == "name" and type(value) == "string" and #value <= MAX_NAME and value:find("^[%w_]+$") then
-          fields.name = value
-          made.name = value
-        else
-          local kept = self:option(made, relation, kind, option, value)
-          if kept ~= nil then
-            if option.into == "fields" then
-              fields[option.field] = kept
-              if option.definition then simple = false end
-            else
-              made[option.field] = kept
-            end
-          end
-        end
-      elseif math_type(name) == "integer" then
-        positions = positions + 1
-      else
-        self:unknown_option(made, relation, kind, name)
-      end
-    end
-    if positions ~= count then
-      self:problem(made, relation, ("%s has a hole (nil) among its keys"):format(kind.name), KEY_EXPECTED)
-    elseif count == 0 then
-      self:problem(made, relation, ("%s has no keys"):format(kind.name), KEY_EXPECTED)
-    elseif count > MAX_KEYS then
-      self:problem(made, relation, ("%s has %d keys"):format(kind.name, count), ("at most %d"):format(MAX_KEYS))
-    end
-    if kind.keys == "columns" then
-      for _, key in ipairs(keys) do
-        if not key.column or next(key, next(key)) then
-          self:problem(made, relation, ("%s has a key that is more than a column's name"):format(kind.name),
-            "columns' names only", kind.name ~= "foreign_key" and "Use index { …, unique = true }." or nil)
-          break
-        end
-      end
-    end
-    if #keys ~= count or count == 0 then simple, hash = nil, nil end
+  made.relation = target.display
+  local kind, ordinal, name, twin = made.kind.kind, nil, nil, nil
+  if kind then ordinal, name, twin = target.set:add_plain(made.raw, kind, target.schema, target.name, self.known) end
+  if not ordinal then
+    ordinal, twin = self:add(made, target)
+    if not ordinal then return end
+  elseif name then
+    made.name = name
+    self:look_for_name(made, target)
   end
-
-  if fields.name then
-    made.name = fields.name
-    if not target.names[fields.name] and fields.kind ~= "foreign_key" then
-      target.names[fields.name] = made
-    else
-      self:look_for_name(made, target)
-    end
-  end
-  if fields.duplicate_of then self.repeating[#self.repeating + 1] = { made = made, target = target } end
-  if not hash then return end
-  if made.partitions then self:partitions(made, relation, fields) end
-  if not simple and self.problems.count == flaws then self:check_whole(made, relation, fields) end
-  if self.problems.count ~= flaws then return end -- what it equals cannot be said
-  if simple and not target.seen[hash] then
-    target.seen[hash] = made
-  else
-    self:look_for_duplicate(made, target, hash, simple)
-  end
-  local entries = target.entries
-  entries[#entries + 1] = made
+  made.ordinal = ordinal
+  target.entries[ordinal] = setmetatable(made, target.class)
+  if twin then self:look_at_twins(made, target, twin) end
 end
 
 -- Blocks --------------------------------------------------------------------------------------------------------------
@@ -584,10 +481,24 @@ function M.display(schema_name, name)
   return schema_name and part(schema_name) .. "." .. part(name) or part(name)
 end
 
+-- An entry's fields are in the set; a table is made of them when somebody asks for it.
+local function entry_class(set)
+  return {
+    __index = function(entry, field)
+      if field ~= "fields" then return nil end
+      local fields = set:fields(entry.ordinal)
+      entry.fields = fields
+      return fields
+    end,
+  }
+end
+
 function Checker:database(name)
   local database = self.databases[name]
   if not database then
-    database = { name = name, entries = {}, relations = {}, targets = {}, names = {} }
+    local set = core.declarations()
+    database = { name = name, set = set, class = entry_class(set), entries = {}, relations = {}, targets = {},
+      names = {} }
     self.databases[#self.databases + 1] = database
     self.databases[name] = database
   end
@@ -619,8 +530,8 @@ function Checker:target(database, title, made)
   if not target then
     local names = database.names[schema_name or ""] or {}
     database.names[schema_name or ""] = names
-    target = { schema = schema_name, name = name, display = title, seen = {}, names = names, foreign_keys = {},
-      entries = database.entries }
+    target = { schema = schema_name, name = name, display = title, names = names, foreign_keys = {},
+      set = database.set, class = database.class, entries = database.entries }
     database.targets[identity] = target
     database.relations[title] = { queries = {}, file = made.file, line = made.line }
     target.relation = database.relations[title]
@@ -675,8 +586,8 @@ end
 function Checker:block(made, database)
   local target = self:target(database, made.title, made)
   if not target then -- the mistakes inside are still worth telling
-    target = { name = made.title, display = made.title, seen = {}, names = {}, foreign_keys = {}, entries = {},
-      relation = { queries = {} } }
+    target = { name = "?", display = made.title, names = {}, foreign_keys = {}, set = core.declarations(),
+      entries = {}, relation = { queries = {} } }
   end
   local relation = target.display
   local options = self:options(made, relation, kinds.on, made.raw, {}, true)
@@ -832,7 +743,7 @@ end
 function Checker:finish()
   for _, each in ipairs(self.repeating) do
     local made, target = each.made, each.target
-    local name = made.fields.duplicate_of
+    local name = made.duplicate_of
     local right = name ~= made.name and (target.names[name] or target.foreign_keys[name])
     if not right and not self.problems:at(made.file, made.line) then
       local hint = suggest.hint(name, target.names)
@@ -845,12 +756,12 @@ end
 --- What it all came to.
 ---@return table                   # databases, rules, backfills
 function Checker:registry()
+  if #self.databases == 0 then self:database "default" end
   local databases = {}
-  for _, database in ipairs(self.databases) do
-    databases[#databases + 1] = { name = database.name, url = database.url, description = database.description,
-      entries = database.entries, relations = database.relations }
+  for i, database in ipairs(self.databases) do
+    databases[i] = { name = database.name, url = database.url, description = database.description,
+      set = database.set, entries = database.entries, relations = database.relations }
   end
-  if #databases == 0 then databases[1] = { name = "default", entries = {}, relations = {} } end
   return { databases = databases, rules = self.rules, backfills = self.backfills }
 end
 

@@ -41,7 +41,7 @@ function M.words(session)
         return HOLE
       end
       local made = { kind = kind, raw = raw, file = session.file, line = line, critical = false,
-        fields = false, relation = false, name = nil }
+        ordinal = false, relation = false, name = nil }
       local list = session.made
       list[#list + 1] = made
       return made

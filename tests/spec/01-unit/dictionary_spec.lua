@@ -71,7 +71,7 @@ table s.t:
     assert.same({ schema = "s", relation = "other", columns = { "p", "q" } }, list[3].fields.references)
     assert.equal("cascade", list[3].fields.on_delete)
     assert.same({ relation = "third" }, list[4].fields.references)
-    assert.same({ kind = "index", schema = "s", relation = "t", name = "t_ix", method = "btree",
+    assert.same({ kind = "index", schema = "s", relation = "t", name = "t_ix",
       where = "x IS NOT NULL", include = { "pages" }, keys = { { expression = "lower(title)", descending = true } } },
       list[5].fields)
     assert.equal("for searching", list[5].description)

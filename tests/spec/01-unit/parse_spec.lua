@@ -67,10 +67,10 @@ describe("parse_sql", function()
                ON DELETE SET NULL (x) ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED NOT VALID]])
     assert.same({ kind = "foreign_key", relation = "b", keys = { { column = "x" } },
       references = { schema = "s", relation = "d" } }, parse "ALTER TABLE b ADD FOREIGN KEY (x) REFERENCES s.d")
-    assert.same({ kind = "primary_key", relation = "b", method = "btree", keys = { { column = "x" } },
+    assert.same({ kind = "primary_key", relation = "b", keys = { { column = "x" } },
       include = { "z" }, with = { { "fillfactor", "50" } }, tablespace = "tt" },
       parse "ALTER TABLE b ADD PRIMARY KEY (x) INCLUDE (z) WITH (fillfactor=50) USING INDEX TABLESPACE tt")
-    assert.same({ kind = "unique_constraint", relation = "b", method = "btree", nulls_not_distinct = true,
+    assert.same({ kind = "unique_constraint", relation = "b", nulls_not_distinct = true,
       keys = { { column = "x" }, { column = "y" } } }, parse "ALTER TABLE b ADD UNIQUE NULLS NOT DISTINCT (x, y)")
     assert.same({ kind = "exclusion_constraint", relation = "b", name = "e", method = "gist", where = "NOT x",
       deferrable = true, keys = { { column = "room", operator = "=" },

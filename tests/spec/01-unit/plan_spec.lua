@@ -33,7 +33,12 @@ describe("plan", function()
   end
 
   local function make(entries, options)
-    return planning.make({ name = "default", entries = entries }, {
+    local set = {
+      fields = function(_, i) return entries[i].fields end,
+      text = function(_, i) return "btree (" .. entries[i].fields.keys[1].column .. ")" end,
+      copy = function(self) return self end,
+    }
+    return planning.make({ name = "default", set = set, entries = entries }, {
       connect = function() return { display = "postgresql://db/shop", warning = "", read_only = false } end,
       catalog = function() return catalog end,
       resolve = function() return true end,
@@ -55,14 +60,6 @@ describe("plan", function()
     function catalog:relation(schema, name) return self.tables[schema .. "." .. name] end
     core = {
       quote_name = function(schema, name) return schema .. "." .. name end,
-      declarations = function()
-        local all = {}
-        return {
-          add = function(_, fields) all[#all + 1] = fields end,
-          fields = function(_, i) return all[i] end,
-          text = function(_, i) return "btree (" .. all[i].keys[1].column .. ")" end,
-        }
-      end,
       diff = function()
         return {
           declared = #facts, live = #facts,

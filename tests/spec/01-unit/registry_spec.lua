@@ -46,7 +46,7 @@ on "public.orders" {
     assert.same({
       relation = "public.orders", name = "orders_recent", critical = true, description = "Account page",
       lock_timeout = 300, mode = "blocking", maintenance_work_mem = "2GB", parallel_workers = 4,
-      allow = { ["some-rule"] = "because" }, file = "shop.lua", line = 3,
+      allow = { ["some-rule"] = "because" }, file = "shop.lua", line = 3, ordinal = 1,
     }, entry)
     local relation = loaded.databases[1].relations["public.orders"]
     assert.equal("One row per order", relation.description)
@@ -70,6 +70,37 @@ on "public.orders" {
         collation = '"de_DE.utf8"', nulls = "first" },
       { column = "default", descending = true }, { column = "back" }, { column = "s", collation = "x.y" },
     }, declared.keys)
+  end)
+
+  it("means the same whether a declaration is plain enough for the short way or not", function()
+    -- The second of each pair has a description, which the short way does not take.
+    local words = {
+      '"a"', '"a", desc "b", name = "n_%d"', '"a", unique = true', 'expr "lower(a)"', '"a", where = "(b > 1)"',
+      'key { "a", opclass = "text_pattern_ops" }, method = "btree"', '"a", method = "gin"',
+      'key { "a", desc = true, nulls = "last", collate = "C" }, "b"', '"a", include = { "b", "c" }',
+      'asc "a", key { expr "(a || b)", nulls = "first" }',
+    }
+    local text = {}
+    for i, word in ipairs(words) do
+      -- Twice, since keys and expressions are plain only once they were found right.
+      for time = 1, 4 do
+        text[#text + 1] = ('on "s.t%d" { index { %s%s } }'):format(i * 10 + time, word:format(i * 10 + time),
+          time % 2 == 0 and ', description = "long way"' or "")
+      end
+    end
+    local list = entries(table.concat(text, "\n"))
+    for i = 1, #list, 2 do
+      local short, long = list[i].fields, list[i + 1].fields
+      if short.name then long.name = short.name end
+      long.relation = short.relation
+      assert.same(long, short)
+    end
+    for kind, more in pairs { primary_key = "", unique_constraint = "", index = ", unique = true" } do
+      local a, b = table.unpack((entries(([[on "a" { %s { "x", include = { "y" }, name = "n"%s } }
+        on "b" { %s { "x", include = { "y" }, name = "m", critical = false%s } }]]):format(kind, more, kind, more))))
+      b.fields.relation, b.fields.name = "a", "n"
+      assert.same(b.fields, a.fields)
+    end
   end)
 
   it("knows every option of an index", function()
@@ -119,7 +150,7 @@ on "public.orders" {
 }
 index { sql = "CREATE INDEX anywhere ON public.visits USING brin (at)" }
 ]]
-    assert.same({ kind = "index", schema = "public", relation = "orders", name = "orders_due", method = "btree",
+    assert.same({ kind = "index", schema = "public", relation = "orders", name = "orders_due",
       keys = { { column = "due" } }, where = "paid IS NULL" }, list[1].fields)
     assert.is_true(list[1].critical)
     assert.equal("Dunning", list[1].description)

@@ -57,7 +57,6 @@ describe("snapshot", function()
 
   it("writes keys as people would", function()
     assert.equal([[index { "a", desc "b", expr "lower(c)", name = "x" },]], one {
-      method = "btree",
       keys = { { column = "a", nulls = "last" }, { column = "b", descending = true, nulls = "first" },
         { expression = "lower(c)", nulls = "last" } },
     })
@@ -76,7 +75,7 @@ describe("snapshot", function()
 
   it("writes every part of a definition", function()
     local written = one {
-      method = "btree", keys = { { column = "a" } }, unique = true, nulls_not_distinct = true, include = { "b", 'c"' },
+      keys = { { column = "a" } }, unique = true, nulls_not_distinct = true, include = { "b", 'c"' },
       where = "(b > 'x'::text)", with = { { "fillfactor", "70" }, { "deduplicate_items", "off" } }, tablespace = "fast",
     }
     for _, part in ipairs {

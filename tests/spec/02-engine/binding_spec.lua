@@ -215,13 +215,67 @@ describe("declarations", function()
     misuse("nothing can be added", set.add, set, field "b")
   end)
 
-  it("take twenty thousand in no time", function()
-    local set, fields = core.declarations(), {}
-    for i = 1, 20000 do fields[i] = field("column_" .. i, "b", "c") end
-    local began = os.clock()
-    for i = 1, #fields do set:add(fields[i]) end
-    -- Ten times what it takes: a sanitizer may be at work.
-    assert.is_true(os.clock() - began < 1)
+  it("know their twins: the same definition on the same relation, whatever it is called", function()
+    local set = core.declarations()
+    local function add(relation, name, more)
+      local fields = { kind = "index", schema = "public", relation = relation, name = name, keys = { { column = "a" } } }
+      for key, value in pairs(more or {}) do fields[key] = value end
+      return table.pack(set:add(fields))
+    end
+    assert.same({ 1, "x", n = 2 }, add("t", "x"))
+    assert.same({ 2, "x", n = 2 }, add("u", "x"))
+    assert.same({ 3, "y", 1, n = 3 }, add("t", "y"))
+    assert.same({ 4, nil, n = 2 }, add("t", nil, { unique = true }))
+    assert.same({ 5, nil, 3, n = 3 }, add("t"))
+    assert.same({ 3, 1, nil }, { set:twin(5), set:twin(3), set:twin(1) })
+    for i = 1, 500 do add("t", nil, { where = "a > " .. i % 250 }) end
+    assert.equal(6 + 100, set:twin(6 + 350))
+  end)
+
+  it("are copied for a run, and live as long as the copy", function()
+    local set = core.declarations()
+    set:add(field("a", "b"))
+    set:add_relation("public", "t")
+    local copy = set:copy()
+    misuse("nothing can be added", set.add, set, field "b")
+    set = nil -- luacheck: ignore 311
+    collectgarbage()
+    assert.equal(1, copy:count())
+    assert.equal("b", copy:fields(1).keys[2].column)
+  end)
+
+  it("refuse to take what is no plain declaration", function()
+    local known = { keys = {}, expressions = {} }
+    local function plain(raw, kind)
+      return (core.declarations():add_plain(raw, kind or "index", nil, "t", known))
+    end
+    local key = {}
+    known.keys[key], known.expressions["x > 1"] = { column = "a", descending = true }, "x > 1"
+    assert.equal(1, plain { "a", key, unique = true, include = { "c" }, where = "x > 1", name = "n" })
+    assert.equal(1, plain({ "a", name = "n", include = { "c" } }, "primary_key"))
+    local list33 = {}
+    for i = 1, 33 do list33[i] = "c" .. i end
+    for _, raw in ipairs {
+      {}, { name = "n" }, { "" }, { "a", name = "" }, { "a\0b" }, { "ä" }, { ("x"):rep(64) }, { 1 }, { {} }, list33,
+      { "a", [3] = "b" }, { "a", [1.5] = "b" }, { "a", [key] = 1 }, { "a", names = "n" }, { "a", name = 1 },
+      { "a", unique = 1 }, { "a", where = "y" }, { "a", where = 1 }, { "a", include = {} }, { "a", include = "c" },
+      { "a", include = { "c", [3] = "d" } }, { "a", include = { "c", x = "d" } }, { "a", include = { 1 } },
+      { "a", critical = true }, { "a", "b", method = "hash" }, { key, method = "gin" },
+      { "a", method = "gin", unique = true },
+      { "a", method = "brin", include = { "c" } }, { "a", method = 1 }, { "a", sql = "x" },
+    } do
+      assert.is_nil(plain(raw))
+    end
+    for _, raw in ipairs { { key }, { "a", unique = true }, { "a", method = "btree" }, { "a", where = "x > 1" } } do
+      assert.is_nil(plain(raw, "primary_key"))
+    end
+    assert.is_nil(plain({ "a", references = "x" }, "foreign_key"))
+    local set = core.declarations()
+    misuse("table expected", set.add_plain, set, 1, "index", nil, "t", known)
+    misuse("table expected", set.add_plain, set, {}, "index", nil, "t", nil)
+    misuse("kind", set.add_plain, set, {}, "thing", nil, "t", known)
+    misuse("string expected", set.add_plain, set, {}, "index", nil, nil, known)
+    assert.equal(0, set:count())
   end)
 end)
 
