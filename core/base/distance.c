@@ -36,3 +36,8 @@ bool ldx_distance_near(const char *a, const char *b) {
   size_t longer = strlen(a) > strlen(b) ? strlen(a) : strlen(b);
   return ldx_distance(a, b) <= longer / 3;
 }
+
+const char *ldx_distance_best(const char *word, const char *best, const char *candidate) {
+  if (!ldx_distance_near(word, candidate)) return best;
+  return !best || ldx_distance(word, candidate) < ldx_distance(word, best) ? candidate : best;
+}

@@ -10,5 +10,7 @@
 size_t ldx_distance(const char *a, const char *b);
 /* Whether `a` could be a slip for `b`: a third of the letters may differ. */
 bool ldx_distance_near(const char *a, const char *b);
+/* Whichever of `best` (may be NULL) and `candidate` `word` is the likelier slip for; `best` unless `candidate` is near. */
+const char *ldx_distance_best(const char *word, const char *best, const char *candidate);
 
 #endif

@@ -82,6 +82,16 @@ static int catalog_relations(lua_State *L) {
   return 1;
 }
 
+static int catalog_tablespaces(lua_State *L) {
+  const ldx_strings *names = ldx_catalog_tablespaces(ldx_lua_check_catalog(L, 1));
+  lua_createtable(L, (int)names->count, 0);
+  for (size_t i = 0; i < names->count; i++) {
+    lua_pushstring(L, names->items[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
 static int catalog_index(lua_State *L) {
   ldx_catalog *catalog = ldx_lua_check_catalog(L, 1);
   lua_settop(L, 2);
@@ -409,8 +419,11 @@ static int index_tostring(lua_State *L) {
 
 void ldx_lua_open_catalog(lua_State *L) {
   static const luaL_Reg catalog_meta[] = {{"__gc", catalog_gc}, {"__tostring", catalog_tostring}, {NULL, NULL}};
-  static const luaL_Reg catalog_methods[] = {
-      {"relation", catalog_relation}, {"relations", catalog_relations}, {"index", catalog_find_index}, {NULL, NULL}};
+  static const luaL_Reg catalog_methods[] = {{"relation", catalog_relation},
+                                             {"relations", catalog_relations},
+                                             {"index", catalog_find_index},
+                                             {"tablespaces", catalog_tablespaces},
+                                             {NULL, NULL}};
   static const luaL_Reg relation_meta[] = {{"__tostring", relation_tostring}, {NULL, NULL}};
   static const luaL_Reg relation_methods[] = {
       {"indexes", relation_indexes}, {"partitions", relation_partitions}, {"columns", relation_columns}, {NULL, NULL}};

@@ -19,7 +19,7 @@ typedef bool (*table_equal)(const void *entry, const void *key);
 struct ldx_catalog {
   atomic_int references;
   ldx_arena *arena;
-  ldx_strings search_path;
+  ldx_strings search_path, tablespaces;
   ldx_relation **relations;
   size_t relation_count, relation_room;
   ldx_live **live;
@@ -120,6 +120,10 @@ ldx_arena *ldx_catalog_arena(ldx_catalog *catalog) {
 
 void ldx_catalog_set_search_path(ldx_catalog *catalog, ldx_strings schemas) {
   catalog->search_path = schemas;
+}
+
+void ldx_catalog_set_tablespaces(ldx_catalog *catalog, ldx_strings tablespaces) {
+  catalog->tablespaces = tablespaces;
 }
 
 /* Doubles `*items` when it is full. */
@@ -257,6 +261,10 @@ ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name) {
 
 ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name) {
   return find_named(catalog, &catalog->live_by_name, name, live_has_name);
+}
+
+const ldx_strings *ldx_catalog_tablespaces(const ldx_catalog *catalog) {
+  return &catalog->tablespaces;
 }
 
 const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name) {

@@ -12,6 +12,8 @@ ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint
 ldx_live *ldx_catalog_add_live(ldx_catalog *catalog, ldx_relation *relation, const char *name, uint32_t id);
 /* The schemas that a name without one is looked up in, in order. */
 void ldx_catalog_set_search_path(ldx_catalog *catalog, ldx_strings schemas);
+/* The names of those there are. */
+void ldx_catalog_set_tablespaces(ldx_catalog *catalog, ldx_strings tablespaces);
 /* While it is being made: by the driver's number. */
 ldx_relation *ldx_catalog_relation_by_id(const ldx_catalog *catalog, uint32_t id);
 ldx_live *ldx_catalog_live_by_id(const ldx_catalog *catalog, uint32_t id);

@@ -8,6 +8,7 @@ local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local naming = require "lunadex.name"
+local suggest = require "lunadex.suggest"
 
 local M = {}
 
@@ -71,7 +72,7 @@ local function error_rule(fact)
   local code, message = fact.error.code, fact.error.message:lower()
   if code == "undefined" then
     if not fact.relation then return "missing-relation" end
-    if message:find("column", 1, true) then return "unknown-column" end
+    if message:find("^column ") then return "unknown-column" end
     return "undefined"
   end
   return (code:gsub("_", "-"))
@@ -91,6 +92,11 @@ end
 local function matches_only(only, name, live_name, relation, written)
   return name and only[name] or live_name and only[live_name] or written and only[written]
     or relation and (only[relation.display] or only[relation.name] or only[relation.schema .. "." .. relation.name])
+end
+
+local function did_you_mean(word, candidates)
+  local nearest = suggest.nearest(word, candidates)
+  return nearest and ('Did you mean "%s"?'):format(nearest)
 end
 
 local Maker = {}
@@ -165,6 +171,62 @@ function Maker:settle_name(change)
     message = ("the name %s is taken by %s"):format(core.quote_name(relation.schema, change.name), holder),
     hint = "Give the declaration another name, or rename or drop what has this one.",
   })
+  return false
+end
+
+-- All relations below a partitioned one, by the names that `partitions = { … }` may call them.
+local function partition_names(relation, names)
+  for _, partition in ipairs(relation:partitions()) do
+    names[partition.display], names[partition.name] = partition, partition
+    partition_names(partition, names)
+  end
+  return names
+end
+
+local function partition_hint(name, names)
+  local displays = {}
+  for key, partition in pairs(names) do
+    if key == partition.display then displays[#displays + 1] = key end
+  end
+  if #displays == 0 then return "It has no partition yet." end
+  table.sort(displays)
+  local count = #displays
+  local shown = table.concat(displays, ", ", 1, math.min(count, 8)) .. (count > 8 and ", …" or "")
+  return did_you_mean(name, names) or "Its partitions are " .. shown .. "."
+end
+
+-- Whether what an index is to be on each partition is about partitions, and tablespaces, that there are.
+function Maker:check_partitions(change)
+  local named, relation = change.entry and change.entry.partitions, change.on
+  if not named then return true end
+  local function refuse(message, hint)
+    self:finding(change, { level = "error", rule = "unknown-partition", message = message, hint = hint })
+    return false
+  end
+  if relation.kind ~= "partitioned table" then
+    return refuse(("partitions is given, but %s is not partitioned"):format(relation.display),
+      "Take partitions away, or declare the index on the partitioned table.")
+  end
+  local names, fine = partition_names(relation, {}), true
+  local sorted = {}
+  for name in pairs(named) do sorted[#sorted + 1] = name end
+  table.sort(sorted)
+  for _, name in ipairs(sorted) do
+    local tablespace = named[name].tablespace
+    if not names[name] then
+      fine = refuse(("%s is no partition of %s"):format(name, relation.display), partition_hint(name, names))
+    elseif tablespace and not self:has_tablespace(tablespace) then
+      fine = refuse(("tablespace \"%s\" for the partition %s does not exist"):format(tablespace, name),
+        did_you_mean(tablespace, self.plan.catalog:tablespaces()) or "Create it first.")
+    end
+  end
+  return fine
+end
+
+function Maker:has_tablespace(name)
+  for _, each in ipairs(self.plan.catalog:tablespaces()) do
+    if each == name then return true end
+  end
   return false
 end
 
@@ -392,6 +454,27 @@ function Maker:collect()
   return changes
 end
 
+-- `--only` that nothing answers to, with the nearest of what would have been an answer.
+function Maker:unmatched()
+  local names = {}
+  for fact in self.plan.diff:changes(false) do
+    local entry = fact.ordinal and self.plan.entries[fact.ordinal]
+    local relation = fact.relation or fact.live and fact.live.relation
+    if entry then
+      names[entry.relation] = true
+      if entry.name then names[entry.name] = true end
+    end
+    if fact.live then names[fact.live.name] = true end
+    if relation then names[relation.display], names[relation.name] = true, true end
+  end
+  local hint
+  for _, name in ipairs(self.options.only) do hint = hint or did_you_mean(name, names) end
+  local err = errors.new("usage", "--only " .. table.concat(self.options.only, ", ") .. " matches nothing",
+    hint or "Give the name of a declared index, or of a relation as the plan shows it.")
+  err.unmatched = true -- of several databases, another may have it
+  return err
+end
+
 --- The plan of one database of a registry.
 ---@param database {name: string, entries: lunadex.Entry[]}
 ---@param connection lunadex.Connection
@@ -450,10 +533,7 @@ function M.make(database, connection, options)
   end
   local changes = maker:collect()
   if maker.only and not maker.only_matched then
-    local unmatched = errors.new("usage", "--only " .. table.concat(options.only, ", ") .. " matches nothing",
-      "Give the name of a declared index, or of a relation as the plan shows it.")
-    unmatched.unmatched = true -- of several databases, another may have it
-    return nil, unmatched
+    return nil, maker:unmatched()
   end
   ok, err = maker:measure()
   if not ok then return nil, err end
@@ -471,6 +551,10 @@ function M.make(database, connection, options)
       summary.keep = summary.keep - 1
       action = "error"
     elseif action == "create" and not maker:settle_name(change) then
+      action = "error"
+    elseif (action == "create" or action == "replace" or action == "rebuild")
+      and not maker:check_partitions(change) then
+      if change.fact.action == "keep" then summary.keep = summary.keep - 1 end
       action = "error"
     elseif (action == "rename" or action == "replace") and change.fact.action == "keep" then
       summary.keep = summary.keep - 1

@@ -173,6 +173,10 @@ function Catalog:relations() end
 ---@return lunadex.Index?
 function Catalog:index(schema, name) end
 
+--- The names of the tablespaces there are.
+---@return string[]
+function Catalog:tablespaces() end
+
 ---@class lunadex.Relation         # a view into a catalog, which it keeps alive
 ---@field schema string
 ---@field name string

@@ -7,8 +7,9 @@
 #include "render.h"
 #include "text.h"
 
-static bool refuse(ldx_arena *arena, ldx_declared *declared, ldx_error_code code, const char *message,
+bool ldx_pg_refuse(ldx_arena *arena, ldx_declared *declared, ldx_error_code code, const char *message,
                    const char *hint) {
+  declared->resolved = false;
   declared->error = LDX_ARENA_NEW(arena, ldx_error, 1);
   ldx_error_set(declared->error, code, "%s", message);
   if (hint) ldx_error_hint(declared->error, "%s", hint);
@@ -37,10 +38,10 @@ static const char *near_relation(ldx_arena *arena, const ldx_catalog *catalog, l
 
 static bool no_relation(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared, ldx_name name) {
   const char *near = near_relation(arena, catalog, name);
-  return refuse(arena, declared, LDX_ERROR_UNDEFINED,
-                ldx_arena_printf(arena, "relation %s does not exist", ldx_pg_display_name(arena, name)),
-                near ? ldx_arena_printf(arena, "Did you mean %s?", near)
-                     : "Run the migration that creates it first, or take it out of the registry.");
+  return ldx_pg_refuse(arena, declared, LDX_ERROR_UNDEFINED,
+                       ldx_arena_printf(arena, "relation %s does not exist", ldx_pg_display_name(arena, name)),
+                       near ? ldx_arena_printf(arena, "Did you mean %s?", near)
+                            : "Run the migration that creates it first, or take it out of the registry.");
 }
 
 static bool no_column(ldx_arena *arena, ldx_declared *declared, const ldx_relation *relation, const char *column) {
@@ -50,14 +51,13 @@ static bool no_column(ldx_arena *arena, ldx_declared *declared, const ldx_relati
   for (size_t i = 0; i < relation->column_count; i++) {
     const char *name = relation->columns[i].name;
     ldx_buffer_appendf(&all, "%s%s", i > 0 ? ", " : "", name);
-    if (ldx_distance_near(column, name) && (!best || ldx_distance(column, name) < ldx_distance(column, best)))
-      best = name;
+    best = ldx_distance_best(column, best, name);
   }
   const char *hint = best ? ldx_arena_printf(arena, "Did you mean \"%s\"?", best)
                           : ldx_arena_printf(arena, "Its columns are %s; for anything else write expr \"…\".",
                                              ldx_buffer_string(&all));
-  return refuse(arena, declared, LDX_ERROR_UNDEFINED,
-                ldx_arena_printf(arena, "column \"%s\" does not exist in %s", column, relation->display), hint);
+  return ldx_pg_refuse(arena, declared, LDX_ERROR_UNDEFINED,
+                       ldx_arena_printf(arena, "column \"%s\" does not exist in %s", column, relation->display), hint);
 }
 
 static bool check_columns(ldx_arena *arena, ldx_declared *declared, const ldx_relation *relation,
@@ -106,6 +106,11 @@ static bool canonicalize_reference(ldx_arena *arena, const ldx_catalog *catalog,
   const ldx_relation *other = ldx_catalog_relation(catalog, canonical->references);
   if (!other) return no_relation(arena, catalog, declared, canonical->references);
   canonical->references = other->name;
+  if (other->kind != 'r' && other->kind != 'p')
+    return ldx_pg_refuse(arena, declared, LDX_ERROR_UNSUPPORTED,
+                         ldx_arena_printf(arena, "%s is a %s: a foreign key can only reference a table", other->display,
+                                          other->kind == 'm' ? "materialized view" : "foreign table"),
+                         "Reference the table that its rows come from.");
   if (!check_columns(arena, declared, other, &canonical->references_columns) ||
       !check_columns(arena, declared, declared->relation, &canonical->on_delete_columns))
     return false;
@@ -125,10 +130,15 @@ bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_decla
   *canonical = declared->definition;
   declared->definition.relation = canonical->relation = declared->relation->name;
   if (declared->relation->kind == 'f')
-    return refuse(arena, declared, LDX_ERROR_UNSUPPORTED,
-                  ldx_arena_printf(arena, "%s is a foreign table: it cannot have indexes or keys of its own",
-                                   declared->relation->display),
-                  "Declare them where the table really is.");
+    return ldx_pg_refuse(arena, declared, LDX_ERROR_UNSUPPORTED,
+                         ldx_arena_printf(arena, "%s is a foreign table: it cannot have indexes or keys of its own",
+                                          declared->relation->display),
+                         "Declare them where the table really is.");
+  if (declared->relation->kind == 'm' && canonical->kind != LDX_KIND_INDEX)
+    return ldx_pg_refuse(arena, declared, LDX_ERROR_UNSUPPORTED,
+                         ldx_arena_printf(arena, "%s is a materialized view: it can have indexes, but no keys",
+                                          declared->relation->display),
+                         "Declare a unique index instead.");
   if (!canonicalize_keys(arena, declared) || !check_columns(arena, declared, declared->relation, &canonical->include))
     return false;
   if (canonical->predicate) {

@@ -9,6 +9,10 @@
  * Memory is the set's arena's. */
 bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared);
 
+/* Gives the declaration an error of its own; `hint` may be NULL. Always false. */
+bool ldx_pg_refuse(ldx_arena *arena, ldx_declared *declared, ldx_error_code code, const char *message,
+                   const char *hint);
+
 /* Whether the server could still see it otherwise: there is an expression, predicate, operator class or collation. */
 bool ldx_pg_needs_server(const ldx_definition *definition);
 

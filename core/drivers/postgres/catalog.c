@@ -120,6 +120,7 @@ ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_error *error) {
   }
   for (partition *entry = w.partitions; entry; entry = entry->next)
     entry->relation->parent = ldx_catalog_relation_by_id(catalog, entry->parent);
+  ldx_catalog_set_tablespaces(catalog, ldx_pg_tablespace_names(ldx_pg_reader_dictionary(w.reader), w.arena));
   ldx_catalog_finish(catalog);
   return catalog;
 }

@@ -187,6 +187,14 @@ const char *ldx_pg_tablespace_name(ldx_pg_dictionary *dictionary, uint32_t table
   return name_in(&dictionary->tablespaces, tablespace);
 }
 
+ldx_strings ldx_pg_tablespace_names(ldx_pg_dictionary *dictionary, ldx_arena *arena) {
+  const named *entries = (const named *)dictionary->tablespaces.items;
+  size_t count = dictionary->tablespaces.count;
+  ldx_strings names = {count, LDX_ARENA_NEW(arena, const char *, count)};
+  for (size_t i = 0; i < count; i++) names.items[i] = entries[i].name;
+  return names;
+}
+
 const char *ldx_pg_collation_name(ldx_pg_dictionary *dictionary, uint32_t collation) {
   return name_in(&dictionary->collations, collation);
 }

@@ -17,6 +17,8 @@ const char *ldx_pg_method_name(ldx_pg_dictionary *dictionary, uint32_t method);
 const char *ldx_pg_opclass_name(ldx_pg_dictionary *dictionary, uint32_t opclass);
 const char *ldx_pg_collation_name(ldx_pg_dictionary *dictionary, uint32_t collation);
 const char *ldx_pg_tablespace_name(ldx_pg_dictionary *dictionary, uint32_t tablespace);
+/* All of them, in `arena`. */
+ldx_strings ldx_pg_tablespace_names(ldx_pg_dictionary *dictionary, ldx_arena *arena);
 
 /* Whether `opclass` is what the server takes for a key of this type when none is given. */
 bool ldx_pg_opclass_is_default(ldx_pg_dictionary *dictionary, uint32_t method, uint32_t opclass, uint32_t type);

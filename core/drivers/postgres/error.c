@@ -78,7 +78,7 @@ void ldx_pg_one_line(char *to, size_t size, const char *text) {
   to[n] = '\0';
 }
 
-static void hint_for(const char *sqlstate, ldx_error *error) {
+static void hint_for(const ldx_session *session, const char *sqlstate, ldx_error *error) {
   switch (error->code) {
   case LDX_ERROR_LINK_LOST:
     ldx_error_hint(error, "The server may still be at it; the next attempt looks at the catalog first.");
@@ -93,7 +93,8 @@ static void hint_for(const char *sqlstate, ldx_error *error) {
     ldx_error_hint(error, "Connect as the owner of the relation, or as a member of the owning role.");
     break;
   case LDX_ERROR_READ_ONLY:
-    ldx_error_hint(error, "Connect to the primary, and with default_transaction_read_only off.");
+    ldx_error_hint(error, session->info.standby ? "Connect to the primary."
+                                                : "Connect with default_transaction_read_only off.");
     break;
   case LDX_ERROR_TERMINATED:
     ldx_error_hint(error, "An administrator or a shutdown of the server ended the session.");
@@ -135,6 +136,6 @@ void ldx_pg_error_from_result(ldx_session *session, const PGresult *result, ldx_
     ldx_pg_one_line(text, sizeof text, hint);
     ldx_error_hint(error, "%s", text);
   } else {
-    hint_for(state, error);
+    hint_for(session, state, error);
   }
 }

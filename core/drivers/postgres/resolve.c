@@ -3,12 +3,17 @@
  * A declaration whose text is already that of a live index needs nothing more: the server wrote that text. The others,
  * unless they are made of plain columns alone, are put to the server (shadow.c), so that however a predicate was spelt, it
  * meets its live twin. So a run with nothing to do costs no round trip here.
+ *
+ * Whatever is not live as it is declared is to be built or altered, and so must be possible: what the catalog tells is
+ * checked (check.c), the rest the server refuses on its copy, where keys are tried for that reason alone.
  */
 #include "resolve.h"
 
 #include <stdlib.h>
 
 #include "canonical.h"
+#include "check.h"
+#include "explain.h"
 #include "render.h"
 #include "shadow.h"
 
@@ -22,11 +27,23 @@ static bool has_live_twin(const ldx_declared *declared) {
   return false;
 }
 
+/* A twin in which nothing is to be altered either. */
+static bool is_live_as_declared(const ldx_declared *declared) {
+  const ldx_relation *relation = declared->relation;
+  for (size_t i = 0; i < relation->live_count; i++) {
+    const ldx_live *live = relation->live[i];
+    if (ldx_fingerprint_equal(live->fingerprint, declared->fingerprint) &&
+        (live->inherited || ldx_definition_storage_equal(&declared->canonical, &live->definition)))
+      return true;
+  }
+  return false;
+}
+
 /* Where no temporary relation can be made: plain columns are compared by their text, which says all there is to say; of
  * the rest nothing could be promised. */
 static bool without_server(ldx_declared **ask, size_t asked, const ldx_error *why, ldx_error *error) {
   size_t open = 0;
-  for (size_t i = 0; i < asked; i++) open += ldx_pg_needs_server(&ask[i]->canonical);
+  for (size_t i = 0; i < asked; i++) open += ldx_pg_needs_server(&ask[i]->canonical) && !has_live_twin(ask[i]);
   if (open == 0) return true;
   *error = *why;
   return false;
@@ -34,11 +51,15 @@ static bool without_server(ldx_declared **ask, size_t asked, const ldx_error *wh
 
 static bool ask_server(ldx_session *session, ldx_arena *arena, ldx_declared **ask, size_t asked, ldx_error *error) {
   ldx_error why;
-  if (ldx_pg_info(session)->read_only) {
+  const ldx_server_info *info = ldx_pg_info(session);
+  if (info->read_only) {
     ldx_error_set(&why, LDX_ERROR_READ_ONLY,
-                  "definitions with an expression, predicate, operator class or collation cannot be compared on a "
-                  "read-only server");
-    ldx_error_hint(&why, "Connect to the primary.");
+                  "definitions with an expression, predicate, operator class or collation cannot be compared %s",
+                  info->standby ? "on a standby" : "while default_transaction_read_only is on");
+    ldx_error_hint(&why, "%s",
+                   info->standby ? "Connect to the primary."
+                                 : "It is set for the role, the database, the server or this connection (PGOPTIONS): "
+                                   "connect as another role, or turn it off.");
     return without_server(ask, asked, &why, error);
   }
   if (!ldx_pg_may_create_temporary(session, &why)) {
@@ -49,56 +70,27 @@ static bool ask_server(ldx_session *session, ldx_arena *arena, ldx_declared **as
   return ldx_pg_shadow_all(session, arena, ask, asked, error);
 }
 
-/* A name that is something else than a table: the catalog has no others, so that it only seems not to exist. */
-static void explain_missing(ldx_session *session, ldx_arena *arena, ldx_declared *declared) {
-  const char *values[] = {ldx_pg_quote_name(arena, declared->definition.relation)};
-  PGresult *result = ldx_pg_exec_params(
-      session, "select c.relkind from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass($1)", 1, values, NULL);
-  const char *what = NULL;
-  if (result && PQntuples(result) == 1) {
-    switch (*PQgetvalue(result, 0, 0)) {
-    case 'v':
-      what = "a view";
-      break;
-    case 'S':
-      what = "a sequence";
-      break;
-    case 'i':
-    case 'I':
-      what = "an index";
-      break;
-    case 'c':
-      what = "a composite type";
-      break;
-    default:
-      what = "the system's own";
-    }
-  }
-  PQclear(result);
-  if (!what) return;
-  ldx_error_set(declared->error, LDX_ERROR_UNDEFINED, "%s is %s: it cannot have indexes or keys of its own",
-                ldx_pg_display_name(arena, declared->definition.relation), what);
-  ldx_error_hint(declared->error, "Tables, partitioned tables and materialized views can.");
-}
-
 bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error) {
   ldx_arena *arena = ldx_declarations_arena(set);
-  size_t count = ldx_declarations_count(set), asked = 0, explained = 0;
+  size_t count = ldx_declarations_count(set), asked = 0, unmatched = 0, explained = 0;
   ldx_declared **ask = calloc(count + 1, sizeof *ask);
   if (!ask) return ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
   for (size_t i = 0; i < count; i++) {
     ldx_declared *declared = ldx_declarations_at(set, i);
     if (declared->resolved || declared->error) continue;
     if (!ldx_pg_canonicalize(arena, catalog, declared)) {
-      if (!declared->relation && explained++ < MOST_EXPLAINED) explain_missing(session, arena, declared);
+      if (!declared->relation && explained++ < MOST_EXPLAINED) ldx_pg_explain_missing(session, arena, declared);
       continue;
     }
     declared->resolved = true;
-    const ldx_definition *canonical = &declared->canonical;
-    bool index_like = canonical->kind == LDX_KIND_INDEX || canonical->kind == LDX_KIND_EXCLUSION;
-    if (index_like && !has_live_twin(declared)) ask[asked++] = declared;
+    if (!is_live_as_declared(declared)) ask[unmatched++] = declared;
   }
-  bool ok = asked == 0 || ask_server(session, arena, ask, asked, error);
+  bool ok = ldx_pg_check(session, catalog, set, ask, unmatched, error);
+  for (size_t i = 0; i < unmatched; i++)
+    if (ask[i]->resolved && ask[i]->canonical.kind != LDX_KIND_FOREIGN_KEY) ask[asked++] = ask[i];
+  ok = ok && (asked == 0 || ask_server(session, arena, ask, asked, error));
+  for (size_t i = 0; ok && i < asked; i++)
+    if (ask[i]->error && explained++ < MOST_EXPLAINED) ldx_pg_explain_refused(session, arena, ask[i]);
   free(ask);
   return ok;
 }

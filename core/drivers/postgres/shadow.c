@@ -48,7 +48,7 @@ static void append_definition(ldx_buffer *out, ldx_arena *arena, const ldx_decla
   definition.tablespace = NULL;
   char *shadow = shadow_name(arena, declared->relation);
   char *name = ldx_arena_printf(arena, "%s%zu", name_prefix, place);
-  if (definition.kind == LDX_KIND_EXCLUSION)
+  if (definition.kind != LDX_KIND_INDEX)
     ldx_buffer_appendf(out, "alter table %s add constraint \"%s\" %s;\n", shadow, name,
                        ldx_pg_constraint_sql(arena, &definition));
   else
@@ -85,6 +85,8 @@ static void take(work *w, const ldx_live *live) {
   size_t place = strtoul(live->name + sizeof name_prefix - 1, NULL, 10);
   if (place >= w->count) return;
   ldx_declared *declared = w->items[place];
+  /* Of a key, the text says all there is to say; it was only to be seen whether it can be made. */
+  if (declared->canonical.kind == LDX_KIND_UNIQUE || declared->canonical.kind == LDX_KIND_PRIMARY_KEY) return;
   ldx_definition text = declared->canonical;
   ldx_definition_copy(w->arena, &declared->canonical, &live->definition);
   /* What the shadow has not: */

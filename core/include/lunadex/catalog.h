@@ -71,6 +71,8 @@ size_t ldx_catalog_live_count(const ldx_catalog *catalog);
 ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name);
 /* The index, or key with an index, of that name in that schema, where it is unique. */
 ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name);
+/* The names of the places an index can be put in; none where a database has no such thing. */
+const ldx_strings *ldx_catalog_tablespaces(const ldx_catalog *catalog);
 const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name);
 
 #endif
