@@ -267,6 +267,10 @@ function M.run(plan, options)
     if not options.locked then
       local ok, err = connection:lock()
       if not ok then return nil, err end
+    else
+      -- Making the plan took its time.
+      local ok, err = connection:locked()
+      if not ok then return nil, err end
     end
 
     local run = setmetatable({
@@ -285,10 +289,9 @@ function M.run(plan, options)
     end
     run.total = plan.summary.keep + planned
     run.summary.total = run.total
-    connection:listen(function(event)
-      if event.event ~= "lock_lost" or run.halted then return end
-      run.halted = event.error or errors.new("link_lost", "the run lock was lost")
-      run:emit { event = "note", text = "the run lock was lost, stopping: " .. tostring(run.halted) }
+    connection:listen(function(lost)
+      run.halted = lost
+      run:emit { event = "note", text = lost.message .. "; stopping" }
       connection.handle:cancel()
     end)
 

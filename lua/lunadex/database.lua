@@ -116,9 +116,32 @@ Connection.query = job("query")
 ---@type fun(self: lunadex.Connection): table?, lunadex.Error?
 Connection.status = job("status")
 
+local take = job("lock")
+
 --- Takes the run lock (code "lock_held" if another has it).
----@type fun(self: lunadex.Connection): true?, lunadex.Error?
-Connection.lock = job("lock")
+---@return true? locked
+---@return lunadex.Error? err
+function Connection:lock()
+  self.lock_lost = nil
+  task.listen(self.handle, function(event)
+    if event.event ~= "lock_lost" or self.lock_lost then return end
+    local why = event.error and event.error.message or "its session ended"
+    self.lock_lost = errors.new("link_lost", "the run lock was lost: " .. why,
+      "Nothing more was begun; run it again to go on.")
+    if self.on_lock_lost then self.on_lock_lost(self.lock_lost) end
+  end)
+  return take(self)
+end
+
+--- Whether the run lock was kept since it was taken: without it another run may have changed anything.
+---@return true? locked
+---@return lunadex.Error? err
+function Connection:locked()
+  -- The core looks at the session before it says that the lock is there already.
+  if not self.lock_lost then take(self) end
+  if self.lock_lost then return nil, self.lock_lost end
+  return true
+end
 
 --- Runs one step; `on_event` hears of its progress.
 ---@param step lunadex.Step
@@ -137,9 +160,9 @@ function Connection:unlock()
 end
 
 --- Hears of a lost run lock.
----@param listener fun(event: lunadex.Event)
+---@param listener fun(err: lunadex.Error)
 function Connection:listen(listener)
-  task.listen(self.handle, listener)
+  self.on_lock_lost = listener
 end
 
 --- Cancels what runs and closes; may be called again.

@@ -36,10 +36,12 @@ const ldx_server_info *ldx_pg_info(const ldx_session *session) {
 
 bool ldx_pg_alive(ldx_session *session) {
   if (PQstatus(session->connection) != CONNECTION_OK) return false;
-  /* A server that closed the connection while we were idle has said so on the socket. */
-  struct pollfd fd = {.fd = PQsocket(session->connection), .events = POLLIN};
-  if (fd.fd < 0) return false;
-  if (poll(&fd, 1, 0) > 0) {
+  /* A server that closed the connection while we were idle has said so on the socket: why first, which reads like any
+   * notice, and then its end. */
+  for (;;) {
+    struct pollfd fd = {.fd = PQsocket(session->connection), .events = POLLIN};
+    if (fd.fd < 0) return false;
+    if (poll(&fd, 1, 0) <= 0) break;
     if (!PQconsumeInput(session->connection)) return false;
     while (!PQisBusy(session->connection)) {
       PGresult *result = PQgetResult(session->connection);
