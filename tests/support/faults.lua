@@ -84,6 +84,23 @@ function M.run_lock(server, database)
   end)
 end
 
+--- The stage of most tests: t_x on t (a) is to become one that builds only while the gate is open, t_b is new.
+M.schema = M.functions .. [[
+  CREATE TABLE t (a int, b int);
+  INSERT INTO t SELECT i, i % 10 FROM generate_series(1, 1000) i;
+  CREATE INDEX t_x ON t (a);
+  CREATE TABLE u (LIKE t);
+  INSERT INTO u SELECT * FROM t;
+]]
+
+M.registry = [[
+  on "t" {
+    index { expr "gate(b)", name = "t_x", critical = true },
+    index { "b", name = "t_b", critical = true },
+  }
+  on "u" { index { "a", "b", name = "u_ab" } }
+]]
+
 ---@class support.Watch
 local Watch = {}
 Watch.__index = Watch
@@ -129,6 +146,9 @@ function M.has(name, columns)
     columns and (" AND i.indkey::text = '%s'"):format(columns) or "")
 end
 
+--- SQL: the same for t_x of `M.schema`, old or new.
+M.has_t_x = M.has("t_x", "1") .. " OR " .. M.has("t_x", "0")
+
 --- What is wrong with a database after a run, as a list; none if catalog and data are as they should be: nothing
 --- invalid, nothing of ours left over, no session, and every index holds exactly the rows of its table.
 ---@param server support.Server
@@ -151,7 +171,8 @@ function M.damage(server, database)
   end
   local ok, message = server:try(database, [[
     CREATE EXTENSION IF NOT EXISTS amcheck;
-    SELECT bt_index_check(c.oid, true) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    SELECT bt_index_check(c.oid, true)
+      FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
       JOIN pg_am a ON a.oid = c.relam JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE a.amname = 'btree' AND c.relkind = 'i' AND i.indisvalid AND n.nspname !~ '^pg_'
   ]])
@@ -159,7 +180,7 @@ function M.damage(server, database)
   return found
 end
 
---- Runs `apply` as it is, after whatever happened: it gets there, a plan then has nothing to do, and nothing is damaged.
+--- Runs `apply` as it is, after whatever happened: it gets there, nothing is left to do, and nothing is damaged.
 ---@param server support.Server
 ---@param database string
 ---@param registry string   path

@@ -26,7 +26,8 @@ end
 -- The number in the next line of the output that begins with `word`; the words come in any order.
 function Proxy:answer(word)
   return shell.eventually("the proxy's " .. word, function()
-    local at, finish, number = shell.read_file(self.output):find("%f[%a]" .. word .. " (%d+)\n", (self.seen[word] or 0) + 1)
+    local pattern, from = "%f[%a]" .. word .. " (%d+)\n", (self.seen[word] or 0) + 1
+    local at, finish, number = shell.read_file(self.output):find(pattern, from)
     if not at then return nil end
     self.seen[word] = finish
     return math.tointeger(tonumber(number))
