@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/heap.h"
 #include "host/preload.h"
 
 #ifdef LUNADEX_BUSTED
@@ -74,7 +75,8 @@ int main(int argc, char **argv) {
 #ifdef LUNADEX_BUSTED
   ldx_lua_test_driver = &ldx_driver_fake;
 #endif
-  lua_State *L = luaL_newstate();
+  ldx_heap *heap = ldx_heap_new();
+  lua_State *L = heap ? lua_newstate(ldx_heap_alloc, heap) : NULL;
   if (!L) {
     fputs("lunadex: out of memory\n", stderr);
     return EXIT_FAILURE;
@@ -92,7 +94,9 @@ int main(int argc, char **argv) {
     status = (int)lua_tointeger(L, -1);
   }
   /* Closes connections and joins workers through __gc, and leaves nothing for leak checkers to find. */
+  ldx_heap_close(heap);
   lua_close(L);
+  ldx_heap_free(heap);
 
   /* A result that could not be written, on a full disk say, is no success. A reader that went away is. */
   errno = 0;

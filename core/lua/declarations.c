@@ -156,9 +156,8 @@ static int set_tostring(lua_State *L) {
 void ldx_lua_open_declarations(lua_State *L) {
   static const luaL_Reg meta[] = {
       {"__gc", set_close}, {"__close", set_close}, {"__len", count}, {"__tostring", set_tostring}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"add", add},     {"add_plain", add_plain}, {"add_relation", add_relation},
-      {"copy", copy},   {"count", count},         {"twin", twin},
-      {"text", text},   {"fields", fields},       {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"add", add},   {"add_plain", add_plain}, {"add_relation", add_relation},
+                                     {"copy", copy}, {"count", count},         {"twin", twin},
+                                     {"text", text}, {"fields", fields},       {NULL, NULL}};
   ldx_lua_class(L, class, meta, methods, NULL);
 }

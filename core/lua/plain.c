@@ -128,7 +128,11 @@ bool ldx_lua_take_plain(lua_State *L, int raw, ldx_kind kind, int known, ldx_are
   int top = lua_gettop(L);
   lua_getfield(L, known, "keys");
   lua_getfield(L, known, "expressions");
-  plain p = {.L = L, .arena = arena, .raw = lua_absindex(L, raw), .known_keys = top + 1, .known_expressions = top + 2,
+  plain p = {.L = L,
+             .arena = arena,
+             .raw = lua_absindex(L, raw),
+             .known_keys = top + 1,
+             .known_expressions = top + 2,
              .out = out};
   bool taken = take(&p);
   lua_settop(L, top);

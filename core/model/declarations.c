@@ -11,7 +11,7 @@ typedef struct twin_table {
   struct twin {
     ldx_fingerprint mark; /* of relation and definition */
     size_t ordinal;       /* SIZE_MAX: a free place */
-  } *slots;
+  } * slots;
   size_t count, room; /* room: 0 or a power of two */
 } twin_table;
 

@@ -243,14 +243,15 @@ function Reader:result()
   return registry
 end
 
---- Runs `work` with the collector at rest as far as it goes: nearly all that is made here stays.
-local function undisturbed(work, ...)
-  local pause = collectgarbage("setpause", 1000)
-  local function restore(...)
-    collectgarbage("setpause", pause)
-    return ...
-  end
-  return restore(work(...))
+--- Runs `work` with the collector at rest, for nearly all that is made here stays. What a registry throws away itself
+--- is collected when half its memory is used up (core/lua/sandbox.c).
+local function undisturbed(work)
+  local running = collectgarbage "isrunning"
+  local _ <close> = setmetatable({}, { __close = function()
+    if running then collectgarbage "restart" end
+  end })
+  collectgarbage "stop"
+  return work()
 end
 
 --- Reads registries. Either everything is right, or all that is wrong is told at once.
