@@ -11,7 +11,7 @@
  *   resume WHO    what was stalled goes on
  *   trap HOW before|after TEXT
  *                 the next link on which the client sends TEXT is cut, reset or stalled (HOW) before or after that was
- *                 passed on; one trap at a time; prints "fired PORT" when it happens
+ *                 passed on; prints "fired PORT" when it happens; traps wait for each other, in order
  *   refuse on|off new links are closed at once
  *
  * WHO is `all` (with new ones, for stall), or the port from which this proxy talks to the server: client_port in
@@ -30,7 +30,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LINKS = 200, CHUNK = 65536, LINE = 1024 };
+enum { LINKS = 200, CHUNK = 65536, LINE = 1024, TRAPS = 16 };
 
 typedef struct flow {
   int client, server; /* -1: the slot is free */
@@ -43,7 +43,8 @@ typedef struct flow {
 static flow links[LINKS];
 static in_port_t target;
 static bool refusing, all_stalled;
-static char trap_how[16], trap_when[16], trap_text[LINE];
+static struct trap { char how[16], when[16], text[LINE]; } traps[TRAPS];
+static unsigned trap_at, trap_count; /* the next to fire, and behind the last */
 
 static struct sockaddr_in local(in_port_t port) {
   return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -118,11 +119,12 @@ static void from_client(flow *l) {
     close_link(l, n < 0);
     return;
   }
-  bool trapped = *trap_text && memmem(bytes, (size_t)n, trap_text, strlen(trap_text));
-  bool before = trapped && !strcmp(trap_when, "before");
+  const struct trap *trap = &traps[trap_at % TRAPS];
+  bool trapped = trap_at < trap_count && memmem(bytes, (size_t)n, trap->text, strlen(trap->text));
+  bool before = trapped && !strcmp(trap->when, "before");
   unsigned port = l->port;
-  if (trapped) *trap_text = '\0';
-  if (before && !strcmp(trap_how, "stall")) {
+  if (trapped) trap_at++;
+  if (before && !strcmp(trap->how, "stall")) {
     l->held = malloc((size_t)n);
     if (!l->held) abort();
     memcpy(l->held, bytes, (size_t)n);
@@ -132,7 +134,7 @@ static void from_client(flow *l) {
     return;
   }
   if (trapped) {
-    act(l, trap_how);
+    act(l, trap->how);
     say("fired", port);
   }
 }
@@ -149,7 +151,9 @@ static void resume(flow *l) {
 
 static void command(const char *line) {
   char verb[16] = "", who[16] = "";
-  if (sscanf(line, "trap %15s %15s %1023[^\n]", trap_how, trap_when, trap_text) == 3) {
+  struct trap *trap = &traps[trap_count % TRAPS];
+  if (sscanf(line, "trap %15s %15s %1023[^\n]", trap->how, trap->when, trap->text) == 3) {
+    trap_count++;
     say("done", 1);
     return;
   }

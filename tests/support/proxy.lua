@@ -56,7 +56,7 @@ function Proxy:make(how, pid)
   return self:tell(("%s %s"):format(how, who or "all"))
 end
 
---- What happens to the next link on which the client sends `text`.
+--- What happens to the next link on which the client sends `text`; once, and after the traps that were set before.
 ---@param how "cut"|"reset"|"stall"
 ---@param when "before"|"after"   it was passed on
 ---@param text string
@@ -64,7 +64,7 @@ function Proxy:trap(how, when, text)
   self:tell(("trap %s %s %s"):format(how, when, text))
 end
 
---- Waits until the trap has caught something; returns the port that stands for that link.
+--- Waits until the next trap has caught something; returns the port that stands for that link.
 ---@return integer
 function Proxy:fired()
   return self:answer("fired")

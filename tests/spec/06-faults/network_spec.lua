@@ -1,0 +1,170 @@
+-- The link to the server is cut, reset, or goes silent, in every phase of a run.
+local faults = require "support.faults"
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local proxies = require "support.proxy"
+local shell = require "support.shell"
+
+-- What the client sends in the phases of a run, in their order. Where a status stands the run lock goes with the link,
+-- and the run ends so: its next statement could meet another run's.
+local connects = { text = "application_name", status = 5, what = "connects" }
+local locks = { text = "pg_try_advisory_lock", status = 1, what = "takes the run lock" }
+local reads = { text = "pg_catalog.pg_opclass", what = "reads the catalog" }
+local resolves = { text = "pg_temp", what = "asks what the declarations mean" }
+local builds = { text = 'CREATE INDEX CONCURRENTLY "t_x_ldx_new"', what = "builds" }
+local looks_at_builds = { text = "pg_stat_activity a ON a.pid = w.pid", status = 1, what = "looks at its builds" }
+local swaps = { text = 'RENAME TO "t_x_ldx_old"', what = "swaps" }
+local drops = { text = 'DROP INDEX CONCURRENTLY "public"."t_x_ldx_old"', what = "drops" }
+local phases = { connects, locks, reads, resolves, builds, looks_at_builds, swaps, drops }
+
+describe("the network", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, registry, watch, link
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    server:psql(database, faults.schema)
+    registry = lunadex.registry(faults.registry)
+    watch = faults.watch(server, database, faults.has_t_x)
+    link = proxies.start(server)
+  end)
+  after_each(function()
+    if watch then watch:stop() end
+    link:close()
+    server:drop_database(database)
+  end)
+
+  local function apply()
+    return lunadex.start { "apply", registry, "--mode", "concurrent", "--json", "--fail-on", "any", "--target",
+      link:url(database) }
+  end
+
+  local function no_gap()
+    local looks, gaps = watch:stop()
+    watch = nil
+    assert.same({}, gaps)
+    assert.is_true(looks > 0)
+  end
+
+  local function ends_well(run)
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    faults.settled(server, database, registry)
+    no_gap()
+    return result
+  end
+
+  for _, how in ipairs { "cut", "reset" } do
+    for _, when in ipairs { "before", "after" } do
+      it(("%s in phase after phase, %s a statement is sent: the same run gets there"):format(how, when), function()
+        local survived = {}
+        for _, phase in ipairs(phases) do
+          if not phase.status then survived[#survived + 1] = phase end
+        end
+        for _, phase in ipairs(survived) do link:trap(how, when, phase.text) end
+        local run = apply()
+        for _ in ipairs(survived) do link:fired() end
+        ends_well(run)
+      end)
+    end
+
+    for i, phase in ipairs(phases) do
+      if phase.status then
+        local when = (i % 2 == 0) == (how == "cut") and "before" or "after"
+        it(("%s while it %s, %s that is sent: the run ends, and the next one gets there"):format(how, phase.what, when),
+          function()
+            link:trap(how, when, phase.text)
+            local result = lunadex.result(apply():wait())
+            link:fired()
+            assert.equal(phase.status, result.status, tostring(result))
+            assert.same({}, faults.damage(server, database))
+            faults.converges(server, database, registry)
+            no_gap()
+          end)
+      end
+    end
+  end
+
+  it("silent in phase after phase, and back again: the run goes on as if nothing had been", function()
+    for _, phase in ipairs(phases) do link:trap("stall", "before", phase.text) end
+    local run = apply()
+    local stalled = {}
+    for _, phase in ipairs(phases) do
+      table.insert(stalled, link:fired())
+      assert.is_true(run:running())
+      -- Builds are looked at only while there are some.
+      if phase ~= builds then
+        for _, port in ipairs(stalled) do link:resume(port) end
+        stalled = {}
+      end
+    end
+    ends_well(run)
+  end)
+
+  for _, phase in ipairs { "building", "waiting for old snapshots" } do
+    for _, how in ipairs { "cut", "reset", "stall" } do
+      it(("%s in the middle of %s: the server goes on, and that build is the one"):format(how, phase), function()
+        local gate = faults.close_gate(server, database)
+        local run = apply()
+        local builder = gate:reached()
+        local built = server:value(database, "SELECT 't_x_ldx_new'::regclass::oid")
+        local old
+        if phase ~= "building" then
+          old = faults.snapshot(server, database)
+          gate:open()
+          builder = faults.phase(server, database, phase)
+        end
+        assert.equal(1, link:make(how, builder))
+        if how ~= "stall" then
+          shell.eventually("the run to find the build", function()
+            return run:stdout():find("is being built by pid " .. builder, 1, true)
+          end)
+        end
+        gate:open()
+        if old then old:close() end
+        faults.holds(server, database, "the build to end", "SELECT " .. faults.has("t_x_ldx_new") .. " OR "
+          .. faults.has("t_x", "0"))
+        if how == "stall" then link:make "resume" end
+        ends_well(run)
+        assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
+      end)
+    end
+  end
+
+  it("gone for good while it builds: the run gives up, and the next one takes the build over", function()
+    local gate = faults.close_gate(server, database)
+    local run = apply()
+    gate:reached()
+    local built = server:value(database, "SELECT 't_x_ldx_new'::regclass::oid")
+    link:refuse(true)
+    link:make "cut"
+    local result = lunadex.result(run:wait())
+    assert.equal(1, result.status, tostring(result))
+    local next_run = lunadex.start { "apply", registry, "--target", server:url(database) }
+    shell.eventually("the next run to find the build", function()
+      return next_run:stdout():find("being built by", 1, true)
+    end)
+    gate:open()
+    ends_well(next_run)
+    assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
+  end)
+
+  it("silent altogether: a second signal ends the run at once, and the next one takes over", function()
+    local gate = faults.close_gate(server, database)
+    local run = apply()
+    gate:reached()
+    link:make "stall"
+    run:kill "INT"
+    shell.eventually("the first signal to be heard", function()
+      return shell.read_file(("/proc/%d/status"):format(run.pid)):match "SigCgt:%s*(%x+)":sub(-1) == "0"
+    end)
+    run:kill "INT"
+    assert.equal(130, run:wait().status)
+    link:close()
+    gate:open()
+    faults.converges(server, database, registry)
+    no_gap()
+  end)
+end)
