@@ -1,11 +1,8 @@
---- A plan made real: changes in order, side by side where they may be, and what came of each.
---
--- Order: plain builds first, for they hold nobody up; then those with a predicate or an expression; keys after the
--- indexes; foreign keys after the keys they need; then changes in place, renames and drops. One change at a time per
--- table and per tree of partitions: two concurrent builds on one table deadlock.
+--- A plan made real: changes as the schedule lets them begin, side by side, and what came of each.
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
+local schedule = require "lunadex.schedule"
 local steps = require "lunadex.steps"
 local task = require "lunadex.task"
 
@@ -31,34 +28,6 @@ local outcomes = {
   create = "created", replace = "replaced", rename = "renamed", alter = "altered", rebuild = "rebuilt",
   drop = "dropped", wait = "skipped",
 }
-
-local EARLY, PLAIN, OTHER, KEY, FOREIGN_KEY, ALTER, RENAME, DROP = 1, 2, 3, 4, 5, 6, 7, 8
-
-local function is_plain(fields)
-  if fields.where then return false end
-  for _, key in ipairs(fields.keys) do
-    if key.expression then return false end
-  end
-  return true
-end
-
-local function phase_of(change, early)
-  local action = change.action
-  if (action == "rename" or action == "drop") and early[change.relation] then return EARLY end
-  if action == "rename" then return RENAME end
-  if action == "drop" then return DROP end
-  if action == "alter" then return ALTER end
-  local fields = change.entry.fields
-  if fields.kind == "foreign_key" then return FOREIGN_KEY end
-  if fields.kind ~= "index" then return KEY end
-  return is_plain(fields) and PLAIN or OTHER
-end
-
--- The topmost relation of a partition tree: what is built below it locks what is above.
-local function tree(relation)
-  while relation.parent do relation = relation.parent end
-  return relation.display
-end
 
 -- Seconds after which a wait that goes on is told again.
 local reminder = 60
@@ -133,6 +102,7 @@ end
 function Run:change(item)
   local change = item.change
   local started = core.now()
+  item.notes = {}
   self:event("build_started", item, {
     definition = change.definition, critical = change.critical, description = change.description,
     reason = change.reason, builder = change.builder,
@@ -169,65 +139,33 @@ function Run:change(item)
   })
 end
 
--- The next change that may start now, or nil.
-function Run:pick()
-  if task.stopping() or self.halted then return nil end
-  for phase = EARLY, DROP do
-    local queue = self.queues[phase]
-    for i, item in ipairs(queue) do
-      if not self.busy[item.tree] then
-        table.remove(queue, i)
-        return item
-      end
+-- Somebody could work, but may not: why, once for each change.
+function Run:tell_why()
+  for _, item in ipairs(self.schedule.queue) do
+    local reason = not item.told and self.schedule:reason(item)
+    if reason then
+      item.told = true
+      self:event("queued", item, { reason = reason })
     end
-    -- Indexes of both kinds may run side by side; everything else waits for what comes before it.
-    local open = #queue > 0 or (self.running[phase] or 0) > 0
-    if phase == OTHER then open = open or (self.running[PLAIN] or 0) > 0 or #self.queues[PLAIN] > 0 end
-    if open and phase ~= PLAIN then return nil end
   end
 end
 
 function Run:worker()
-  while true do
-    local item = self:pick()
+  while not (task.stopping() or self.halted) do
+    local item = self.schedule:next()
     if item then
-      self.busy[item.tree] = true
-      self.running[item.phase_number] = (self.running[item.phase_number] or 0) + 1
       self.active = self.active + 1
       self:change(item)
       self.active = self.active - 1
-      self.running[item.phase_number] = self.running[item.phase_number] - 1
-      self.busy[item.tree] = nil
+      self.schedule:finished(item)
       self.freed:announce()
     elseif self.active > 0 then
+      self:tell_why()
       self.freed:wait()
     else
       return
     end
   end
-end
-
--- Queues by phase, in the plan's order; numbers count the run's declarations, then what is dropped.
-function Run:enqueue(plan)
-  local early = {}
-  for change in plan:changes() do
-    if change.after_rename then early[change.relation] = true end
-  end
-  local items = {}
-  local number = self.summary.skipped
-  for change in plan:changes() do
-    if change.action ~= "keep" then
-      number = number + 1
-      local item = {
-        change = change, number = number, tree = tree(change.on), notes = {},
-        phase_number = phase_of(change, early),
-      }
-      items[#items + 1] = item
-      local queue = self.queues[item.phase_number]
-      queue[#queue + 1] = item
-    end
-  end
-  return items
 end
 
 function Run:existing(plan)
@@ -275,13 +213,12 @@ function M.run(plan, options)
 
     local run = setmetatable({
       connection = connection, options = options, on_event = options.on_event, context = steps.context(plan),
-      queues = {}, busy = {}, running = {}, active = 0, freed = task.point(), failures = {}, critical_failed = false,
+      active = 0, freed = task.point(), failures = {}, critical_failed = false,
       summary = {
         total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
         rebuilt = 0, cancelled = 0,
       },
     }, Run)
-    for phase = EARLY, DROP do run.queues[phase] = {} end
     local started = core.now()
     local planned = 0
     for change in plan:changes() do
@@ -298,13 +235,13 @@ function M.run(plan, options)
     run:emit { event = "run_started", target = plan.target, database = plan.database, total = run.total,
       existing = plan.summary.keep, planned = planned }
     run:existing(plan)
-    run:enqueue(plan)
+    run.schedule = schedule.of(plan, options, run.summary.skipped)
     local workers = {}
-    for i = 1, math.max(options.jobs or 2, 1) do
+    for i = 1, math.max(options.jobs or schedule.default_jobs, 1) do
       workers[i] = task.spawn(run.worker, run)
     end
     for _, worker in ipairs(workers) do worker:join() end
-    for _, queue in ipairs(run.queues) do run.summary.cancelled = run.summary.cancelled + #queue end
+    run.summary.cancelled = run.summary.cancelled + #run.schedule.queue
 
     if not options.locked then connection:unlock() end
     local outcome = {

@@ -8,6 +8,7 @@ local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local naming = require "lunadex.name"
+local schedule = require "lunadex.schedule"
 local suggest = require "lunadex.suggest"
 
 local M = {}
@@ -34,6 +35,7 @@ local M = {}
 ---@field description string?
 ---@field estimate {rows: number?, table_bytes: number?, index_bytes: number?, seconds: number?}
 ---@field findings lunadex.Finding[]
+---@field waits string?            # why it will not begin at once, as far as that can be told now
 ---@field builder string?          # wait: who builds it
 ---@field entry lunadex.Entry?
 ---@field fact lunadex.Change      # what the core found
@@ -63,6 +65,8 @@ Plan.__name = "lunadex.Plan"
 ---@field only string[]?           # names of indexes or relations
 ---@field drop_strays boolean?
 ---@field rename boolean?
+---@field mode "auto"|"concurrent"|"blocking"|nil
+---@field jobs integer?            # changes at a time
 
 -- Order in which a plan is read: what is done, then what is waited for.
 M.actions = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait" }
@@ -565,6 +569,11 @@ function M.make(database, connection, options)
   end
   for _, finding in ipairs(plan.findings) do
     if finding.level == "error" then plan.has_errors = true end
+  end
+  if not plan.has_errors then
+    for _, step in ipairs(schedule.of(plan, options):rehearse(options.jobs or schedule.default_jobs)) do
+      step.item.change.waits = step.reason
+    end
   end
   return plan
 end

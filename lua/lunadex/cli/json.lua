@@ -10,7 +10,8 @@ local M = {}
 local order = {
   keyorder = {
     "event", "number", "total", "action", "outcome", "target", "database", "relation", "name", "live_name",
-    "definition", "reason", "critical", "description", "estimate", "findings", "level", "rule", "message", "hint",
+    "definition", "reason", "waits", "critical", "description", "estimate", "findings", "level", "rule", "message",
+    "hint",
     "file", "line", "rows", "table_bytes", "index_bytes", "code", "detail", "native", "phase", "percent", "done", "of",
     "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create", "replace", "rename",
     "alter", "rebuild", "drop", "wait", "stray", "error", "created", "skipped", "failed", "dropped", "renamed",
@@ -55,7 +56,7 @@ local function change(each)
       rows = or_null(estimate.rows), table_bytes = or_null(estimate.table_bytes),
       index_bytes = or_null(estimate.index_bytes),
     },
-    findings = findings(each.findings),
+    findings = findings(each.findings), waits = each.waits,
   }
 end
 

@@ -17,7 +17,7 @@ function M.new(options)
   local live = options.live
   if live == nil then live = output.live() end
   return setmetatable({ live = live and not options.quiet, quiet = options.quiet, verbose = options.verbose,
-    running = {}, order = {}, drawn = 0, told = {} }, Progress)
+    running = {}, order = {}, queued = {}, drawn = 0 }, Progress)
 end
 
 local doing = {
@@ -54,6 +54,9 @@ local function phase_text(event, live)
   return table.concat(parts, "  ")
 end
 
+-- Of what may not begin yet, this many are shown at a time.
+local QUEUED_SHOWN = 3
+
 -- Live lines ----------------------------------------------------------------------------------------------------------
 
 local function erase(self)
@@ -75,6 +78,12 @@ local function draw(self)
       output.line(output.style("yellow", format.clip("      blocked by " .. format.line(state.blocker), width)))
       rows = rows + 1
     end
+  end
+  for i = 1, math.min(#self.queued, QUEUED_SHOWN) do
+    local queued = self.queued[i]
+    output.line(output.style("dim", format.clip(("%s   waits: %s"):format(heading(queued), format.line(queued.reason)),
+      width)))
+    rows = rows + 1
   end
   self.drawn = rows
 end
@@ -103,6 +112,23 @@ function on:existing(event)
   self:say(("%d skipped: already exist"):format(event.count))
 end
 
+function on:queued(event)
+  if self.live then
+    erase(self)
+    self.queued[#self.queued + 1] = event
+    draw(self)
+    output.flush()
+  else
+    self:say(("%s: waits: %s"):format(heading(event), format.line(event.reason)))
+  end
+end
+
+local function remove(list, number)
+  for i, event in ipairs(list) do
+    if event.number == number then return table.remove(list, i) end
+  end
+end
+
 function on:build_started(event)
   local state = { heading = heading(event), at = core.now() }
   self.running[event.number] = state
@@ -110,6 +136,7 @@ function on:build_started(event)
   if self.live then
     state.text = doing[event.action]
     erase(self)
+    remove(self.queued, event.number)
     draw(self)
     output.flush()
   else

@@ -102,6 +102,8 @@ local function lines(plan, options)
       end
       if not obvious(change) then facts[#facts + 1] = change.reason end
       if change.critical then facts[#facts + 1] = "critical" end
+      if change.description then facts[#facts + 1] = change.description end
+      if change.waits then facts[#facts + 1] = "begins later: " .. change.waits end
       output.line(format.line(("%s %s %s: %s"):format(change.action, change.relation, title(change),
         table.concat(facts, "; "))))
     end
@@ -137,12 +139,14 @@ local function picture(plan, options)
     if change.action ~= "keep" then
       row(change.action, change.relation, output.style("bold", format.line(title(change)))
         .. (builds[change.action] and change.critical and "   " .. output.style("red", "critical") or ""))
+      if change.description then more(format.line(change.description)) end
       more(format.line(change.definition))
       local text = builds[change.action] and figures(change, options.mode) or ""
       if not obvious(change) then
         text = change.reason .. (text ~= "" and "; " .. text or "")
       end
       if text ~= "" then more(output.style("dim", format.line(text))) end
+      if change.waits then more(output.style("dim", format.line("begins later: " .. change.waits))) end
     end
   end
   if plan.summary.keep > 0 then

@@ -1,0 +1,242 @@
+--- Which changes may run side by side, and which comes first.
+--
+-- What decides, all measured on real servers (tests/spec/06-faults/facts_spec.lua):
+-- * Two concurrent builds on one table deadlock: one change at a time per table, and per tree of partitions, since what
+--   is built below locks what is above. Builds that block writers share the table's lock, and its scan: they go
+--   together.
+-- * A build with a predicate or an expression, one that blocks writers, and the check of a foreign key make every
+--   concurrent build on other tables wait for their end. Plain builds do not: they go first, side by side.
+-- * A foreign key needs the key that it refers to, and locks both tables.
+-- Within a wave: critical changes, then the tables with most to do from there on, then the longest.
+
+local M = {}
+
+M.default_jobs = 2 -- changes at a time
+
+---@class lunadex.Item
+---@field change lunadex.PlannedChange
+---@field number integer           # in the run's counting
+---@field wave integer
+---@field trees table<string, boolean>   # the tables it occupies → whether others may share it
+---@field needs lunadex.Item[]     # what has to be finished before
+---@field seconds number           # estimate
+---@field load number              # seconds of this and of what comes after it on its tables
+---@field state "queued"|"running"|"finished"
+
+---@class lunadex.Schedule
+---@field items lunadex.Item[]     # in the plan's order
+---@field queue lunadex.Item[]     # what is not begun, best first
+---@field busy table<string, {count: integer, shared: boolean, by: lunadex.Item}>
+local Schedule = {}
+Schedule.__index = Schedule
+
+local EARLY, PLAIN, HOLDING, EXCLUSIVE, FOREIGN_KEY, ALTER, RENAME, DROP = 1, 2, 3, 4, 5, 6, 7, 8
+
+-- Unknown sizes are as good as any; but never nothing, or the number of builds would not count.
+local LEAST_SECONDS = 0.01
+
+local function is_plain(fields)
+  if fields.where then return false end
+  for _, key in ipairs(fields.keys) do
+    if key.expression then return false end
+  end
+  return true
+end
+
+-- The topmost relation of a partition tree.
+local function tree_of(relation)
+  while relation.parent do relation = relation.parent end
+  return relation.display
+end
+
+local function blocks_writers(change, options)
+  return (options.mode or change.entry and change.entry.mode) == "blocking"
+end
+
+local function wave_of(change, early, options)
+  local action = change.action
+  if (action == "rename" or action == "drop") and early[change.relation] then return EARLY end
+  if action == "rename" then return RENAME end
+  if action == "drop" then return DROP end
+  if action == "alter" then return change.entry.fields.kind == "foreign_key" and FOREIGN_KEY or ALTER end
+  local fields = change.entry.fields
+  if fields.kind == "foreign_key" then return FOREIGN_KEY end
+  if fields.kind == "exclusion_constraint" then return EXCLUSIVE end
+  return is_plain(fields) and not blocks_writers(change, options) and PLAIN or HOLDING
+end
+
+-- The tables that a change locks.
+local function trees_of(change, wave, plan, options)
+  local relation = change.on
+  local trees = {
+    [tree_of(relation)] = change.action == "create" and change.entry.fields.kind == "index"
+      and blocks_writers(change, options) and relation.kind ~= "partitioned table",
+  }
+  if wave == FOREIGN_KEY then
+    local to = change.entry.fields.references
+    local other = to and plan.catalog:relation(to.schema, to.relation)
+    if other then trees[tree_of(other)] = false end
+  end
+  return trees
+end
+
+-- What has to be finished before `item`, among the items of its tables.
+local function add_needs(item, others)
+  for _, other in ipairs(others) do
+    if other ~= item then
+      local first
+      if item.wave == DROP then
+        first = other.wave < DROP -- what replaces it in use stands first
+      elseif item.wave == FOREIGN_KEY or item.wave == RENAME then
+        first = other.wave < FOREIGN_KEY
+      else
+        first = other.wave == EARLY and item.change.after_rename and item.change.relation == other.change.relation
+      end
+      if first then item.needs[#item.needs + 1] = other end
+    end
+  end
+end
+
+-- Whether `a` is better begun before `b`, on one table; then among all.
+local function earlier(a, b)
+  if a.wave ~= b.wave then return a.wave < b.wave end
+  local critical = a.change.critical or false
+  if critical ~= (b.change.critical or false) then return critical end
+  if a.seconds ~= b.seconds then return a.seconds > b.seconds end
+  return a.number < b.number
+end
+
+local function better(a, b)
+  local critical = a.change.critical or false
+  if a.wave == b.wave and critical == (b.change.critical or false) and a.load ~= b.load then return a.load > b.load end
+  return earlier(a, b)
+end
+
+-- Items of one table follow one another, so that each carries what comes after it; those that share it go together.
+local function add_loads(items, tree)
+  table.sort(items, earlier)
+  local load, shared_load = 0, 0
+  for i = #items, 1, -1 do
+    local item = items[i]
+    load = load + item.seconds
+    item.load = math.max(item.load, load)
+    if item.trees[tree] then shared_load = item.load end
+  end
+  for _, item in ipairs(items) do
+    if item.trees[tree] then item.load = math.max(item.load, shared_load) end
+  end
+end
+
+--- The schedule of a plan's changes. Numbers follow `first_number`.
+---@param plan lunadex.Plan
+---@param options lunadex.StepOptions?
+---@param first_number integer?
+---@return lunadex.Schedule
+function M.of(plan, options, first_number)
+  options = options or {}
+  local early = {}
+  for change in plan:changes() do
+    if change.after_rename then early[change.relation] = true end
+  end
+  local self = setmetatable({ items = {}, queue = {}, busy = {} }, Schedule)
+  local by_tree = {}
+  for change in plan:changes() do
+    if change.action ~= "keep" then
+      local wave = wave_of(change, early, options)
+      local item = {
+        change = change, number = (first_number or 0) + #self.items + 1, wave = wave, state = "queued", load = 0,
+        trees = trees_of(change, wave, plan, options), needs = {},
+        seconds = math.max(change.estimate and change.estimate.seconds or 0, LEAST_SECONDS),
+      }
+      self.items[#self.items + 1] = item
+      for tree in pairs(item.trees) do
+        by_tree[tree] = by_tree[tree] or {}
+        table.insert(by_tree[tree], item)
+      end
+    end
+  end
+  for tree, items in pairs(by_tree) do
+    add_loads(items, tree)
+    for _, item in ipairs(items) do add_needs(item, items) end
+  end
+  table.move(self.items, 1, #self.items, 1, self.queue)
+  table.sort(self.queue, better)
+  return self
+end
+
+-- Why an item may not start, and for whom it waits; nil if it may.
+function Schedule:obstacle(item)
+  for _, other in ipairs(item.needs) do
+    if other.state ~= "finished" then return "needs", other end
+  end
+  for tree, shared in pairs(item.trees) do
+    local busy = self.busy[tree]
+    if busy and not (shared and busy.shared) then return "busy", busy.by end
+  end
+end
+
+--- Takes the item that is best begun now; nil: none may be.
+---@return lunadex.Item?
+function Schedule:next()
+  for i, item in ipairs(self.queue) do
+    if not self:obstacle(item) then
+      table.remove(self.queue, i)
+      item.state = "running"
+      for tree, shared in pairs(item.trees) do
+        local busy = self.busy[tree] or { count = 0, shared = shared, by = item }
+        busy.count = busy.count + 1
+        self.busy[tree] = busy
+      end
+      return item
+    end
+  end
+end
+
+---@param item lunadex.Item
+function Schedule:finished(item)
+  item.state = "finished"
+  for tree in pairs(item.trees) do
+    local busy = self.busy[tree]
+    busy.count = busy.count - 1
+    if busy.count == 0 then self.busy[tree] = nil end
+  end
+end
+
+--- Why a queued item does not run, for people; nil: it only waits for its turn.
+---@param item lunadex.Item
+---@return string?
+function Schedule:reason(item)
+  local obstacle, other = self:obstacle(item)
+  if not obstacle then return nil end
+  local name = other.change.name or other.change.live_name
+  if obstacle == "busy" then return ("one build per table: after %s"):format(name) end
+  if item.wave == DROP then return ("dropped when the builds of its table are done: after %s"):format(name) end
+  return ("after %s, which it needs"):format(name)
+end
+
+--- The order in which `jobs` at a time would begin if all took as long as is estimated, with what each waits for. Uses
+--- the schedule up.
+---@param jobs integer
+---@return {item: lunadex.Item, at: number, reason: string?}[]
+function Schedule:rehearse(jobs)
+  local order, running, now, reasons = {}, {}, 0, {}
+  while true do
+    while #running < jobs do
+      local item = self:next()
+      if not item then break end
+      order[#order + 1] = { item = item, at = now, reason = reasons[item] }
+      running[#running + 1] = { item = item, ends = now + item.seconds }
+    end
+    if #running == 0 then return order end
+    for _, item in ipairs(self.queue) do reasons[item] = reasons[item] or self:reason(item) end
+    local first = 1
+    for i, each in ipairs(running) do
+      if each.ends < running[first].ends then first = i end
+    end
+    local done = table.remove(running, first)
+    now = done.ends
+    self:finished(done.item)
+  end
+end
+
+return M
