@@ -234,6 +234,36 @@ function Maker:has_tablespace(name)
   return false
 end
 
+-- The foreign keys that rely on a live index, as far as their columns tell: for a message.
+local function foreign_keys_on(catalog, live)
+  local columns, list = {}, {}
+  for _, key in ipairs(live:fields().keys) do columns[key.column] = true end
+  for relation in catalog:relations() do
+    for _, each in ipairs(relation:indexes()) do
+      local to = each.kind == "foreign_key" and not each.inherited and each:fields().references
+      local relies = to and to.schema == live.relation.schema and to.relation == live.relation.name
+      for _, column in ipairs(relies and to.columns or {}) do relies = relies and columns[column] end
+      if relies then list[#list + 1] = ("%s of %s"):format(each.name, relation.display) end
+    end
+  end
+  return table.concat(list, ", ")
+end
+
+-- Whether what is replaced can go.
+function Maker:check_replaced(change)
+  local catalog, live = self.plan.catalog, change.fact.live
+  if change.resume then live = catalog:index(change.on.schema, change.name) end
+  if not (live and live.referenced) then return true end
+  self:finding(change, {
+    level = "error", rule = "referenced",
+    message = ("%s, %s, cannot be replaced: foreign keys rely on it: %s"):format(live.name, live.text,
+      foreign_keys_on(catalog, live)),
+    hint = "Drop these first, or declare the live one as it is" .. (change.entry.fields.kind == "primary_key" and "."
+      or ", and the new one beside it under another name."),
+  })
+  return false
+end
+
 -- A change as the plan shows it, from a fact of the core.
 function Maker:change(fact)
   local entry = fact.ordinal and self.plan.entries[fact.ordinal]
@@ -383,6 +413,7 @@ local function undroppable(change)
     return "being built" .. (measure.builder and measure.builder ~= "" and " by " .. measure.builder or "")
   end
   if live.constraint then return "it backs a constraint" end
+  if live.referenced then return "a foreign key relies on it" end
   if live.replica_identity then return "it is the replica identity of its table" end
   if live.extension_owned then return "it belongs to an extension" end
   if live.inherited or live.parent then return "it belongs to the index of a partitioned table" end
@@ -557,7 +588,7 @@ function M.make(database, connection, options)
     elseif action == "create" and not maker:settle_name(change) then
       action = "error"
     elseif (action == "create" or action == "replace" or action == "rebuild")
-      and not maker:check_partitions(change) then
+      and not (maker:check_partitions(change) and (action ~= "replace" or maker:check_replaced(change))) then
       if change.fact.action == "keep" then summary.keep = summary.keep - 1 end
       action = "error"
     elseif (action == "rename" or action == "replace") and change.fact.action == "keep" then

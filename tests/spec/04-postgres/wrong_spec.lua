@@ -155,6 +155,23 @@ describe("a registry that the database contradicts", function()
     end)
   end)
 
+  it("replaces what foreign keys rely on", function()
+    server:psql(database, [[CREATE UNIQUE INDEX people_email ON people (email);
+      ALTER TABLE visits ADD CONSTRAINT by_id FOREIGN KEY (person) REFERENCES people,
+        ADD CONSTRAINT by_email FOREIGN KEY (note) REFERENCES people (email)]])
+    wrong('on "people" { primary_key { "id", "n", name = "people_pkey" } }',
+      "people_pkey, PRIMARY KEY (id), cannot be replaced: foreign keys rely on it: by_id of public.visits",
+      "declare the live one as it is")
+    wrong('on "people" { index { "n", name = "people_email" } }',
+      "people_email, UNIQUE btree (email), cannot be replaced: foreign keys rely on it: by_email of public.visits")
+    local path = lunadex.registry 'on "people" {}'
+    for _, command in ipairs { "plan", "apply" } do
+      local result = lunadex.run { command, path, "--target", url, "--drop-strays" }
+      assert.equal(0, result.status, tostring(result))
+      if command == "plan" then assert.matches("kept: a foreign key relies on it", result.stdout, 1, true) end
+    end
+  end)
+
   describe("as to tablespaces:", function()
     it("there is none of that name", function()
       server:psql(database, "SET allow_in_place_tablespaces = on; CREATE TABLESPACE wrong_spec LOCATION ''")
