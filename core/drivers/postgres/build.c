@@ -203,7 +203,8 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
   if (ldx_pg_alive(attempt->session)) set_memory(attempt, false);
   if (!ok) {
     explain_failure(attempt);
-    bool hurry = attempt->error->code == LDX_ERROR_LOCK_TIMEOUT || ldx_context_cancelled(attempt->context);
+    bool hurry = attempt->error->code == LDX_ERROR_LOCK_TIMEOUT || attempt->error->code == LDX_ERROR_DEADLOCK ||
+                 ldx_context_cancelled(attempt->context);
     if (attempt->error->code != LDX_ERROR_DUPLICATE_NAME)
       ldx_pg_drop_leftover(attempt, name, hurry ? hurried_cleanup_limit : cleanup_limit);
     return false;
