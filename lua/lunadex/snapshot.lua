@@ -91,7 +91,9 @@ local function definition_parts(fields)
   local parts = {}
   local function add(text) parts[#parts + 1] = text end
   for _, key in ipairs(fields.keys) do add(key_text(key)) end
-  if fields.method then add("method = " .. quote(fields.method)) end
+  if fields.method and (fields.kind == "index" or fields.kind == "exclusion_constraint") then
+    add("method = " .. quote(fields.method))
+  end
   if fields.kind == "index" and fields.unique then add "unique = true" end
   if fields.nulls_not_distinct then add "nulls_distinct = false" end
   if fields.include and #fields.include > 0 then add("include = " .. list(fields.include)) end
