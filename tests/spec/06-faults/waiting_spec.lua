@@ -1,0 +1,243 @@
+-- Others are in the way: locks and old snapshots that outlast every budget, and limits that a role brings along.
+local faults = require "support.faults"
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local proxies = require "support.proxy"
+local shell = require "support.shell"
+
+describe("somebody else", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, registry, watch
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    server:psql(database, faults.schema)
+    registry = lunadex.registry(faults.registry)
+    watch = faults.watch(server, database, faults.has_t_x)
+  end)
+  after_each(function()
+    if watch then watch:stop() end
+    server:drop_database(database)
+  end)
+
+  local function apply(url, ...)
+    return lunadex.start { "apply", registry, "--mode", "concurrent", "--json", "--fail-on", "any", "--target",
+      url or server:url(database), ... }
+  end
+
+  local function no_gap()
+    local looks, gaps = watch:stop()
+    watch = nil
+    assert.same({}, gaps)
+    assert.is_true(looks > 10)
+  end
+
+  local function ends_well(run)
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    faults.settled(server, database, registry)
+    no_gap()
+    return result
+  end
+
+  -- Waits until the run has said that `session` is in its way, in a phase.
+  local function blamed(run, session, phase)
+    return shell.eventually("the run to name who blocks", function()
+      for _, event in ipairs(setmetatable({ stdout = run:stdout():match "^.*\n" or "", stderr = "" },
+        { __index = lunadex.result {} }):events()) do
+        if event.event == "waiting" and event.blocker_pid == session.pid
+          and (not phase or event.phase:find(phase, 1, true)) then
+          return event
+        end
+      end
+    end)
+  end
+
+  describe("holds a lock on the table past the budget", function()
+    for mode, lock in pairs { concurrent = "SHARE UPDATE EXCLUSIVE", blocking = "ROW EXCLUSIVE" } do
+      it("of a build, " .. mode .. ": it is tried again, each time with a word on who it is", function()
+        local holder = server:session(database, "holder")
+        holder:run("BEGIN; LOCK TABLE t IN " .. lock .. " MODE")
+        local run = lunadex.start { "apply", registry, "--mode", mode, "--json", "--lock-timeout", "0.5s", "--only",
+          "t_b", "--target", server:url(database) }
+        shell.eventually("two attempts", function() return select(2, run:stdout():gsub('"retry"', "")) >= 2 end)
+        for _, event in ipairs(lunadex.result { stdout = run:stdout():match "^.*\n", stderr = "" }:events()) do
+          if event.event == "retry" then
+            assert.equal("lock_timeout", event.error.code)
+            assert.is_truthy((event.error.message .. (event.error.detail or "")):find("pid " .. holder.pid, 1, true),
+              event.error.message .. (event.error.detail or ""))
+          end
+        end
+        assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+        holder:close()
+        local result = lunadex.result(run:wait())
+        assert.equal(0, result.status, tostring(result))
+        faults.converges(server, database, registry)
+        no_gap()
+      end)
+    end
+
+    it("of all attempts: the old index stays, nothing is left over", function()
+      local holder = server:session(database, "holder")
+      holder:run "BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE"
+      local run = apply(nil, "--lock-timeout", "0.3s", "--retries", "2")
+      local result = lunadex.result(run:wait())
+      assert.equal(3, result.status, tostring(result))
+      assert.is_truthy(result.stderr:find('"holder"', 1, true), tostring(result))
+      assert.same({}, faults.damage(server, database))
+      holder:close()
+      faults.converges(server, database, registry)
+      no_gap()
+    end)
+
+    it("of the swap: the swap is tried again, not the build", function()
+      local link = proxies.start(server)
+      finally(function() link:close() end)
+      link:trap("stall", "before", 'RENAME TO "t_x_ldx_old"')
+      local run = apply(link:url(database), "--lock-timeout", "0.5s")
+      local port = link:fired()
+      local built = server:value(database, "SELECT 't_x_ldx_new'::regclass::oid")
+      local holder = server:session(database, "holder")
+      holder:run "BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE; LOCK TABLE u IN SHARE UPDATE EXCLUSIVE MODE"
+      -- The lock of an index is another than that of its table: whoever uses it holds one, too.
+      holder:run "SELECT count(*) FROM t WHERE a = 1"
+      link:resume(port)
+      shell.eventually("an attempt to fail", function() return run:stdout():find('"retry"', 1, true) end, 5)
+      holder:close()
+      ends_well(run)
+      assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
+    end)
+  end)
+
+  -- Longer than every budget there is: the lock's is half a second here, and what comes after the work has none.
+  describe("keeps an old snapshot", function()
+    for _, phase in ipairs { "waiting for writers before build", "waiting for writers before validation",
+      "waiting for old snapshots" } do
+      it("while a build is " .. phase, function()
+        local link = proxies.start(server)
+        finally(function() link:close() end)
+        local writer = server:session(database, "old writer")
+        local gate = faults.close_gate(server, database)
+        local run, port
+        if phase:find "before build" then
+          gate:open()
+          link:trap("stall", "before", 'CREATE INDEX CONCURRENTLY "t_x_ldx_new"')
+          run = apply(link:url(database), "--lock-timeout", "0.5s", "--retries", "50")
+          port = link:fired()
+        else
+          run = apply(nil, "--lock-timeout", "0.5s")
+          gate:reached()
+        end
+        local built = server:value(database, "SELECT to_regclass('t_x_ldx_new')::oid")
+        writer:run(phase:find "writers" and "BEGIN; INSERT INTO t VALUES (0, 0)"
+          or "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class")
+        if port then link:resume(port) end
+        gate:open()
+        local event = blamed(run, writer, phase)
+        assert.is_truthy(event.blocker:find('"old writer"', 1, true), event.blocker)
+        if built then
+          assert.is_true(event.draining)
+          -- Four times the budget.
+          faults.holds(server, database, "time to pass", ([[SELECT clock_timestamp() - query_start > interval '2 s'
+            FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY "t_x_ldx_new"%%'
+            AND datname = current_database()]]))
+        else
+          -- No work has been done yet: the table's lock is not kept while others wait for it.
+          shell.eventually("the attempt to be given up", function() return run:stdout():find('"retry"', 1, true) end)
+        end
+        writer:close()
+        local result = ends_well(run)
+        if built then
+          assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
+          for _, each in ipairs(result:events()) do assert.not_equal("retry", each.event) end
+        end
+      end)
+    end
+
+    it("while an index is dropped: the drop is finished, not given up half-way", function()
+      local link = proxies.start(server)
+      finally(function() link:close() end)
+      link:trap("stall", "before", 'DROP INDEX CONCURRENTLY "public"."t_x_ldx_old"')
+      local run = apply(link:url(database), "--lock-timeout", "0.5s")
+      local port = link:fired()
+      local reader = server:session(database, "old reader")
+      reader:run "BEGIN; SELECT count(*) FROM t"
+      link:resume(port)
+      blamed(run, reader, "waiting for its last users")
+      faults.holds(server, database, "time to pass", [[SELECT clock_timestamp() - query_start > interval '2 s'
+        FROM pg_stat_activity WHERE query LIKE 'DROP INDEX CONCURRENTLY%' AND datname = current_database()]])
+      reader:close()
+      local result = ends_well(run)
+      for _, each in ipairs(result:events()) do assert.not_equal("retry", each.event) end
+    end)
+
+    it("before an index is dropped: the drop does not begin", function()
+      local reader = server:session(database, "old reader")
+      reader:run "BEGIN; SELECT count(*) FROM t"
+      -- Those who have been there for less than a second are gone soon, mostly.
+      faults.holds(server, database, "the reader to be old", ([[SELECT clock_timestamp() - xact_start > interval '1 s'
+        FROM pg_stat_activity WHERE pid = %d]]):format(reader.pid))
+      local run = apply(nil, "--lock-timeout", "0.5s", "--retries", "50")
+      blamed(run, reader)
+      shell.eventually("the drop to be put off", function() return run:stdout():find('"retry"', 1, true) end)
+      assert.equal("t", server:value(database, "SELECT " .. faults.has("t_x_ldx_old", "1")))
+      reader:close()
+      ends_well(run)
+    end)
+  end)
+
+  it("brings a deadlock: the run tries again", function()
+    -- The holder waits for what the builder has, the builder for the holder; a build in the waits that follow the work
+    -- is the one that gives way, for its deadlock_timeout is the shorter one.
+    local holder = server:session(database, "holder")
+    holder:run "SET deadlock_timeout = '1h'"
+    local gate = faults.close_gate(server, database)
+    local run = apply()
+    gate:reached()
+    holder:run "BEGIN; INSERT INTO t VALUES (0, 0)"
+    holder:send "LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE"
+    gate:open()
+    holder:wait()
+    holder:close()
+    local result = ends_well(run)
+    assert.is_truthy(result.stdout:find('"deadlock"', 1, true), tostring(result))
+  end)
+
+  it("limits statements and locks of the role: the run's own limits count", function()
+    server:psql(database, [[
+      CREATE ROLE limited SUPERUSER LOGIN;
+      ALTER ROLE limited SET statement_timeout = '100ms';
+      ALTER ROLE limited SET lock_timeout = '100ms';
+      ALTER ROLE limited SET idle_in_transaction_session_timeout = '100ms';
+      ALTER ROLE limited SET default_transaction_isolation = 'serializable';
+    ]])
+    finally(function() server:psql("postgres", "DROP ROLE limited") end)
+    local gate = faults.close_gate(server, database)
+    local run = apply(server:url(database, "limited"))
+    gate:reached()
+    local old = faults.snapshot(server, database)
+    gate:open()
+    local pid = faults.phase(server, database, "waiting for old snapshots")
+    faults.holds(server, database, "time to pass", ([[SELECT clock_timestamp() - query_start > interval '1 s'
+      FROM pg_stat_activity WHERE pid = %s]]):format(pid))
+    old:close()
+    local result = ends_well(run)
+    for _, each in ipairs(result:events()) do assert.not_equal("retry", each.event) end
+  end)
+
+  it("starts a run at the same moment: one of them does it, and no harm is done", function()
+    local runs = {}
+    for i = 1, 4 do runs[i] = apply() end
+    local done = 0
+    for _, run in ipairs(runs) do
+      local result = lunadex.result(run:wait())
+      assert.is_true(result.status == 0 or result.status == 4, tostring(result))
+      if result.status == 0 then done = done + 1 end
+    end
+    assert.is_true(done >= 1)
+    faults.settled(server, database, registry)
+    no_gap()
+  end)
+end)
