@@ -77,8 +77,10 @@ ldx_declared *ldx_declarations_add(ldx_declarations *set) {
 /* --- twins -------------------------------------------------------------------------------------------------------- */
 
 static ldx_fingerprint mark_of(const ldx_declared *declared) {
-  ldx_fingerprint mark = ldx_definition_fingerprint(&declared->definition);
-  ldx_name relation = declared->definition.relation;
+  ldx_definition definition = declared->definition;
+  definition.storage = (ldx_options){0}; /* it makes no other index of it, even where only a rebuild changes it */
+  ldx_fingerprint mark = ldx_definition_fingerprint(&definition);
+  ldx_name relation = definition.relation;
   uint64_t seed = relation.schema ? XXH3_64bits(relation.schema, strlen(relation.schema)) : 0;
   mark.low ^= XXH3_64bits_withSeed(relation.name, strlen(relation.name), seed);
   return mark;

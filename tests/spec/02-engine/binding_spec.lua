@@ -218,7 +218,8 @@ describe("declarations", function()
   it("know their twins: the same definition on the same relation, whatever it is called", function()
     local set = core.declarations()
     local function add(relation, name, more)
-      local fields = { kind = "index", schema = "public", relation = relation, name = name, keys = { { column = "a" } } }
+      local fields = { kind = "index", schema = "public", relation = relation, name = name,
+        keys = { { column = "a" } } }
       for key, value in pairs(more or {}) do fields[key] = value end
       return table.pack(set:add(fields))
     end
@@ -226,10 +227,14 @@ describe("declarations", function()
     assert.same({ 2, "x", n = 2 }, add("u", "x"))
     assert.same({ 3, "y", 1, n = 3 }, add("t", "y"))
     assert.same({ 4, nil, n = 2 }, add("t", nil, { unique = true }))
-    assert.same({ 5, nil, 3, n = 3 }, add("t"))
+    assert.same({ 5, nil, 3, n = 3 }, add("t", nil, { with = { { "fillfactor", "70" } } }))
     assert.same({ 3, 1, nil }, { set:twin(5), set:twin(3), set:twin(1) })
+    local method = { method = "brin", with = { { "pages_per_range", "1" } } }
+    assert.same({ 6, nil, n = 2 }, add("t", nil, method))
+    method.with[1][2] = "2"
+    assert.same({ 7, nil, 6, n = 3 }, add("t", nil, method))
     for i = 1, 500 do add("t", nil, { where = "a > " .. i % 250 }) end
-    assert.equal(6 + 100, set:twin(6 + 350))
+    assert.equal(8 + 100, set:twin(8 + 350))
   end)
 
   it("are copied for a run, and live as long as the copy", function()
