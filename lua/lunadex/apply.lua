@@ -118,10 +118,7 @@ function Run:change(item)
   if failure and undo and not task.stopping() then
     -- The replacement stands ready but may not take its place: it goes again. After an interruption it stays, for the
     -- next run.
-    self:perform(item, {
-      kind = "drop", name = undo.name, schema = change.on.schema, relation = change.on.name,
-      lock_timeout = steps.default_lock_timeout, retry = { attempts = self.options.retries or steps.default_retries },
-    })
+    for _, step in ipairs(undo) do self:perform(item, step) end
   end
   local summary, outcome = self.summary, outcomes[change.action]
   if failure then
@@ -263,7 +260,10 @@ function M.statements(plan, options)
   for change in plan:changes() do
     if change.action ~= "keep" then
       local sql = {}
-      for _, step in ipairs(steps.of(change, context, options or {})) do sql[#sql + 1] = core.describe(step) end
+      for _, step in ipairs(steps.of(change, context, options or {})) do
+        local text = core.describe(step)
+        if text ~= "" then sql[#sql + 1] = text end -- it only looks
+      end
       result[#result + 1] = { change = change, sql = sql }
     end
   end

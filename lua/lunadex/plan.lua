@@ -9,6 +9,7 @@ local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local naming = require "lunadex.name"
 local schedule = require "lunadex.schedule"
+local steps = require "lunadex.steps"
 local suggest = require "lunadex.suggest"
 
 local M = {}
@@ -459,6 +460,16 @@ function Maker:settle_stray(change)
   change.action = nil
 end
 
+-- Says what making the change will do to others; false if it cannot be made.
+function Maker:explain(change)
+  local possible = true
+  for _, finding in ipairs(steps.findings(change, self.plan)) do
+    self:finding(change, finding)
+    if finding.level == "error" then possible = false end
+  end
+  return possible
+end
+
 -- The facts one by one; `every` also visits plain keeps.
 function Maker:collect()
   local plan, only = self.plan, self.only
@@ -595,6 +606,7 @@ function M.make(database, connection, options)
       summary.keep = summary.keep - 1
     end
     change.name = change.name or change.live_name
+    if action and action ~= "error" and not maker:explain(change) then action = "error" end
     if action and action ~= "keep" then summary[action] = summary[action] + 1 end
     if action and action ~= "error" then plan.planned[#plan.planned + 1] = change end
   end

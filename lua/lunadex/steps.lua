@@ -1,7 +1,7 @@
 --- What one change of a plan takes: the steps that the core performs, in order.
 --
--- Each function returns a list of steps with `undo`, a step that takes back what the earlier ones left if this one
--- fails. Nothing here waits or schedules; a dry run prints the same list.
+-- Each function returns a list of steps; `undo` of one lists the steps that take back what the earlier ones left if
+-- this one fails for good. Nothing here waits or schedules; a dry run prints the same list.
 
 local naming = require "lunadex.name"
 
@@ -24,6 +24,11 @@ local function copy(source, changes)
   return result
 end
 
+-- Whether a foreign key of a partitioned table can be added first and validated later.
+local function validates_later(fields, version)
+  return fields.kind == "foreign_key" and version >= 180000
+end
+
 local Writer = {}
 Writer.__index = Writer
 
@@ -32,8 +37,13 @@ function Writer:add(kind, relation, step)
   local options, entry = self.options, self.change.entry or {}
   step.kind = kind
   step.schema, step.relation = relation.schema, relation.name
-  if step.kind == "build" and step.fields.kind ~= "index" then
-    step.partitioned = relation.kind == "partitioned table" or nil
+  local partitioned = relation.kind == "partitioned table"
+  if step.kind == "build" and partitioned then
+    -- Only then does the server take a key or foreign key of a partitioned table in no other way than in one go.
+    local whole = step.fields.kind ~= "index" and not step.only
+    step.partitioned = whole and not validates_later(step.fields, self.context.version) or nil
+  elseif step.kind == "drop" then
+    step.only = partitioned or nil -- which cannot be dropped concurrently
   end
   step.mode = step.mode or options.mode or entry.mode or "auto"
   step.lock_timeout = options.lock_timeout or entry.lock_timeout or M.default_lock_timeout
@@ -47,33 +57,58 @@ function Writer:add(kind, relation, step)
   return step
 end
 
-local function has_foreign_partition(relation)
+-- Some partition, at any depth, that is a foreign table.
+local function foreign_partition(relation)
   for _, partition in ipairs(relation:partitions()) do
-    if partition.kind == "foreign table" or has_foreign_partition(partition) then return true end
+    local found = partition.kind == "foreign table" and partition or foreign_partition(partition)
+    if found then return found end
   end
-  return false
 end
 
--- An index of a partition that can be attached: same definition, attached to nothing, nobody's constraint.
--- Nor one that is declared for itself, unless it has the name that this one is to have.
-local function reusable(partition, text, name, declared)
-  for _, index in ipairs(partition:indexes()) do
-    if index.text == text and index.valid and not index.parent and not index.constraint
-      and (index.name == name or not declared(partition.schema, index.name)) then
-      return index
+-- The live index, key or foreign key of a relation that has this name.
+local function named(relation, name)
+  for _, index in ipairs(relation:indexes()) do
+    if index.name == name then return index end
+  end
+end
+
+local function is_key(fields)
+  return fields.kind == "unique_constraint" or fields.kind == "primary_key"
+end
+
+-- The text of the unique index that a key can be made from.
+local function index_text(change)
+  local text = change.definition:gsub("^UNIQUE CONSTRAINT", "UNIQUE btree"):gsub("^PRIMARY KEY", "UNIQUE btree")
+  return (text:gsub(" DEFERRABLE$", ""):gsub(" DEFERRABLE INITIALLY DEFERRED$", ""))
+end
+
+-- Of an index: one of a partition that can be attached, as it has the same definition, is attached to nothing and
+-- nobody's constraint; nor declared for itself, unless it has the name that this one is to have. Of a key: the same,
+-- but it is a constraint, or (second result) an index that one can be made from.
+local function reusable(partition, change, name, declared)
+  local key = is_key(change.entry.fields)
+  local function find(text, constraint)
+    for _, index in ipairs(partition:indexes()) do
+      if index.text == text and index.valid and not index.parent and index.constraint == constraint
+        -- A table has but one primary key, whoever declares it.
+        and (index.name == name or index.kind == "primary_key" or not declared(partition.schema, index.name)) then
+        return index
+      end
     end
   end
+  local found = find(change.definition, key)
+  if found or not key or partition.kind == "partitioned table" then return found end
+  return nil, find(index_text(change), false)
 end
 
--- An index of a partition under exactly this name that is what is wanted, but not finished: a run that was killed left
--- it, or its build still goes on in the server, where a second one beside it would meet it in a deadlock. A build step
+-- What a partition has under exactly this name that is what is wanted, but not finished: a run that was killed left it,
+-- or its build still goes on in the server, where a second one beside it would meet it in a deadlock. A build step
 -- under its name waits for it, accepts it if it became valid, or drops it and builds it again.
-local function unfinished(partition, text, name)
-  for _, index in ipairs(partition:indexes()) do
-    if index.name == name then
-      return index.text == text and not index.valid and not index.parent and not index.constraint and index or nil
-    end
-  end
+local function unfinished(partition, change, name)
+  local index = named(partition, name)
+  if not index or index.valid or index.parent then return nil end
+  if index.text == change.definition and index.constraint == is_key(change.entry.fields) then return index end
+  return is_key(change.entry.fields) and index.text == index_text(change) and index or nil
 end
 
 -- The index of `partition` that is attached to `parent` already.
@@ -87,18 +122,42 @@ local function attached(partition, parent)
   end
 end
 
+-- Steps that drop what is called `name`: a constraint with all that is attached to it, or an index.
+function Writer:undo(relation, name, constraint)
+  local undo = { change = self.change, options = self.options, context = self.context, steps = {} }
+  setmetatable(undo, Writer):add(constraint and "drop_constraint" or "drop", relation, { name = name })
+  return undo.steps
+end
+
+-- What was built in parts goes only if every part is this run's: what was taken over would go with it.
+function Writer:undo_all(relation, name, constraint)
+  return not self.took_over and self:undo(relation, name, constraint) or nil
+end
+
+-- A part that has parts itself comes before everything that takes its time: what the server refuses fails at once, and
+-- takes the others back.
+function Writer:build_head(relation, step)
+  step.only = true
+  step.undo = self.heads
+  self:add("build", relation, step)
+  table.insert(self.steps, self.top, table.remove(self.steps))
+  self.top = self.top + 1
+  local undo = self:undo(relation, step.name, step.fields.kind ~= "index")
+  self.heads = table.move(self.heads, 1, #self.heads, 2, undo)
+end
+
 -- What one partition lacks of the index `name` of `relation`: an index of its own, and its attachment.
 function Writer:partition(relation, partition, name, attach)
   local change, context = self.change, self.context
   local all = change.entry.partitions or {}
   local own = all[partition.display] or all[partition.name] or {}
   local declared = change.entry.fields
-  local index = reusable(partition, change.definition, own.name, context.declared)
-  local child = index and index.name or own.name
-  local begun = not index and child and unfinished(partition, change.definition, child)
+  local index, source = reusable(partition, change, own.name, context.declared)
+  local child = index and index.name or source and source.name or own.name
+  local begun = not index and child and unfinished(partition, change, child)
   if not child then
     child = naming.choose(declared, partition.name, function(name_)
-      begun = not context.chosen(partition.schema, name_) and unfinished(partition, change.definition, name_)
+      begun = not context.chosen(partition.schema, name_) and unfinished(partition, change, name_)
       return not begun and context.taken(partition.schema, name_)
     end)
     context.take(partition.schema, child)
@@ -108,16 +167,21 @@ function Writer:partition(relation, partition, name, attach)
     child = naming.temporary(final, "new")
     self.later[#self.later + 1] = function() self:add("rename", partition, { name = child, other = final }) end
   end
+  self.took_over = self.took_over or index or source or begun
   if not index then
-    local divided = partition.kind == "partitioned table"
-    self:add("build", partition, {
-      name = child, only = divided or nil,
+    local step = {
+      name = child, use_existing = source and true, other = source and source.name,
       fields = copy(declared, {
         name = child, keys = own.keys or declared.keys, with = own.with or declared.with,
         tablespace = own.tablespace or declared.tablespace,
       }),
-    })
-    if divided then self:partitions(partition, child, begun or nil, true) end
+    }
+    if partition.kind == "partitioned table" then
+      self:build_head(partition, step)
+      self:partitions(partition, child, begun or nil, true)
+    else
+      self:add("build", partition, step)
+    end
   end
   if attach then
     self:add("attach", relation, {
@@ -138,26 +202,43 @@ function Writer:partitions(relation, name, live, attach)
   end
 end
 
+-- The index or key of a partitioned relation without its partitions, then theirs, one by one, which makes it valid.
+-- `live` is what there is of it.
+function Writer:build_in_parts(name, live)
+  local relation, fields = self.change.on, copy(self.change.entry.fields, { name = name })
+  self.top, self.heads, self.took_over = #self.steps + 1, {}, live
+  self:build_head(relation, { fields = fields, name = name })
+  self:partitions(relation, name, live, true)
+  self:add("validate", relation, { fields = fields, name = name })
+end
+
 -- A plain index under `name`; on a partitioned relation with everything below it.
 function Writer:build_index(name, live)
   local change = self.change
   local relation, fields = change.on, copy(change.entry.fields, { name = name })
   if relation.kind ~= "partitioned table" then
     self:add("build", relation, { fields = fields, name = name })
-  elseif has_foreign_partition(relation) then
+  elseif foreign_partition(relation) then
     -- A foreign table's index cannot be attached, so a parent made ON ONLY would never become valid. With the other
     -- partitions' indexes in place, an ordinary build finds them and takes no time.
+    self.top, self.heads = #self.steps + 1, {}
     self:partitions(relation, name, live, false)
     self:add("build", relation, { fields = fields, name = name, mode = "blocking" })
   else
-    self:add("build", relation, { fields = fields, name = name, only = true })
-    self:partitions(relation, name, live, true)
+    self:build_in_parts(name, live)
   end
 end
 
-local function needs_index_first(fields, relation)
-  return (fields.kind == "unique_constraint" or fields.kind == "primary_key") and not fields.without_overlaps
-    and relation.kind ~= "partitioned table"
+-- Whether a key is made of an index that was built first, on a partitioned relation in every partition.
+local function from_index(fields) return is_key(fields) and not fields.without_overlaps end
+
+-- A constraint under `name`, as far as it can be without blocking anybody.
+function Writer:build_constraint(name, live)
+  local fields, relation = self.change.entry.fields, self.change.on
+  if relation.kind == "partitioned table" and from_index(fields) then
+    return self:build_in_parts(name, live)
+  end
+  return self:add("build", relation, { fields = copy(fields, { name = name }), name = name })
 end
 
 local make = {}
@@ -166,10 +247,8 @@ function make:create()
   local change = self.change
   local fields = copy(change.entry.fields, { name = change.name })
   if fields.kind == "index" then return self:build_index(change.name) end
-  self:add("build", change.on, {
-    fields = fields, name = change.name,
-    use_existing = change.use_existing or nil, other = change.use_existing and change.live_name or nil,
-  })
+  if not change.use_existing then return self:build_constraint(change.name) end
+  self:add("build", change.on, { fields = fields, name = change.name, use_existing = true, other = change.live_name })
 end
 
 function make:rebuild()
@@ -179,10 +258,9 @@ function make:rebuild()
   if live.name ~= change.name and not live.partitioned then
     self:add("drop", relation, { name = live.name })
   end
-  if fields.kind == "index" then
-    return self:build_index(live.partitioned and live.name or change.name, live)
-  end
-  self:add("build", relation, { fields = copy(fields, { name = change.name }), name = change.name })
+  local name = live.partitioned and live.name or change.name
+  if fields.kind == "index" then return self:build_index(name, live) end
+  self:build_constraint(name, live)
 end
 
 -- Somebody is at it: the driver waits for that build and looks at what came of it.
@@ -198,11 +276,22 @@ function make:wait()
   end
 end
 
+-- The constraint `temporary` takes the place of `old`, if there is one, in one transaction.
+function Writer:take_place(temporary, name, old)
+  self:add("rename", self.change.on, {
+    name = temporary, other = name, fields = copy(self.change.entry.fields, { name = name }), replace = old and true,
+  }).undo = self:undo_all(self.change.on, temporary, true)
+end
+
 function make:alter()
   local change = self.change
   local relation = change.on
   if change.entry.fields.kind == "foreign_key" then
     self:add("validate", relation, { name = change.live_name })
+    if change.name and change.live_name == naming.temporary(change.name, "new") then
+      -- An earlier run was stopped before it came to that.
+      self:take_place(change.live_name, change.name, named(relation, change.name))
+    end
   else
     self:add("alter", relation, { name = change.live_name, fields = change.entry.fields })
   end
@@ -223,69 +312,128 @@ end
 -- What an interrupted replacement has built, or attached already: it stays if it is what is wanted now.
 function Writer:begun(temporary, definition)
   local relation = self.change.on
-  local live = self.context.live(relation.schema, temporary)
+  local live = named(relation, temporary)
   if not live or live.text == definition then return live end
-  self:add("drop", relation, { name = temporary })
+  self:add(live.constraint and "drop_constraint" or "drop", relation, { name = temporary })
 end
 
 -- The new one is built under a temporary name and takes the old one's place in one transaction: there is no moment
--- without either, but for primary keys that cannot be made from an index: a table has but one.
+-- without either. A table has but one primary key: one that cannot be made from an index replaces the old one while
+-- both are locked.
 function make:replace()
   local change = self.change
   local relation, fields, name = change.on, change.entry.fields, change.name
   local temporary, spare = naming.temporary(name, "new"), naming.temporary(name, "old")
   local old = change.fact.live
-  if change.resume then old = self.context.live(relation.schema, name) end
-  local undo = { name = temporary }
+  if change.resume then old = named(relation, name) end
   if old and old.name ~= name and fields.kind == "index" then
     -- It has another name already: nobody has to give way.
     self:build_index(name)
     self:add("drop", relation, { name = old.name })
     return
   end
+  local constraint = old and old.constraint and true or nil
 
   if fields.kind == "index" then
     self.later = {}
     self:build_index(temporary, self:begun(temporary, change.definition))
     if not old then
       self:add("rename", relation, { name = temporary, other = name })
-    elseif old.constraint then
-      self:add("rename", relation, { name = temporary, other = name, replace = true }).undo = undo
+    elseif constraint then
+      local last = self:add("rename", relation, { name = temporary, other = name, replace = true })
+      last.undo = self:undo_all(relation, temporary, false)
     else
-      self:add("swap", relation, { name = name, other = temporary, spare = spare }).undo = undo
+      local last = self:add("swap", relation, { name = name, other = temporary, spare = spare })
+      last.undo = self:undo_all(relation, temporary, false)
       self:add("drop", relation, { name = spare })
     end
     for _, add in ipairs(self.later) do add() end
     return
   end
 
-  local final = copy(fields, { name = name })
-  local by_index = needs_index_first(fields, relation)
+  local by_index = from_index(fields) and relation.kind ~= "partitioned table"
+  local primary = fields.kind == "primary_key"
   if by_index then
-    self:begun(temporary, (change.definition:gsub("^%u[%u ]- %(", "UNIQUE btree (")))
+    self:begun(temporary, index_text(change))
     self:add("build", relation, { name = temporary, fields = {
       kind = "index", keys = fields.keys, include = fields.include, unique = true, method = fields.method,
       nulls_not_distinct = fields.nulls_not_distinct, with = fields.with, tablespace = fields.tablespace,
       name = temporary,
     } })
-  elseif fields.kind ~= "primary_key" then -- a table has but one primary key: there the old one goes first
-    self:add("build", relation, { name = temporary, fields = copy(fields, { name = temporary }) })
+  elseif not primary then
+    self:build_constraint(temporary, self:begun(temporary, change.definition))
   end
-  local constraint = old and old.constraint and true or nil
+  local undo = self:undo_all(relation, temporary, not (by_index or primary))
   if old and not constraint then self:add("rename", relation, { name = name, other = spare }).undo = undo end
-  local last
-  if by_index then
-    last = self:add("build", relation, {
-      name = name, fields = final, use_existing = true, other = temporary, replace = constraint,
-    })
-  elseif fields.kind == "primary_key" then
-    if constraint then self:add("drop_constraint", relation, { name = name }) end
-    self:add("build", relation, { name = name, fields = final })
+  if not by_index and not primary then
+    self:take_place(temporary, name, constraint)
   else
-    last = self:add("rename", relation, { name = temporary, other = name, fields = final, replace = constraint })
+    self:add("build", relation, {
+      name = name, fields = copy(fields, { name = name }), use_existing = by_index or nil,
+      other = by_index and temporary or nil, replace = constraint,
+    }).undo = by_index and constraint and undo or nil
   end
-  if last and constraint then last.undo = undo end
-  if old and not old.constraint then self:add("drop", relation, { name = spare }) end
+  if old and not constraint then self:add("drop", relation, { name = spare }) end
+end
+
+-- A primary key that some partition has of its own and that cannot become a part of the one declared.
+local function other_primary_key(relation, change)
+  for _, partition in ipairs(relation:partitions()) do
+    for _, index in ipairs(partition:indexes()) do
+      if index.kind == "primary_key" and not index.inherited and index.text ~= change.definition then return index end
+    end
+    local found = other_primary_key(partition, change)
+    if found then return found end
+  end
+end
+
+-- What is blocked while the change is made, because the server knows no other way.
+local function blocking(change, version)
+  local fields, relation = change.entry.fields, change.on
+  local partitioned = relation.kind == "partitioned table"
+  local all = "reads and writes of " .. relation.display .. " are blocked"
+  if fields.kind == "exclusion_constraint" then
+    return all .. " while its index is built: an exclusion constraint cannot be made from an index"
+  elseif fields.without_overlaps and fields.kind ~= "foreign_key" then
+    return all .. " while its index is built: a key WITHOUT OVERLAPS cannot be made from an index"
+  elseif fields.kind == "primary_key" and partitioned and change.action == "replace" then
+    return all .. " while its indexes are built: a table has but one primary key, and that of a partitioned table "
+      .. "cannot be made from an index"
+  elseif fields.kind == "foreign_key" and partitioned and not fields.not_enforced
+    and not validates_later(fields, version) then
+    return ("writes to %s and %s are blocked while all rows are checked: before PostgreSQL 18, a foreign key of a "
+      .. "partitioned table cannot be validated later"):format(relation.display, fields.references.relation)
+  end
+end
+
+--- What has to be said of a change before it is made: what will be blocked, and what cannot be done at all.
+---@param change lunadex.PlannedChange
+---@param plan lunadex.Plan
+---@return lunadex.Finding[]
+function M.findings(change, plan)
+  local found = {}
+  local action, relation = change.action, change.on
+  if action ~= "create" and action ~= "replace" and action ~= "rebuild" then return found end
+  local fields = change.entry.fields
+  local foreign = is_key(fields) and foreign_partition(relation)
+  if foreign then
+    found[#found + 1] = {
+      level = "error", rule = "foreign-partition",
+      message = ("%s cannot have a key: its partition %s is a foreign table"):format(relation.display, foreign.display),
+    }
+  end
+  local other = fields.kind == "primary_key" and other_primary_key(relation, change)
+  if other then
+    found[#found + 1] = {
+      level = "error", rule = "other-primary-key",
+      message = ("the partition %s has a primary key of its own, %s: %s"):format(other.relation.display, other.name,
+        other.text),
+      hint = "Drop it, or declare the same for the whole table.",
+    }
+  end
+  local blocked = #found == 0 and blocking(change, plan.info.version_number)
+  if blocked then found[1] = { level = "warning", rule = "blocks", message = blocked } end
+  return found
 end
 
 --- What a plan's steps share: which names are taken, also by earlier steps.
@@ -316,6 +464,7 @@ function M.context(plan)
     return declared_names[key(schema, name)]
   end
   return {
+    version = plan.info.version_number,
     declared = declared,
     live = function(schema, name) return plan.catalog:index(schema, name) end,
     taken = function(schema, name)

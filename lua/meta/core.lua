@@ -261,8 +261,8 @@ function Diff:changes(quiet_keeps) end
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field only boolean?
 ---@field use_existing boolean?
----@field replace boolean?         # build with use_existing, rename: the constraint that has the name goes with it
----@field partitioned boolean?     # build of a constraint: the relation is
+---@field replace boolean?         # build of a key, rename: the constraint that has the name goes with it
+---@field partitioned boolean?     # build of a constraint: its relation is, and it is added in no other way than in one go
 ---@field lock_timeout number?     # seconds
 ---@field drain_timeout number?
 ---@field maintenance_work_mem string?

@@ -2,11 +2,14 @@
  *
  * Unique constraints and primary keys are made from a unique index that was built first; for a primary key over columns
  * that may hold null, a check constraint, validated without blocking anybody, proves to the server that they do not.
- * Foreign keys are added unvalidated, then validated. All else is added in one go and locks the table meanwhile.
+ * Foreign keys are added unvalidated, then validated. The key of a partitioned relation is made without its partitions,
+ * whose own keys, made in the same ways, are attached to it (perform.c). All else is added in one go and locks the table
+ * meanwhile.
  * Every step of these can be the last one before a crash: the next attempt looks, and goes on from there.
  */
 #include <string.h>
 
+#include "base/buffer.h"
 #include "build.h"
 #include "constraint.h"
 #include "postgres_sql.h"
@@ -105,17 +108,22 @@ static void drop_own_index(ldx_pg_attempt *attempt) {
   PQclear(result);
 }
 
+/* What has to be true before a key is made; `nullable` gets the columns that are still to be marked not null. */
+static bool prepare_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state, ldx_strings *nullable) {
+  *nullable = (ldx_strings){0};
+  if (attempt->step->definition->kind != LDX_KIND_PRIMARY_KEY) return true;
+  if (!nullable_columns(attempt, state->relation, nullable)) return false;
+  if (nullable->count) return prove_not_null(attempt, state, nullable);
+  /* A check without columns to prove is what an attempt left that died at the very end. */
+  if (state->has_check) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  return true;
+}
+
 static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
   const ldx_step *step = attempt->step;
-  ldx_strings nullable = {0};
-  bool built = false, proven = false;
-  if (step->definition->kind == LDX_KIND_PRIMARY_KEY) {
-    if (!nullable_columns(attempt, state->relation, &nullable)) return false;
-    proven = nullable.count > 0;
-    if (proven && !prove_not_null(attempt, state, &nullable)) return false;
-    /* A check without columns to prove is what an attempt left that died at the very end. */
-    if (!proven && state->has_check) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
-  }
+  ldx_strings nullable;
+  bool built = false;
+  if (!prepare_key(attempt, state, &nullable)) return false;
   const char *index = step->use_existing ? step->other : step->name;
   bool ok = true;
   if (step->use_existing) {
@@ -129,9 +137,40 @@ static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constrain
   }
   ok = ok && ldx_pg_send(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, index, &nullable));
   if (ok || goes_on(attempt)) return ok;
-  if (proven) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  if (nullable.count) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
   if (built) drop_own_index(attempt);
   return false;
+}
+
+/* In one go. With `replace` the one that has the name goes in the same transaction. */
+static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
+  ldx_step step = *attempt->step;
+  ldx_strings nullable;
+  step.replace = step.replace && state->type;
+  if (!prepare_key(attempt, state, &nullable)) return false;
+  if (!step.only)
+    ldx_context_note(attempt->context, "adds %s to %s in one go: reads and writes are blocked meanwhile", step.name,
+                     relation_display(attempt));
+  if (ldx_pg_send(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable))) {
+    if (step.replace) ldx_pg_note_dropped_constraint(attempt, step.name, state->definition);
+    return true;
+  }
+  if (nullable.count && !goes_on(attempt)) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  return false;
+}
+
+/* Whether the unique constraint or primary key that is there is the wanted one. */
+static bool same_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
+  const ldx_definition *d = attempt->step->definition;
+  ldx_buffer b;
+  ldx_buffer_init(&b, attempt->arena);
+  ldx_buffer_appendf(&b, "%zu %c %c %c %c ", d->key_count, d->deferrable ? 't' : 'f', d->initially_deferred ? 't' : 'f',
+                     d->nulls_not_distinct ? 't' : 'f', d->without_overlaps ? 't' : 'f');
+  for (size_t i = 0; i < d->key_count + d->include.count; i++) {
+    const char *column = i < d->key_count ? d->keys[i].column : d->include.items[i - d->key_count];
+    ldx_buffer_appendf(&b, "%s%s", i ? ", " : "", ldx_pg_quote_identifier(attempt->arena, column ? column : ""));
+  }
+  return state->shape && !strcmp(ldx_buffer_string(&b), state->shape);
 }
 
 /* --- foreign keys ----------------------------------------------------------------------------------------------------- */
@@ -188,14 +227,16 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
   if (!ldx_pg_look_at_constraint(attempt, step->name, &state)) return false;
   if (!state.relation) return missing_relation(attempt);
   if (step->replace && step->use_existing) return replace_key(attempt, &state);
-  if (state.type && state.type != type_of(d->kind)) {
+  bool key = d->kind == LDX_KIND_UNIQUE || d->kind == LDX_KIND_PRIMARY_KEY;
+  bool right_kind = state.type == type_of(d->kind), right = right_kind && (!key || same_key(attempt, &state));
+  if (state.type && !right && !(right_kind && step->replace)) {
     ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "%s has another constraint of the name %s: %s",
                   relation_display(attempt), step->name, state.definition);
     ldx_error_hint(attempt->error, "Declare another name.");
     return false;
   }
   if (d->kind == LDX_KIND_FOREIGN_KEY) return build_foreign_key(attempt, &state);
-  if (state.type) return true;
+  if (right) return true;
   if (d->kind == LDX_KIND_PRIMARY_KEY && state.other_primary_key) {
     ldx_error_set(attempt->error, LDX_ERROR_INVALID_DEFINITION, "%s already has a primary key, %s",
                   relation_display(attempt), state.other_primary_key);
@@ -203,10 +244,7 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
   }
   if (state.relation_kind == 'r' && !step->only && ldx_pg_key_can_use_index(d))
     return build_key_from_index(attempt, &state);
-  if (!step->only)
-    ldx_context_note(attempt->context, "adds %s to %s in one go: reads and writes are blocked meanwhile", step->name,
-                     relation_display(attempt));
-  return ldx_pg_send(attempt, ldx_pg_sql_add_constraint(attempt->arena, step));
+  return add_constraint(attempt, &state);
 }
 
 bool ldx_pg_validate_constraint(ldx_pg_attempt *attempt) {

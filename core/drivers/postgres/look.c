@@ -159,6 +159,7 @@ bool ldx_pg_look_at_constraint(ldx_pg_attempt *attempt, const char *name, ldx_pg
     state->other_primary_key = ldx_arena_strdup(attempt->arena, value(r, 0, 5));
     state->has_check = truth(r, 0, 6);
     state->check_validated = truth(r, 0, 7);
+    state->shape = ldx_arena_strdup(attempt->arena, value(r, 0, 8));
   }
   PQclear(r);
   return true;

@@ -53,33 +53,43 @@ static const char *deferral(const ldx_definition *definition) {
   return definition->initially_deferred ? " DEFERRABLE INITIALLY DEFERRED" : " DEFERRABLE";
 }
 
-char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable) {
+/* `statement`, in one transaction with what makes the columns of a primary key not null: the check constraint that
+ * proves it goes with that. */
+static char *with_not_null(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable, const char *statement) {
+  if (step->definition->kind != LDX_KIND_PRIMARY_KEY || !nullable || !nullable->count)
+    return in_slice(arena, step, statement);
   const char *relation = relation_of(arena, step);
-  bool primary = step->definition->kind == LDX_KIND_PRIMARY_KEY;
-  bool proven = primary && nullable && nullable->count;
   ldx_buffer b;
   ldx_buffer_init(&b, arena);
-  if (proven) {
-    ldx_buffer_appendf(&b, "ALTER TABLE %s", relation);
-    for (size_t i = 0; i < nullable->count; i++)
-      ldx_buffer_appendf(&b, "%s ALTER COLUMN %s SET NOT NULL", i ? "," : "",
-                         ldx_pg_quote_identifier(arena, nullable->items[i]));
-    ldx_buffer_append(&b, ";\n");
-  }
-  ldx_buffer_appendf(&b, "ALTER TABLE %s ", relation);
-  if (step->replace) ldx_buffer_appendf(&b, "DROP CONSTRAINT %s, ", ldx_pg_quote_identifier(arena, step->name));
-  ldx_buffer_appendf(&b, "ADD CONSTRAINT %s %s USING INDEX %s%s", ldx_pg_quote_identifier(arena, step->name),
-                     primary ? "PRIMARY KEY" : "UNIQUE", ldx_pg_quote_identifier(arena, index),
-                     deferral(step->definition));
-  if (proven) ldx_buffer_appendf(&b, ";\nALTER TABLE %s DROP CONSTRAINT " LDX_PG_NOT_NULL_CHECK, relation);
+  ldx_buffer_appendf(&b, "ALTER TABLE %s", relation);
+  for (size_t i = 0; i < nullable->count; i++)
+    ldx_buffer_appendf(&b, "%s ALTER COLUMN %s SET NOT NULL", i ? "," : "",
+                       ldx_pg_quote_identifier(arena, nullable->items[i]));
+  ldx_buffer_appendf(&b, ";\n%s;\nALTER TABLE %s DROP CONSTRAINT " LDX_PG_NOT_NULL_CHECK, statement, relation);
   return in_slice(arena, step, ldx_buffer_string(&b));
 }
 
-char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step) {
-  char *sql = ldx_arena_printf(arena, "ALTER TABLE %s%s ADD CONSTRAINT %s %s", step->only ? "ONLY " : "",
-                               relation_of(arena, step), ldx_pg_quote_identifier(arena, step->name),
-                               ldx_pg_constraint_sql(arena, step->definition));
-  return in_slice(arena, step, sql);
+/* The constraint that has the name goes in the same statement. */
+static const char *dropping(ldx_arena *arena, const ldx_step *step) {
+  if (!step->replace) return "";
+  return ldx_arena_printf(arena, "DROP CONSTRAINT %s, ", ldx_pg_quote_identifier(arena, step->name));
+}
+
+char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable) {
+  bool primary = step->definition->kind == LDX_KIND_PRIMARY_KEY;
+  char *sql = ldx_arena_printf(arena, "ALTER TABLE %s %sADD CONSTRAINT %s %s USING INDEX %s%s",
+                               relation_of(arena, step), dropping(arena, step),
+                               ldx_pg_quote_identifier(arena, step->name), primary ? "PRIMARY KEY" : "UNIQUE",
+                               ldx_pg_quote_identifier(arena, index), deferral(step->definition));
+  return with_not_null(arena, step, nullable, sql);
+}
+
+char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable) {
+  char *sql =
+      ldx_arena_printf(arena, "ALTER TABLE %s%s %sADD CONSTRAINT %s %s", step->only ? "ONLY " : "",
+                       relation_of(arena, step), dropping(arena, step), ldx_pg_quote_identifier(arena, step->name),
+                       ldx_pg_constraint_sql(arena, step->definition));
+  return with_not_null(arena, step, nullable, sql);
 }
 
 char *ldx_pg_sql_add_foreign_key(ldx_arena *arena, const ldx_step *step, bool not_valid) {
@@ -206,6 +216,10 @@ char *ldx_pg_sql_duplicates(ldx_arena *arena, const ldx_step *step) {
                           d->predicate ? ")" : "", text);
 }
 
+bool ldx_pg_only_looks(const ldx_step *step) {
+  return step->kind == LDX_STEP_VALIDATE && step->definition && step->definition->kind != LDX_KIND_FOREIGN_KEY;
+}
+
 bool ldx_pg_key_can_use_index(const ldx_definition *definition) {
   if (definition->kind != LDX_KIND_UNIQUE && definition->kind != LDX_KIND_PRIMARY_KEY) return false;
   return !definition->without_overlaps && !strcmp(definition->method, "btree");
@@ -222,15 +236,15 @@ static char *describe_build(ldx_arena *arena, const ldx_step *step) {
     break;
   case LDX_KIND_UNIQUE:
   case LDX_KIND_PRIMARY_KEY:
-    if (step->only || step->partitioned || !ldx_pg_key_can_use_index(d)) return ldx_pg_sql_add_constraint(arena, step);
+    if (step->only || step->partitioned || !ldx_pg_key_can_use_index(d))
+      return ldx_pg_sql_add_constraint(arena, step, NULL);
     if (step->use_existing) return ldx_pg_sql_add_key_using(arena, step, step->other, NULL);
     return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_build(arena, step, step->name, blocking, timeout),
                             ldx_pg_sql_add_key_using(arena, step, step->name, NULL));
   case LDX_KIND_EXCLUSION:
-    return ldx_pg_sql_add_constraint(arena, step);
+    return ldx_pg_sql_add_constraint(arena, step, NULL);
   case LDX_KIND_FOREIGN_KEY:
-    /* Before version 18 a partitioned relation takes no NOT VALID; what is shown must be true of all of them. */
-    if (d->not_enforced || step->only || step->partitioned) return ldx_pg_sql_add_foreign_key(arena, step, false);
+    if (d->not_enforced || step->partitioned) return ldx_pg_sql_add_foreign_key(arena, step, false);
     return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_add_foreign_key(arena, step, true),
                             ldx_pg_sql_validate(arena, step, step->name));
   }
@@ -264,6 +278,7 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
     return options ? options : move ? move : ldx_arena_strdup(arena, "");
   }
   case LDX_STEP_VALIDATE:
+    if (ldx_pg_only_looks(step)) return ldx_arena_strdup(arena, "");
     return ldx_pg_sql_validate(arena, step, step->name);
   case LDX_STEP_DROP_CONSTRAINT:
     return ldx_pg_sql_drop_constraint(arena, step, step->name);

@@ -25,8 +25,10 @@ char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name ind
 /* A unique constraint or primary key from the unique index `index`; `nullable` columns are set not null on the way, and
  * with step->replace the constraint that has the name goes in the same statement. */
 char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable);
-/* Any constraint in one go, blocking: partitioned relations, exclusion constraints, WITHOUT OVERLAPS. */
-char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step);
+/* Any constraint in one go, blocking: exclusion constraints, WITHOUT OVERLAPS; with step->only that of a partitioned
+ * relation without its partitions, which takes no time. `nullable` (NULL: none) and step->replace as above, all in one
+ * transaction. */
+char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable);
 char *ldx_pg_sql_add_foreign_key(ldx_arena *arena, const ldx_step *step, bool not_valid);
 char *ldx_pg_sql_add_not_null_check(ldx_arena *arena, const ldx_step *step, const ldx_strings *columns);
 char *ldx_pg_sql_validate(ldx_arena *arena, const ldx_step *step, const char *constraint);
@@ -47,6 +49,8 @@ char *ldx_pg_sql_move(ldx_arena *arena, const ldx_step *step, bool in_place);
 /* How to find the rows that keep a unique index from being built; NULL where keys cannot be grouped by. */
 char *ldx_pg_sql_duplicates(ldx_arena *arena, const ldx_step *step);
 
+/* Whether the step sends nothing: it sees that an index or key is valid. */
+bool ldx_pg_only_looks(const ldx_step *step);
 /* Whether an index under a constraint can be built first, and the constraint made from it. */
 bool ldx_pg_key_can_use_index(const ldx_definition *definition);
 

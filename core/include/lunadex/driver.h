@@ -41,8 +41,9 @@ typedef enum ldx_step_kind {
   LDX_STEP_RENAME,   /* rename index or constraint `name` to `other` */
   LDX_STEP_SWAP,     /* in one transaction: `name` becomes `spare`, `other` becomes `name` */
   LDX_STEP_ALTER,    /* give `name` the storage options of `definition` */
-  LDX_STEP_VALIDATE, /* validate foreign key `name` of `relation` */
-  LDX_STEP_DROP_CONSTRAINT, /* drop constraint `name` of `relation` (only ever one that was just replaced) */
+  LDX_STEP_VALIDATE, /* validate foreign key `name` of `relation`; with a `definition` that is none: see that the
+                      * partitioned index or key `name` has become valid */
+  LDX_STEP_DROP_CONSTRAINT, /* drop constraint `name` of `relation` (only ever one that was just replaced, or its replacement) */
 } ldx_step_kind;
 
 typedef enum ldx_mode { LDX_MODE_AUTO, LDX_MODE_CONCURRENT, LDX_MODE_BLOCKING } ldx_mode;
@@ -58,9 +59,10 @@ typedef struct ldx_step {
   ldx_mode mode;
   bool only;                        /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
   bool use_existing;                /* BUILD of a unique constraint or primary key: from the unique index `other` */
-  bool replace;                     /* in the same transaction, the constraint that has the name goes; BUILD with
-                                     * use_existing: it is `name`; RENAME: it is `other` */
-  bool partitioned;                 /* BUILD of a constraint: the relation is; for `describe`, which cannot look */
+  bool replace;                     /* in the same transaction, the constraint that has the name goes; BUILD
+                                     * of a key: it is `name`; RENAME: it is `other` */
+  bool partitioned;                 /* BUILD of a constraint: its relation is partitioned and this server adds it in no
+                                     * other way than in one go; for `describe`, which cannot look */
   double lock_timeout;              /* seconds to get the table's lock before the work starts; 0: no limit */
   double drain_timeout;             /* seconds for waits after the work; 0: no limit */
   const char *maintenance_work_mem; /* "512MB"; NULL: the server's */
