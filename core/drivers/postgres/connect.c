@@ -384,6 +384,10 @@ static bool introduce(ldx_session *session, ldx_error *error) {
       {0, "idle_in_transaction_session_timeout", "0"},
       {140000, "idle_session_timeout", "0"},
       {170000, "transaction_timeout", "0"},
+      /* A client that is gone without a word must not keep the run lock for the two hours that are the usual. */
+      {0, "tcp_keepalives_idle", "30"},
+      {0, "tcp_keepalives_interval", "15"},
+      {0, "tcp_keepalives_count", "4"},
       {0, "client_min_messages", "warning"},
       {0, "standard_conforming_strings", "on"},
       {0, "default_transaction_isolation", "read committed"},

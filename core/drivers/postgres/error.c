@@ -131,7 +131,7 @@ void ldx_pg_error_from_result(ldx_session *session, const PGresult *result, ldx_
   const char *context = result ? PQresultErrorField(result, PG_DIAG_CONTEXT) : NULL;
   if (context) ldx_pg_one_line(error->context, sizeof error->context, context);
   const char *hint = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_HINT) : NULL;
-  if (hint) {
+  if (hint && code != LDX_ERROR_DISK_FULL) { /* there it says no more than the error */
     char text[sizeof error->hint];
     ldx_pg_one_line(text, sizeof text, hint);
     ldx_error_hint(error, "%s", text);
