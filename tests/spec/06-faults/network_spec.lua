@@ -1,4 +1,5 @@
 -- The link to the server is cut, reset, or goes silent, in every phase of a run.
+local core = require "lunadex.core"
 local faults = require "support.faults"
 local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
@@ -151,20 +152,13 @@ describe("the network", function()
     assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
   end)
 
-  it("silent altogether: a second signal ends the run at once, and the next one takes over", function()
-    local gate = faults.close_gate(server, database)
-    local run = apply()
-    gate:reached()
-    link:make "stall"
-    run:kill "INT"
-    shell.eventually("the first signal to be heard", function()
-      return shell.read_file(("/proc/%d/status"):format(run.pid)):match "SigCgt:%s*(%x+)":sub(-1) == "0"
-    end)
-    run:kill "INT"
-    assert.equal(130, run:wait().status)
-    link:close()
-    gate:open()
-    faults.converges(server, database, registry)
-    no_gap()
+  it("swallows a client: the server looks for its end, and does not keep its lock for hours", function()
+    local db <close> = assert(core.open(server:url(database), { jobs = 1 }))
+    db:query [[SELECT current_setting('tcp_keepalives_idle')::int + current_setting('tcp_keepalives_interval')::int
+      * current_setting('tcp_keepalives_count')::int]]
+    local event
+    repeat event = assert(db:poll(60), "no answer") until event.event == "done"
+    assert.is_true(event.ok, tostring(event.error))
+    assert.equal(90, event.result[1][1])
   end)
 end)

@@ -1,0 +1,187 @@
+-- What is built on changes meanwhile, or does not allow it: tables that are altered or go, duplicates, a full disk.
+local faults = require "support.faults"
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local proxies = require "support.proxy"
+local shell = require "support.shell"
+
+describe("meanwhile", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, registry
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    server:psql(database, faults.schema)
+    registry = lunadex.registry(faults.registry)
+  end)
+  after_each(function()
+    server:drop_database(database)
+  end)
+
+  local function apply(url, ...)
+    return lunadex.start { "apply", registry, "--mode", "concurrent", "--json", "--target",
+      url or server:url(database), ... }
+  end
+
+  local function failure(result)
+    for _, event in ipairs(result:events()) do
+      if event.event == "build_finished" and event.outcome == "failed" then return event end
+    end
+    error("nothing failed: " .. tostring(result), 2)
+  end
+
+  describe("the table", function()
+    -- Before anything is sent, between build and swap, and between swap and drop.
+    local moments = {
+      ["before the build"] = 'CREATE INDEX CONCURRENTLY "t_x_ldx_new"',
+      ["before the swap"] = 'RENAME TO "t_x_ldx_old"',
+      ["before the drop"] = 'DROP INDEX CONCURRENTLY "public"."t_x_ldx_old"',
+    }
+    local changes = {
+      ["loses the column"] = "ALTER TABLE t DROP COLUMN b",
+      ["is renamed"] = "ALTER TABLE t RENAME TO other",
+      ["is dropped"] = "DROP TABLE t",
+    }
+    for when, text in pairs(moments) do
+      for what, sql in pairs(changes) do
+        it(("%s %s: the run says so and leaves nothing broken"):format(what, when), function()
+          local link = proxies.start(server)
+          finally(function() link:close() end)
+          link:trap("stall", "before", text)
+          local run = apply(link:url(database))
+          local port = link:fired()
+          server:psql(database, sql)
+          link:resume(port)
+          local result = lunadex.result(run:wait())
+          if when == "before the drop" then
+            -- The index went with the table or the column, or is dropped: that is what was wanted.
+            assert.is_true(result.status == 0 or result.status == 3, tostring(result))
+          else
+            assert.equal(3, result.status, tostring(result))
+            assert.equal("undefined", failure(result).error.code, tostring(result))
+          end
+          assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+          -- The other table's index is there all the same.
+          assert.equal("t", server:value(database, "SELECT " .. faults.has "u_ab"))
+          if what == "is renamed" then
+            registry = lunadex.registry((faults.registry:gsub('on "t"', 'on "other"')))
+            faults.converges(server, database, registry)
+          end
+        end)
+      end
+    end
+
+    for what, sql in pairs { ["loses the column"] = "ALTER TABLE t DROP COLUMN b", ["is dropped"] = "DROP TABLE t" } do
+      it(what .. " as soon as the build lets it: the build gives way, or is done before", function()
+        local gate = faults.close_gate(server, database)
+        local run = apply()
+        gate:reached()
+        -- It queues for the build's lock with a snapshot, for which the build waits in turn.
+        local other = server:session(database, "migration")
+        other:run "SET deadlock_timeout = '1h'"
+        other:send(sql)
+        faults.holds(server, database, "the other to queue", ([[SELECT wait_event_type = 'Lock' FROM pg_stat_activity
+          WHERE pid = %d]]):format(other.pid))
+        gate:open()
+        other:wait()
+        other:close()
+        local result = lunadex.result(run:wait())
+        assert.equal(3, result.status, tostring(result))
+        assert.equal("undefined", failure(result).error.code, tostring(result))
+        assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+        assert.equal("t", server:value(database, "SELECT " .. faults.has "u_ab"))
+      end)
+    end
+  end)
+
+  describe("duplicates", function()
+    local unique = [[ on "t" { index { expr "gate(a)", name = "t_a", unique = true, critical = true } } ]]
+
+    it("come after the first scan: what they leave would refuse rows, and is dropped (M11)", function()
+      registry = lunadex.registry(unique)
+      local gate = faults.close_gate(server, database)
+      local run = apply()
+      gate:reached()
+      -- The index is not yet kept up by writers, so nobody stops them.
+      server:psql(database, "INSERT INTO t VALUES (7, 0)")
+      gate:open()
+      local result = lunadex.result(run:wait())
+      assert.equal(3, result.status, tostring(result))
+      local failed = failure(result)
+      assert.equal("duplicate_key", failed.error.code)
+      assert.equal(1, failed.attempts)
+      assert.is_truthy(failed.error.detail:find("7", 1, true), failed.error.detail)
+      assert.is_truthy(failed.error.hint:find("GROUP BY", 1, true), failed.error.hint)
+      assert.same({}, faults.damage(server, database))
+      server:psql(database, "INSERT INTO t VALUES (7, 0); DELETE FROM t WHERE a = 7 AND b = 0")
+      faults.converges(server, database, registry)
+    end)
+
+    it("come while the leftover of an earlier run is there: it is replaced once they are gone", function()
+      server:psql(database, "INSERT INTO t VALUES (7, 0)")
+      server:try(database, "CREATE UNIQUE INDEX CONCURRENTLY t_a ON t (gate(a))")
+      assert.equal("f", server:value(database, "SELECT indisvalid FROM pg_index WHERE indexrelid = 't_a'::regclass"))
+      registry = lunadex.registry(unique)
+      local result = lunadex.result(apply():wait())
+      assert.equal(3, result.status, tostring(result))
+      assert.same({}, faults.damage(server, database))
+      server:psql(database, "DELETE FROM t WHERE a = 7 AND b = 0")
+      faults.converges(server, database, registry)
+    end)
+  end)
+
+  describe("the disk is full", function()
+    local function fails(code, hint)
+      local result = lunadex.result(apply():wait())
+      assert.equal(3, result.status, tostring(result))
+      local failed = failure(result)
+      assert.equal(code, failed.error.code)
+      assert.equal(1, failed.attempts)
+      if hint then assert.is_truthy(failed.error.hint:find(hint, 1, true), failed.error.hint) end
+      assert.same({}, faults.damage(server, database))
+    end
+
+    it("where the index goes: it is said once, and what was written is given back", function()
+      local directory = shell.directory("tablespace")
+      -- A file system of its own, which takes root's rights to have.
+      if not shell.run(("mount -t tmpfs -o size=2m,mode=0777 lunadex-test %s"):format(shell.quote(directory))) then
+        return pending "a small file system cannot be mounted here; the case below stands for it"
+      end
+      shell.check(("chown --reference=%s %s"):format(shell.quote(server.data), shell.quote(directory)))
+      finally(function()
+        server:drop_database(database)
+        server:try("postgres", "DROP TABLESPACE small")
+        shell.run("umount -l " .. shell.quote(directory))
+      end)
+      server:psql(database, "INSERT INTO u SELECT i, i FROM generate_series(1, 200000) i")
+      server:psql(database, ("CREATE TABLESPACE small LOCATION '%s'"):format(directory))
+      registry = lunadex.registry [[ on "u" { index { "a", name = "u_a", tablespace = "small", critical = true } } ]]
+      fails("disk_full", "tablespace")
+      -- What a dropped file took is given back by the next checkpoint at the latest.
+      server:psql(database, "CHECKPOINT")
+      faults.holds(server, database, "the space to be free", "SELECT pg_tablespace_size('small') < 100000")
+      server:psql(database, "DELETE FROM u WHERE a > 1000; VACUUM FULL u")
+      faults.converges(server, database, registry)
+    end)
+
+    it("where it is sorted: the same", function()
+      server:psql(database, [[
+        INSERT INTO u SELECT i, i FROM generate_series(1, 200000) i;
+        CREATE ROLE thrifty SUPERUSER LOGIN;
+        ALTER ROLE thrifty SET temp_file_limit = '100kB';
+        ALTER ROLE thrifty SET maintenance_work_mem = '1MB';
+      ]])
+      finally(function() server:psql("postgres", "DROP ROLE thrifty") end)
+      registry = lunadex.registry [[ on "u" { index { "a", name = "u_a", critical = true } } ]]
+      local result = lunadex.result(apply(server:url(database, "thrifty")):wait())
+      assert.equal(3, result.status, tostring(result))
+      local failed = failure(result)
+      assert.equal("53400", failed.error.native)
+      assert.equal(1, failed.attempts)
+      assert.same({}, faults.damage(server, database))
+      faults.converges(server, database, registry)
+    end)
+  end)
+end)

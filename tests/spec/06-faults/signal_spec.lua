@@ -1,0 +1,146 @@
+-- The program is told to stop: what it leaves, and what the next run makes of it. What it does to its exit status and
+-- with a closed standard output is in 04-postgres/exit_codes_spec.lua.
+local faults = require "support.faults"
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local proxies = require "support.proxy"
+local shell = require "support.shell"
+
+describe("told to stop", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, registry, watch
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    server:psql(database, faults.schema)
+    registry = lunadex.registry(faults.registry)
+    watch = faults.watch(server, database, faults.has_t_x)
+  end)
+  after_each(function()
+    if watch then watch:stop() end
+    server:drop_database(database)
+  end)
+
+  local function apply(url, more)
+    local words = { "apply", registry, "--mode", "concurrent", "--json", "--target", url or server:url(database) }
+    for key, value in pairs(more or {}) do words[key] = value end
+    return lunadex.start(words)
+  end
+
+  local function no_gap()
+    local looks, gaps = watch:stop()
+    watch = nil
+    assert.same({}, gaps)
+    assert.is_true(looks > 10)
+  end
+
+  local signals = { INT = 130, TERM = 143, HUP = 129 }
+
+  for signal, status in pairs(signals) do
+    it("by SIG" .. signal .. " while it builds: nothing invalid stays", function()
+      local gate = faults.close_gate(server, database)
+      local run = apply()
+      gate:reached()
+      run:kill(signal)
+      local result = lunadex.result(run:wait())
+      assert.equal(status, result.status, tostring(result))
+      assert.same({}, faults.damage(server, database))
+      gate:open()
+      faults.converges(server, database, registry)
+      no_gap()
+    end)
+  end
+
+  it("while it waits for old snapshots: nothing invalid stays", function()
+    local gate = faults.close_gate(server, database)
+    local run = apply()
+    gate:reached()
+    local old = faults.snapshot(server, database)
+    gate:open()
+    faults.phase(server, database, "waiting for old snapshots")
+    run:kill "INT"
+    local result = lunadex.result(run:wait())
+    old:close()
+    assert.equal(130, result.status, tostring(result))
+    assert.same({}, faults.damage(server, database))
+    faults.converges(server, database, registry)
+    no_gap()
+  end)
+
+  it("between a build and its swap: what was built is kept for the next run", function()
+    local link = proxies.start(server)
+    finally(function() link:close() end)
+    link:trap("stall", "before", 'RENAME TO "t_x_ldx_old"')
+    local run = apply(link:url(database))
+    local port = link:fired()
+    local built = server:value(database, "SELECT 't_x_ldx_new'::regclass::oid")
+    run:kill "TERM"
+    shell.eventually("the signal to be heard", function()
+      return shell.read_file(("/proc/%d/status"):format(run.pid)):match "SigCgt:%s*(%x+)":sub(-1) == "0"
+    end)
+    link:resume(port)
+    local result = lunadex.result(run:wait())
+    assert.equal(143, result.status, tostring(result))
+    faults.converges(server, database, registry)
+    assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
+    no_gap()
+  end)
+
+  it("while it drops what was replaced: the next run finishes that", function()
+    local link = proxies.start(server)
+    finally(function() link:close() end)
+    link:trap("stall", "before", 'DROP INDEX CONCURRENTLY "public"."t_x_ldx_old"')
+    local run = apply(link:url(database))
+    local port = link:fired()
+    local reader = server:session(database, "reader")
+    reader:run "BEGIN; SELECT count(*) FROM t"
+    link:resume(port)
+    faults.holds(server, database, "the drop to wait", [[SELECT NOT indisvalid FROM pg_index
+      WHERE indexrelid = 't_x_ldx_old'::regclass]])
+    run:kill "INT"
+    local result = lunadex.result(run:wait())
+    assert.equal(130, result.status, tostring(result))
+    -- Nobody can drop it as long as the reader is there: it is told how to.
+    assert.is_truthy(result.stdout:find("DROP INDEX CONCURRENTLY", 1, true), tostring(result))
+    reader:close()
+    faults.converges(server, database, registry)
+    no_gap()
+  end)
+
+  it("by SIGHUP under nohup: it goes on", function()
+    local gate = faults.close_gate(server, database)
+    local run = apply(nil, { under = { "nohup" } })
+    gate:reached()
+    run:kill "HUP"
+    gate:open()
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    faults.settled(server, database, registry)
+    no_gap()
+  end)
+
+  it("by a second signal: out at once, and the next run takes the build over", function()
+    local gate = faults.close_gate(server, database)
+    local link = proxies.start(server)
+    finally(function() link:close() end)
+    local run = apply(link:url(database))
+    gate:reached()
+    local built = server:value(database, "SELECT 't_x_ldx_new'::regclass::oid")
+    -- So that the first one does not come through.
+    link:make "stall"
+    run:kill "INT"
+    shell.eventually("the first signal to be heard", function()
+      return shell.read_file(("/proc/%d/status"):format(run.pid)):match "SigCgt:%s*(%x+)":sub(-1) == "0"
+    end)
+    run:kill "INT"
+    assert.equal(130, run:wait().status)
+    -- As long as the network swallows its end, the server takes it for alive.
+    link:close()
+    gate:open()
+    faults.converges(server, database, registry)
+    assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
+    no_gap()
+  end)
+end)
