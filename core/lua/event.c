@@ -114,6 +114,7 @@ static void push_measures(lua_State *L, const ldx_job *job) {
     set_number(L, "scans_since", measure->scans_since);
     set_flag(L, "being_built", measure->being_built);
     set_text(L, "builder", measure->builder);
+    set_text(L, "forbidden", measure->forbidden);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
 }

@@ -388,6 +388,12 @@ function Maker:measure()
       rows = known(measure.rows), table_bytes = known(measure.table_bytes), index_bytes = known(measure.index_bytes),
       seconds = change.entry and guess_seconds(measure) or nil,
     }
+    if measure.forbidden and measure.forbidden ~= "" and change.entry and not self.forbidden[change.relation] then
+      self.forbidden[change.relation] = true
+      self:finding(change, { level = "warning", rule = "permission",
+        message = ("the indexes of %s cannot be changed: %s"):format(change.relation, measure.forbidden),
+        hint = "Connect as its owner, or as a member of the role that is." })
+    end
     if measure.being_built and (change.action == "rebuild" or change.resume) then
       change.action = "wait"
       change.builder = measure.builder ~= "" and measure.builder or nil
@@ -558,7 +564,8 @@ function M.make(database, connection, options)
     },
   }, Plan)
   local maker = setmetatable({
-    plan = plan, options = options, measured = {}, strays = {}, chosen = {}, leaving = {}, replacing = {},
+    plan = plan, options = options, measured = {}, forbidden = {}, strays = {}, chosen = {}, leaving = {},
+    replacing = {},
   }, Maker)
   if options.only and #options.only > 0 then
     maker.only = {}

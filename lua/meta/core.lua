@@ -314,7 +314,7 @@ function Database:catalog() end
 ---@return integer job
 function Database:resolve(set, catalog) end
 ---@param items {relation: lunadex.Relation, index: lunadex.Index?, fields: lunadex.Fields?}[]
----@return integer job             # result: {rows, table_bytes, index_bytes, scans, scans_since, being_built, builder}[]
+---@return integer job             # result: {rows, table_bytes, index_bytes, scans, scans_since, being_built, builder, forbidden}[]
 function Database:measure(items) end
 ---@param step lunadex.Step
 ---@return integer job

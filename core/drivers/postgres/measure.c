@@ -157,6 +157,7 @@ static bool sizes(ldx_session *session, ldx_arena *arena, ldx_measure *items, si
     if (PQgetisnull(r, row, 0)) continue; /* dropped meanwhile */
     item->rows = number(r, row, 1);
     item->table_bytes = number(r, row, 2);
+    if (!PQgetisnull(r, row, 9)) ldx_pg_one_line(item->forbidden, sizeof item->forbidden, PQgetvalue(r, row, 9));
     const char *relation = ldx_pg_quote_name(arena, item->relation->name);
     bool partitioned = *PQgetvalue(r, row, 0) == 'p';
     if (item->rows < 0 && item->table_bytes <= countable && !partitioned) {
@@ -185,7 +186,7 @@ bool ldx_pg_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_
     ldx_measure *m = &items[i];
     m->rows = m->table_bytes = m->index_bytes = m->scans = m->scans_since = -1;
     m->being_built = false;
-    m->builder[0] = '\0';
+    m->builder[0] = m->forbidden[0] = '\0';
   }
   if (!count) return true;
   /* For planning a text nobody has asked to run. Somebody's strong lock must not hold up the plan either. */

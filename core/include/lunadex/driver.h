@@ -116,6 +116,7 @@ typedef struct ldx_measure {
   double scans, scans_since; /* uses of `live`, and the age of that count in seconds */
   bool being_built;          /* `live` is unfinished and somebody builds it right now: */
   char builder[256];         /* who, and how far */
+  char forbidden[256];       /* why this user cannot change the indexes of `relation`; "": nothing speaks against it */
 } ldx_measure;
 
 typedef struct ldx_driver {
@@ -139,7 +140,7 @@ typedef struct ldx_driver {
   bool (*watch)(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error);
   /* Sizes, use, and who is building, for a list. */
   bool (*measure)(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error);
-  /* The run lock of this database; `holder` says who has it when that fails with LDX_ERROR_LOCK_HELD. */
+  /* The run lock of this database; never waited for. LDX_ERROR_LOCK_HELD: the error's detail says who has it. */
   bool (*lock)(ldx_session *session, ldx_error *error);
   bool (*unlock)(ldx_session *session, ldx_error *error);
   /* One statement with text parameters ($1 …; NULL is null), or several without. Result in `arena`. */

@@ -12,9 +12,9 @@ local order = {
     "event", "number", "total", "action", "outcome", "target", "database", "relation", "name", "live_name",
     "definition", "reason", "waits", "critical", "description", "estimate", "findings", "level", "rule", "message",
     "hint", "file", "line", "rows", "table_bytes", "index_bytes", "code", "detail", "native", "phase", "percent",
-    "done", "of", "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create", "replace", "rename",
-    "alter", "rebuild", "drop", "wait", "stray", "error", "created", "skipped", "failed", "dropped", "renamed",
-    "altered", "replaced", "rebuilt", "cancelled", "summary",
+    "done", "of", "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create",
+    "replace", "rename", "alter", "rebuild", "drop", "wait", "stray", "error", "created", "skipped", "failed",
+    "dropped", "renamed", "altered", "replaced", "rebuilt", "cancelled", "summary",
   },
 }
 

@@ -96,17 +96,20 @@ end
 local function main(arguments)
   local parser, modules = make_parser()
   wanted_help = nil
+  if arguments[1] == "help" then arguments = { arguments[2] or "--help", arguments[2] and "--help" } end
   if #arguments == 0 then
     io.stderr:write(parser:get_help(), "\n")
     return common.EXIT.usage
   end
+  local named = modules[arguments[1]]
+  if named and named.read_words then named.read_words(arguments) end
   local ok, parsed, result = pcall(parser.pparse, parser, arguments)
   if wanted_help then
     output.line(wanted_help == "version" and "lunadex " .. core.version or wanted_help:get_help())
     return 0
   end
   if not ok then error(parsed, 0) end
-  if not parsed then return usage(result, arguments, modules[arguments[1]] and arguments[1]) end
+  if not parsed then return usage(result, arguments, named and arguments[1]) end
 
   local options = result
   options.jobs = options.jobs or 2

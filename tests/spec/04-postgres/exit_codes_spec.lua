@@ -25,6 +25,8 @@ describe("exit status", function()
 
   it("0 for help and version", function()
     assert.is_truthy(check(0, { "--help" }).stdout:find("examples:", 1, true))
+    assert.equal(check(0, { "plan", "--help" }).stdout, check(0, { "help", "plan" }).stdout)
+    assert.equal(check(0, { "--help" }).stdout, check(0, { "help" }).stdout)
     assert.is_truthy(check(0, { "plan", "--help" }).stdout:find("--detailed-exitcode", 1, true))
     assert.matches("^lunadex %d", check(0, { "--version" }).stdout)
   end)

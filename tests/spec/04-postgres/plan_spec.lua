@@ -101,6 +101,25 @@ describe("plan", function()
     assert.equal(0, result.status, tostring(result))
   end)
 
+  it("says beforehand what the role may not change", function()
+    server:psql(nil, "DO $$BEGIN CREATE ROLE ldx_reader LOGIN; EXCEPTION WHEN duplicate_object THEN END$$")
+    server:psql(database, "CREATE TABLE own (a int); ALTER TABLE own OWNER TO ldx_reader; "
+      .. "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO ldx_reader; "
+      .. "GRANT SELECT ON t TO ldx_reader")
+    local registry = lunadex.registry [[ on "t" { index { "a", name = "x" }, index { "a", "b", "a", name = "y" } }
+      on "own" { index { "a", name = "z" } } ]]
+    local result = lunadex.run { "plan", registry, "--target", server:url(database, "ldx_reader") }
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("warning permission: .-:1: public.t x: the indexes of public.t cannot be changed: it belongs to "
+      .. "postgres, whose rights ldx_reader does not have", result.stdout)
+    assert.is_nil(result.stdout:find("t y: the indexes", 1, true))
+    assert.matches("ldx_reader may create nothing in the schema public", result.stdout, 1, true)
+    result = lunadex.run { "plan", registry, "--target", url }
+    assert.is_nil(result.stdout:find("permission", 1, true))
+    server:psql(database, "DROP OWNED BY ldx_reader")
+    server:psql(nil, "DROP ROLE ldx_reader")
+  end)
+
   it("takes several databases of one registry in turn, or one of them", function()
     local other = server:create_database()
     server:psql(other, "CREATE TABLE u (a int)")

@@ -11,7 +11,14 @@ SELECT c.relkind,                               -- 0
        extract(epoch FROM pg_catalog.now() - coalesce(d.stats_reset, pg_catalog.pg_postmaster_start_time())), -- 5
        pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
        CASE WHEN x.oid IS NOT NULL THEN n.nspname END,
-       x.relname
+       x.relname,
+       CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
+            THEN 'it belongs to ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner))
+              || ', whose rights ' || pg_catalog.quote_ident(current_user) || ' does not have'
+            WHEN NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
+            THEN pg_catalog.quote_ident(current_user) || ' may create nothing in the schema '
+              || pg_catalog.quote_ident(n.nspname)
+       END
   FROM unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) WITH ORDINALITY AS w (relation, index, n)
   LEFT JOIN pg_catalog.pg_class c ON c.oid = w.relation
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
