@@ -2,6 +2,7 @@
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
+local lock = require "lunadex.lock"
 local schedule = require "lunadex.schedule"
 local steps = require "lunadex.steps"
 local task = require "lunadex.task"
@@ -12,6 +13,7 @@ local M = {}
 ---@field jobs integer?            # changes at a time, default 2
 ---@field on_event fun(event: table)?
 ---@field locked boolean?          # the caller holds the run lock already
+---@field wait number?             # seconds to wait for another run's end; default none
 
 ---@class lunadex.Outcome
 ---@field summary table<string, integer>
@@ -200,7 +202,7 @@ function M.run(plan, options)
     end
     local connection = plan.connection
     if not options.locked then
-      local ok, err = connection:lock()
+      local ok, err = lock.take({ connection }, options)
       if not ok then return nil, err end
     else
       -- Making the plan took its time.

@@ -13,6 +13,7 @@ local M = {}
 ---@class lunadex.Connection
 ---@field target string            # as given: may hold a password, never to be shown
 ---@field display string           # what to show
+---@field label string?            # its name among several databases of one run
 ---@field jobs integer
 ---@field handle lunadex.Database
 local Connection = {}
@@ -118,7 +119,7 @@ Connection.status = job("status")
 
 local take = job("lock")
 
---- Takes the run lock (code "lock_held" if another has it).
+--- Takes the run lock (code "lock_held" if another has it); lunadex.lock waits for it.
 ---@return true? locked
 ---@return lunadex.Error? err
 function Connection:lock()

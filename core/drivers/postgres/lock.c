@@ -3,6 +3,8 @@
  * Only ever tried, never waited for: a session that is blocked in pg_advisory_lock() holds a snapshot, for which the
  * holder's concurrent build would wait in turn. Advisory locks are per database and end with the session.
  */
+#include <stdio.h>
+
 #include "driver_parts.h"
 #include "attempt.h"
 #include "postgres_sql.h"
@@ -15,10 +17,10 @@ bool ldx_pg_lock(ldx_session *session, ldx_error *error) {
   if (got) return true;
   r = ldx_pg_exec(session, ldx_sql_lock_holder, error);
   if (!r) return false;
-  char who[512] = "somebody who has just gone";
-  if (PQntuples(r) > 0) ldx_pg_who(who, sizeof who, r, 0, 0);
+  ldx_error_set(error, LDX_ERROR_LOCK_HELD, "another run holds the lock of this database");
+  snprintf(error->detail, sizeof error->detail, "somebody who has just gone");
+  if (PQntuples(r) > 0) ldx_pg_who(error->detail, sizeof error->detail, r, 0, 0);
   PQclear(r);
-  ldx_error_set(error, LDX_ERROR_LOCK_HELD, "another run holds the lock of this database: %s", who);
   ldx_error_hint(error, "Wait for it to end; `lunadex status` shows what it does.");
   return false;
 }

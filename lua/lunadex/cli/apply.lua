@@ -5,6 +5,7 @@ local common = require "lunadex.cli.common"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local json = require "lunadex.cli.json"
+local lock = require "lunadex.lock"
 local output = require "lunadex.cli.output"
 local planning = require "lunadex.plan"
 local progress = require "lunadex.cli.progress"
@@ -18,7 +19,8 @@ M.examples = [[
   lunadex apply                                  builds what registry/ declares and the database lacks
   lunadex apply registry/shop.lua --dry-run      the statements, without running them
   lunadex apply --only orders_recent --fail-on any
-  lunadex apply --drop-strays --jobs 4 --json]]
+  lunadex apply --drop-strays --jobs 4 --json
+  lunadex apply --wait 10min                     after the run that is at it now, if that ends by then]]
 
 local function duration(text)
   local seconds = format.parse_duration(text)
@@ -32,6 +34,20 @@ local function positive(text)
   return nil, ("'%s' is no number of attempts: give 1 or more"):format(text)
 end
 
+-- `--wait` may stand without its time, and before a registry, which is no time.
+---@param words string[]           # of the command line; changed in place
+function M.read_words(words)
+  for i, word in ipairs(words) do
+    if word == "--" then return end
+    if word == "--wait" and not format.parse_duration(words[i + 1] or "") then words[i] = "--wait=" end
+  end
+end
+
+local function waiting_time(text)
+  if text == "" then return math.huge end
+  return duration(text)
+end
+
 ---@param command table            # of argparse
 function M.define(command)
   command:flag "--drop-strays" :description "Drop indexes of declared relations that are not declared."
@@ -40,6 +56,8 @@ function M.define(command)
     :description "How to build: concurrently, or blocking writes. Default: auto."
   command:option "--lock-timeout" :argname "<time>" :convert(duration)
     :description "How long to wait for a table's lock before trying again: 30s, 5min. Default: 5min."
+  command:option "--wait" :argname "[<time>]" :convert(waiting_time)
+    :description "Wait for another run on this database to end, at most this long: 10min. Default: do not wait."
   command:option "--retries" :argname "<n>" :convert(positive)
     :description "Attempts for each change. Default: 10."
   command:option "--fail-on" :choices { "critical", "any", "never" } :default "critical"
@@ -81,17 +99,19 @@ local function warn(plan)
   end
 end
 
-local function run_plan(plan, options, held)
-  local hear
+-- What hears of all that happens.
+local function listener(options)
   if options.json then
-    hear = function(event)
+    return function(event)
       -- The last line of all carries the summary; with several databases each has one of its own before it.
       if event.event ~= "run_finished" then json.event(event) end
     end
-  else
-    local shown = progress.new(options)
-    hear = function(event) shown:hear(event) end
   end
+  local shown = progress.new(options)
+  return function(event) shown:hear(event) end
+end
+
+local function run_plan(plan, options, hear, held)
   local outcome, err = applying.run(plan, {
     jobs = options.jobs, mode = options.mode, lock_timeout = options.lock_timeout, retries = options.retries,
     on_event = hear, locked = held,
@@ -108,6 +128,7 @@ end
 function M.run(options)
   local total, failures, interrupted, halted = {}, 0, nil, nil
   local critical_failed, ran = false, false
+  local hear = listener(options)
   local function prepare(connection)
     if not options.dry_run then
       local info, err = connection:connect()
@@ -117,7 +138,7 @@ function M.run(options)
       end
       -- The lock comes before the catalog: what another run is just building must not be planned again.
       local ok
-      ok, err = connection:lock()
+      ok, err = lock.take({ connection }, { wait = options.wait, on_event = hear })
       if not ok then return nil, err end
     end
     connection:prefetch()
@@ -133,7 +154,7 @@ function M.run(options)
       return 0
     end
     local outcome
-    outcome, problem = run_plan(plan, options, true)
+    outcome, problem = run_plan(plan, options, hear, true)
     if not outcome then return nil, problem end
     ran = true
     connection:unlock()

@@ -108,6 +108,14 @@ function on:run_started(event)
   output.flush()
 end
 
+function on:waiting_for_lock(event)
+  self:say(("%s: another run holds the lock, this one waits: %s"):format(event.target, format.line(event.blocker)))
+end
+
+function on:lock_taken(event)
+  self:say(("took the lock after %s"):format(format.duration(event.seconds)))
+end
+
 function on:existing(event)
   self:say(("%d skipped: already exist"):format(event.count))
 end
