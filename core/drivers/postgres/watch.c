@@ -76,6 +76,9 @@ static void read_row(ldx_watched *watched, const PGresult *r, int row) {
                      : "dropping");
   } else if (waits) {
     snprintf(p->phase, sizeof p->phase, "waiting for the table's lock");
+  } else {
+    /* No view tells how far a constraint's check is; that it waits for no lock says that it has had it. */
+    p->started = !strcmp(PQgetvalue(r, row, 1), "active");
   }
   set_blocker(p, r, row, BLOCKER);
   if (idle && !PQgetisnull(r, row, HOLDER)) set_blocker(p, r, row, HOLDER);

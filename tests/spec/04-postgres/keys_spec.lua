@@ -151,6 +151,15 @@ describe("keys", function()
       assert.equal(5, #keys())
     end)
 
+    it("are refused part by part before the first build", function()
+      sql(tree)
+      local building = false
+      for _, statement in ipairs(statements [[ on "p" { unique_constraint { "b", "a", name = "p_ba" } } ]]) do
+        if statement:find "CREATE UNIQUE INDEX" then building = true end
+        assert.is_false(building and statement:find "ALTER TABLE ONLY" ~= nil, statement)
+      end
+    end)
+
     it("take over the constraints and indexes that partitions have", function()
       sql(tree)
       sql [[ALTER TABLE p ALTER a SET NOT NULL, ALTER b SET NOT NULL;
@@ -401,6 +410,14 @@ describe("keys", function()
       assert.equal("referenced", finding.rule, tostring(result))
       assert.matches("other_fk of public.other", finding.message, 1, true)
     end)
+  end)
+
+  it("are checked as long as it takes: the budget for the lock is not about that", function()
+    sql [[CREATE TABLE r (id int PRIMARY KEY); INSERT INTO r SELECT generate_series(1, 600000);
+      CREATE TABLE t (a int); INSERT INTO t SELECT id FROM r, generate_series(1, 3)]]
+    -- A check that is slow whatever the machine: a hash of every row would not fit, so it sorts.
+    sql(("ALTER DATABASE %s SET work_mem = '64kB'"):format(database))
+    settles [[ on "t" { foreign_key { "a", references = "r", name = "t_fk", lock_timeout = 0.2 } } ]]
   end)
 
   describe("that block", function()
