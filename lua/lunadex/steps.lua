@@ -11,6 +11,10 @@ local M = {}
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field lock_timeout number?     # seconds
 ---@field retries integer?
+---@field drain_timeout number?    # seconds a build may wait for other transactions when its work is done; nil: any
+---@field check_duplicates boolean?   # read the table before something unique is built
+---@field maintenance_work_mem string?   # for builds that name none of their own
+---@field parallel_workers integer?      # likewise
 
 M.default_lock_timeout = 300
 M.default_retries = 10
@@ -47,7 +51,12 @@ function Writer:add(kind, relation, step)
   end
   step.mode = step.mode or options.mode or entry.mode or "auto"
   step.lock_timeout = options.lock_timeout or entry.lock_timeout or M.default_lock_timeout
-  step.maintenance_work_mem, step.parallel_workers = entry.maintenance_work_mem, entry.parallel_workers
+  step.drain_timeout = options.drain_timeout
+  step.maintenance_work_mem = entry.maintenance_work_mem or options.maintenance_work_mem
+  step.parallel_workers = entry.parallel_workers or options.parallel_workers
+  if kind == "build" and options.check_duplicates and not self.checked then
+    self.checked, step.check_duplicates = true, true -- once: what is partitioned is read as a whole
+  end
   step.retry = { attempts = options.retries or M.default_retries }
   if step.fields then
     -- The schema that the search path gave, so that every statement means the same relation.

@@ -260,6 +260,7 @@ function Diff:changes(quiet_keeps) end
 ---@field other_relation string?
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field only boolean?
+---@field check_duplicates boolean? # build of something unique: read the table first
 ---@field use_existing boolean?
 ---@field replace boolean?         # build of a key, rename: the constraint that has the name goes with it
 ---@field partitioned boolean?     # build of a constraint: its relation is, and it is added in no other way than in one go

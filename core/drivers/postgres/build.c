@@ -14,6 +14,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "build.h"
+#include "duplicates.h"
 #include "render.h"
 #include "statements.h"
 #include "text.h"
@@ -158,13 +159,6 @@ static bool set_memory(ldx_pg_attempt *attempt, bool set) {
   return ldx_pg_do(attempt->session, ldx_buffer_string(&b), set ? attempt->error : NULL);
 }
 
-static void explain_failure(ldx_pg_attempt *attempt) {
-  if (attempt->error->code != LDX_ERROR_DUPLICATE_KEY) return;
-  char *query = ldx_pg_sql_duplicates(attempt->arena, attempt->step);
-  if (query && strlen(query) < sizeof attempt->error->hint - 32)
-    ldx_error_hint(attempt->error, "Find them all: %s", query);
-}
-
 /* One CREATE INDEX. */
 static bool create(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
   const ldx_step *step = attempt->step;
@@ -202,11 +196,11 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
   if (ok && built) *built = true;
   if (ldx_pg_alive(attempt->session)) set_memory(attempt, false);
   if (!ok) {
-    explain_failure(attempt);
     bool hurry = attempt->error->code == LDX_ERROR_LOCK_TIMEOUT || attempt->error->code == LDX_ERROR_DEADLOCK ||
                  ldx_context_cancelled(attempt->context);
     if (attempt->error->code != LDX_ERROR_DUPLICATE_NAME)
       ldx_pg_drop_leftover(attempt, name, hurry ? hurried_cleanup_limit : cleanup_limit);
+    if (attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_pg_explain_duplicates(attempt);
     return false;
   }
   if (!ldx_pg_look_at_index(attempt, name, &state)) return false;

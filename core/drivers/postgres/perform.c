@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "build.h"
 #include "constraint.h"
+#include "duplicates.h"
 #include "postgres_sql.h"
 #include "render.h"
 #include "statements.h"
@@ -151,6 +152,7 @@ static bool dispatch(ldx_pg_attempt *attempt) {
   if (!check_name(attempt, step->name, true)) return false;
   switch (step->kind) {
   case LDX_STEP_BUILD:
+    if (step->check_duplicates && !ldx_pg_check_duplicates(attempt)) return false;
     if (step->definition->kind != LDX_KIND_INDEX) return ldx_pg_build_constraint(attempt);
     return ldx_pg_build_index(attempt, step->name, NULL);
   case LDX_STEP_ATTACH:

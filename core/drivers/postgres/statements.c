@@ -202,20 +202,6 @@ char *ldx_pg_sql_move(ldx_arena *arena, const ldx_step *step, bool in_place) {
   return ldx_arena_printf(arena, "REINDEX (TABLESPACE %s) INDEX CONCURRENTLY %s", tablespace, index);
 }
 
-char *ldx_pg_sql_duplicates(ldx_arena *arena, const ldx_step *step) {
-  const ldx_definition *d = step->definition;
-  if (!d->unique || !d->key_count || d->without_overlaps) return NULL;
-  ldx_buffer keys;
-  ldx_buffer_init(&keys, arena);
-  for (size_t i = 0; i < d->key_count; i++)
-    ldx_buffer_appendf(&keys, d->keys[i].column ? "%s%s" : "%s(%s)", i ? ", " : "",
-                       d->keys[i].column ? ldx_pg_quote_identifier(arena, d->keys[i].column) : d->keys[i].expression);
-  const char *text = ldx_buffer_string(&keys);
-  return ldx_arena_printf(arena, "SELECT %s, count(*) FROM %s%s%s%s GROUP BY %s HAVING count(*) > 1", text,
-                          relation_of(arena, step), d->predicate ? " WHERE (" : "", d->predicate ? d->predicate : "",
-                          d->predicate ? ")" : "", text);
-}
-
 bool ldx_pg_only_looks(const ldx_step *step) {
   return step->kind == LDX_STEP_VALIDATE && step->definition && step->definition->kind != LDX_KIND_FOREIGN_KEY;
 }

@@ -62,6 +62,7 @@ typedef struct ldx_step {
   bool replace;                     /* in the same transaction, the constraint that has the name goes; BUILD
                                      * of a key: it is `name`; RENAME: it is `other` */
   bool partitioned;                 /* BUILD of a constraint: its relation is partitioned and this server adds it in no
+  bool check_duplicates;            /* BUILD of something unique: read the table first, and refuse at once */
                                      * other way than in one go; for `describe`, which cannot look */
   double lock_timeout;              /* seconds to get the table's lock before the work starts; 0: no limit */
   double drain_timeout;             /* seconds for waits after the work; 0: no limit */

@@ -28,6 +28,17 @@ local function duration(text)
   return nil, ("'%s' is no duration: give 30s, 5min, 1h or seconds"):format(text)
 end
 
+local function memory(text)
+  if text:find "^%d+[kMGT]B$" then return text end
+  return nil, ("'%s' is no size: give 512MB or 2GB"):format(text)
+end
+
+local function workers(text)
+  local number = math.tointeger(tonumber(text))
+  if number and number >= 0 and number <= 1024 then return number end
+  return nil, ("'%s' is no number of workers: give 0 to 1024"):format(text)
+end
+
 local function positive(text)
   local number = math.tointeger(tonumber(text))
   if number and number >= 1 then return number end
@@ -56,6 +67,15 @@ function M.define(command)
     :description "How to build: concurrently, or blocking writes. Default: auto."
   command:option "--lock-timeout" :argname "<time>" :convert(duration)
     :description "How long to wait for a table's lock before trying again: 30s, 5min. Default: 5min."
+  command:option "--drain-timeout" :argname "<time>" :convert(duration)
+    :description("How long a build whose work is done may wait for other transactions; then it is given up and tried "
+      .. "again. Default: as long as it takes.")
+  command:flag "--check-duplicates"
+    :description "Read the table before something unique is built, and refuse at once with samples."
+  command:option "--maintenance-work-mem" :argname "<size>" :convert(memory)
+    :description "Memory for each build that names none of its own: 2GB. Default: the server's."
+  command:option "--parallel-workers" :argname "<n>" :convert(workers)
+    :description "Parallel workers for each build that names none of its own. Default: the server's."
   command:option "--wait" :argname "[<time>]" :convert(waiting_time)
     :description "Wait for another run on this database to end, at most this long: 10min. Default: do not wait."
   command:option "--retries" :argname "<n>" :convert(positive)
@@ -114,6 +134,8 @@ end
 local function run_plan(plan, options, hear, held)
   local outcome, err = applying.run(plan, {
     jobs = options.jobs, mode = options.mode, lock_timeout = options.lock_timeout, retries = options.retries,
+    drain_timeout = options.drain_timeout, check_duplicates = options.check_duplicates,
+    maintenance_work_mem = options.maintenance_work_mem, parallel_workers = options.parallel_workers,
     on_event = hear, locked = held,
   })
   if not outcome then return nil, err end

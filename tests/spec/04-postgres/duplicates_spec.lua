@@ -1,0 +1,85 @@
+-- Duplicates that keep something unique from being built: which, how many, where, before the build or after it.
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+
+describe("duplicates", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    url = server:url(database)
+    server:psql(database, [[
+      CREATE TABLE t (a int, b text, c text COLLATE "C");
+      INSERT INTO t SELECT n, 'b' || n, 'c' || n FROM generate_series(1, 1000) n;
+      INSERT INTO t VALUES (7, 'b7', 'C7'), (7, 'b7', 'c7'), (8, 'b8', NULL), (NULL, 'x', NULL), (NULL, 'x', NULL);
+    ]])
+  end)
+  after_each(function()
+    server:drop_database(database)
+  end)
+
+  local function apply(text, ...)
+    return lunadex.run { "apply", lunadex.registry(text), "--target", url, "--fail-on", "any", ... }
+  end
+
+  -- The query that the message gives, with its text put to use.
+  local function given_query(result)
+    return assert(result.stderr:match "Find them all: (SELECT .- DESC)", tostring(result))
+  end
+
+  it("are told with figures, samples and a query after a build failed", function()
+    local result = apply [[ on "t" { index { "a", "b", unique = true, name = "t_ab" } } ]]
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("2 keys are in 5 rows: (7, b7) 3 times, (8, b8) 2 times", result.stderr, 1, true)
+    assert.same({ { "7", "b7", "3", n = 3 }, { "8", "b8", "2", n = 3 } }, server:psql(database, given_query(result)))
+    assert.is_nil(server:indexes(database)["public.t_ab"])
+  end)
+
+  it("are looked for before the build when asked, and nothing is begun then", function()
+    server:psql(database, "CREATE TABLE log (tag text); CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql "
+      .. "AS $$BEGIN INSERT INTO log VALUES (tg_tag); END$$; "
+      .. "CREATE EVENT TRIGGER note ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION note()")
+    local text = [[ on "t" { index { "a", unique = true, name = "t_a" }, index { "b", name = "t_b" },
+      unique_constraint { "b", name = "t_u" } } ]]
+    local result = apply(text, "--check-duplicates", "--mode", "blocking")
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("t_a: public.t holds keys more than once: nothing was begun; 2 keys are in 5 rows: (7) 3 times",
+      result.stderr, 1, true)
+    assert.matches("t_u: public.t holds keys more than once: nothing was begun; 3 keys are in 7 rows: (b7) 3 times",
+      result.stderr, 1, true)
+    assert.equal("1", server:value(database, "SELECT count(*) FROM log"))
+    server:psql(database, "DROP EVENT TRIGGER note; "
+      .. "DELETE FROM t WHERE ctid NOT IN (SELECT min(ctid) FROM t GROUP BY b)")
+    result = apply(text, "--check-duplicates")
+    assert.equal(0, result.status, tostring(result))
+  end)
+
+  it("are what the index takes for equal: its predicate, expressions, collation and nulls", function()
+    local function refused(words)
+      local result = apply(([[ on "t" { index { %s, unique = true, name = "x" } } ]]):format(words),
+        "--check-duplicates")
+      assert.equal(3, result.status, tostring(result))
+      local rows = server:psql(database, given_query(result))
+      return result.stderr:match "(%d+ keys? %l+ in %d+ rows: .-)%s*;", #rows
+    end
+    local function accepted(words)
+      local result = apply(([[ on "t" { index { %s, unique = true, name = "x" } } ]]):format(words),
+        "--check-duplicates")
+      assert.equal(0, result.status, tostring(result))
+      server:psql(database, "DROP INDEX x")
+    end
+    accepted [["a", where = "a > 8"]]
+    accepted [["c", where = "c <> 'c7' AND c IS NOT NULL"]]
+    assert.same({ "1 key is in 2 rows: (c7) 2 times", 1 }, { refused [["c"]] })
+    assert.same({ "1 key is in 3 rows: (c7) 3 times", 1 }, { refused [[expr "lower(c)"]] })
+    if server.version >= 15 then
+      assert.same({ "2 keys are in 5 rows: (NULL) 3 times, (c7) 2 times", 2 },
+        { refused [["c", nulls_distinct = false]] })
+    end
+    server:psql(database, [[CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)]])
+    assert.matches("^1 key is in 3 rows", (refused [[key { "c", collate = "public.ci" }]]))
+  end)
+end)
