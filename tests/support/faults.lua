@@ -4,6 +4,9 @@ local shell = require "support.shell"
 
 local M = {}
 
+--- Whether everything is run; otherwise one of several cases that differ little stands for the others.
+M.long = os.getenv "LUNADEX_TEST_LONG" ~= nil
+
 -- The advisory lock that `gate` waits for. Nobody holds it in a transaction, so it keeps no snapshot.
 local gate = 4711
 

@@ -4,8 +4,6 @@ local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
 local shell = require "support.shell"
 
-local long = os.getenv "LUNADEX_TEST_LONG" ~= nil
-
 -- Every kind of change that takes more than one step: replacements of an index, of one of a constraint and of a
 -- partitioned one, a partitioned index, keys, an invalid leftover, a stray.
 local schema = faults.functions .. [[
@@ -87,7 +85,7 @@ describe("killed", function()
     faults.settled(server, database, registry)
     server:drop_database(database)
 
-    local rounds = long and 200 or 10
+    local rounds = faults.long and 200 or 10
     local stopped = 0
     for round = 1, rounds do
       database = server:create_database(nil, ("TEMPLATE %s"):format(template))
