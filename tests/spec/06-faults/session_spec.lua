@@ -136,6 +136,21 @@ describe("the server ends", function()
       no_gap()
     end)
 
+    it("while the run waits to swap: what was built stays for the next run", function()
+      local holder = server:session(database, "holder")
+      holder:run "BEGIN; ALTER INDEX t_x SET (fillfactor = 90)"
+      local run = apply()
+      faults.holds(server, database, "the swap to wait", [[SELECT count(*) = 1 FROM pg_stat_activity
+        WHERE query LIKE '%RENAME TO "t_x_ldx_old"%' AND wait_event_type = 'Lock' AND datname = current_database()]])
+      local built = server:value(database, "SELECT 't_x_ldx_new'::regclass::oid")
+      terminate(faults.run_lock(server, database))
+      lost(lunadex.result(run:wait()))
+      holder:close()
+      faults.converges(server, database, registry)
+      assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
+      no_gap()
+    end)
+
     it("while the run plans: nothing is begun", function()
       local link = proxies.start(server)
       finally(function() link:close() end)
