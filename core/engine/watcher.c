@@ -99,6 +99,12 @@ static void run(ldx_engine *engine, ldx_job *job) {
 
 /* --- looking at steps ----------------------------------------------------------------------------------------------- */
 
+static void copy_strings(ldx_arena *arena, ldx_strings *list) {
+  const char *const *items = list->items;
+  list->items = LDX_ARENA_NEW(arena, const char *, list->count + 1);
+  for (size_t i = 0; i < list->count; i++) list->items[i] = ldx_arena_strdup(arena, items[i]);
+}
+
 /* The owner may have a job back, with all it points to, before the driver has looked at its step. */
 static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
   ldx_step *copy = LDX_ARENA_NEW(arena, ldx_step, 1);
@@ -111,6 +117,8 @@ static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
   copy->other = ldx_arena_strdup(arena, step->other);
   copy->spare = ldx_arena_strdup(arena, step->spare);
   copy->maintenance_work_mem = ldx_arena_strdup(arena, step->maintenance_work_mem);
+  copy_strings(arena, &copy->dismissal.cancel);
+  copy_strings(arena, &copy->dismissal.terminate);
   if (step->definition) {
     ldx_definition *definition = LDX_ARENA_NEW(arena, ldx_definition, 1);
     ldx_definition_copy(arena, definition, step->definition);
@@ -179,20 +187,72 @@ static bool exceeds_budget(ldx_context *context, double now) {
   return progress->draining && step->drain_timeout > 0 && now - context->draining_since > step->drain_timeout;
 }
 
-static void take_in(ldx_engine *engine, const looked_at *look, const ldx_progress *progress) {
-  seat *s = look->worker;
-  pthread_mutex_lock(&s->mutex);
-  ldx_context *context = s->context;
+/* Whether somebody has been in the way for longer than the step's patience with those who may be sent away. */
+static bool out_of_patience(ldx_context *context, double now) {
+  const ldx_dismissal *dismissal = &context->job->step.dismissal;
+  int64_t pid = context->progress.blocker_pid;
+  if (pid != context->blocker_pid) {
+    context->blocker_pid = pid;
+    context->blocked_since = now;
+  }
+  if (pid <= 0 || !(dismissal->cancel.count || dismissal->terminate.count)) return false;
+  if (now - context->blocked_since < dismissal->patience) return false;
+  context->blocked_since = now;
+  return true;
+}
+
+/* The context that was looked at, if it still runs the same statement; the seat's mutex is held. */
+static ldx_context *still_running(const looked_at *look) {
+  ldx_context *context = look->worker->context;
   bool still = context && context == look->context && context->job->id == look->job &&
                context->statement == look->statement && context->server_pid;
-  if (still) {
+  return still ? context : NULL;
+}
+
+/* True: whoever blocks is to be sent away. */
+static bool take_in(ldx_engine *engine, const looked_at *look, const ldx_progress *progress) {
+  seat *s = look->worker;
+  bool dismiss = false;
+  pthread_mutex_lock(&s->mutex);
+  ldx_context *context = still_running(look);
+  if (context) {
     if (!same(&context->progress, progress)) {
       context->progress = *progress;
       ldx_event_post(engine, LDX_EVENT_PROGRESS, context, NULL, NULL, progress, 0, 0);
     }
     if (exceeds_budget(context, ldx_clock_now())) atomic_store(&context->over_budget, true);
+    dismiss = out_of_patience(context, ldx_clock_now());
   }
   pthread_mutex_unlock(&s->mutex);
+  return dismiss;
+}
+
+static bool send_away(ldx_engine *engine, const looked_at *look, const ldx_progress *progress,
+                      const ldx_strings *applications, bool terminate) {
+  ldx_error error;
+  bool sent = false;
+  if (!applications->count) return false;
+  if (!engine->driver->dismiss(engine->watcher.session, progress->blocker_pid, applications, terminate, &sent,
+                               &error)) {
+    check_session(engine, &error);
+    return false;
+  }
+  if (!sent) return false;
+  pthread_mutex_lock(&look->worker->mutex);
+  ldx_context *context = still_running(look);
+  if (context) ldx_context_note(context, "%s %s", terminate ? "ended the session of" : "cancelled", progress->blocker);
+  pthread_mutex_unlock(&look->worker->mutex);
+  return true;
+}
+
+static void take_in_all(ldx_engine *engine, const looked_at *looks, const ldx_watched *watched, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    const ldx_progress *progress = &watched[i].progress;
+    const ldx_dismissal *dismissal = &watched[i].step->dismissal;
+    if (!take_in(engine, &looks[i], progress) || !engine->driver->dismiss || !engine->watcher.session) continue;
+    if (!send_away(engine, &looks[i], progress, &dismissal->terminate, true) && engine->watcher.session)
+      send_away(engine, &looks[i], progress, &dismissal->cancel, false);
+  }
 }
 
 /* One round. False: the session could not be opened. */
@@ -205,7 +265,7 @@ static bool look(ldx_engine *engine, ldx_watched *watched, looked_at *looks) {
   /* Nothing is concluded from a look that failed: a budget is only enforced on what was seen. */
   if (count > 0) {
     if (engine->driver->watch(engine->watcher.session, watched, count, &error)) {
-      for (size_t i = 0; i < count; i++) take_in(engine, &looks[i], &watched[i].progress);
+      take_in_all(engine, looks, watched, count);
     } else {
       check_session(engine, &error);
     }

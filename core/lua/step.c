@@ -59,6 +59,23 @@ static bool flag(lua_State *L, int table, int argument, const char *field) {
   return value;
 }
 
+static ldx_strings strings(lua_State *L, int table, int argument, const char *field, ldx_arena *arena) {
+  ldx_strings list = {0};
+  int type = raw(L, table, field);
+  if (type != LUA_TTABLE && type != LUA_TNIL) complain(L, argument, field, "list of strings");
+  if (type == LUA_TTABLE) {
+    list.count = (size_t)lua_rawlen(L, -1);
+    list.items = LDX_ARENA_NEW(arena, const char *, list.count + 1);
+    for (size_t i = 0; i < list.count; i++) {
+      if (lua_rawgeti(L, -1, (lua_Integer)i + 1) != LUA_TSTRING) complain(L, argument, field, "list of strings");
+      list.items[i] = ldx_arena_strdup(arena, lua_tostring(L, -1));
+      lua_pop(L, 1);
+    }
+  }
+  lua_pop(L, 1);
+  return list;
+}
+
 static int choice(lua_State *L, int table, int argument, const char *field, const char *const *words, int count,
                   int otherwise) {
   int found = -1;
@@ -106,6 +123,11 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
   step->partitioned = flag(L, argument, argument, "partitioned");
   step->lock_timeout = number(L, argument, argument, "lock_timeout", 0);
   step->drain_timeout = number(L, argument, argument, "drain_timeout", 0);
+  step->dismissal = (ldx_dismissal){
+      .cancel = strings(L, argument, argument, "cancel_blockers", arena),
+      .terminate = strings(L, argument, argument, "terminate_blockers", arena),
+      .patience = number(L, argument, argument, "blockers_after", 0),
+  };
   step->maintenance_work_mem = text(L, argument, argument, "maintenance_work_mem", arena);
   double parallel = number(L, argument, argument, "parallel_workers", -1);
   step->parallel_workers = parallel < 0 ? -1 : parallel > 1024 ? 1024 : (int)parallel;

@@ -12,12 +12,16 @@ local M = {}
 ---@field lock_timeout number?     # seconds
 ---@field retries integer?
 ---@field drain_timeout number?    # seconds a build may wait for other transactions when its work is done; nil: any
+---@field cancel_blockers string[]?    # application names: what they run is cancelled when it has been in the way
+---@field terminate_blockers string[]? # likewise: their sessions are ended
+---@field blockers_after number?   # for so many seconds; default 30
 ---@field check_duplicates boolean?   # read the table before something unique is built
 ---@field maintenance_work_mem string?   # for builds that name none of their own
 ---@field parallel_workers integer?      # likewise
 
 M.default_lock_timeout = 300
 M.default_retries = 10
+M.default_blockers_after = 30 -- seconds
 
 ---@param source table
 ---@param changes table
@@ -52,6 +56,8 @@ function Writer:add(kind, relation, step)
   step.mode = step.mode or options.mode or entry.mode or "auto"
   step.lock_timeout = options.lock_timeout or entry.lock_timeout or M.default_lock_timeout
   step.drain_timeout = options.drain_timeout
+  step.cancel_blockers, step.terminate_blockers = options.cancel_blockers, options.terminate_blockers
+  step.blockers_after = options.blockers_after or M.default_blockers_after
   step.maintenance_work_mem = entry.maintenance_work_mem or options.maintenance_work_mem
   step.parallel_workers = entry.parallel_workers or options.parallel_workers
   if kind == "build" and options.check_duplicates and not self.checked then

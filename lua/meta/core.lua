@@ -266,6 +266,9 @@ function Diff:changes(quiet_keeps) end
 ---@field partitioned boolean?     # build of a constraint: its relation is, and it is added in no other way than in one go
 ---@field lock_timeout number?     # seconds
 ---@field drain_timeout number?
+---@field cancel_blockers string[]?    # names of applications: what they run is cancelled when it blocks the step
+---@field terminate_blockers string[]? # likewise: their sessions are ended
+---@field blockers_after number?    # seconds after which that is done
 ---@field maintenance_work_mem string?
 ---@field parallel_workers integer?
 ---@field retry lunadex.Retry?

@@ -14,6 +14,7 @@ const ldx_driver ldx_driver_postgres = {
     .perform = ldx_pg_perform,
     .describe = ldx_pg_describe,
     .watch = ldx_pg_watch,
+    .dismiss = ldx_pg_dismiss,
     .measure = ldx_pg_measure,
     .lock = ldx_pg_lock,
     .unlock = ldx_pg_unlock,

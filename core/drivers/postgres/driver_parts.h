@@ -13,6 +13,8 @@ bool ldx_pg_unlock(ldx_session *session, ldx_error *error);
 
 /* watch.c */
 bool ldx_pg_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error);
+bool ldx_pg_dismiss(ldx_session *session, int64_t pid, const ldx_strings *applications, bool terminate, bool *sent,
+                    ldx_error *error);
 
 /* measure.c */
 bool ldx_pg_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error);

@@ -110,3 +110,16 @@ bool ldx_pg_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_er
   PQclear(r);
   return true;
 }
+
+bool ldx_pg_dismiss(ldx_session *session, int64_t pid, const ldx_strings *applications, bool terminate, bool *sent,
+                    ldx_error *error) {
+  ldx_arena *arena = ldx_arena_new();
+  const char *values[] = {ldx_arena_printf(arena, "%lld", (long long)pid),
+                          ldx_pg_text_array(arena, applications->count, applications->items), terminate ? "t" : "f"};
+  PGresult *r = ldx_pg_exec_params(session, ldx_sql_dismiss, 3, values, error);
+  ldx_arena_free(arena);
+  if (!r) return false;
+  *sent = PQntuples(r) == 1 && *PQgetvalue(r, 0, 0) == 't';
+  PQclear(r);
+  return true;
+}

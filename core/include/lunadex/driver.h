@@ -27,6 +27,7 @@ typedef struct ldx_server_info {
   int version_number; /* 150018 */
   char database[128], user[128], host[256], port[16];
   char display[512]; /* the target without secrets: postgresql://app@db.internal/shop */
+  char identity[64]; /* two targets with the same one lead to the same database */
   bool read_only;    /* a standby, or read-only by default: it can be read, not changed */
   bool standby;      /* which of the two */
   char warning[256]; /* a known defect of this version that matters here; "" if none */
@@ -48,6 +49,14 @@ typedef enum ldx_step_kind {
 
 typedef enum ldx_mode { LDX_MODE_AUTO, LDX_MODE_CONCURRENT, LDX_MODE_BLOCKING } ldx_mode;
 
+/* Who may be sent away when it has blocked a step for `patience` seconds, by the name its application gives itself.
+ * Nobody else ever is, and nobody by default. */
+typedef struct ldx_dismissal {
+  ldx_strings cancel;    /* what they run is cancelled: of no use against an idle transaction */
+  ldx_strings terminate; /* their session is ended */
+  double patience;
+} ldx_dismissal;
+
 typedef struct ldx_step {
   ldx_step_kind kind;
   ldx_name relation;                /* schema and name of the relation, resolved */
@@ -57,15 +66,16 @@ typedef struct ldx_step {
   const char *spare;
   ldx_name other_relation; /* ATTACH: the partition `other` belongs to */
   ldx_mode mode;
-  bool only;                        /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
-  bool use_existing;                /* BUILD of a unique constraint or primary key: from the unique index `other` */
-  bool replace;                     /* in the same transaction, the constraint that has the name goes; BUILD
+  bool only;             /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
+  bool use_existing;     /* BUILD of a unique constraint or primary key: from the unique index `other` */
+  bool replace;          /* in the same transaction, the constraint that has the name goes; BUILD
                                      * of a key: it is `name`; RENAME: it is `other` */
-  bool partitioned;                 /* BUILD of a constraint: its relation is partitioned and this server adds it in no
-  bool check_duplicates;            /* BUILD of something unique: read the table first, and refuse at once */
+  bool check_duplicates; /* BUILD of something unique: read the table first, and refuse at once */
+  bool partitioned;      /* BUILD of a constraint: its relation is partitioned and this server adds it in no
                                      * other way than in one go; for `describe`, which cannot look */
-  double lock_timeout;              /* seconds to get the table's lock before the work starts; 0: no limit */
-  double drain_timeout;             /* seconds for waits after the work; 0: no limit */
+  double lock_timeout;   /* seconds to get the table's lock before the work starts; 0: no limit */
+  double drain_timeout;  /* seconds for waits after the work; 0: no limit */
+  ldx_dismissal dismissal;
   const char *maintenance_work_mem; /* "512MB"; NULL: the server's */
   int parallel_workers;             /* -1: the server's */
 } ldx_step;
@@ -139,6 +149,10 @@ typedef struct ldx_driver {
   char *(*describe)(ldx_arena *arena, const ldx_step *step);
   /* How far these steps are and who blocks them; on a session of its own. */
   bool (*watch)(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error);
+  /* Tells process `pid` to end its session, or (not `terminate`) what it runs, if its application is one of these.
+   * `*sent`: it was told to. */
+  bool (*dismiss)(ldx_session *session, int64_t pid, const ldx_strings *applications, bool terminate, bool *sent,
+                  ldx_error *error);
   /* Sizes, use, and who is building, for a list. */
   bool (*measure)(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error);
   /* The run lock of this database; never waited for. LDX_ERROR_LOCK_HELD: the error's detail says who has it. */

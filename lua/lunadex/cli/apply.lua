@@ -70,6 +70,13 @@ function M.define(command)
   command:option "--drain-timeout" :argname "<time>" :convert(duration)
     :description("How long a build whose work is done may wait for other transactions; then it is given up and tried "
       .. "again. Default: as long as it takes.")
+  command:option "--cancel-blockers" :argname "<application>" :count "*"
+    :description("Cancel what sessions of this application_name run when it has been in the way of a change. May be "
+      .. "repeated. Default: nobody is touched.")
+  command:option "--terminate-blockers" :argname "<application>" :count "*"
+    :description "End such sessions instead: the only way with an idle transaction. May be repeated."
+  command:option "--blockers-after" :argname "<time>" :convert(duration)
+    :description "How long they may be in the way before. Default: 30s."
   command:flag "--check-duplicates"
     :description "Read the table before something unique is built, and refuse at once with samples."
   command:option "--maintenance-work-mem" :argname "<size>" :convert(memory)
