@@ -48,6 +48,21 @@ local function redact_query(query)
   end))
 end
 
+--- The passwords in a target, as they are written there.
+---@param target string
+---@return string[]
+function M.secrets(target)
+  local found = {}
+  local function add(name, value)
+    if secret_words[name:lower()] then found[#found + 1] = value end
+  end
+  local userinfo = target:match "^%a[%w+.-]*://(.*)@"
+  found[1] = userinfo and userinfo:match "^[^:]*:(.+)$"
+  for name, value in target:gmatch "(%w+)%s*=%s*'([^']*)'" do add(name, value) end
+  for name, value in target:gmatch "(%w+)%s*=%s*([^%s'&]+)" do add(name, value) end
+  return found
+end
+
 --- The target as it may be shown: no password in userinfo, parameters or key=value pairs.
 ---@param target string
 ---@return string

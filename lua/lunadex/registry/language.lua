@@ -135,7 +135,10 @@ function M.words(session)
       return problem(line, "env is followed by " .. schema.show(name), 'env "NAME" or env("NAME", default)')
     end
     local value = session.getenv(name)
-    if value ~= nil then return value end
+    if value ~= nil then
+      session.problems:hide(name, value)
+      return value
+    end
     if default ~= nil then return default end
     return problem(line, ('the environment variable "%s" is not set'):format(name), nil,
       ('set it, or write env("%s", default)'):format(name))

@@ -1,5 +1,7 @@
 -- What is wrong with a registry: collected while it is read, so that one run shows everything.
 
+local target = require "lunadex.target"
+
 local M = {}
 
 ---@class lunadex.registry.Problem
@@ -37,7 +39,7 @@ local MOST = 200
 
 ---@return lunadex.registry.Problems
 function M.list()
-  return setmetatable({ list = {}, known = {}, files = {}, more = 0, count = 0 }, Problems)
+  return setmetatable({ list = {}, known = {}, files = {}, hidden = {}, more = 0, count = 0 }, Problems)
 end
 
 --- The order of files in the final list is the order in which they are announced.
@@ -49,7 +51,25 @@ function Problems:file(file)
   end
 end
 
--- A message may quote what a variable held: error(env "DATABASE_URL"), a text that is not closed.
+-- Shorter ones would take other words' letters away, and are no secrets.
+local LEAST_SECRET = 3
+
+--- What a variable of the environment held: no message may quote its passwords, whatever a registry made of them.
+---@param name string
+---@param value string
+function Problems:hide(name, value)
+  local secrets = name:upper():find "PASS" and { value } or target.secrets(value)
+  for _, secret in ipairs(secrets) do
+    if #secret >= LEAST_SECRET then self.hidden[#self.hidden + 1] = (secret:gsub("%p", "%%%0")) end
+  end
+end
+
+function Problems:without_secrets(text)
+  for _, pattern in ipairs(self.hidden) do text = text:gsub(pattern, "***") end
+  return text
+end
+
+-- A message may quote a text that is not closed, with a url in it.
 local function without_passwords(text)
   return text and text:find("://", 1, true)
     and text:gsub("(%a[%w+.-]*://[^%s:@/\"']*):[^%s\"']*@", "%1:***@") or text
@@ -57,7 +77,7 @@ end
 
 ---@param problem lunadex.registry.Problem
 function Problems:add(problem)
-  problem.message = without_passwords(problem.message)
+  problem.message = self:without_secrets(without_passwords(problem.message))
   self.count = self.count + 1
   if problem.line == 0 then problem.line = nil end
   local text = Problem.__tostring(problem)

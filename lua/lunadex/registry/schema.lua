@@ -2,6 +2,7 @@
 -- messages about mistakes and the tables in the documentation all come from here.
 
 local core = require "lunadex.core"
+local format = require "lunadex.format"
 local target = require "lunadex.target"
 
 local M = {}
@@ -128,15 +129,11 @@ local function one_or_more_columns(value)
   return columns(type(value) == "string" and { value } or value)
 end
 
-local UNITS = { ms = 0.001, s = 1, sec = 1, min = 60, h = 3600, d = 86400 }
-
 local function duration(value)
   local expected = 'seconds as a number, or a text such as "300s", "5min", "1h"'
   if type(value) == "string" then
-    local number, unit = value:match("^%s*([%d.]+)%s*(%a+)%s*$")
-    number = tonumber(number)
-    if not number or not UNITS[unit] then return nil, expected end
-    return number * UNITS[unit]
+    value = format.parse_duration(value)
+    if not value then return nil, expected end
   end
   if value ~= value or value < 0 or value == math.huge then return nil, expected end
   return value

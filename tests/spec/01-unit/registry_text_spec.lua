@@ -2,9 +2,9 @@
 local registry = require "lunadex.registry"
 
 describe("a registry's text", function()
-  local function mistake(text)
+  local function mistake(text, value)
     local loaded, errors = registry.parse(text, "r.lua", { getenv = function()
-      return "postgresql://app:hunter2@db.example.internal:5432/shop"
+      return value or "postgresql://app:hunter2@db.example.internal:5432/shop"
     end })
     assert.is_nil(loaded, text)
     return tostring(errors[1])
@@ -40,5 +40,15 @@ describe("a registry's text", function()
     } do
       assert.not_matches("hunter2", mistake(text), 1, true)
     end
+    -- Whatever is made of what a variable held.
+    for _, value in ipairs { "host=h user=u password=s3cr-t", "host=h password = 's3cr-t' dbname=x",
+      "postgresql://h/db?user=u&password=s3cr-t", "postgres://u:s3cr-t@h/db" } do
+      for _, text in ipairs { [[error("cannot reach " .. env "X")]], [[error(env("X"):match "s3.-t")]],
+        [[on "t" { index { "a", method = env "X", name = 1 } }]] } do
+        local message = mistake(text, value)
+        assert.not_matches("s3cr", message, 1, true)
+      end
+    end
+    assert.not_matches("s3cr", mistake([[error(env "PGPASSWORD")]], "s3cret"), 1, true)
   end)
 end)
