@@ -12,7 +12,6 @@ int luaopen_lunadex_core(lua_State *L) {
       {"declarations", ldx_lua_declarations},
       {"diff", ldx_lua_diff},
       {"describe", ldx_lua_describe},
-      {"build_sql", ldx_lua_build_sql},
       {"quote_name", ldx_lua_quote_name},
       {"split_name", ldx_lua_split_name},
       {"parse_sql", ldx_lua_parse_sql},

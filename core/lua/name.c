@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "drivers/postgres/render.h"
-#include "lua/definition.h"
 #include "lua/userdata.h"
 
 int ldx_lua_quote_name(lua_State *L) {
@@ -27,27 +26,4 @@ int ldx_lua_split_name(lua_State *L) {
   }
   ldx_lua_free_arena(L, -3);
   return 2;
-}
-
-/* As a step, so that a constraint is shown as it would be made. */
-int ldx_lua_build_sql(lua_State *L) {
-  static const char *const modes[] = {"concurrent", "blocking", NULL};
-  const char *name = ldx_lua_opt_text(L, 2);
-  int mode = luaL_checkoption(L, 3, "concurrent", modes);
-  lua_settop(L, 3);
-  ldx_arena *arena = ldx_lua_push_arena(L);
-  ldx_lua_fields fields;
-  ldx_lua_check_fields(L, 1, arena, &fields);
-  luaL_argcheck(L, name || fields.name, 2, "a name is needed, here or in the fields");
-  ldx_step step = {
-      .kind = LDX_STEP_BUILD,
-      .relation = fields.definition.relation,
-      .definition = &fields.definition,
-      .name = name ? name : fields.name,
-      .mode = mode == 0 ? LDX_MODE_CONCURRENT : LDX_MODE_BLOCKING,
-      .parallel_workers = -1,
-  };
-  lua_pushstring(L, ldx_driver_postgres.describe(arena, &step));
-  ldx_lua_free_arena(L, -2);
-  return 1;
 }

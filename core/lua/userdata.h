@@ -41,7 +41,6 @@ int ldx_lua_declarations(lua_State *L);
 int ldx_lua_diff(lua_State *L);
 int ldx_lua_open(lua_State *L);
 int ldx_lua_describe(lua_State *L);
-int ldx_lua_build_sql(lua_State *L);
 int ldx_lua_quote_name(lua_State *L);
 int ldx_lua_split_name(lua_State *L);
 int ldx_lua_catch_signals(lua_State *L);

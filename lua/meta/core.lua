@@ -67,13 +67,6 @@ function core.parse_sql(sql) end
 ---@return lunadex.Error? err      # code "invalid_definition"
 function core.check_expression(text) end
 
---- The statement(s) that build this definition under this name, for people and for undo notes.
----@param fields lunadex.Fields   # `relation`, and `schema` where it is known
----@param name string?
----@param mode "concurrent"|"blocking"|nil
----@return string
-function core.build_sql(fields, name, mode) end
-
 --- `public.orders`, `public."Odd.Name"`: how the dialect writes a qualified name; and one identifier.
 ---@param schema string?
 ---@param name string

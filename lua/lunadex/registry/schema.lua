@@ -13,7 +13,6 @@ local M = {}
 ---@field description string
 ---@field into "fields"|"entry"    # where the value goes; the field is `field`, else `name`
 ---@field field string?
----@field definition boolean?      # part of what an index *is*: two declarations that differ in it are no duplicates
 ---@field shared boolean?          # also stands beside `sql`
 ---@field backend string?          # only for that database, not for PostgreSQL
 ---@field check (fun(value: any, session: table): any, string?, string?)?
@@ -348,24 +347,24 @@ local MEMORY = { name = "maintenance_work_mem", type = "string", shared = true, 
   description = 'Memory for this build, such as "2GB".' }
 local WORKERS = { name = "parallel_workers", type = "number", shared = true, check = workers,
   description = "Parallel workers for this build (max_parallel_maintenance_workers)." }
-local INCLUDE = { name = "include", type = "table", into = "fields", definition = true, check = columns,
+local INCLUDE = { name = "include", type = "table", into = "fields", check = columns,
   description = "Columns that are stored in the index but are no keys." }
 local TABLESPACE = { name = "tablespace", type = "string", into = "fields", check = name,
   description = "The tablespace to build it in." }
 local WITH = { name = "with", type = "table", into = "fields", check = storage,
   description = 'Storage parameters: { fillfactor = 70 }, or in a given order { { "fillfactor", 70 }, … }.' }
 local NULLS_DISTINCT = { name = "nulls_distinct", type = "boolean", into = "fields", field = "nulls_not_distinct",
-  definition = true, check = negate,
+  check = negate,
   description = "false: two nulls count as equal (NULLS NOT DISTINCT, PostgreSQL 15). Default: true." }
-local WHERE = { name = "where", type = "string", into = "fields", definition = true, check = expression,
+local WHERE = { name = "where", type = "string", into = "fields", check = expression,
   description = "The predicate of a partial index, an SQL expression." }
-local METHOD = { name = "method", type = "string", into = "fields", definition = true, check = name,
+local METHOD = { name = "method", type = "string", into = "fields", check = name,
   description = 'The access method: "btree" (default), "hash", "gin", "gist", "spgist", "brin", or an extension\'s.' }
-local DEFERRABLE = { name = "deferrable", type = "boolean", into = "fields", definition = true,
+local DEFERRABLE = { name = "deferrable", type = "boolean", into = "fields",
   description = "Whether a transaction may put off the check." }
-local INITIALLY_DEFERRED = { name = "initially_deferred", type = "boolean", into = "fields", definition = true,
+local INITIALLY_DEFERRED = { name = "initially_deferred", type = "boolean", into = "fields",
   description = "Check at the end of the transaction; implies `deferrable`." }
-local WITHOUT_OVERLAPS = { name = "without_overlaps", type = "boolean", into = "fields", definition = true,
+local WITHOUT_OVERLAPS = { name = "without_overlaps", type = "boolean", into = "fields",
   description = "The last column is a range and may not overlap for equal others (PostgreSQL 18)." }
 local SQL = { name = "sql", type = "string", into = "sql", shared = true }
 
@@ -409,7 +408,7 @@ M.kinds.index = kind {
   hints = peers("index", { nulls_not_distinct = "write nulls_distinct = false" }),
   list = {
     option(NAME),
-    { name = "unique", type = "boolean", into = "fields", definition = true,
+    { name = "unique", type = "boolean", into = "fields",
       description = "Whether equal keys are refused. Default: false." },
     option(NULLS_DISTINCT), option(METHOD), option(WHERE), option(INCLUDE), option(WITH), option(TABLESPACE),
     option(DESCRIPTION), option(CRITICAL), option(MODE), option(LOCK_TIMEOUT), option(MEMORY), option(WORKERS),
@@ -475,21 +474,21 @@ M.kinds.foreign_key = kind {
     ondelete = 'did you mean "on_delete"?', onupdate = 'did you mean "on_update"?' }),
   list = {
     option(NAME),
-    { name = "references", type = "string|table", into = "fields", definition = true, check = references,
+    { name = "references", type = "string|table", into = "fields", check = references,
       description = 'The other relation: "schema.table" (its primary key), or { "schema.table", "column", … }.' },
-    { name = "on_delete", type = "string", into = "fields", definition = true, check = referential_action,
+    { name = "on_delete", type = "string", into = "fields", check = referential_action,
       description = '"no action" (default), "restrict", "cascade", "set null", "set default".' },
-    { name = "on_delete_columns", type = "string|table", into = "fields", definition = true,
+    { name = "on_delete_columns", type = "string|table", into = "fields",
       check = one_or_more_columns,
       description = 'The columns that "set null" and "set default" set. Default: all.' },
-    { name = "on_update", type = "string", into = "fields", definition = true, check = referential_action,
+    { name = "on_update", type = "string", into = "fields", check = referential_action,
       description = "As on_delete." },
-    { name = "match", type = "string", into = "fields", definition = true, check = one_of("simple", "full"),
+    { name = "match", type = "string", into = "fields", check = one_of("simple", "full"),
       description = '"simple" (default) or "full".' },
-    { name = "period", type = "boolean", into = "fields", field = "without_overlaps", definition = true,
+    { name = "period", type = "boolean", into = "fields", field = "without_overlaps",
       description = "The last column is a PERIOD (PostgreSQL 18)." },
     option(DEFERRABLE), option(INITIALLY_DEFERRED),
-    { name = "not_enforced", type = "boolean", into = "fields", definition = true,
+    { name = "not_enforced", type = "boolean", into = "fields",
       description = "Declared, but not checked (PostgreSQL 18)." },
     option(DESCRIPTION), option(CRITICAL), option(LOCK_TIMEOUT), option(ALLOW), option(DUPLICATE_OF),
   },
