@@ -65,6 +65,7 @@ Plan.__name = "lunadex.Plan"
 ---@class lunadex.PlanOptions
 ---@field only string[]?           # names of indexes or relations
 ---@field drop_strays boolean?
+---@field repair boolean?         # drop what failed builds left and no declaration is about, on any relation
 ---@field rename boolean?
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field jobs integer?            # changes at a time
@@ -446,6 +447,11 @@ function Maker:settle_stray(change)
     change.action, change.reason = "drop", "left by an interrupted replacement"
     return
   end
+  if self.options.repair and not live.valid and not live.partitioned and not why then
+    change.action = "drop"
+    change.reason = "invalid, and nobody is building it" .. (figures ~= "" and ", " .. figures or "")
+    return
+  end
   if self.options.drop_strays and not why then
     change.action = "drop"
     change.reason = clause .. (figures ~= "" and ", " .. figures or "")
@@ -459,7 +465,8 @@ function Maker:settle_stray(change)
   self.plan.summary.stray = self.plan.summary.stray + 1
   local finding = {
     level = (rule == "stray" or why) and "info" or "warning", rule = rule, live_name = live.name,
-    message = message .. "kept" .. (why and ": " .. why or ", --drop-strays drops it"),
+    message = message .. "kept" .. (why and ": " .. why or (invalid and not live.partitioned) and ", --repair drops it"
+      or ", --drop-strays drops it"),
   }
   if rule ~= "stray" then finding.stray = true end
   self:finding(change, finding)
@@ -504,6 +511,23 @@ function Maker:collect()
     end
   end
   return changes
+end
+
+-- Leftovers on relations that no declaration speaks of.
+function Maker:collect_leftovers(changes)
+  local seen = {}
+  for _, change in ipairs(changes) do
+    if change.fact.live then seen[change.relation .. "\0" .. change.fact.live.name] = true end
+  end
+  for relation in self.plan.catalog:relations() do
+    for _, index in ipairs(relation:indexes()) do
+      if not index.valid and index.kind == "index" and not seen[relation.display .. "\0" .. index.name] then
+        local change = self:change { action = "stray", live = index, relation = relation, reason = "" }
+        handle.stray(self, change)
+        changes[#changes + 1] = change
+      end
+    end
+  end
 end
 
 -- `--only` that nothing answers to, with the nearest of what would have been an answer.
@@ -585,6 +609,7 @@ function M.make(database, connection, options)
     end
   end
   local changes = maker:collect()
+  if options.repair and not maker.only then maker:collect_leftovers(changes) end
   if maker.only and not maker.only_matched then
     return nil, maker:unmatched()
   end

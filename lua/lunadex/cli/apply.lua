@@ -63,6 +63,8 @@ end
 function M.define(command)
   command:flag "--drop-strays" :description "Drop indexes of declared relations that are not declared."
   command:flag "--rename" :description "Rename indexes that match under another name."
+  command:flag "--repair"
+    :description "Drop what failed builds left invalid, on any relation, where no declaration is about it."
   command:option "--mode" :choices { "auto", "concurrent", "blocking" }
     :description "How to build: concurrently, or blocking writes. Default: auto."
   command:option "--lock-timeout" :argname "<time>" :convert(duration)

@@ -19,6 +19,8 @@ M.examples = [[
 function M.define(command)
   command:flag "--detailed-exitcode" :description "Exit with 2 when there are changes."
   command:flag "--drop-strays" :description "Plan to drop indexes that are not declared."
+  command:flag "--repair"
+    :description "Plan to drop what failed builds left invalid, on any relation, where no declaration is about it."
   command:flag "--rename" :description "Plan to rename indexes that match under another name."
   command:option "--mode" :choices { "auto", "concurrent", "blocking" } :description "How indexes would be built."
 end
