@@ -237,6 +237,10 @@ static bool take(ldx_engine *engine, ldx_event *event) {
   return true;
 }
 
+static int milliseconds_of(double seconds) {
+  return seconds > 1e6 ? 1000000000 : (int)ceil(seconds * 1000);
+}
+
 bool ldx_engine_poll(ldx_engine *engine, double timeout, ldx_event *event) {
   if (take(engine, event)) return true;
   double until = timeout >= 0 ? ldx_clock_now() + timeout : 0;
@@ -245,7 +249,7 @@ bool ldx_engine_poll(ldx_engine *engine, double timeout, ldx_event *event) {
     if (timeout >= 0) {
       double left = until - ldx_clock_now();
       if (left < 0) left = 0;
-      milliseconds = left > 1e6 ? 1000000000 : (int)ceil(left * 1000);
+      milliseconds = milliseconds_of(left);
     }
     struct pollfd descriptors[2] = {{.fd = engine->wake[0], .events = POLLIN},
                                     {.fd = ldx_signals_descriptor(), .events = POLLIN}}; /* -1 is ignored */
@@ -258,4 +262,14 @@ bool ldx_engine_poll(ldx_engine *engine, double timeout, ldx_event *event) {
     }
     if (timeout >= 0 && ldx_clock_now() >= until) return false;
   }
+}
+
+void ldx_engine_wait(ldx_engine *const *engines, size_t count, double timeout) {
+  struct pollfd *descriptors = calloc(count + 1, sizeof *descriptors);
+  if (!descriptors) abort();
+  for (size_t i = 0; i < count; i++) descriptors[i] = (struct pollfd){.fd = engines[i]->wake[0], .events = POLLIN};
+  descriptors[count] = (struct pollfd){.fd = ldx_signals_descriptor(), .events = POLLIN};
+  if (poll(descriptors, count + 1, timeout < 0 ? -1 : milliseconds_of(timeout)) > 0 && descriptors[count].revents)
+    ldx_signals_drain();
+  free(descriptors);
 }

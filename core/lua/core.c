@@ -9,6 +9,7 @@ int luaopen_lunadex_core(lua_State *L);
 int luaopen_lunadex_core(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"open", ldx_lua_open},
+      {"wait", ldx_lua_wait},
       {"declarations", ldx_lua_declarations},
       {"diff", ldx_lua_diff},
       {"describe", ldx_lua_describe},

@@ -241,6 +241,24 @@ static int db_poll(lua_State *L) {
   return 1;
 }
 
+int ldx_lua_wait(lua_State *L) {
+  enum { MOST = 1024 };
+  luaL_checktype(L, 1, LUA_TTABLE);
+  double timeout = luaL_optnumber(L, 2, -1);
+  size_t count = (size_t)lua_rawlen(L, 1);
+  luaL_argcheck(L, count > 0 && count <= MOST, 1, "between 1 and 1024 databases expected");
+  ldx_engine *engines[MOST];
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, 1, (lua_Integer)i + 1);
+    const database *db = luaL_testudata(L, -1, class);
+    luaL_argcheck(L, db && db->engine, 1, "open databases expected");
+    engines[i] = db->engine;
+    lua_pop(L, 1);
+  }
+  ldx_engine_wait(engines, count, timeout);
+  return 0;
+}
+
 static int db_pending(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)ldx_engine_pending(check(L)->engine));
   return 1;

@@ -48,7 +48,7 @@ static void set_progress(lua_State *L, const ldx_progress *progress) {
 }
 
 static void push_info(lua_State *L, const ldx_server_info *info) {
-  lua_createtable(L, 0, 10);
+  lua_createtable(L, 0, 12);
   set_text(L, "product", info->product);
   set_text(L, "version", info->version);
   set_integer(L, "version_number", info->version_number);
@@ -57,6 +57,7 @@ static void push_info(lua_State *L, const ldx_server_info *info) {
   set_text(L, "host", info->host);
   set_text(L, "port", info->port);
   set_text(L, "display", info->display);
+  set_text(L, "identity", info->identity);
   set_flag(L, "read_only", info->read_only);
   set_flag(L, "standby", info->standby);
   set_text(L, "warning", info->warning);

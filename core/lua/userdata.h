@@ -40,6 +40,7 @@ void ldx_lua_open_database(lua_State *L);
 int ldx_lua_declarations(lua_State *L);
 int ldx_lua_diff(lua_State *L);
 int ldx_lua_open(lua_State *L);
+int ldx_lua_wait(lua_State *L);
 int ldx_lua_describe(lua_State *L);
 int ldx_lua_quote_name(lua_State *L);
 int ldx_lua_split_name(lua_State *L);

@@ -1,4 +1,7 @@
---- A plan made real: changes as the schedule lets them begin, side by side, and what came of each.
+--- Plans made real: changes as the schedules let them begin, side by side, and what came of each.
+--
+-- One database's plan is a run; the runs of several databases share one pool of workers, so that a change costs one of
+-- `jobs` wherever it is made.
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
@@ -10,9 +13,9 @@ local task = require "lunadex.task"
 local M = {}
 
 ---@class lunadex.ApplyOptions: lunadex.StepOptions
----@field jobs integer?            # changes at a time, default 2
----@field on_event fun(event: table)?
----@field locked boolean?          # the caller holds the run lock already
+---@field jobs integer?            # changes at a time, in all databases together, default 2
+---@field on_event fun(event: table)?   # with several databases, each names its own
+---@field locked boolean?          # the caller has taken the run locks; they are given back all the same
 ---@field wait number?             # seconds to wait for another run's end; default none
 
 ---@class lunadex.Outcome
@@ -38,6 +41,7 @@ local Run = {}
 Run.__index = Run
 
 function Run:emit(event)
+  event.database = event.database or self.label
   if self.on_event then self.on_event(event) end
 end
 
@@ -91,6 +95,8 @@ function Run:hear(item, step, event)
 end
 
 function Run:perform(item, step)
+  -- Another run may be at it by now.
+  if self.halted then return nil, errors.new("cancelled", self.halted.message) end
   local attempts = 1
   local ok, err, done = self.connection:perform(step, function(event) self:hear(item, step, event) end)
   local finished = ok and err or done
@@ -149,26 +155,8 @@ function Run:tell_why()
   end
 end
 
-function Run:worker()
-  while not (task.stopping() or self.halted) do
-    local item = self.schedule:next()
-    if item then
-      self.active = self.active + 1
-      self:change(item)
-      self.active = self.active - 1
-      self.schedule:finished(item)
-      self.freed:announce()
-    elseif self.active > 0 then
-      self:tell_why()
-      self.freed:wait()
-    else
-      return
-    end
-  end
-end
-
-function Run:existing(plan)
-  local count = plan.summary.keep
+function Run:existing()
+  local count = self.plan.summary.keep
   self.summary.skipped = count
   if count == 0 then return end
   if count > M.listed_existing then
@@ -176,7 +164,7 @@ function Run:existing(plan)
     return
   end
   local number = 0
-  for change in plan:changes { keeps = true } do
+  for change in self.plan:changes { keeps = true } do
     if change.action == "keep" then
       number = number + 1
       self:event("build_finished", { change = change, number = number }, {
@@ -187,70 +175,161 @@ function Run:existing(plan)
   end
 end
 
---- Applies a plan. Failures of single changes are in the outcome; `nil, err` means that nothing was begun.
+---@param plan lunadex.Plan
+---@param options lunadex.ApplyOptions
+local function new_run(plan, options)
+  return setmetatable({
+    plan = plan, connection = plan.connection, label = plan.connection.label, options = options,
+    on_event = options.on_event, context = steps.context(plan), active = 0, begun = 0, failures = {},
+    critical_failed = false,
+    summary = {
+      total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
+      rebuilt = 0, cancelled = 0,
+    },
+  }, Run)
+end
+
+function Run:start()
+  local plan, connection = self.plan, self.connection
+  self.started = core.now()
+  local planned = 0
+  for change in plan:changes() do
+    if change.action ~= "keep" then planned = planned + 1 end
+  end
+  self.total = plan.summary.keep + planned
+  self.summary.total = self.total
+  connection:listen(function(lost)
+    self.halted = lost
+    self:emit { event = "note", text = lost.message .. "; stopping" }
+    connection.handle:cancel()
+  end)
+  self:emit { event = "run_started", target = plan.target, database = plan.database, total = self.total,
+    databases = self.databases, existing = plan.summary.keep, planned = planned }
+  self:existing()
+  self.schedule = schedule.of(plan, self.options, self.summary.skipped)
+end
+
+-- Once nothing of it runs or may run any more: the next one may have the database.
+function Run:finish()
+  local connection, summary = self.connection, self.summary
+  summary.cancelled = summary.cancelled + #self.schedule.queue
+  connection:listen(nil)
+  connection:unlock()
+  self.outcome = {
+    summary = summary, failures = self.failures, critical_failed = self.critical_failed,
+    interrupted = task.stopping(), halted = self.halted, seconds = core.now() - self.started,
+  }
+  self:emit { event = "run_finished", summary = summary, seconds = self.outcome.seconds,
+    interrupted = self.outcome.interrupted }
+end
+
+-- A task of its own: a link that is stuck holds up no worker.
+function Run:end_if_over()
+  if self.active > 0 or #self.schedule.queue > 0 and not self.halted then return end
+  self.ending = self.ending or task.spawn(self.finish, self)
+end
+
+---@class lunadex.Pool             # what the workers share
+---@field runs table[]
+---@field active integer           # changes under way
+---@field freed lunadex.Point      # one of them has ended
+local Pool = {}
+Pool.__index = Pool
+
+-- The next change, of the run that has got least so far: a database with much to do does not keep the others waiting.
+function Pool:next()
+  table.sort(self.runs, function(a, b)
+    if a.active ~= b.active then return a.active < b.active end
+    if a.begun ~= b.begun then return a.begun < b.begun end
+    return a.place < b.place
+  end)
+  for _, run in ipairs(self.runs) do
+    local item = not run.halted and run.schedule:next()
+    if item then return run, item end
+  end
+end
+
+function Pool:work()
+  while not task.stopping() do
+    local run, item = self:next()
+    if run then
+      self.active, run.active, run.begun = self.active + 1, run.active + 1, run.begun + 1
+      run:change(item)
+      self.active, run.active = self.active - 1, run.active - 1
+      run.schedule:finished(item)
+      run:end_if_over()
+      self.freed:announce()
+    elseif self.active > 0 then
+      for _, each in ipairs(self.runs) do
+        if not each.halted then each:tell_why() end
+      end
+      self.freed:wait()
+    else
+      return
+    end
+  end
+end
+
+-- Whether these plans may be applied, now.
+local function check(plans, options)
+  local connections = {}
+  for i, plan in ipairs(plans) do
+    local refusal = plan:refusal() or plan.info.read_only and errors.read_only(plan.info)
+    if refusal then return nil, refusal, plan.connection end
+    connections[i] = plan.connection
+  end
+  if not options.locked then return lock.take(connections, options) end
+  for _, connection in ipairs(connections) do
+    -- Making the plans took its time.
+    local ok, err = connection:locked()
+    if not ok then return nil, err, connection end
+  end
+  return true
+end
+
+--- Applies the plans of several databases under one budget. Failures of single changes are in the outcomes, which come
+--- in the order of the plans; `nil, err` means that nothing was begun.
+---@param plans lunadex.Plan[]
+---@param options lunadex.ApplyOptions?
+---@return lunadex.Outcome[]?
+---@return lunadex.Error? err
+---@return lunadex.Connection? connection   # whose error it is
+function M.together(plans, options)
+  options = options or {}
+  return task.run(function()
+    local ok, err, connection = check(plans, options)
+    if not ok then return nil, err, connection end
+    local runs, pool = {}, setmetatable({ runs = {}, active = 0, freed = task.point() }, Pool)
+    for i, plan in ipairs(plans) do
+      local run = new_run(plan, options)
+      run.place, run.databases = i, #plans > 1 and #plans or nil
+      runs[i], pool.runs[i] = run, run
+      run:start()
+    end
+    for _, run in ipairs(runs) do run:end_if_over() end
+    local workers = {}
+    for i = 1, math.max(options.jobs or schedule.default_jobs, 1) do
+      workers[i] = task.spawn(pool.work, pool)
+    end
+    for _, worker in ipairs(workers) do worker:join() end
+    local results = {}
+    for i, run in ipairs(runs) do
+      run.ending = run.ending or task.spawn(run.finish, run)
+      run.ending:join()
+      results[i] = run.outcome
+    end
+    return results
+  end)
+end
+
+--- Applies one plan.
 ---@param plan lunadex.Plan
 ---@param options lunadex.ApplyOptions?
 ---@return lunadex.Outcome?
 ---@return lunadex.Error? err
 function M.run(plan, options)
-  options = options or {}
-  return task.run(function()
-    local refusal = plan:refusal()
-    if refusal then return nil, refusal end
-    if plan.info.read_only then
-      return nil, errors.read_only(plan.info)
-    end
-    local connection = plan.connection
-    if not options.locked then
-      local ok, err = lock.take({ connection }, options)
-      if not ok then return nil, err end
-    else
-      -- Making the plan took its time.
-      local ok, err = connection:locked()
-      if not ok then return nil, err end
-    end
-
-    local run = setmetatable({
-      connection = connection, options = options, on_event = options.on_event, context = steps.context(plan),
-      active = 0, freed = task.point(), failures = {}, critical_failed = false,
-      summary = {
-        total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
-        rebuilt = 0, cancelled = 0,
-      },
-    }, Run)
-    local started = core.now()
-    local planned = 0
-    for change in plan:changes() do
-      if change.action ~= "keep" then planned = planned + 1 end
-    end
-    run.total = plan.summary.keep + planned
-    run.summary.total = run.total
-    connection:listen(function(lost)
-      run.halted = lost
-      run:emit { event = "note", text = lost.message .. "; stopping" }
-      connection.handle:cancel()
-    end)
-
-    run:emit { event = "run_started", target = plan.target, database = plan.database, total = run.total,
-      existing = plan.summary.keep, planned = planned }
-    run:existing(plan)
-    run.schedule = schedule.of(plan, options, run.summary.skipped)
-    local workers = {}
-    for i = 1, math.max(options.jobs or schedule.default_jobs, 1) do
-      workers[i] = task.spawn(run.worker, run)
-    end
-    for _, worker in ipairs(workers) do worker:join() end
-    run.summary.cancelled = run.summary.cancelled + #run.schedule.queue
-
-    if not options.locked then connection:unlock() end
-    local outcome = {
-      summary = run.summary, failures = run.failures, critical_failed = run.critical_failed,
-      interrupted = task.stopping(), halted = run.halted, seconds = core.now() - started,
-    }
-    run:emit { event = "run_finished", summary = run.summary, seconds = outcome.seconds,
-      interrupted = outcome.interrupted }
-    return outcome
-  end)
+  local results, err = M.together({ plan }, options)
+  return results and results[1], err
 end
 
 --- The statements that applying would send, change by change.

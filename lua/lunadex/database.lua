@@ -64,6 +64,7 @@ end
 ---@field host string
 ---@field port string
 ---@field display string           # the target without secrets
+---@field identity string          # two targets with the same one lead to the same database
 ---@field read_only boolean
 ---@field standby boolean
 ---@field warning string

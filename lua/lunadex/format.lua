@@ -96,6 +96,15 @@ function M.line(text)
   return (text:gsub("[%c]+", " "))
 end
 
+--- Each line with a label in front.
+---@param text string
+---@param label string
+---@return string
+function M.labelled(text, label)
+  label = M.line(label) .. ": "
+  return label .. text:gsub("\n", function() return "\n" .. label end)
+end
+
 --- The first `width` columns of a text (a code point counts as one), with … where something is cut.
 ---@param text string
 ---@param width integer

@@ -139,13 +139,16 @@ end
 
 local function poll(timeout)
   local source = next(tickets)
-  if next(tickets, source) then
-    -- Several databases: each gets a short look in turn, which costs nothing beside what they do.
-    local slice = math.min(timeout or 0.02, 0.02)
-    local all = {}
-    for each in pairs(tickets) do all[#all + 1] = each end
+  local all = { source }
+  for each in next, tickets, source do all[#all + 1] = each end
+  -- One without a job may have lost its run lock.
+  for each in pairs(listeners) do
+    if not tickets[each] then all[#all + 1] = each end
+  end
+  if #all > 1 then
+    core.wait(all, timeout)
     for _, each in ipairs(all) do
-      local event = each:poll(slice / #all)
+      local event = each:poll(0)
       while event do
         deliver(each, event)
         event = each:poll(0)
@@ -183,7 +186,8 @@ local idle_source
 ---@param seconds number
 function M.idle(seconds)
   if idle_source then
-    idle_source:poll(seconds)
+    local event = idle_source:poll(seconds)
+    if event then deliver(idle_source, event) end
   else
     local stop = core.now() + seconds
     while core.now() < stop do end

@@ -209,6 +209,13 @@ function Relation:columns() end
 local Index = {}
 ---@return lunadex.Fields
 function Index:fields() end
+--- Whether it is, by definition, what is declared: whatever its name, its storage options and its tablespace are.
+---@param set lunadex.Declarations # resolved
+---@param ordinal integer
+---@param options {as_index: boolean?, storage: boolean?}?   # the plain unique index that the declared key can be made
+---  of; what is declared of storage options and tablespace, too
+---@return boolean
+function Index:matches(set, ordinal, options) end
 
 ---@class lunadex.Change
 ---@field action "keep"|"create"|"replace"|"alter"|"rebuild"|"stray"|"error"
@@ -302,7 +309,7 @@ local Database = {}
 ---@return lunadex.Error?
 function core.open(target, options) end
 --- Every submit… returns a job's id; its result comes with the "done" event.
----@return integer job             # result: {product, version, version_number, database, user, host, port, display, read_only, standby, warning}
+---@return integer job             # result: {product, version, version_number, database, user, host, port, display, identity, read_only, standby, warning}
 function Database:connect() end
 ---@return integer job             # result: lunadex.Catalog
 function Database:catalog() end
@@ -337,6 +344,12 @@ function Database:poll(timeout) end
 function Database:pending() end
 --- Cancels what runs and closes. Also `__close` and `__gc`.
 function Database:close() end
+
+--- Waits up to `timeout` seconds (nil: for ever) until one of these databases has an event; a signal also ends the wait, and
+--- it may end for nothing.
+---@param databases lunadex.Database[]
+---@param timeout number?
+function core.wait(databases, timeout) end
 
 --- The statements of a step, as `perform` would send them on an untouched database.
 ---@param step lunadex.Step

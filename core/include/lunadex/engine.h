@@ -89,6 +89,9 @@ void ldx_engine_free(ldx_engine *engine);
 void ldx_engine_submit(ldx_engine *engine, ldx_job *job);
 /* Waits up to `timeout` seconds (negative: for ever) for an event; false: none came. A signal also ends the wait. */
 bool ldx_engine_poll(ldx_engine *engine, double timeout, ldx_event *event);
+/* Waits, up to `timeout` seconds (negative: for ever), until one of them has an event. A signal also ends the wait, and it
+ * may end for nothing. */
+void ldx_engine_wait(ldx_engine *const *engines, size_t count, double timeout);
 /* Cancel one job, or with NULL all, queued ones too; each still ends with DONE. */
 void ldx_engine_cancel(ldx_engine *engine, ldx_job *job);
 /* Jobs submitted and not yet given back. */

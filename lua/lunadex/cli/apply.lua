@@ -94,8 +94,8 @@ function M.define(command)
   command:flag "--dry-run" :description "Print the statements; change nothing."
 end
 
-local function add(total, summary)
-  for key, value in pairs(summary) do total[key] = (total[key] or 0) + value end
+local function label(plan)
+  return plan.connection.label and format.line(plan.connection.label) .. ": " or ""
 end
 
 local function print_statements(plan, options, several)
@@ -113,18 +113,28 @@ local function print_statements(plan, options, several)
   end
 end
 
-local function refuse(plan)
-  local lines = {}
-  for _, finding in ipairs(plan.findings) do
-    if finding.level == "error" then lines[#lines + 1] = planning.finding_text(finding) end
+-- What keeps these plans from being applied: all of it is told at once.
+local function refusals(plans)
+  local troubles = {}
+  for _, plan in ipairs(plans) do
+    if plan.has_errors then
+      local lines = {}
+      for _, finding in ipairs(plan.findings) do
+        if finding.level == "error" then lines[#lines + 1] = planning.finding_text(finding) end
+      end
+      lines[#lines + 1] = "nothing was changed"
+      troubles[#troubles + 1] = { error = errors.new("registry", table.concat(lines, "\n")),
+        label = plan.connection.label }
+    end
   end
-  lines[#lines + 1] = "nothing was changed"
-  return errors.new("registry", table.concat(lines, "\n"))
+  return troubles
 end
 
 local function warn(plan)
   for _, finding in ipairs(plan.findings) do
-    if finding.level == "warning" then output.complain("warning: " .. planning.finding_text(finding)) end
+    if finding.level == "warning" then
+      output.complain(label(plan) .. "warning: " .. planning.finding_text(finding))
+    end
   end
 end
 
@@ -133,95 +143,105 @@ local function listener(options)
   if options.json then
     return function(event)
       -- The last line of all carries the summary; with several databases each has one of its own before it.
-      if event.event ~= "run_finished" then json.event(event) end
+      if event.event ~= "run_finished" or event.database then json.event(event) end
     end
   end
   local shown = progress.new(options)
   return function(event) shown:hear(event) end
 end
 
-local function run_plan(plan, options, hear, held)
-  local outcome, err = applying.run(plan, {
-    jobs = options.jobs, mode = options.mode, lock_timeout = options.lock_timeout, retries = options.retries,
-    drain_timeout = options.drain_timeout, check_duplicates = options.check_duplicates,
-    maintenance_work_mem = options.maintenance_work_mem, parallel_workers = options.parallel_workers,
-    on_event = hear, locked = held,
-  })
-  if not outcome then return nil, err end
-  for _, failure in ipairs(outcome.failures) do
-    for _, line in ipairs(progress.failure_lines(failure, options.registry)) do output.complain(line) end
+-- Two runs at once on one database is what the run lock is against; here it would be one run with itself.
+local function same_twice(connections)
+  local seen = {}
+  for _, connection in ipairs(connections) do
+    local identity = connection.info.identity
+    local other = seen[identity]
+    if other then
+      return errors.new("registry", ("databases %q and %q of the registry are the same one: %s"):format(other.label,
+        connection.label, connection.display), "Declare it once, or name one of them with --database.")
+    end
+    seen[identity] = connection
   end
-  return outcome
 end
 
----@param options table
----@return integer status
-function M.run(options)
-  local total, failures, interrupted, halted = {}, 0, nil, nil
-  local critical_failed, ran = false, false
-  local hear = listener(options)
-  local function prepare(connection)
-    if not options.dry_run then
-      local info, err = connection:connect()
-      if not info then return nil, err end
-      if info.read_only then
-        return nil, errors.read_only(info)
-      end
-      -- The lock comes before the catalog: what another run is just building must not be planned again.
-      local ok
-      ok, err = lock.take({ connection }, { wait = options.wait, on_event = hear })
-      if not ok then return nil, err end
-    end
-    connection:prefetch()
+-- Connects and takes the run locks. They come before the catalogs: what another run is just building must not be
+-- planned again.
+local function lock_all(connections, options, hear)
+  local troubles = common.side_by_side(connections, function(connection)
+    local info, err = connection:connect()
+    if not info then return nil, err end
+    if info.read_only then return nil, errors.read_only(info) end
     return true
-  end
-  local status, err = common.each_database(options, options.jobs, prepare, function(database, connection, count)
-    local plan, problem = planning.make(database, connection, options)
-    if not plan then return nil, problem end
-    if plan.has_errors then return nil, refuse(plan) end
-    warn(plan)
-    if options.dry_run then
-      print_statements(plan, options, count > 1)
-      return 0
-    end
-    local outcome
-    outcome, problem = run_plan(plan, options, hear, true)
-    if not outcome then return nil, problem end
-    ran = true
-    connection:unlock()
+  end)
+  if #troubles > 0 then return troubles end
+  local same = same_twice(connections)
+  if same then return { { error = same } } end
+  local ok, err, where = lock.take(connections, { wait = options.wait, on_event = hear })
+  return ok and {} or { { error = err, label = where.label } }
+end
+
+local function add(total, summary)
+  for key, value in pairs(summary) do total[key] = (total[key] or 0) + value end
+end
+
+-- What came of it, as the exit status.
+local function conclude(plans, outcomes, options)
+  local total, failures, critical_failed, interrupted, halted = {}, 0, false, nil, {}
+  for i, outcome in ipairs(outcomes) do
     add(total, outcome.summary)
     failures = failures + #outcome.failures
     critical_failed = critical_failed or outcome.critical_failed
-    interrupted, halted = interrupted or outcome.interrupted, halted or outcome.halted
-    if halted then return nil, halted end
-    return 0
-  end, not options.dry_run and function(database, connection)
-    local plan, problem = planning.make(database, connection, options)
-    if not plan then return nil, problem end
-    if plan.has_errors then return nil, errors.new("registry", plan:refusal().message) end
-    return true
-  end or nil)
-  local failed = not status and not (ran and task.stopping())
-  if ran then
-    if failed and options.json then json.failure(err) end
-    if not options.json then
-      output.line(output.style("bold", progress.summary_line(total)))
-    else
-      json.event { event = "run_finished", summary = total, interrupted = interrupted }
+    interrupted = interrupted or outcome.interrupted
+    if outcome.halted then halted[#halted + 1] = { error = outcome.halted, label = plans[i].connection.label } end
+    for _, failure in ipairs(outcome.failures) do
+      for _, line in ipairs(progress.failure_lines(failure, options.registry, plans[i].connection.label)) do
+        output.complain(label(plans[i]) .. line)
+      end
     end
-    output.flush()
   end
-  if failed then return common.fail(err, { json = options.json and not ran }) end
+  if options.json then
+    for _, trouble in ipairs(halted) do json.failure(trouble.error, trouble.label) end
+    json.event { event = "run_finished", summary = total, interrupted = interrupted }
+  else
+    output.line(output.style("bold", progress.summary_line(total)))
+  end
+  output.flush()
   if task.stopping() then
     output.complain("interrupted: what was running was cancelled; run it again to go on")
     return 128 + task.stopping()
   end
+  if #halted > 0 then return common.fail_each(halted, { json = false }) end
   local fails = options.fail_on == "any" and failures > 0 or options.fail_on == "critical" and critical_failed
   if failures > 0 and not fails then
     output.complain(("warning: %s failed, and --fail-on %s lets it pass"):format(format.quantity(failures, "change"),
       options.fail_on))
   end
   return fails and common.EXIT.builds_failed or 0
+end
+
+---@param options table
+---@return integer status
+function M.run(options)
+  local hear = listener(options)
+  local plans <close>, troubles = common.plans(options, options.jobs, not options.dry_run and function(connections)
+    return lock_all(connections, options, hear)
+  end or nil)
+  if plans then troubles = refusals(plans) end
+  if not plans or #troubles > 0 then return common.fail_each(troubles, options) end
+  for _, plan in ipairs(plans) do warn(plan) end
+  if options.dry_run then
+    for _, plan in ipairs(plans) do print_statements(plan, options, plans.several) end
+    return 0
+  end
+  local outcomes, err, where = applying.together(plans, {
+    jobs = options.jobs, mode = options.mode, lock_timeout = options.lock_timeout, retries = options.retries,
+    cancel_blockers = options.cancel_blockers, terminate_blockers = options.terminate_blockers,
+    blockers_after = options.blockers_after, drain_timeout = options.drain_timeout,
+    check_duplicates = options.check_duplicates, maintenance_work_mem = options.maintenance_work_mem,
+    parallel_workers = options.parallel_workers, on_event = hear, locked = true,
+  })
+  if not outcomes then return common.fail_each({ { error = err, label = where and where.label } }, options) end
+  return conclude(plans, outcomes, options)
 end
 
 return M

@@ -2,8 +2,10 @@
 
 local database = require "lunadex.database"
 local errors = require "lunadex.errors"
+local format = require "lunadex.format"
 local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
+local planning = require "lunadex.plan"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
 
@@ -38,6 +40,19 @@ function M.fail(err, options)
   if options.json then json.failure(err) end
   output.complain(errors.describe(err))
   return M.status(err)
+end
+
+--- The same for each of several databases, each line with its name; the first one's exit status.
+---@param troubles lunadex.cli.Trouble[]
+---@param options table
+---@return integer
+function M.fail_each(troubles, options)
+  for _, trouble in ipairs(troubles) do
+    local text, label = errors.describe(trouble.error), trouble.label
+    if options.json then json.failure(trouble.error, label) end
+    output.complain(label and format.labelled(text, label) or text)
+  end
+  return M.status(troubles[1].error)
 end
 
 --- The registry at `options.registry`, or nil and one error that holds all.
@@ -96,80 +111,97 @@ local function may_name_a_server(texts)
   return false
 end
 
---- Runs `body` for each database of the registry with its connection; stops at the first failure. When it is certain
---- beforehand which server is meant, `prepare` runs before the registry does: what it asks the server for is read
---- meanwhile. Where there are several databases, `check` looks at each before any is changed. One that --only says
---- nothing about is left out, if it does say something about another.
----@param options table
----@param jobs integer
----@param prepare fun(connection: lunadex.Connection): true?, lunadex.Error?
----@param body fun(database: table, connection: lunadex.Connection, n: integer): integer?, lunadex.Error?
----@param check (fun(database: table, connection: lunadex.Connection): true?, lunadex.Error?)?
----@return integer? status          # the highest of all
----@return lunadex.Error? err
-function M.each_database(options, jobs, prepare, body, check)
-  local function reach(url, make_ready)
-    local connection, err = M.open(options, url, jobs)
-    if not connection then return nil, err end
-    local ready
-    ready, err = (make_ready or prepare)(connection)
-    if ready then return connection end
-    connection:close()
-    return nil, err
-  end
+---@class lunadex.cli.Trouble
+---@field error lunadex.Error
+---@field label string?            # the database's name, where there are several
 
-  local early, unreachable
-  -- What is wrong with the registry is told even where the server cannot be reached.
+--- Calls `work` with each connection, side by side; what failed, in the order of the list.
+---@param connections lunadex.Connection[]
+---@param work fun(connection: lunadex.Connection, i: integer): any?, lunadex.Error?
+---@return lunadex.cli.Trouble[]
+function M.side_by_side(connections, work)
+  local tasks, troubles = {}, {}
+  for i, connection in ipairs(connections) do tasks[i] = task.spawn(work, connection, i) end
+  for i, each in ipairs(tasks) do
+    local ok, err = each:join()
+    if not ok then troubles[#troubles + 1] = { error = err, label = connections[i].label } end
+  end
+  return troubles
+end
+
+---@class lunadex.cli.Plans: lunadex.Plan[]   # to be closed, which closes their connections
+---@field several boolean          # the call is about several databases, even if --only leaves one of them
+local Plans = {}
+
+function Plans:__close()
+  for _, plan in ipairs(self) do plan.connection:close() end
+end
+
+local function close_all(connections)
+  for _, connection in ipairs(connections) do connection:close() end
+end
+
+-- Connects to what is meant before the registry is run, if that is certain: what is asked for is read meanwhile. Who
+-- may have to wait for another run reads the registry first, so that its mistakes are told at once.
+local function load_and_connect(options, jobs, begin)
+  local connections, troubles = {}, {}
   local loaded, err = M.load(options, function(texts)
-    if options.target or not may_name_a_server(texts) then early, unreachable = reach(nil) end
+    if options.wait or not options.target and may_name_a_server(texts) then return end
+    local problem
+    connections[1], problem = M.open(options, nil, jobs)
+    troubles = problem and { { error = problem } } or begin(connections)
   end)
   local databases
   if loaded then databases, err = M.databases(loaded, options) end
-  if not databases or unreachable then
-    if early then early:close() end
-    return nil, not databases and err or unreachable
+  -- What is wrong with the registry is told even where the server cannot be reached.
+  if not databases then return connections, { { error = err } } end
+  if connections[1] or #troubles > 0 then return connections, troubles, databases end
+  for _, each in ipairs(databases) do
+    local label = #databases > 1 and each.name or nil
+    local connection, problem = M.open(options, each.url, jobs)
+    if connection then connection.label = label else troubles[#troubles + 1] = { error = problem, label = label } end
+    connections[#connections + 1] = connection
   end
+  if #troubles == 0 then troubles = begin(connections) end
+  return connections, troubles, databases
+end
 
-  local function run(each, connection, work)
-    if not connection then
-      connection, err = reach(each.url, work == check and function(fresh)
-        fresh:prefetch()
+--- The plans of all databases that this call is about, in the registry's order. They are made side by side, and it is
+--- all of them or none, so that nothing is said or done about one database while another cannot even be read. One that
+--- --only says nothing about is left out, if it does say something about another.
+---@param options table
+---@param jobs integer
+---@param ready (fun(connections: lunadex.Connection[]): lunadex.cli.Trouble[])?   # before catalogs are read
+---@return lunadex.cli.Plans? plans
+---@return lunadex.cli.Trouble[]? troubles
+function M.plans(options, jobs, ready)
+  local connections, troubles, databases = load_and_connect(options, jobs, function(connections)
+    local found = ready and ready(connections) or {}
+    for _, connection in ipairs(#found == 0 and connections or {}) do connection:prefetch() end
+    return found
+  end)
+  local made, unmatched = {}, nil
+  if #troubles == 0 then
+    troubles = M.side_by_side(connections, function(connection, i)
+      local plan, problem = planning.make(databases[i], connection, options)
+      if not plan and problem.unmatched then
+        unmatched = unmatched or problem
         return true
-      end)
-      if not connection then return nil, err end
-    end
-    local closing <close> = connection -- luacheck: ignore 211
-    return work(each, connection, #databases)
-  end
-
-  local several = #databases > 1
-  local function for_all(work)
-    local status, unmatched, matched, mistakes = 0, nil, false, {}
-    for _, each in ipairs(databases) do
-      local result, problem = run(each, early, work)
-      if result then
-        status, matched = math.max(status, tonumber(result) or 0), true
-      elseif several and problem.unmatched then
-        unmatched = problem
-      elseif work == check and problem.code == "registry" then
-        mistakes[#mistakes + 1] = problem.message -- all are told at once
-      else
-        return nil, problem
       end
-    end
-    if #mistakes > 0 then
-      mistakes[#mistakes + 1] = "nothing was changed"
-      return nil, errors.new("registry", table.concat(mistakes, "\n"))
-    end
-    if not matched and unmatched then return nil, unmatched end
-    return status
+      made[i] = plan
+      return plan, problem
+    end)
+    if #troubles == 0 and not next(made) then troubles = { { error = unmatched } } end
   end
-
-  if several and check then
-    local fine, problem = for_all(check)
-    if not fine then return nil, problem end
+  if #troubles > 0 then
+    close_all(connections)
+    return nil, troubles
   end
-  return for_all(body)
+  local plans = setmetatable({ several = #connections > 1 }, Plans)
+  for i, connection in ipairs(connections) do
+    if made[i] then plans[#plans + 1] = made[i] else connection:close() end
+  end
+  return plans
 end
 
 --- `registry/shop.lua` or `3 files`: where declarations come from, for a heading.

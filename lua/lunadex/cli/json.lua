@@ -96,8 +96,9 @@ end
 
 --- A failure before there is a result.
 ---@param err any
-function M.failure(err)
-  M.event { event = "error", error = errors.plain(err) }
+---@param database string?         # where there are several
+function M.failure(err, database)
+  M.event { event = "error", database = database, error = errors.plain(err) }
 end
 
 return M

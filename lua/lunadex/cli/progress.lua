@@ -25,8 +25,18 @@ local doing = {
   rebuild = "rebuilding", drop = "dropping", wait = "waiting for",
 }
 
+-- With several databases, events say of which they are.
+local function label(event)
+  return event.database and format.line(event.database) .. ": " or ""
+end
+
+local function key(event)
+  return label(event) .. event.number
+end
+
 local function heading(event)
-  return ("[%d/%d] %s %s"):format(event.number, event.total, format.line(event.relation), format.line(event.name))
+  return ("%s[%d/%d] %s %s"):format(label(event), event.number, event.total, format.line(event.relation),
+    format.line(event.name))
 end
 
 local function describe(event)
@@ -67,8 +77,8 @@ end
 local function draw(self)
   local width = (output.columns() or 80) - 1
   local rows = 0
-  for _, number in ipairs(self.order) do
-    local state = self.running[number]
+  for _, each in ipairs(self.order) do
+    local state = self.running[each]
     local text = "   " .. (state.text or "starting")
     -- How far it is says more than the end of a long name.
     local room = math.max(width - (utf8.len(text) or #text), width // 2)
@@ -103,13 +113,14 @@ local on = {}
 
 function on:run_started(event)
   if self.quiet then return end
-  output.line(("%s: %s"):format(event.target, event.planned == 0 and "nothing to do"
-    or format.quantity(event.planned, "change")))
+  local to_do = event.planned == 0 and "nothing to do" or format.quantity(event.planned, "change")
+  output.line(("%s%s: %s"):format(event.databases and label(event) or "", event.target, to_do))
   output.flush()
 end
 
 function on:waiting_for_lock(event)
-  self:say(("%s: another run holds the lock, this one waits: %s"):format(event.target, format.line(event.blocker)))
+  self:say(("%s%s: another run holds the lock, this one waits: %s"):format(label(event), event.target,
+    format.line(event.blocker)))
 end
 
 function on:lock_taken(event)
@@ -117,7 +128,7 @@ function on:lock_taken(event)
 end
 
 function on:existing(event)
-  self:say(("%d skipped: already exist"):format(event.count))
+  self:say(("%s%d skipped: already exist"):format(label(event), event.count))
 end
 
 function on:queued(event)
@@ -131,20 +142,20 @@ function on:queued(event)
   end
 end
 
-local function remove(list, number)
+local function remove(list, wanted)
   for i, event in ipairs(list) do
-    if event.number == number then return table.remove(list, i) end
+    if key(event) == wanted then return table.remove(list, i) end
   end
 end
 
 function on:build_started(event)
   local state = { heading = heading(event), at = core.now() }
-  self.running[event.number] = state
-  self.order[#self.order + 1] = event.number
+  self.running[key(event)] = state
+  self.order[#self.order + 1] = key(event)
   if self.live then
     state.text = doing[event.action]
     erase(self)
-    remove(self.queued, event.number)
+    remove(self.queued, key(event))
     draw(self)
     output.flush()
   else
@@ -154,7 +165,7 @@ function on:build_started(event)
 end
 
 function on:progress(event)
-  local state = self.running[event.number]
+  local state = self.running[key(event)]
   if not state then return end
   if self.live then
     state.text, state.blocker = phase_text(event, true), event.blocker
@@ -180,16 +191,16 @@ function on:retry(event)
 end
 
 function on:note(event)
-  self:say((event.number and heading(event) .. ": " or "") .. format.line(event.text))
+  self:say((event.number and heading(event) .. ": " or label(event)) .. format.line(event.text))
 end
 
 local colours = { skipped = "dim", failed = "red", cancelled = "yellow" }
 
 function on:build_finished(event)
-  for i, number in ipairs(self.order) do
-    if number == event.number then table.remove(self.order, i) break end
+  for i, each in ipairs(self.order) do
+    if each == key(event) then table.remove(self.order, i) break end
   end
-  self.running[event.number] = nil
+  self.running[key(event)] = nil
   local text
   if event.outcome == "skipped" then
     text = "skipped: " .. (event.reason or "already exists")
@@ -237,8 +248,9 @@ end
 --- What to do about one failure.
 ---@param failure {change: lunadex.PlannedChange, error: lunadex.Error, notes: string[]}
 ---@param paths string[]           # the registry, as given
+---@param database string?         # one of several
 ---@return string[] lines
-function M.failure_lines(failure, paths)
+function M.failure_lines(failure, paths, database)
   local change, err = failure.change, failure.error
   local name = change.name or change.live_name
   local lines = { ("%s%s %s: %s"):format(change.critical and "critical: " or "", change.relation, name,
@@ -246,6 +258,7 @@ function M.failure_lines(failure, paths)
   for _, note in ipairs(failure.notes) do lines[#lines + 1] = "  " .. format.line(note) end
   local words = { "lunadex", "apply" }
   for _, path in ipairs(paths) do words[#words + 1] = shell_word(path) end
+  if database then table.move({ "--database", shell_word(database) }, 1, 2, #words + 1, words) end
   words[#words + 1] = "--only"
   words[#words + 1] = shell_word(name)
   if change.action == "drop" then words[#words + 1] = "--drop-strays" end

@@ -88,10 +88,14 @@ local function head_texts(plan, files)
     ("%s%d declared, %d live"):format(files and files .. ": " or "", summary.declared, summary.live)
 end
 
+local function label(plan, options)
+  return options.several and format.line(plan.database) .. ": " or ""
+end
+
 -- One fact per line, words separated so that grep and awk find them.
 local function lines(plan, options)
   local server, counts = head_texts(plan, options.files)
-  output.line(("target %s (%s)"):format(plan.target, server))
+  output.line(("%starget %s (%s)"):format(label(plan, options), plan.target, server))
   output.line(counts)
   for change in plan:changes() do
     if change.action ~= "keep" then
@@ -121,7 +125,8 @@ end
 
 local function picture(plan, options)
   local server, counts = head_texts(plan, options.files)
-  output.line(output.style("bold", plan.info.database), "  ", plan.target, "   ", server, "   ", counts)
+  output.line(label(plan, options), output.style("bold", plan.info.database), "  ", plan.target, "   ", server, "   ",
+    counts)
   output.line()
   local width = 12
   local function each_relation(name) width = math.min(math.max(width, utf8.len(name) or #name), 40) end
@@ -166,12 +171,12 @@ end
 
 --- Writes the plan.
 ---@param plan lunadex.Plan
----@param options {files: string?, mode: string?, quiet: boolean?}
+---@param options {files: string?, mode: string?, quiet: boolean?, several: boolean?}
 function M.plan(plan, options)
   if not options.quiet then
     if output.columns() then picture(plan, options) else lines(plan, options) end
   end
-  output.line(output.style("bold", last_line(plan)))
+  output.line(label(plan, options), output.style("bold", last_line(plan)))
 end
 
 return M
