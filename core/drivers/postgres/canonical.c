@@ -9,7 +9,6 @@
 
 bool ldx_pg_refuse(ldx_arena *arena, ldx_declared *declared, ldx_error_code code, const char *message,
                    const char *hint) {
-  declared->resolved = false;
   declared->error = LDX_ARENA_NEW(arena, ldx_error, 1);
   ldx_error_set(declared->error, code, "%s", message);
   if (hint) ldx_error_hint(declared->error, "%s", hint);

@@ -79,7 +79,7 @@ static const ldx_live *live_primary_key(const ldx_relation *relation) {
 }
 
 static bool is_primary_key(const ldx_declared *declared) {
-  return declared->resolved && declared->canonical.kind == LDX_KIND_PRIMARY_KEY;
+  return !declared->error && declared->canonical.kind == LDX_KIND_PRIMARY_KEY;
 }
 
 static bool matches(const ldx_declared *declared, const ldx_live *live) {
@@ -344,7 +344,7 @@ bool ldx_pg_check(ldx_session *session, const ldx_catalog *catalog, ldx_declarat
   check_primary_keys(&w);
   for (size_t i = 0; i < count; i++) {
     ldx_declared *declared = unmatched[i];
-    if (!declared->resolved || !check_tablespace(&w, declared)) continue;
+    if (declared->error || !check_tablespace(&w, declared)) continue;
     if (declared->canonical.kind == LDX_KIND_FOREIGN_KEY && !check_foreign_key(&w, declared, error)) return false;
   }
   return true;

@@ -6,6 +6,9 @@
  *
  * Whatever is not live as it is declared is to be built or altered, and so must be possible: what the catalog tells is
  * checked (check.c), the rest the server refuses on its copy, where keys are tried for that reason alone.
+ *
+ * It may be called again after it failed: everything begins from `definition`, and nothing counts as resolved before the
+ * server has answered for all. What was taken for resolved by its text alone would be built beside its live twin.
  */
 #include "resolve.h"
 
@@ -70,27 +73,41 @@ static bool ask_server(ldx_session *session, ldx_arena *arena, ldx_declared **as
   return ldx_pg_shadow_all(session, arena, ask, asked, error);
 }
 
+/* What an attempt that failed has found out is worth nothing to the next one: of some declarations it knows the text
+ * alone, and its errors may be the link's. */
+static void forget(ldx_declared *declared) {
+  declared->relation = NULL;
+  declared->resolved = false;
+  declared->error = NULL;
+}
+
 bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error) {
   ldx_arena *arena = ldx_declarations_arena(set);
   size_t count = ldx_declarations_count(set), asked = 0, unmatched = 0, explained = 0;
   ldx_declared **ask = calloc(count + 1, sizeof *ask);
   if (!ask) return ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
+  for (size_t i = 0; i < count; i++) forget(ldx_declarations_at(set, i));
   for (size_t i = 0; i < count; i++) {
     ldx_declared *declared = ldx_declarations_at(set, i);
-    if (declared->resolved || declared->error) continue;
-    if (!ldx_pg_canonicalize(arena, catalog, declared)) {
-      if (!declared->relation && explained++ < MOST_EXPLAINED) ldx_pg_explain_missing(session, arena, declared);
-      continue;
+    if (ldx_pg_canonicalize(arena, catalog, declared)) {
+      if (!is_live_as_declared(declared)) ask[unmatched++] = declared;
+    } else if (!declared->relation && explained++ < MOST_EXPLAINED) {
+      ldx_pg_explain_missing(session, arena, declared);
     }
-    declared->resolved = true;
-    if (!is_live_as_declared(declared)) ask[unmatched++] = declared;
   }
   bool ok = ldx_pg_check(session, catalog, set, ask, unmatched, error);
   for (size_t i = 0; i < unmatched; i++)
-    if (ask[i]->resolved && ask[i]->canonical.kind != LDX_KIND_FOREIGN_KEY) ask[asked++] = ask[i];
+    if (!ask[i]->error && ask[i]->canonical.kind != LDX_KIND_FOREIGN_KEY) ask[asked++] = ask[i];
   ok = ok && (asked == 0 || ask_server(session, arena, ask, asked, error));
   for (size_t i = 0; ok && i < asked; i++)
     if (ask[i]->error && explained++ < MOST_EXPLAINED) ldx_pg_explain_refused(session, arena, ask[i]);
+  for (size_t i = 0; i < count; i++) {
+    ldx_declared *declared = ldx_declarations_at(set, i);
+    if (ok)
+      declared->resolved = !declared->error;
+    else
+      forget(declared);
+  }
   free(ask);
   return ok;
 }

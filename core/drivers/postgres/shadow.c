@@ -153,7 +153,6 @@ static bool needs_the_relation_itself(const ldx_declared *declared, const ldx_er
 
 static void refuse(work *w, ldx_declared *declared, const ldx_error *error) {
   if (needs_the_relation_itself(declared, error)) return;
-  declared->resolved = false;
   declared->error = LDX_ARENA_NEW(w->arena, ldx_error, 1);
   *declared->error = *error;
 }
@@ -207,10 +206,11 @@ static bool try_apart(work *w, ldx_error *error) {
     ldx_buffer_append(&text, "savepoint definition;\n");
     append_definition(&text, scratch, w->items[i], i);
     if (ldx_pg_do(w->session, ldx_buffer_string(&text), &refusal)) continue;
-    refuse(w, w->items[i], &refusal);
     if (is_link(&refusal) || !ldx_pg_do(w->session, "rollback to savepoint definition", error)) {
       *error = refusal;
       ok = false;
+    } else {
+      refuse(w, w->items[i], &refusal);
     }
   }
   ok = ok && read_back(w, error);

@@ -16,18 +16,24 @@ local builds = { text = 'CREATE INDEX CONCURRENTLY "t_x_ldx_new"', what = "build
 local looks_at_builds = { text = "pg_stat_activity a ON a.pid = w.pid", status = 1, what = "looks at its builds" }
 local swaps = { text = 'RENAME TO "t_x_ldx_old"', what = "swaps" }
 local drops = { text = 'DROP INDEX CONCURRENTLY "public"."t_x_ldx_old"', what = "drops" }
+
+-- An index that is kept, and is known for what it is declared to be only where the server has been asked.
+local kept = "CREATE TABLE v (LIKE t); CREATE INDEX v_p ON v (a) WHERE b IN (1, 2);"
+local keeps = [[ on "v" { index { "a", where = "b in (1, 2)", name = "v_p" } } ]]
+
 local phases = { connects, locks, reads, resolves, builds, looks_at_builds, swaps, drops }
 
 describe("the network", function()
   local reason = pg.missing()
   if reason then return pending(reason) end
-  local server, database, registry, watch, link
+  local server, database, registry, watch, link, v_p
 
   before_each(function()
     server = pg.shared()
     database = server:create_database()
-    server:psql(database, faults.schema)
-    registry = lunadex.registry(faults.registry)
+    server:psql(database, faults.schema .. kept)
+    v_p = server:value(database, "SELECT 'v_p'::regclass::oid")
+    registry = lunadex.registry(faults.registry .. keeps)
     watch = faults.watch(server, database, faults.has_t_x)
     link = proxies.start(server)
   end)
@@ -53,6 +59,7 @@ describe("the network", function()
     local result = lunadex.result(run:wait())
     assert.equal(0, result.status, tostring(result))
     faults.settled(server, database, registry)
+    assert.equal(v_p, server:value(database, "SELECT 'v_p'::regclass::oid"), "what was to be kept was replaced")
     no_gap()
     return result
   end
