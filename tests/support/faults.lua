@@ -55,15 +55,17 @@ function M.snapshot(server, database)
   return session
 end
 
---- Waits until something in the database is in this phase of the progress view (a LIKE pattern); returns its pid.
+--- Waits until a build on the table (t) is in this phase of the progress view; returns its pid.
 ---@param server support.Server
 ---@param database string
----@param phase string
+---@param phase string      a LIKE pattern
+---@param relation string?
 ---@return string pid
-function M.phase(server, database, phase)
+function M.phase(server, database, phase, relation)
   return shell.eventually("the phase " .. phase, function()
     return server:value(database, ([[SELECT pid FROM pg_stat_progress_create_index
-      WHERE datname = current_database() AND phase LIKE '%s']]):format(phase))
+      WHERE datname = current_database() AND relid = '%s'::regclass AND phase LIKE '%s']]):format(relation or "t",
+      phase))
   end)
 end
 
