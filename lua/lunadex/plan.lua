@@ -257,10 +257,30 @@ function Maker:check_replaced(change)
   if change.resume then live = catalog:index(change.on.schema, change.name) end
   if not (live and live.referenced) then return true end
   self:finding(change, {
+-- Whether an index of this definition may be a replica identity; that no column is null, the server knows.
+local function may_identify(fields)
+  if fields.kind == "primary_key" then return true end
+  if not (fields.unique or fields.kind == "unique_constraint") then return false end
+  if fields.where or fields.deferrable then return false end
+  for _, key in ipairs(fields.keys) do
+    if key.expression then return false end
+  end
+  return true
+end
+
     level = "error", rule = "referenced",
     message = ("%s, %s, cannot be replaced: foreign keys rely on it: %s"):format(live.name, live.text,
       foreign_keys_on(catalog, live)),
     hint = "Drop these first, or declare the live one as it is" .. (change.entry.fields.kind == "primary_key" and "."
+  if live and live.replica_identity and not may_identify(change.entry.fields) then
+    self:finding(change, {
+      level = "error", rule = "replica-identity",
+      message = ("%s is the replica identity of %s, which the new one cannot be: it takes a unique index of columns")
+        :format(live.name, change.relation),
+      hint = "Give the table another replica identity first: ALTER TABLE … REPLICA IDENTITY …",
+    })
+    return false
+  end
       or ", and the new one beside it under another name."),
   })
   return false

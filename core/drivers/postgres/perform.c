@@ -7,6 +7,7 @@
 #include "build.h"
 #include "constraint.h"
 #include "duplicates.h"
+#include "marks.h"
 #include "postgres_sql.h"
 #include "render.h"
 #include "statements.h"
@@ -71,7 +72,8 @@ static bool swap(ldx_pg_attempt *attempt) {
     return false;
   /* Both renames are one transaction: `other` gone and `name` there means that it was committed. */
   if (new == LDX_PG_NAMED_NOTHING) return old != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->other);
-  return ldx_pg_send(attempt, ldx_pg_sql_swap(attempt->arena, step, old, new));
+  char *marks = ldx_pg_sql_inherit_marks(attempt, step->name, step->name);
+  return marks && ldx_pg_send(attempt, ldx_pg_sql_swap(attempt->arena, step, old, new, marks));
 }
 
 static bool attach(ldx_pg_attempt *attempt) {

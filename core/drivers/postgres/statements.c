@@ -138,12 +138,13 @@ char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named wha
   return in_slice(arena, step, sql);
 }
 
-char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new) {
+char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new, const char *marks) {
   ldx_buffer b;
   ldx_buffer_init(&b, arena);
   if (old != LDX_PG_NAMED_NOTHING)
     ldx_buffer_appendf(&b, "%s;\n", rename_statement(arena, step, old, step->name, step->spare));
   ldx_buffer_append(&b, rename_statement(arena, step, new, step->other, step->name));
+  ldx_buffer_append(&b, marks);
   return in_slice(arena, step, ldx_buffer_string(&b));
 }
 
@@ -254,7 +255,7 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
   case LDX_STEP_SWAP: {
     ldx_pg_named what = step->definition && step->definition->kind == LDX_KIND_FOREIGN_KEY ? LDX_PG_NAMED_CONSTRAINT
                                                                                            : LDX_PG_NAMED_INDEX;
-    return ldx_pg_sql_swap(arena, step, what, what);
+    return ldx_pg_sql_swap(arena, step, what, what, "");
   }
   case LDX_STEP_ALTER: {
     ldx_options none = {0};

@@ -39,8 +39,8 @@ typedef enum ldx_pg_named { LDX_PG_NAMED_NOTHING, LDX_PG_NAMED_INDEX, LDX_PG_NAM
 
 /* With step->replace the constraint `other` goes in the same transaction. */
 char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what);
-/* `old` NOTHING: there is none to get out of the way. */
-char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new);
+/* `old` NOTHING: there is none to get out of the way. `marks`: of ldx_pg_sql_inherit_marks. */
+char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new, const char *marks);
 char *ldx_pg_sql_attach(ldx_arena *arena, const ldx_step *step);
 /* NULL: nothing to change. `live` are the options the index has. */
 char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options *live);

@@ -1,0 +1,59 @@
+-- What hangs on an index goes over to the one that takes its place.
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+
+describe("a replacement", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    url = server:url(database)
+    server:psql(database, [[
+      CREATE TABLE t (a int NOT NULL, b int NOT NULL, c text);
+      INSERT INTO t SELECT n, n, 'x' FROM generate_series(1, 100) n;
+      CREATE UNIQUE INDEX t_id ON t (a);
+      COMMENT ON INDEX t_id IS 'it''s ours';
+    ]])
+  end)
+  after_each(function()
+    server:drop_database(database)
+  end)
+
+  local function apply(text)
+    return lunadex.run { "apply", lunadex.registry(text), "--target", url, "--fail-on", "any" }
+  end
+
+  local function marks()
+    local row = server:psql(database, [[SELECT indisreplident, indisclustered, obj_description(indexrelid, 'pg_class'),
+      pg_get_indexdef(indexrelid) FROM pg_index WHERE indexrelid = 't_id'::regclass]])[1]
+    row.n = nil
+    return row
+  end
+
+  it("inherits replica identity, clustering and comment", function()
+    server:psql(database, "ALTER TABLE t REPLICA IDENTITY USING INDEX t_id; ALTER TABLE t CLUSTER ON t_id")
+    local result = apply [[ on "t" { index { "a", "b", unique = true, name = "t_id" } } ]]
+    assert.equal(0, result.status, tostring(result))
+    assert.same({ "t", "t", "it's ours", "CREATE UNIQUE INDEX t_id ON public.t USING btree (a, b)" }, marks())
+    assert.equal("i", server:value(database, "SELECT relreplident FROM pg_class WHERE oid = 't'::regclass"))
+    assert.is_nil(server:indexes(database)["public.t_id_ldx_old"])
+  end)
+
+  it("is refused beforehand where it cannot be the replica identity", function()
+    server:psql(database, "ALTER TABLE t REPLICA IDENTITY USING INDEX t_id")
+    for _, words in ipairs { '"a"', '"a", unique = true, where = "a > 5"', 'expr "a + 1", unique = true' } do
+      local result = apply(('on "t" { index { %s, name = "t_id" } }'):format(words))
+      assert.equal(65, result.status, tostring(result))
+      assert.matches("t_id is the replica identity of public.t", result.stderr, 1, true)
+    end
+    -- What only the server knows: the old one stays as it is.
+    local result = apply [[ on "t" { index { "c", "a", unique = true, name = "t_id" } } ]]
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("null", result.stderr, 1, true)
+    assert.same({ "t", "f", "it's ours", "CREATE UNIQUE INDEX t_id ON public.t USING btree (a)" }, marks())
+    assert.is_nil(server:indexes(database)["public.t_id_ldx_new"])
+  end)
+end)
