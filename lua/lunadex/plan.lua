@@ -251,12 +251,6 @@ local function foreign_keys_on(catalog, live)
   return table.concat(list, ", ")
 end
 
--- Whether what is replaced can go.
-function Maker:check_replaced(change)
-  local catalog, live = self.plan.catalog, change.fact.live
-  if change.resume then live = catalog:index(change.on.schema, change.name) end
-  if not (live and live.referenced) then return true end
-  self:finding(change, {
 -- Whether an index of this definition may be a replica identity; that no column is null, the server knows.
 local function may_identify(fields)
   if fields.kind == "primary_key" then return true end
@@ -268,10 +262,10 @@ local function may_identify(fields)
   return true
 end
 
-    level = "error", rule = "referenced",
-    message = ("%s, %s, cannot be replaced: foreign keys rely on it: %s"):format(live.name, live.text,
-      foreign_keys_on(catalog, live)),
-    hint = "Drop these first, or declare the live one as it is" .. (change.entry.fields.kind == "primary_key" and "."
+-- Whether what is replaced can go.
+function Maker:check_replaced(change)
+  local catalog, live = self.plan.catalog, change.fact.live
+  if change.resume then live = catalog:index(change.on.schema, change.name) end
   if live and live.replica_identity and not may_identify(change.entry.fields) then
     self:finding(change, {
       level = "error", rule = "replica-identity",
@@ -281,6 +275,12 @@ end
     })
     return false
   end
+  if not (live and live.referenced) then return true end
+  self:finding(change, {
+    level = "error", rule = "referenced",
+    message = ("%s, %s, cannot be replaced: foreign keys rely on it: %s"):format(live.name, live.text,
+      foreign_keys_on(catalog, live)),
+    hint = "Drop these first, or declare the live one as it is" .. (change.entry.fields.kind == "primary_key" and "."
       or ", and the new one beside it under another name."),
   })
   return false
