@@ -93,12 +93,52 @@ function M.choose(fields, relation, taken)
   return name
 end
 
---- `<name>_ldx_new`: what a replacement is called until it takes its place; `_ldx_old` what it replaces afterwards.
+-- Six characters that tell apart what begins alike (FNV-1a).
+local function hash(text)
+  local sum = 0x811C9DC5
+  for i = 1, #text do sum = ((sum ~ text:byte(i)) * 0x01000193) & 0xFFFFFFFF end
+  return ("%06x"):format((sum ~ sum >> 24) & 0xFFFFFF)
+end
+
+--- `<name>_ldx_new`: what a replacement is called until it takes its place; `_ldx_old` what it replaces afterwards. A
+--- name that is too long for that is cut, with a hash of the whole.
 ---@param name string
 ---@param suffix "new"|"old"
 ---@return string
 function M.temporary(name, suffix)
-  return clip(name, M.limit - 8) .. "_ldx_" .. suffix
+  local tail = "_ldx_" .. suffix
+  if #name + #tail > M.limit then
+    tail = "_" .. hash(name) .. tail
+    name = clip(name, M.limit - #tail)
+  end
+  return name .. tail
+end
+
+--- The one of `names` that this is the temporary name of.
+---@param temporary string
+---@param suffix "new"|"old"
+---@param names string[]
+---@return string?
+function M.base_of(temporary, suffix, names)
+  if not temporary:find("_ldx_" .. suffix .. "$") then return nil end
+  for _, name in ipairs(names) do
+    if M.temporary(name, suffix) == temporary then return name end
+  end
+end
+
+--- What the server reindexed under this name (`<name>_ccnew`, `<name>_ccold`, cut and numbered where it had to be): the
+--- one of `names`, else what is left of the name; nil if it is none of these.
+---@param name string
+---@param names string[]
+---@return string?
+function M.reindexed(name, names)
+  local base, label = name:match("^(.+)_(ccnew%d*)$")
+  if not base then base, label = name:match("^(.+)_(ccold%d*)$") end
+  if not base then return nil end
+  for _, each in ipairs(names) do
+    if M.compose(each, nil, label) == name then return each end
+  end
+  return base
 end
 
 return M

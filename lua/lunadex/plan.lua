@@ -105,6 +105,13 @@ local function did_you_mean(word, candidates)
   return nearest and ('Did you mean "%s"?'):format(nearest)
 end
 
+-- The names of a relation's live indexes and keys.
+local function names_on(relation)
+  local names = {}
+  for i, index in ipairs(relation:indexes()) do names[i] = index.name end
+  return names
+end
+
 local Maker = {}
 Maker.__index = Maker
 
@@ -363,7 +370,7 @@ end
 
 function handle:rebuild(change)
   local live = change.fact.live
-  change.name = change.name or (live.name:match("^(.*)_cc[no][el][wd]%d*$") or live.name)
+  change.name = change.name or naming.reindexed(live.name, names_on(live.relation)) or live.name
   local stands = self.plan.catalog:index(live.relation.schema, change.name)
   if stands and live.name == naming.temporary(change.name, "new") then
     change.action, change.resume = "replace", true
@@ -449,9 +456,8 @@ local function undroppable(change)
 end
 
 -- Ours: left by a replacement that was interrupted after its swap.
-function Maker:own_leftover(live)
-  local base = live.name:match("^(.*)_ldx_old$")
-  return base and self.plan.catalog:index(live.relation.schema, base) ~= nil
+local function own_leftover(live)
+  return naming.base_of(live.name, "old", names_on(live.relation)) ~= nil
 end
 
 function Maker:settle_stray(change)
@@ -463,7 +469,7 @@ function Maker:settle_stray(change)
   local why = undroppable(change)
   local figures = usage_text(change)
   local clause = change.reason ~= "" and change.reason or "not declared"
-  if not why and self:own_leftover(live) then
+  if not why and own_leftover(live) then
     change.action, change.reason = "drop", "left by an interrupted replacement"
     return
   end

@@ -45,4 +45,28 @@ describe("names that nobody gave", function()
     assert.is_truthy(utf8.len(naming.temporary(("ä"):rep(31), "new")))
     assert.is_true(#naming.temporary(("ä"):rep(31), "new") <= 63)
   end)
+
+  it("that are temporary lead back to the name, also where they had to be cut", function()
+    local short, long, other = ("x"):rep(55), ("x"):rep(55) .. "1", ("x"):rep(55) .. "2"
+    assert.equal(short .. "_ldx_new", naming.temporary(short, "new"))
+    assert.not_equal(naming.temporary(long, "new"), naming.temporary(other, "new"))
+    for _, name in ipairs { short, long, other, ("ä"):rep(31), "t_x" } do
+      local temporary = naming.temporary(name, "old")
+      assert.is_true(#temporary <= 63)
+      assert.equal(name, naming.base_of(temporary, "old", { short, long, other, ("ä"):rep(31), "t_x" }))
+      assert.is_nil(naming.base_of(temporary, "new", { name }))
+      assert.is_nil(naming.base_of(temporary, "old", { name .. "y" }))
+    end
+  end)
+
+  it("of a reindex lead back, too", function()
+    local long = ("ä"):rep(31)
+    assert.equal("t_x", naming.reindexed("t_x_ccnew", {}))
+    assert.equal("t_x", naming.reindexed("t_x_ccold12", { "t" }))
+    assert.equal(long, naming.reindexed(("ä"):rep(28) .. "_ccnew", { "t", long }))
+    assert.equal(long, naming.reindexed(("ä"):rep(27) .. "_ccnew10", { "t", long }))
+    for _, name in ipairs { "t_ccnld", "t_ccoew", "t_ccnewer", "_ccnew", "ccnew" } do
+      assert.is_nil(naming.reindexed(name, {}))
+    end
+  end)
 end)

@@ -191,9 +191,10 @@ describe("plan", function()
   end)
 
   it("finishes an interrupted replacement", function()
+    local other = relation "other"
+    other.indexes = function() return { live "b_idx" } end
     facts = { fact("keep", 1, { live = live "a_idx_ldx_new", name_differs = true }),
-      fact("stray", nil, { live = live "b_idx_ldx_old" }) }
-    catalog.names["public.b_idx"] = live "b_idx"
+      fact("stray", nil, { live = live("b_idx_ldx_old", { relation = other }) }) }
     local plan = make { entry "a_idx" }
     assert.same({ "replace a_idx", "drop b_idx_ldx_old" }, actions(plan))
     assert.is_true(plan:changes()().resume)

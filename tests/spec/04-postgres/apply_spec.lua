@@ -73,6 +73,27 @@ describe("apply", function()
     assert.is_nil(index "t_x_ldx_old")
   end)
 
+  it("finishes replacements of names that are nearly as long as they may be", function()
+    local one, two = ("x"):rep(60) .. "1", ("x"):rep(60) .. "2"
+    server:psql(database, ("CREATE TABLE t (a int, b int, c int); CREATE INDEX %s ON t (a); CREATE INDEX %s ON t (b)")
+      :format(one, two))
+    local text = ('on "t" { index { "a", "b", name = "%s" }, index { "b", "c", name = "%s" } }'):format(one, two)
+    -- Each has temporary names of its own.
+    local names = {}
+    for name in apply(text, "--dry-run").stdout:gmatch 'CREATE INDEX CONCURRENTLY "([^"]+)"' do
+      assert.is_nil(names[name])
+      names[#names + 1], names[name] = name, true
+    end
+    assert.equal(2, #names)
+    -- As it is after the swap of the first and before that of the second.
+    server:psql(database, ("CREATE INDEX %s ON t (b, c); ALTER INDEX %s RENAME TO %s; CREATE INDEX %s ON t (a, b)")
+      :format(names[2], one, (names[1]:gsub("new$", "old")), one))
+    local built = oid(names[2])
+    settles(text)
+    assert.equal(built, oid(two))
+    assert.equal("2", server:value(database, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"))
+  end)
+
   it("replaces constraints", function()
     server:psql(database, [[CREATE TABLE p (id int PRIMARY KEY, k int UNIQUE);
       CREATE TABLE t (a int NOT NULL, b int NOT NULL, CONSTRAINT t_key UNIQUE (a),
