@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "lua/declarations.h"
 #include "lua/push.h"
 #include "lua/userdata.h"
 
@@ -411,6 +412,32 @@ static int index_fields(lua_State *L) {
   return 1;
 }
 
+static bool option(lua_State *L, int table, const char *name) {
+  if (lua_isnoneornil(L, table)) return false;
+  lua_getfield(L, table, name);
+  bool value = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static int index_matches(lua_State *L) {
+  ldx_lua_set *set = ldx_lua_check_set(L, 2);
+  lua_Integer ordinal = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= ldx_declarations_count(set->set), 3, "no such declaration");
+  if (!lua_isnoneornil(L, 4)) luaL_checktype(L, 4, LUA_TTABLE);
+  bool as_index = option(L, 4, "as_index"), storage = option(L, 4, "storage");
+  const ldx_live *live = check_view(L, index_class);
+  const ldx_declared *declared = ldx_declarations_at(set->set, (size_t)ordinal - 1);
+  bool matches = false;
+  if (declared->resolved) {
+    ldx_fingerprint wanted = as_index ? ldx_definition_index_fingerprint(&declared->canonical) : declared->fingerprint;
+    matches = ldx_fingerprint_equal(live->fingerprint, wanted) &&
+              (!storage || ldx_definition_storage_equal(&declared->canonical, &live->definition));
+  }
+  lua_pushboolean(L, matches);
+  return 1;
+}
+
 static int index_tostring(lua_State *L) {
   ldx_live *live = check_view(L, index_class);
   lua_pushfstring(L, "%s: %s on %s", index_class, live->name, live->relation->display);
@@ -428,7 +455,7 @@ void ldx_lua_open_catalog(lua_State *L) {
   static const luaL_Reg relation_methods[] = {
       {"indexes", relation_indexes}, {"partitions", relation_partitions}, {"columns", relation_columns}, {NULL, NULL}};
   static const luaL_Reg index_meta[] = {{"__tostring", index_tostring}, {NULL, NULL}};
-  static const luaL_Reg index_methods[] = {{"fields", index_fields}, {NULL, NULL}};
+  static const luaL_Reg index_methods[] = {{"fields", index_fields}, {"matches", index_matches}, {NULL, NULL}};
   ldx_lua_class(L, catalog_class, catalog_meta, catalog_methods, catalog_index);
   ldx_lua_class(L, relation_class, relation_meta, relation_methods, relation_index);
   ldx_lua_class(L, index_class, index_meta, index_methods, index_index);

@@ -155,6 +155,13 @@ ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition) {
   return (ldx_fingerprint){.high = hash.high64, .low = hash.low64};
 }
 
+ldx_fingerprint ldx_definition_index_fingerprint(const ldx_definition *key) {
+  ldx_definition index = *key;
+  index.kind = LDX_KIND_INDEX;
+  index.deferrable = index.initially_deferred = false;
+  return ldx_definition_fingerprint(&index);
+}
+
 /* --- copy --------------------------------------------------------------------------------------------------------- */
 
 static void copy_strings(ldx_arena *arena, ldx_strings *to, const ldx_strings *from) {

@@ -94,13 +94,6 @@ static void match(work *w, const ldx_relation *relation, preference preferred) {
   }
 }
 
-/* The fingerprint a key's index would have as a plain unique index. */
-static ldx_fingerprint index_fingerprint(const ldx_definition *key) {
-  ldx_definition index = *key;
-  index.kind = LDX_KIND_INDEX;
-  return ldx_definition_fingerprint(&index);
-}
-
 /* A unique constraint does all that a declared unique index would do, unless it may be deferred. One that is declared
  * itself does not count: who declares both wants both. */
 static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
@@ -109,7 +102,7 @@ static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, con
     ldx_live *live = relation->live[i];
     if (!w->used[live->ordinal] && is_key(&live->definition) && !live->definition.deferrable &&
         !live->definition.without_overlaps &&
-        ldx_fingerprint_equal(index_fingerprint(&live->definition), declared->fingerprint))
+        ldx_fingerprint_equal(ldx_definition_index_fingerprint(&live->definition), declared->fingerprint))
       return live;
   }
   return NULL;
@@ -119,10 +112,7 @@ static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, con
 static ldx_live *takeable_index(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
   const ldx_definition *key = &declared->canonical;
   if (!is_key(key) || key->without_overlaps || relation->kind == 'p') return NULL;
-  ldx_definition index = *key;
-  index.kind = LDX_KIND_INDEX;
-  index.deferrable = index.initially_deferred = false;
-  ldx_fingerprint wanted = ldx_definition_fingerprint(&index);
+  ldx_fingerprint wanted = ldx_definition_index_fingerprint(key);
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
     if (!w->used[live->ordinal] && live->valid && !live->inherited && !live->extension_owned &&

@@ -321,6 +321,15 @@ function Maker:change(fact)
   }
 end
 
+-- What has a replacement's temporary name takes its place, as soon as it is what it should be.
+function Maker:resume(change, reason)
+  local live = change.fact.live
+  if live.name ~= naming.temporary(change.name, "new") then return false end
+  change.action, change.resume, change.reason = "replace", true, reason
+  self.replacing[live.relation.display .. "\0" .. change.name] = true
+  return true
+end
+
 -- Each handler takes a change, settles its action and says what is to be said about it.
 local handle = {}
 
@@ -335,13 +344,8 @@ function handle:keep(change)
     return
   end
   if fact.name_differs and change.name then
-    if live.name == naming.temporary(change.name, "new") then
-      -- An earlier run was stopped between building and swapping: what is left to do is the swap.
-      change.action, change.resume = "replace", true
-      change.reason = "an interrupted replacement has built the new index already"
-      self.replacing[live.relation.display .. "\0" .. change.name] = true
-      return
-    end
+    -- An earlier run was stopped between building and swapping: what is left to do is the swap.
+    if self:resume(change, "an interrupted replacement has built the new index already") then return end
     if self.options.rename and not live.inherited and not live.extension_owned then
       change.action, change.reason = "rename", "declared under another name"
       return
@@ -361,6 +365,9 @@ end
 
 function handle:replace(change)
   change.name = change.name or change.live_name
+  if self.plan.catalog:index(change.fact.live.relation.schema, change.name) then
+    self:resume(change, change.reason)
+  end
   self.measured[#self.measured + 1] = change
 end
 
@@ -371,11 +378,8 @@ end
 function handle:rebuild(change)
   local live = change.fact.live
   change.name = change.name or naming.reindexed(live.name, names_on(live.relation)) or live.name
-  local stands = self.plan.catalog:index(live.relation.schema, change.name)
-  if stands and live.name == naming.temporary(change.name, "new") then
-    change.action, change.resume = "replace", true
-    change.reason = "an interrupted replacement is to be finished"
-    self.replacing[live.relation.display .. "\0" .. change.name] = true
+  if self.plan.catalog:index(live.relation.schema, change.name) then
+    self:resume(change, "an interrupted replacement is to be finished")
   end
   self.measured[#self.measured + 1] = change
 end

@@ -91,39 +91,43 @@ local function is_key(fields)
   return fields.kind == "unique_constraint" or fields.kind == "primary_key"
 end
 
--- The text of the unique index that a key can be made from.
-local function index_text(change)
-  local text = change.definition:gsub("^UNIQUE CONSTRAINT", "UNIQUE btree"):gsub("^PRIMARY KEY", "UNIQUE btree")
-  return (text:gsub(" DEFERRABLE$", ""):gsub(" DEFERRABLE INITIALLY DEFERRED$", ""))
-end
+local as_index = { as_index = true }
 
 -- Of an index: one of a partition that can be attached, as it has the same definition, is attached to nothing and
 -- nobody's constraint; nor declared for itself, unless it has the name that this one is to have. Of a key: the same,
--- but it is a constraint, or (second result) an index that one can be made from.
-local function reusable(partition, change, name, declared)
+-- but it is a constraint, or (second result) an index that one can be made from. Its storage options and tablespace may
+-- be others: so they may where the server itself takes over what it finds.
+function Writer:reusable(partition, name)
+  local change, context = self.change, self.context
   local key = is_key(change.entry.fields)
-  local function find(text, constraint)
+  local function find(options, constraint)
+    local found
     for _, index in ipairs(partition:indexes()) do
-      if index.text == text and index.valid and not index.parent and index.constraint == constraint
+      if index.valid and not index.parent and index.constraint == constraint
         -- A table has but one primary key, whoever declares it.
-        and (index.name == name or index.kind == "primary_key" or not declared(partition.schema, index.name)) then
-        return index
+        and (index.name == name or index.kind == "primary_key"
+          or not found and not context.declared(partition.schema, index.name))
+        and context.matches(index, change, options) then
+        if index.name == name then return index end
+        found = index
       end
     end
+    return found
   end
-  local found = find(change.definition, key)
+  local found = find(nil, key)
   if found or not key or partition.kind == "partitioned table" then return found end
-  return nil, find(index_text(change), false)
+  return nil, find(as_index, false)
 end
 
 -- What a partition has under exactly this name that is what is wanted, but not finished: a run that was killed left it,
 -- or its build still goes on in the server, where a second one beside it would meet it in a deadlock. A build step
 -- under its name waits for it, accepts it if it became valid, or drops it and builds it again.
-local function unfinished(partition, change, name)
-  local index = named(partition, name)
+function Writer:unfinished(partition, name)
+  local change, matches = self.change, self.context.matches
+  local index, key = named(partition, name), is_key(change.entry.fields)
   if not index or index.valid or index.parent then return nil end
-  if index.text == change.definition and index.constraint == is_key(change.entry.fields) then return index end
-  return is_key(change.entry.fields) and index.text == index_text(change) and index or nil
+  if index.constraint == key and matches(index, change) then return index end
+  return key and not index.constraint and matches(index, change, as_index) and index or nil
 end
 
 -- The index of `partition` that is attached to `parent` already.
@@ -167,12 +171,12 @@ function Writer:partition(relation, partition, name, attach)
   local all = change.entry.partitions or {}
   local own = all[partition.display] or all[partition.name] or {}
   local declared = change.entry.fields
-  local index, source = reusable(partition, change, own.name, context.declared)
+  local index, source = self:reusable(partition, own.name)
   local child = index and index.name or source and source.name or own.name
-  local begun = not index and child and unfinished(partition, change, child)
+  local begun = not index and child and self:unfinished(partition, child)
   if not child then
     child = naming.choose(declared, partition.name, function(name_)
-      begun = not context.chosen(partition.schema, name_) and unfinished(partition, change, name_)
+      begun = not context.chosen(partition.schema, name_) and self:unfinished(partition, name_)
       return not begun and context.taken(partition.schema, name_)
     end)
     context.take(partition.schema, child)
@@ -324,11 +328,14 @@ function make:drop()
   self:add("drop", self.change.on, { name = self.change.live_name })
 end
 
--- What an interrupted replacement has built, or attached already: it stays if it is what is wanted now.
-function Writer:begun(temporary, definition)
-  local relation = self.change.on
+-- What an interrupted replacement has built, or attached already: it stays if it is what is wanted now, storage options
+-- and tablespace included, which of a partitioned index could not be changed later.
+function Writer:begun(temporary, index_of_key)
+  local change = self.change
+  local relation = change.on
   local live = named(relation, temporary)
-  if not live or live.text == definition then return live end
+  if not live then return nil end
+  if self.context.matches(live, change, { as_index = index_of_key, storage = true }) then return live end
   self:add(live.constraint and "drop_constraint" or "drop", relation, { name = temporary })
 end
 
@@ -351,7 +358,7 @@ function make:replace()
 
   if fields.kind == "index" then
     self.later = {}
-    self:build_index(temporary, self:begun(temporary, change.definition))
+    self:build_index(temporary, self:begun(temporary))
     if not old then
       self:add("rename", relation, { name = temporary, other = name })
     elseif constraint then
@@ -369,14 +376,14 @@ function make:replace()
   local by_index = from_index(fields) and relation.kind ~= "partitioned table"
   local primary = fields.kind == "primary_key"
   if by_index then
-    self:begun(temporary, index_text(change))
+    self:begun(temporary, true)
     self:add("build", relation, { name = temporary, fields = {
       kind = "index", keys = fields.keys, include = fields.include, unique = true, method = fields.method,
       nulls_not_distinct = fields.nulls_not_distinct, with = fields.with, tablespace = fields.tablespace,
       name = temporary,
     } })
   elseif not primary then
-    self:build_constraint(temporary, self:begun(temporary, change.definition))
+    self:build_constraint(temporary, self:begun(temporary))
   end
   local undo = self:undo_all(relation, temporary, not (by_index or primary))
   if old and not constraint then self:add("rename", relation, { name = name, other = spare }).undo = undo end
@@ -392,12 +399,14 @@ function make:replace()
 end
 
 -- A primary key that some partition has of its own and that cannot become a part of the one declared.
-local function other_primary_key(relation, change)
+local function other_primary_key(relation, change, set)
   for _, partition in ipairs(relation:partitions()) do
     for _, index in ipairs(partition:indexes()) do
-      if index.kind == "primary_key" and not index.inherited and index.text ~= change.definition then return index end
+      if index.kind == "primary_key" and not index.inherited and not index:matches(set, change.ordinal) then
+        return index
+      end
     end
-    local found = other_primary_key(partition, change)
+    local found = other_primary_key(partition, change, set)
     if found then return found end
   end
 end
@@ -437,7 +446,7 @@ function M.findings(change, plan)
       message = ("%s cannot have a key: its partition %s is a foreign table"):format(relation.display, foreign.display),
     }
   end
-  local other = fields.kind == "primary_key" and other_primary_key(relation, change)
+  local other = fields.kind == "primary_key" and other_primary_key(relation, change, plan.set)
   if other then
     found[#found + 1] = {
       level = "error", rule = "other-primary-key",
@@ -481,6 +490,7 @@ function M.context(plan)
   return {
     version = plan.info.version_number,
     declared = declared,
+    matches = function(index, change, options_) return index:matches(plan.set, change.ordinal, options_) end,
     live = function(schema, name) return plan.catalog:index(schema, name) end,
     taken = function(schema, name)
       return (chosen or names())[key(schema, name)] or plan.catalog:index(schema, name) ~= nil

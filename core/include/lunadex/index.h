@@ -95,6 +95,8 @@ bool ldx_fingerprint_equal(ldx_fingerprint a, ldx_fingerprint b);
 /* The fingerprint of a definition as it stands: the caller brings it into the driver's canonical form first.
  * Excluded: relation, tablespace and those storage options that can be altered in place. */
 ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition);
+/* The fingerprint of the plain unique index that a unique constraint or primary key is made of, or could be. */
+ldx_fingerprint ldx_definition_index_fingerprint(const ldx_definition *key);
 
 /* Whether the parts outside the fingerprint agree: storage options (in any order, booleans however spelt), and the
  * tablespace if `declared` names one. */

@@ -73,6 +73,29 @@ describe("apply", function()
     assert.is_nil(index "t_x_ldx_old")
   end)
 
+  it("takes what an interrupted replacement has built for what it is, however it is spelt", function()
+    server:psql(database, [[CREATE TABLE t (a int, b int);
+      CREATE INDEX t_x ON t (a); CREATE INDEX t_x_ldx_new ON t (a) WHERE a BETWEEN 1 AND 2 AND b > 0;
+      ALTER TABLE t ADD CONSTRAINT t_k UNIQUE (a);
+      CREATE UNIQUE INDEX t_k_ldx_new ON t (a, b) WITH (fillfactor = 70)]])
+    local text = [[ on "t" { index { "a", where = "a >= 1 AND a <= 2 AND b > 0", name = "t_x" },
+      unique_constraint { "a", "b", name = "t_k", deferrable = true, with = { fillfactor = 70 } } } ]]
+    local built, key = oid "t_x_ldx_new", oid "t_k_ldx_new"
+    assert.matches("an interrupted replacement has built the new index already", run("plan", text).stdout, 1, true)
+    settles(text)
+    assert.same({ built, key }, { oid "t_x", oid "t_k" })
+    assert.equal("2", server:value(database, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"))
+  end)
+
+  it("but builds again what has other storage than is declared", function()
+    server:psql(database, [[CREATE TABLE p (a int) PARTITION BY RANGE (a);
+      CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+      CREATE INDEX p_x ON p (a) WITH (fillfactor = 90); CREATE INDEX p_x_ldx_new ON ONLY p (a) WITH (fillfactor = 80)]])
+    settles [[ on "p" { index { "a", name = "p_x", with = { fillfactor = 70 } } } ]]
+    assert.matches("fillfactor='70'", index "p_x", 1, true)
+    assert.equal("2", server:value(database, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"))
+  end)
+
   it("finishes replacements of names that are nearly as long as they may be", function()
     local one, two = ("x"):rep(60) .. "1", ("x"):rep(60) .. "2"
     server:psql(database, ("CREATE TABLE t (a int, b int, c int); CREATE INDEX %s ON t (a); CREATE INDEX %s ON t (b)")

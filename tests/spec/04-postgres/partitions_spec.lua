@@ -54,6 +54,24 @@ describe("apply on partitions", function()
     assert.equal("b1_b_idx b1a_b_idx big_b own", names())
   end)
 
+  it("takes over what is equal, however it is spelt and stored", function()
+    server:psql(database, [[CREATE INDEX one ON b0 (b) WHERE a BETWEEN 1 AND 2 AND b > '';
+      CREATE INDEX two ON b1a (b) WITH (fillfactor = 70) WHERE a >= 1 AND a <= 2 AND b > '';
+      CREATE INDEX zz ON b1a (b) WHERE a >= 1 AND a <= 2 AND b > '']])
+    apply [[, where = "a >= 1 AND a <= 2 AND b > ''"]]
+    assert.equal("b1_b_idx big_b one two zz", names())
+  end)
+
+  it("makes keys of unique indexes that are equal, and parts of equal keys", function()
+    server:psql(database, [[CREATE UNIQUE INDEX one ON b0 (a, b) WITH (fillfactor = 70);
+      ALTER TABLE b1a ADD CONSTRAINT two UNIQUE (a, b) WITH (fillfactor = 80)]])
+    server:psql(database, "TRUNCATE big")
+    local result = lunadex.run { "apply", lunadex.registry [[on "big" { unique_constraint { "a", "b", name = "k" } }]],
+      "--target", server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("b1_a_b_key k one two", names())
+  end)
+
   it("but not what has that name and is something else", function()
     server:psql(database, "CREATE INDEX b0_b_idx ON b0 (a)")
     invalid "b0_b_idx"
