@@ -147,7 +147,7 @@ end
 -- Somebody could work, but may not: why, once for each change.
 function Run:tell_why()
   for _, item in ipairs(self.schedule.queue) do
-    local reason = not item.told and self.schedule:reason(item)
+    local reason = not item.told and self.schedule:reason(item, core.now())
     if reason then
       item.told = true
       self:event("queued", item, { reason = reason })
@@ -244,7 +244,7 @@ function Pool:next()
     return a.place < b.place
   end)
   for _, run in ipairs(self.runs) do
-    local item = not run.halted and run.schedule:next()
+    local item = not run.halted and run.schedule:next(core.now())
     if item then return run, item end
   end
 end

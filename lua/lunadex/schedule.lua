@@ -5,7 +5,8 @@
 --   is built below locks what is above. Builds that block writers share the table's lock, and its scan: they go
 --   together.
 -- * A build with a predicate or an expression, one that blocks writers, and the check of a foreign key make every
---   concurrent build on other tables wait for their end. Plain builds do not: they go first, side by side.
+--   concurrent build in the database wait for their end. Plain builds do not: they go first, side by side. Beside them
+--   only such a build begins that by estimate ends before them, and so holds none of them up.
 -- * A foreign key needs the key that it refers to, and locks both tables.
 -- Within a wave: critical changes, then the tables with most to do from there on, then the longest.
 
@@ -22,15 +23,20 @@ M.default_jobs = 2 -- changes at a time
 ---@field seconds number           # estimate
 ---@field load number              # seconds of this and of what comes after it on its tables
 ---@field state "queued"|"running"|"finished"
+---@field began number?            # when it was taken
 
 ---@class lunadex.Schedule
 ---@field items lunadex.Item[]     # in the plan's order
 ---@field queue lunadex.Item[]     # what is not begun, best first
+---@field plain table<lunadex.Item, boolean>   # plain builds that are not finished
 ---@field busy table<string, {count: integer, shared: boolean, by: lunadex.Item}>
 local Schedule = {}
 Schedule.__index = Schedule
 
 local EARLY, PLAIN, HOLDING, EXCLUSIVE, FOREIGN_KEY, ALTER, RENAME, DROP = 1, 2, 3, 4, 5, 6, 7, 8
+
+-- What makes concurrent builds elsewhere wait for its end.
+local holds_up = { [HOLDING] = true, [EXCLUSIVE] = true, [FOREIGN_KEY] = true }
 
 -- Unknown sizes are as good as any; but never nothing, or the number of builds would not count.
 local LEAST_SECONDS = 0.01
@@ -138,7 +144,7 @@ function M.of(plan, options, first_number)
   for change in plan:changes() do
     if change.after_rename then early[change.relation] = true end
   end
-  local self = setmetatable({ items = {}, queue = {}, busy = {} }, Schedule)
+  local self = setmetatable({ items = {}, queue = {}, plain = {}, busy = {} }, Schedule)
   local by_tree = {}
   for change in plan:changes() do
     if change.action ~= "keep" then
@@ -149,6 +155,7 @@ function M.of(plan, options, first_number)
         seconds = math.max(change.estimate and change.estimate.seconds or 0, LEAST_SECONDS),
       }
       self.items[#self.items + 1] = item
+      if wave == PLAIN then self.plain[item] = true end
       for tree in pairs(item.trees) do
         by_tree[tree] = by_tree[tree] or {}
         table.insert(by_tree[tree], item)
@@ -164,8 +171,17 @@ function M.of(plan, options, first_number)
   return self
 end
 
--- Why an item may not start, and for whom it waits; nil if it may.
-function Schedule:obstacle(item)
+-- Whether a plain build would have to wait for the end of `item`, were it begun now.
+function Schedule:would_hold_up(item, now)
+  for plain in pairs(self.plain) do
+    local left = plain.seconds - (plain.state == "running" and now - plain.began or 0)
+    if left < item.seconds then return true end
+  end
+  return false
+end
+
+-- Why an item may not start, and for whom it waits if for one; nil if it may.
+function Schedule:obstacle(item, now)
   for _, other in ipairs(item.needs) do
     if other.state ~= "finished" then return "needs", other end
   end
@@ -173,15 +189,17 @@ function Schedule:obstacle(item)
     local busy = self.busy[tree]
     if busy and not (shared and busy.shared) then return "busy", busy.by end
   end
+  if holds_up[item.wave] and self:would_hold_up(item, now) then return "holds" end
 end
 
 --- Takes the item that is best begun now; nil: none may be.
+---@param now number               # seconds, of whatever clock
 ---@return lunadex.Item?
-function Schedule:next()
+function Schedule:next(now)
   for i, item in ipairs(self.queue) do
-    if not self:obstacle(item) then
+    if not self:obstacle(item, now) then
       table.remove(self.queue, i)
-      item.state = "running"
+      item.state, item.began = "running", now
       for tree, shared in pairs(item.trees) do
         local busy = self.busy[tree] or { count = 0, shared = shared, by = item }
         busy.count = busy.count + 1
@@ -195,6 +213,7 @@ end
 ---@param item lunadex.Item
 function Schedule:finished(item)
   item.state = "finished"
+  self.plain[item] = nil
   for tree in pairs(item.trees) do
     local busy = self.busy[tree]
     busy.count = busy.count - 1
@@ -204,10 +223,12 @@ end
 
 --- Why a queued item does not run, for people; nil: it only waits for its turn.
 ---@param item lunadex.Item
+---@param now number
 ---@return string?
-function Schedule:reason(item)
-  local obstacle, other = self:obstacle(item)
+function Schedule:reason(item, now)
+  local obstacle, other = self:obstacle(item, now)
   if not obstacle then return nil end
+  if obstacle == "holds" then return "after the plain builds, whose end would have to wait for it" end
   local name = other.change.name or other.change.live_name
   if obstacle == "busy" then return ("one build per table: after %s"):format(name) end
   if item.wave == DROP then return ("dropped when the builds of its table are done: after %s"):format(name) end
@@ -222,13 +243,13 @@ function Schedule:rehearse(jobs)
   local order, running, now, reasons = {}, {}, 0, {}
   while true do
     while #running < jobs do
-      local item = self:next()
+      local item = self:next(now)
       if not item then break end
       order[#order + 1] = { item = item, at = now, reason = reasons[item] }
       running[#running + 1] = { item = item, ends = now + item.seconds }
     end
     if #running == 0 then return order end
-    for _, item in ipairs(self.queue) do reasons[item] = reasons[item] or self:reason(item) end
+    for _, item in ipairs(self.queue) do reasons[item] = reasons[item] or self:reason(item, now) end
     local first = 1
     for i, each in ipairs(running) do
       if each.ends < running[first].ends then first = i end

@@ -60,6 +60,8 @@ describe("a schedule", function()
     local expression = { fields = { keys = { { expression = "x" } } } }
     assert.equal("0 c, 0 a, 3 b, 5 d, 25 e", order { change("t_d 20", partial), change "t_a 3", change "t_b 2",
       change "u_c 40", change("t_e 3", expression) })
+    -- One that would end later than a plain one waits for that.
+    assert.equal("0 a, 0 c, 10 b", order { change("t_b 20", partial), change "u_a 10", change "v_c 10" })
     assert.equal("0 c, 0 d, 0 e, 10 b, 13 a", order({ change "t_a 2", change "t_b 3", change "t_c 10", change "u_d 14",
       change "v_e 14" }, 3))
     -- Ten short ones on one table take longer than the one long one.
@@ -100,9 +102,9 @@ describe("a schedule", function()
   it("says why something waits", function()
     local made = schedule.of(plan { change "t_a 10", change "t_b 5", change("u_fk 1", foreign_key "t"),
       change("t_old 1", { action = "drop" }), change "v_c" })
-    assert.equal("a", made:next().change.name)
+    assert.equal("a", made:next(0).change.name)
     local reasons = {}
-    for i, item in ipairs(made.items) do reasons[i] = made:reason(item) or "-" end
+    for i, item in ipairs(made.items) do reasons[i] = made:reason(item, 0) or "-" end
     assert.equal("one build per table: after a", reasons[2])
     assert.equal("after a, which it needs", reasons[3])
     assert.equal("dropped when the builds of its table are done: after a", reasons[4])

@@ -135,7 +135,6 @@ describe("fact", function()
   end)
 
   it("M2: plain builds are not held up by a build of an expression of the same run", function()
-    pending "a build of an expression is begun as soon as a job is free, beside plain ones that it then holds up"
     local gate = faults.close_gate(server, database)
     local run = apply [[
       on "t" { index { expr "gate(b)", name = "t_x" } }
