@@ -95,10 +95,10 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
     job->info = s->info;
     return true;
   case LDX_JOB_CATALOG:
-    job->catalog = driver->catalog(s->session, &job->error);
+    job->catalog = driver->catalog(s->session, context, &job->error);
     return job->catalog != NULL;
   case LDX_JOB_RESOLVE:
-    return driver->resolve(s->session, job->catalog, job->declarations, &job->error);
+    return driver->resolve(s->session, job->catalog, job->declarations, context, &job->error);
   case LDX_JOB_MEASURE:
     return driver->measure(s->session, job->measures, job->measure_count, &job->error);
   case LDX_JOB_PERFORM:

@@ -16,6 +16,7 @@ local M = {}
 ---@field label string?            # its name among several databases of one run
 ---@field jobs integer
 ---@field handle lunadex.Database
+---@field on_reading fun(event: lunadex.Event)?   # hears what keeps it waiting while it reads
 local Connection = {}
 Connection.__index = Connection
 Connection.__name = "lunadex.Connection"
@@ -30,6 +31,13 @@ end
 
 local function interrupted()
   return errors.new("cancelled", "the run was interrupted")
+end
+
+-- The ticket of a job whose waits and retries the owner may hear of.
+local function reading(self, job)
+  return task.ticket(self.handle, job, function(event)
+    if self.on_reading then self.on_reading(event) end
+  end)
 end
 
 --- Opens a connection; nothing is sent before the first job.
@@ -52,7 +60,7 @@ end
 --- Asks for the catalog now, so that it is read while the caller does something else.
 function Connection:prefetch()
   self.info_ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect())
-  self.catalog_ticket = self.catalog_ticket or task.ticket(self.handle, self.handle:catalog())
+  self.catalog_ticket = self.catalog_ticket or reading(self, self.handle:catalog())
 end
 
 ---@class lunadex.ServerInfo
@@ -88,7 +96,7 @@ end
 ---@return lunadex.Error? err
 function Connection:catalog()
   if not self.catalog_ticket and task.stopping() then return nil, interrupted() end
-  local ticket = self.catalog_ticket or task.ticket(self.handle, self.handle:catalog())
+  local ticket = self.catalog_ticket or reading(self, self.handle:catalog())
   self.catalog_ticket = nil
   return outcome(ticket:await())
 end
@@ -96,7 +104,7 @@ end
 local function job(method)
   return function(self, ...)
     if task.stopping() then return nil, interrupted() end
-    local result, err = outcome(task.ticket(self.handle, self.handle[method](self.handle, ...)):await())
+    local result, err = outcome(reading(self, self.handle[method](self.handle, ...)):await())
     if result == nil then return nil, err end
     return result
   end

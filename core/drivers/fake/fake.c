@@ -236,15 +236,18 @@ static void fake_cancel(ldx_session *session) {
   pthread_mutex_unlock(&mutex);
 }
 
-static ldx_catalog *fake_catalog(ldx_session *session, ldx_error *error) {
+static ldx_catalog *fake_catalog(ldx_session *session, ldx_context *context, ldx_error *error) {
+  (void)context;
   if (!run(session, "catalog", error)) return NULL;
   ldx_catalog *catalog = ldx_catalog_new();
   ldx_catalog_finish(catalog);
   return catalog;
 }
 
-static bool fake_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error) {
+static bool fake_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
+                         ldx_error *error) {
   (void)catalog;
+  (void)context;
   if (!run(session, "resolve", error)) return false;
   for (size_t i = 0; i < ldx_declarations_count(set); i++) {
     ldx_declared *declared = ldx_declarations_at(set, i);
@@ -344,6 +347,12 @@ static ldx_result *fake_query(ldx_session *session, ldx_arena *arena, const char
   return run(session, "query", error) ? result_of(arena, text, parameter_count) : NULL;
 }
 
+static ldx_result *fake_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
+                                size_t parameter_count, ldx_error *error) {
+  (void)what;
+  return fake_query(session, arena, "history", parameters, parameter_count, error);
+}
+
 static ldx_result *fake_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
   return run(session, "status", error) ? result_of(arena, "status", 0) : NULL;
 }
@@ -361,6 +370,7 @@ const ldx_driver ldx_driver_fake = {
     .lock = fake_lock,
     .unlock = fake_unlock,
     .query = fake_query,
+    .history = fake_history,
     .alive = fake_alive,
     .cancel = fake_cancel,
     .status = fake_status,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patience.h"
 #include "postgres_sql.h"
 #include "read.h"
 
@@ -105,11 +106,12 @@ static bool read_all(work *w, ldx_session *session, ldx_error *error) {
   ADD(ldx_sql_extension_members, 1, read_extension_member, w);
 #undef ADD
   /* The server would compile these queries for longer than they run. */
-  return ldx_pg_copy_all(session, "begin isolation level repeatable read read only; set local jit = off;\n", queries,
-                         count, "commit", error);
+  static const char begin[] =
+      "begin isolation level repeatable read read only; " LDX_PG_READ_SLICE "set local jit = off;\n";
+  return ldx_pg_copy_all(session, begin, queries, count, "commit", error);
 }
 
-ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_error *error) {
+static ldx_catalog *read_catalog(ldx_session *session, ldx_error *error) {
   ldx_catalog *catalog = ldx_catalog_new();
   work w = {.catalog = catalog, .arena = ldx_catalog_arena(catalog), .block_size = 8192};
   w.reader = ldx_pg_reader_new(catalog, ldx_pg_version(session));
@@ -122,5 +124,14 @@ ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_error *error) {
     entry->relation->parent = ldx_catalog_relation_by_id(catalog, entry->parent);
   ldx_catalog_set_tablespaces(catalog, ldx_pg_tablespace_names(ldx_pg_reader_dictionary(w.reader), w.arena));
   ldx_catalog_finish(catalog);
+  return catalog;
+}
+
+/* The texts of expressions and predicates are only to be had with a lock on their table, be it declared or not. */
+ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_context *context, ldx_error *error) {
+  ldx_pg_patience patience = ldx_pg_patience_new(session, context);
+  ldx_catalog *catalog;
+  do catalog = read_catalog(session, error);
+  while (!catalog && ldx_pg_patience_left(&patience, NULL, error));
   return catalog;
 }

@@ -5,6 +5,6 @@
 #include "session.h"
 
 /* ldx_driver.catalog */
-ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_error *error);
+ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_context *context, ldx_error *error);
 
 #endif

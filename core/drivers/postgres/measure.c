@@ -17,7 +17,7 @@
 /* A relation that was never analysed and is no larger is counted. */
 static const double countable = 4 * 1024 * 1024;
 /* Sizes and plans need a weak lock that somebody's ALTER TABLE may hold up. */
-static const double patience = 3;
+static const double patience = 2;
 
 static double number(const PGresult *r, int row, int column) {
   return PQgetisnull(r, row, column) ? -1 : atof(PQgetvalue(r, row, column));
@@ -191,7 +191,7 @@ bool ldx_pg_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_
   if (!count) return true;
   /* For planning a text nobody has asked to run. Somebody's strong lock must not hold up the plan either. */
   ldx_arena *arena = ldx_arena_new();
-  bool ok = ldx_pg_do(session, "SET lock_timeout = '3s'", error);
+  bool ok = ldx_pg_do(session, "SET lock_timeout = '2s'", error);
   if (ok) {
     ok = sizes(session, arena, items, count, error);
     ldx_error ignored;

@@ -52,7 +52,8 @@ static bool without_server(ldx_declared **ask, size_t asked, const ldx_error *wh
   return false;
 }
 
-static bool ask_server(ldx_session *session, ldx_arena *arena, ldx_declared **ask, size_t asked, ldx_error *error) {
+static bool ask_server(ldx_session *session, ldx_arena *arena, ldx_declared **ask, size_t asked, ldx_context *context,
+                       ldx_error *error) {
   ldx_error why;
   const ldx_server_info *info = ldx_pg_info(session);
   if (info->read_only) {
@@ -70,7 +71,7 @@ static bool ask_server(ldx_session *session, ldx_arena *arena, ldx_declared **as
     *error = why;
     return false;
   }
-  return ldx_pg_shadow_all(session, arena, ask, asked, error);
+  return ldx_pg_shadow_all(session, arena, ask, asked, context, error);
 }
 
 /* What an attempt that failed has found out is worth nothing to the next one: of some declarations it knows the text
@@ -81,7 +82,8 @@ static void forget(ldx_declared *declared) {
   declared->error = NULL;
 }
 
-bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error) {
+bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
+                    ldx_error *error) {
   ldx_arena *arena = ldx_declarations_arena(set);
   size_t count = ldx_declarations_count(set), asked = 0, unmatched = 0, explained = 0;
   ldx_declared **ask = calloc(count + 1, sizeof *ask);
@@ -98,7 +100,7 @@ bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations
   bool ok = ldx_pg_check(session, catalog, set, ask, unmatched, error);
   for (size_t i = 0; i < unmatched; i++)
     if (!ask[i]->error && ask[i]->canonical.kind != LDX_KIND_FOREIGN_KEY) ask[asked++] = ask[i];
-  ok = ok && (asked == 0 || ask_server(session, arena, ask, asked, error));
+  ok = ok && (asked == 0 || ask_server(session, arena, ask, asked, context, error));
   for (size_t i = 0; ok && i < asked; i++)
     if (ask[i]->error && explained++ < MOST_EXPLAINED) ldx_pg_explain_refused(session, arena, ask[i]);
   for (size_t i = 0; i < count; i++) {

@@ -5,6 +5,7 @@
 #include "session.h"
 
 /* ldx_driver.resolve */
-bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error);
+bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
+                    ldx_error *error);
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "patience.h"
 #include "postgres_sql.h"
 #include "read.h"
 #include "render.h"
@@ -22,8 +23,7 @@ static const char temporary[] = "\"pg_temp\".";
 static const char name_prefix[] = "lunadex_shadow_";
 
 /* LIKE takes no lock that writers would notice, but must not queue behind somebody's exclusive one for ever. */
-static const char begin[] = "begin; set local lock_timeout = '10s'; set local jit = off; "
-                            "set local client_min_messages = error;\n";
+static const char begin[] = "begin; " LDX_PG_READ_SLICE "set local jit = off; set local client_min_messages = error;\n";
 
 typedef struct work {
   ldx_session *session;
@@ -247,20 +247,33 @@ bool ldx_pg_may_create_temporary(ldx_session *session, ldx_error *error) {
   return may;
 }
 
-bool ldx_pg_shadow_all(ldx_session *session, ldx_arena *arena, ldx_declared **items, size_t count, ldx_error *error) {
+/* False only if the server cannot be asked; then none of the batch has an error. */
+static bool try_batch(work *w, ldx_error *error) {
+  if (try_together(w, error)) return true;
+  if (!is_link(error) && try_apart(w, error)) return true;
+  for (size_t i = 0; i < w->count; i++) w->items[i]->error = NULL;
+  return false;
+}
+
+/* Their oids, as an array's text. */
+static char *relations_of(const work *w) {
+  ldx_buffer out;
+  ldx_buffer_init(&out, w->arena);
+  for (size_t i = 0; i < w->count; i++) ldx_buffer_appendf(&out, "%s%u", i ? "," : "{", w->items[i]->relation->id);
+  ldx_buffer_append(&out, "}");
+  return ldx_buffer_string(&out);
+}
+
+bool ldx_pg_shadow_all(ldx_session *session, ldx_arena *arena, ldx_declared **items, size_t count, ldx_context *context,
+                       ldx_error *error) {
   qsort(items, count, sizeof *items, compare_relations);
   for (size_t from = 0; from < count;) {
     work w = {.session = session, .arena = arena, .items = items + from};
     while (from + w.count < count && w.count < BATCH && !name_taken(w.items, w.count, items[from + w.count]->relation))
       w.count++;
-    ldx_error refusal;
-    if (!try_together(&w, &refusal)) {
-      if (is_link(&refusal)) {
-        *error = refusal;
-        return false;
-      }
-      if (!try_apart(&w, error)) return false;
-    }
+    ldx_pg_patience patience = ldx_pg_patience_new(session, context);
+    while (!try_batch(&w, error))
+      if (!ldx_pg_patience_left(&patience, relations_of(&w), error)) return false;
     from += w.count;
   }
   return true;

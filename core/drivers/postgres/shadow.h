@@ -10,6 +10,7 @@
 bool ldx_pg_may_create_temporary(ldx_session *session, ldx_error *error);
 /* Replaces the canonical form of each, so far from its text, by what the server makes of it, or sets its error. Memory of
  * results is `arena`'s. False if the server cannot be asked at all. */
-bool ldx_pg_shadow_all(ldx_session *session, ldx_arena *arena, ldx_declared **items, size_t count, ldx_error *error);
+bool ldx_pg_shadow_all(ldx_session *session, ldx_arena *arena, ldx_declared **items, size_t count, ldx_context *context,
+                       ldx_error *error);
 
 #endif

@@ -137,11 +137,12 @@ typedef struct ldx_driver {
   /* Connects, or says why not. `info` may be NULL. */
   ldx_session *(*open)(const ldx_target *target, ldx_server_info *info, ldx_error *error);
   void (*close)(ldx_session *session);
-  /* Every relation and live index, in as few round trips as the server allows. */
-  ldx_catalog *(*catalog)(ldx_session *session, ldx_error *error);
+  /* Every relation and live index, in as few round trips as the server allows. The context hears whom it waits for. */
+  ldx_catalog *(*catalog)(ldx_session *session, ldx_context *context, ldx_error *error);
   /* Finds each declaration's relation and canonical form. Wrong declarations carry their own error and do not make the
-   * call fail; it fails only if the server cannot be asked. */
-  bool (*resolve)(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error);
+   * call fail; it fails only if the server cannot be asked, and then nothing is resolved. May be called again. */
+  bool (*resolve)(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
+                  ldx_error *error);
   /* Runs one step. Idempotent: it first looks at what is there (done already, being built by somebody, an invalid
    * leftover) and leaves nothing invalid behind when it fails. */
   bool (*perform)(ldx_session *session, const ldx_step *step, ldx_context *context, ldx_error *error);

@@ -100,7 +100,20 @@ end
 function M.open(options, url, jobs)
   local found, source = target.find(options.target, url)
   if not found then return nil, source end
-  return database.open(found, { jobs = jobs or 1, application_name = "lunadex " .. options.command })
+  local connection, err = database.open(found, { jobs = jobs or 1, application_name = "lunadex " .. options.command })
+  if not connection then return nil, err end
+  -- Reading takes a moment; where it takes longer, who waits for it is told why.
+  function connection.on_reading(event)
+    local text
+    if event.event == "note" then
+      text = event.text
+    elseif event.event == "retry" then
+      text = ("attempt %d failed, next in %s: %s"):format(event.attempt, format.duration(event.delay),
+        event.error.message)
+    end
+    if text then output.complain((connection.label and connection.label .. ": " or "") .. format.line(text)) end
+  end
+  return connection
 end
 
 -- Whether the files can say which server is meant: only `database "…" { url = … }` does.
