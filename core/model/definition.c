@@ -47,12 +47,35 @@ static bool alterable(const char *method, const char *option) {
   return false;
 }
 
-/* The server keeps a boolean as it was spelt. Numbers never pass for one here: no boolean option is ever "1" in practice,
- * and pages_per_range is. */
-static const char *plain_value(const char *value) {
-  if (strcasecmp(value, "true") == 0 || strcasecmp(value, "yes") == 0 || strcasecmp(value, "on") == 0) return "on";
-  if (strcasecmp(value, "false") == 0 || strcasecmp(value, "no") == 0 || strcasecmp(value, "off") == 0) return "off";
+static bool is_boolean(const char *option) {
+  static const char *const known[] = {"fastupdate", "autosummarize", "deduplicate_items"};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (strcmp(option, known[i]) == 0) return true;
+  return false;
+}
+
+/* The server takes any beginning of a word that is no other's, but not a lone "o". */
+static bool begins(const char *word, const char *value) {
+  size_t length = strlen(value);
+  return length > (*word == 'o') && strncasecmp(word, value, length) == 0;
+}
+
+/* The server keeps a boolean as it was spelt. Of an option that we do not know, a digit is taken for a number, as that of
+ * pages_per_range is, and a single letter for itself. */
+static const char *plain_value(const ldx_option *option) {
+  static const char *const words[][2] = {{"true", "on"},   {"yes", "on"}, {"on", "on"},
+                                         {"false", "off"}, {"no", "off"}, {"off", "off"}};
+  const char *value = option->value;
+  bool boolean = is_boolean(option->name);
+  if (boolean && strcmp(value, "1") == 0) return "on";
+  if (boolean && strcmp(value, "0") == 0) return "off";
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (boolean ? begins(words[i][0], value) : strcasecmp(words[i][0], value) == 0) return words[i][1];
   return value;
+}
+
+bool ldx_option_equal(const ldx_option *a, const ldx_option *b) {
+  return strcmp(a->name, b->name) == 0 && strcmp(plain_value(a), plain_value(b)) == 0;
 }
 
 static int compare_options(const void *a, const void *b) {
@@ -76,8 +99,7 @@ bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_defi
   size_t count = sorted_options(&declared->storage, a);
   sorted_options(&live->storage, b);
   for (size_t i = 0; i < count; i++)
-    if (strcmp(a[i].name, b[i].name) != 0 || strcmp(plain_value(a[i].value), plain_value(b[i].value)) != 0)
-      return false;
+    if (!ldx_option_equal(&a[i], &b[i])) return false;
   return true;
 }
 
@@ -107,7 +129,7 @@ static void feed_options(XXH3_state_t *state, const ldx_options *options, const 
   for (size_t i = 0; i < count; i++) {
     if (alterable_method && alterable(alterable_method, sorted[i].name)) continue;
     feed_text(state, sorted[i].name);
-    feed_text(state, plain_value(sorted[i].value));
+    feed_text(state, plain_value(&sorted[i]));
   }
   feed_text(state, NULL);
 }

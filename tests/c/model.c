@@ -118,6 +118,13 @@ static void what_can_be_altered_is_left_out(void **state) {
   on.storage = one_option(w->arena, "fastupdate", "on");
   also_on.storage = one_option(w->arena, "fastupdate", "TRUE");
   assert_true(ldx_definition_storage_equal(&on, &also_on));
+  also_on.storage = one_option(w->arena, "fastupdate", "1");
+  assert_true(ldx_definition_storage_equal(&on, &also_on));
+  also_on.storage = one_option(w->arena, "fastupdate", "of");
+  assert_false(ldx_definition_storage_equal(&on, &also_on));
+  on.storage = one_option(w->arena, "pages_per_range", "1");
+  also_on.storage = one_option(w->arena, "pages_per_range", "on");
+  assert_false(ldx_definition_storage_equal(&on, &also_on));
 }
 
 /* --- the diff ----------------------------------------------------------------------------------------------------- */

@@ -1,7 +1,6 @@
 #include "statements.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "base/buffer.h"
 #include "render.h"
@@ -157,18 +156,8 @@ char *ldx_pg_sql_attach(ldx_arena *arena, const ldx_step *step) {
 
 static const ldx_option *option_named(const ldx_options *options, const char *name) {
   for (size_t i = 0; i < options->count; i++)
-    if (!strcasecmp(options->items[i].name, name)) return &options->items[i];
+    if (!strcmp(options->items[i].name, name)) return &options->items[i];
   return NULL;
-}
-
-static const char *boolean_of(const char *value) {
-  static const char *const on[] = {"on", "true", "yes", "1", "t", "y"};
-  static const char *const off[] = {"off", "false", "no", "0", "f", "n"};
-  for (size_t i = 0; i < sizeof on / sizeof *on; i++) {
-    if (!strcasecmp(value, on[i])) return "on";
-    if (!strcasecmp(value, off[i])) return "off";
-  }
-  return value;
 }
 
 char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options *live) {
@@ -179,8 +168,7 @@ char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options
   ldx_buffer_init(&reset, arena);
   for (size_t i = 0; i < wanted->count; i++) {
     const ldx_option *option = &wanted->items[i], *has = option_named(live, option->name);
-    if (has && (!strcmp(has->value, option->value) || !strcmp(boolean_of(has->value), boolean_of(option->value))))
-      continue;
+    if (has && ldx_option_equal(has, option)) continue;
     ldx_buffer_appendf(&set, "%s%s = %s", set.length ? ", " : "", ldx_pg_quote_identifier(arena, option->name),
                        ldx_pg_option_value(arena, option->value));
   }

@@ -35,6 +35,9 @@ typedef struct ldx_option {
   const char *value; /* as the server keeps it: "70", "on" */
 } ldx_option;
 
+/* Whether it is the same option and its values mean the same: a boolean may be spelt in many ways. */
+bool ldx_option_equal(const ldx_option *a, const ldx_option *b);
+
 typedef struct ldx_options {
   size_t count;
   ldx_option *items;

@@ -102,6 +102,25 @@ describe("plan", function()
     assert.equal(0, result.status, tostring(result))
   end)
 
+  it("knows a boolean option however it was spelt, and a number for a number", function()
+    server:psql(database, "CREATE TABLE o (j jsonb, a int)")
+    for i, spelt in ipairs { "1", "TRUE", "t", "yes", "on" } do
+      server:psql(database, ("CREATE INDEX o_%d ON o USING gin (j) WITH (fastupdate = %s)"):format(i, spelt))
+      local result = plan(([[ on "o" { index { "j", method = "gin", with = { fastupdate = true }, name = "o_%d" } }
+        ]]):format(i), "--json")
+      local summary = result:json().summary
+      assert.same({ 1, 0 }, { summary.keep, summary.alter }, spelt)
+      server:psql(database, "DROP INDEX o_" .. i)
+    end
+    server:psql(database, [[CREATE INDEX o_brin ON o USING brin (a) WITH (pages_per_range = 1, autosummarize = 0);
+      CREATE INDEX o_other ON o USING gin (j) WITH (fastupdate = 0)]])
+    local result = plan([[ on "o" {
+      index { "a", method = "brin", with = { pages_per_range = 1, autosummarize = false }, name = "o_brin" },
+      index { "j", method = "gin", with = { fastupdate = true }, name = "o_other" } } ]], "--json")
+    local summary = result:json().summary
+    assert.same({ 1, 1, 0 }, { summary.keep, summary.alter, summary.replace }, tostring(result))
+  end)
+
   it("says beforehand what the role may not change", function()
     server:psql(nil, "DO $$BEGIN CREATE ROLE ldx_reader LOGIN; EXCEPTION WHEN duplicate_object THEN END$$")
     server:psql(database, "CREATE TABLE own (a int); ALTER TABLE own OWNER TO ldx_reader; "
