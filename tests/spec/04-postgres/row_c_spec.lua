@@ -15,6 +15,9 @@ describe("row C: a data dictionary", function()
     url = server:url(database)
     server:psql_file(database, "registry/dictionary/schema.sql")
   end)
+  after_each(function()
+    server:drop_database(database)
+  end)
 
   local function run(command, ...)
     local result = lunadex.run { command, registry, "--target", url, ... }
@@ -67,13 +70,14 @@ describe("row C: a data dictionary", function()
   end)
 
   it("knows directions and uniqueness", function()
-    database = server:create_database()
-    server:psql_file(database, "registry/shipments/schema.sql")
-    local result = lunadex.run { "apply", "registry/shipments/shipments.yaml", "--target", server:url(database) }
+    local other = server:create_database()
+    server:psql_file(other, "registry/shipments/schema.sql")
+    local result = lunadex.run { "apply", "registry/shipments/shipments.yaml", "--target", server:url(other) }
     assert.equal(0, result.status, tostring(result))
     assert.same({
       ["public.history"] = "CREATE INDEX history ON public.shipments USING btree (bipad, year DESC, issue DESC)",
       ["public.socialsec"] = "CREATE UNIQUE INDEX socialsec ON public.example USING btree (socialsec)",
-    }, server:indexes(database))
+    }, server:indexes(other))
+    server:drop_database(other)
   end)
 end)
