@@ -29,8 +29,7 @@ function M.describe(err)
   if type(err) ~= "table" and type(err) ~= "userdata" then return tostring(err) end
   local lines = { err.message or tostring(err) }
   if err.detail and err.detail ~= "" then lines[#lines + 1] = err.detail end
-  -- CASCADE would take along what nobody has looked at.
-  if err.hint and err.hint ~= "" and not err.hint:find("CASCADE", 1, true) then lines[#lines + 1] = err.hint end
+  if err.hint and err.hint ~= "" then lines[#lines + 1] = err.hint end
   return table.concat(lines, "\n")
 end
 
@@ -40,13 +39,11 @@ end
 function M.plain(err)
   if type(err) ~= "table" and type(err) ~= "userdata" then return { code = "internal", message = tostring(err) } end
   local function text(value) return value ~= "" and value or nil end
-  local hint = text(err.hint)
-  if hint and hint:find("CASCADE", 1, true) then hint = nil end
   return {
     code = err.code,
     message = err.message or tostring(err),
     detail = text(err.detail),
-    hint = hint,
+    hint = text(err.hint),
     native = text(err.native),
   }
 end

@@ -73,13 +73,15 @@ Plan.__name = "lunadex.Plan"
 -- Order in which a plan is read: what is done, then what is waited for.
 M.actions = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait" }
 
--- Undefined objects come as one code; what is missing is worth a rule of its own.
+-- Undefined objects come as one code; what is missing is worth a rule of its own. The server's message may be in any
+-- language, its own code is not.
+local undefined_column = "42703"
+
 local function error_rule(fact)
-  local code, message = fact.error.code, fact.error.message:lower()
+  local code = fact.error.code
   if code == "undefined" then
     if not fact.relation then return "missing-relation" end
-    if message:find("^column ") then return "unknown-column" end
-    return "undefined"
+    return fact.error.native == undefined_column and "unknown-column" or "undefined"
   end
   return (code:gsub("_", "-"))
 end

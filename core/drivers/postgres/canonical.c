@@ -1,5 +1,6 @@
 #include "canonical.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -35,12 +36,20 @@ static const char *near_relation(ldx_arena *arena, const ldx_catalog *catalog, l
   return best;
 }
 
+/* With the code that the server would give. */
+static bool refuse_undefined(ldx_arena *arena, ldx_declared *declared, const char *sqlstate, const char *message,
+                             const char *hint) {
+  ldx_pg_refuse(arena, declared, LDX_ERROR_UNDEFINED, message, hint);
+  snprintf(declared->error->native, sizeof declared->error->native, "%s", sqlstate);
+  return false;
+}
+
 static bool no_relation(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared, ldx_name name) {
   const char *near = near_relation(arena, catalog, name);
-  return ldx_pg_refuse(arena, declared, LDX_ERROR_UNDEFINED,
-                       ldx_arena_printf(arena, "relation %s does not exist", ldx_pg_display_name(arena, name)),
-                       near ? ldx_arena_printf(arena, "Did you mean %s?", near)
-                            : "Run the migration that creates it first, or take it out of the registry.");
+  return refuse_undefined(arena, declared, "42P01",
+                          ldx_arena_printf(arena, "relation %s does not exist", ldx_pg_display_name(arena, name)),
+                          near ? ldx_arena_printf(arena, "Did you mean %s?", near)
+                               : "Run the migration that creates it first, or take it out of the registry.");
 }
 
 static bool no_column(ldx_arena *arena, ldx_declared *declared, const ldx_relation *relation, const char *column) {
@@ -55,8 +64,9 @@ static bool no_column(ldx_arena *arena, ldx_declared *declared, const ldx_relati
   const char *hint = best ? ldx_arena_printf(arena, "Did you mean \"%s\"?", best)
                           : ldx_arena_printf(arena, "Its columns are %s; for anything else write expr \"…\".",
                                              ldx_buffer_string(&all));
-  return ldx_pg_refuse(arena, declared, LDX_ERROR_UNDEFINED,
-                       ldx_arena_printf(arena, "column \"%s\" does not exist in %s", column, relation->display), hint);
+  return refuse_undefined(arena, declared, "42703",
+                          ldx_arena_printf(arena, "column \"%s\" does not exist in %s", column, relation->display),
+                          hint);
 }
 
 static bool check_columns(ldx_arena *arena, ldx_declared *declared, const ldx_relation *relation,

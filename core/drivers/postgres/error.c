@@ -131,7 +131,9 @@ void ldx_pg_error_from_result(ldx_session *session, const PGresult *result, ldx_
   const char *context = result ? PQresultErrorField(result, PG_DIAG_CONTEXT) : NULL;
   if (context) ldx_pg_one_line(error->context, sizeof error->context, context);
   const char *hint = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_HINT) : NULL;
-  if (hint && code != LDX_ERROR_DISK_FULL) { /* there it says no more than the error */
+  /* Of a full disk it says no more than the error; and CASCADE would take along what nobody has looked at. */
+  bool helps = hint && code != LDX_ERROR_DISK_FULL && code != LDX_ERROR_DEPENDENT;
+  if (helps) {
     char text[sizeof error->hint];
     ldx_pg_one_line(text, sizeof text, hint);
     ldx_error_hint(error, "%s", text);

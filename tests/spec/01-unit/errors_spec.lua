@@ -2,12 +2,6 @@ local errors = require "lunadex.errors"
 local progress = require "lunadex.cli.progress"
 
 describe("a failure", function()
-  it("never recommends CASCADE", function()
-    local err = errors.new("dependent", "cannot drop it", "Use DROP ... CASCADE to drop the dependent objects too.")
-    assert.equal("cannot drop it", errors.describe(err))
-    assert.is_nil(errors.plain(err).hint)
-  end)
-
   it("is one sentence after the other on its line", function()
     local err = errors.new("duplicate_key", "could not create it", "Find them all.")
     err.detail = "Key (a)=(1) is duplicated."

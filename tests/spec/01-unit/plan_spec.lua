@@ -175,8 +175,8 @@ describe("plan", function()
   end)
 
   it("tells errors of declarations apart", function()
-    local function wrong(code, message, has_relation)
-      local each = fact("error", 1, { error = { code = code, message = message, hint = "" } })
+    local function wrong(code, message, has_relation, native)
+      local each = fact("error", 1, { error = { code = code, message = message, hint = "", native = native or "" } })
       if not has_relation then each.relation = nil end
       facts = { each }
       local plan = make { entry "a_idx" }
@@ -185,8 +185,8 @@ describe("plan", function()
       return rules(plan)[1]
     end
     assert.equal("error missing-relation", wrong("undefined", "there is no relation public.orders"))
-    assert.equal("error unknown-column", wrong("undefined", 'column "x" does not exist', true))
-    assert.equal("error undefined", wrong("undefined", "function f(x) does not exist", true))
+    assert.equal("error unknown-column", wrong("undefined", 'Spalte »x« existiert nicht', true, "42703"))
+    assert.equal("error undefined", wrong("undefined", "column ist keine Funktion", true, "42883"))
     assert.equal("error invalid-definition", wrong("invalid_definition", "…", true))
   end)
 

@@ -102,6 +102,18 @@ describe("plan", function()
     assert.equal(0, result.status, tostring(result))
   end)
 
+  it("tells that a column is missing by the server's code, not by its words", function()
+    local result = plan([[ on "t" {
+      index { "nope", name = "x" }, index { expr "lower(nope)", name = "y" }, index { expr "(row(a, b)).f9", name = "z" },
+      index { expr "nope(b)", name = "f" } } ]], "--json")
+    assert.equal(65, result.status, tostring(result))
+    local rules = {}
+    for _, finding in ipairs(result:json().findings) do
+      if finding.level == "error" then rules[finding.name] = finding.rule end
+    end
+    assert.same({ x = "unknown-column", y = "unknown-column", z = "unknown-column", f = "undefined" }, rules)
+  end)
+
   it("knows a boolean option however it was spelt, and a number for a number", function()
     server:psql(database, "CREATE TABLE o (j jsonb, a int)")
     for i, spelt in ipairs { "1", "TRUE", "t", "yes", "on" } do

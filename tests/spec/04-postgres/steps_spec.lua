@@ -71,6 +71,14 @@ describe("a step", function()
     db = nil
   end)
 
+  it("never recommends CASCADE", function()
+    sql "CREATE TABLE p (id int CONSTRAINT p_key UNIQUE); CREATE TABLE r (id int REFERENCES p (id))"
+    local done = step({ kind = "drop_constraint", relation = "p", name = "p_key" })
+    assert.equal("dependent", done.error.code)
+    assert.matches("r_id_fkey", done.error.detail, 1, true)
+    assert.is_nil(done.error.hint)
+  end)
+
   describe("that builds an index", function()
     for _, mode in ipairs { "concurrent", "blocking", "auto" } do
       it("leaves a valid one, and finds it done the second time: " .. mode, function()
@@ -104,6 +112,41 @@ describe("a step", function()
       local done = step(index("t", "t_b"))
       assert.equal("duplicate_name", done.error.code)
       assert.equal("duplicate_name", step(index("t", "t")).error.code)
+    end)
+
+    local of_b = { { column = "b" } }
+
+    it("does not take what is not the same for its own work", function()
+      local function wants(expected, live, more)
+        sql("DROP INDEX IF EXISTS t_b; " .. live)
+        local before = sql "SELECT 't_b'::regclass::oid"[1][1]
+        local done = step(index("t", "t_b", more))
+        assert.equal(expected, done.ok and "ok" or done.error.code, live)
+        assert.equal(before, sql "SELECT 't_b'::regclass::oid"[1][1])
+        assert.equal("valid", state "t_b")
+      end
+      sql "ALTER TABLE t ADD c text"
+      wants("duplicate_name", "CREATE INDEX t_b ON t (a)", { keys = of_b })
+      wants("duplicate_name", "CREATE INDEX t_b ON t (b DESC)", { keys = of_b })
+      wants("duplicate_name", "CREATE INDEX t_b ON t (abs(a))", { keys = { { expression = "abs(b)" } } })
+      wants("duplicate_name", "CREATE INDEX t_b ON t (b) WHERE a > 1", { where = "a > 2" })
+      wants("duplicate_name", "CREATE INDEX t_b ON t (b) INCLUDE (a)", { include = { "c" } })
+      wants("duplicate_name", "CREATE INDEX t_b ON t (c)", { keys = { { column = "c", opclass = "text_pattern_ops" } } })
+      wants("duplicate_name", "CREATE INDEX t_b ON t (c)", { keys = { { column = "c", collation = "C" } } })
+      wants("ok", "CREATE INDEX t_b ON t (b) WITH (fillfactor = 70)", { keys = of_b })
+      wants("ok", "CREATE INDEX t_b ON t (b) WHERE c = 'x' AND b BETWEEN 1 AND 2",
+        { where = "(c = 'x') and b >= 1 and b <= 2" })
+      wants("ok", "CREATE INDEX t_b ON t ((b + 1), b)", { keys = { { expression = "b+1" }, { expression = "(b)" } } })
+      wants("ok", [[CREATE INDEX t_b ON t (c COLLATE "C" text_pattern_ops)]],
+        { keys = { { column = "c", collation = "pg_catalog.C", opclass = "pg_catalog.text_pattern_ops" } } })
+      -- Only the relation itself has rows of its type: the server cannot say whether the texts mean the same.
+      sql "CREATE FUNCTION f(t) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1.a'"
+      wants("ok", "CREATE INDEX t_b ON t (f(t))", { keys = { { expression = "f(t)" } } })
+      wants("duplicate_name", "CREATE INDEX t_b ON t (f(t), a)", { keys = { { expression = "f(t)" }, of_b[1] } })
+      -- What became a constraint meanwhile does the same.
+      sql "DROP INDEX t_b; ALTER TABLE t ADD CONSTRAINT t_b UNIQUE (a)"
+      assert.is_true(step(index("t", "t_b", { keys = { { column = "a" } }, unique = true })).ok)
+      assert.equal("duplicate_name", step(index("t", "t_b", { unique = true })).error.code)
     end)
 
     it("waits for a build that somebody is at", function()
@@ -251,6 +294,49 @@ describe("a step", function()
       unique.use_existing, unique.other = true, "stray"
       for _ = 1, 2 do assert.is_true(step(unique).ok) end
       assert.same({ t_a_key = "UNIQUE (a) DEFERRABLE" }, constraints())
+    end)
+
+    it("does not take what is not the same for its own work", function()
+      local function wants(expected, live, fields)
+        sql("ALTER TABLE t DROP CONSTRAINT IF EXISTS k; ALTER TABLE t ADD CONSTRAINT k " .. live)
+        local before = constraints()
+        local done = step(fields)
+        assert.equal(expected, done.ok and "ok" or done.error.code, live)
+        assert.same(before, constraints())
+      end
+      sql [[CREATE TABLE p (id int PRIMARY KEY, k int UNIQUE); INSERT INTO p SELECT i, i FROM generate_series(0, 100) i;
+        CREATE EXTENSION IF NOT EXISTS btree_gist; DELETE FROM t WHERE a > 5]]
+      local function foreign(columns, more)
+        local to = { schema = "public", relation = "p", columns = columns }
+        return key("foreign_key", "k", { "b" }, { references = to, on_delete = more })
+      end
+      local function exclusion(operator)
+        return key("exclusion_constraint", "k", {}, { keys = { { column = "b", operator = operator } }, method = "gist",
+          unique = false })
+      end
+      wants("duplicate_name", "UNIQUE (a)", key("unique_constraint", "k", { "b" }))
+      wants("duplicate_name", "UNIQUE (a)", key("unique_constraint", "k", { "a" }, { deferrable = true }))
+      wants("duplicate_name", "UNIQUE (a)", key("unique_constraint", "k", { "a" }, { include = { "b" } }))
+      wants("ok", "UNIQUE (a) WITH (fillfactor = 70)", key("unique_constraint", "k", { "a" }))
+      wants("duplicate_name", "FOREIGN KEY (a) REFERENCES p", foreign { "id" })
+      wants("duplicate_name", "FOREIGN KEY (b) REFERENCES p (k)", foreign { "id" })
+      wants("duplicate_name", "FOREIGN KEY (b) REFERENCES p", foreign({ "id" }, "cascade"))
+      wants("ok", "FOREIGN KEY (b) REFERENCES p", foreign { "id" })
+      wants("ok", "FOREIGN KEY (b) REFERENCES p", foreign())
+      wants("duplicate_name", "EXCLUDE USING gist (a WITH =)", exclusion "=")
+      wants("duplicate_name", "EXCLUDE USING gist (b WITH =)", exclusion "<>")
+      wants("ok", "EXCLUDE USING gist (b WITH =)", exclusion "OPERATOR(pg_catalog.=)")
+    end)
+
+    it("is made of no index of another definition", function()
+      sql "CREATE UNIQUE INDEX stray ON t (a, b)"
+      local unique = key("unique_constraint", "t_a_key", { "a" })
+      unique.use_existing, unique.other = true, "stray"
+      assert.equal("undefined", step(unique).error.code)
+      assert.same({}, constraints())
+      sql "CREATE UNIQUE INDEX t_pk ON t (a, b)"
+      assert.equal("duplicate_name", step(key("primary_key", "t_pk", { "a" })).error.code)
+      assert.same({}, constraints())
     end)
 
     it("puts a key in the place of another in one transaction, once", function()
