@@ -106,6 +106,10 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
   case LDX_JOB_QUERY:
     job->result = driver->query(s->session, job->arena, job->text, job->parameters, job->parameter_count, &job->error);
     return job->result != NULL;
+  case LDX_JOB_HISTORY:
+    job->result =
+        driver->history(s->session, job->arena, job->history, job->parameters, job->parameter_count, &job->error);
+    return job->result != NULL;
   case LDX_JOB_STATUS:
     job->result = driver->status(s->session, job->arena, &job->error);
     return job->result != NULL;

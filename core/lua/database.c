@@ -174,40 +174,58 @@ static size_t parameter_count(lua_State *L) {
   return (size_t)largest;
 }
 
+/* The parameters at index 3, where they may be left out. */
+static void read_parameters(lua_State *L, ldx_job *job) {
+  if (lua_isnoneornil(L, 3)) return;
+  size_t count = parameter_count(L);
+  job->parameter_count = count;
+  job->parameters = LDX_ARENA_NEW(job->arena, const char *, count);
+  for (size_t i = 0; i < count; i++) {
+    size_t length;
+    const char *value = NULL;
+    switch (lua_rawgeti(L, 3, (lua_Integer)i + 1)) {
+    case LUA_TNIL:
+      break;
+    case LUA_TBOOLEAN:
+      value = lua_toboolean(L, -1) ? "true" : "false";
+      break;
+    case LUA_TNUMBER:
+      value = ldx_arena_strdup(job->arena, lua_tostring(L, -1));
+      break;
+    case LUA_TSTRING:
+      value = ldx_arena_strdup(job->arena, lua_tolstring(L, -1, &length));
+      if (strlen(value) != length) luaL_argerror(L, 3, "a parameter has a zero byte");
+      break;
+    default:
+      luaL_argerror(L, 3, "parameters are strings, numbers, booleans or nil");
+    }
+    job->parameters[i] = value;
+    lua_pop(L, 1);
+  }
+}
+
 static int db_query(lua_State *L) {
   database *db = check(L);
   const char *sql = ldx_lua_check_text(L, 2);
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
   ldx_lua_job *job = draft(db, LDX_JOB_QUERY, &reading);
-  ldx_arena *arena = job->job.arena;
-  job->job.text = ldx_arena_strdup(arena, sql);
-  if (lua_istable(L, 3)) {
-    size_t count = parameter_count(L);
-    job->job.parameter_count = count;
-    job->job.parameters = LDX_ARENA_NEW(arena, const char *, count);
-    for (size_t i = 0; i < count; i++) {
-      size_t length;
-      const char *value = NULL;
-      switch (lua_rawgeti(L, 3, (lua_Integer)i + 1)) {
-      case LUA_TNIL:
-        break;
-      case LUA_TBOOLEAN:
-        value = lua_toboolean(L, -1) ? "true" : "false";
-        break;
-      case LUA_TNUMBER:
-        value = ldx_arena_strdup(arena, lua_tostring(L, -1));
-        break;
-      case LUA_TSTRING:
-        value = ldx_arena_strdup(arena, lua_tolstring(L, -1, &length));
-        if (strlen(value) != length) luaL_argerror(L, 3, "a parameter has a zero byte");
-        break;
-      default:
-        luaL_argerror(L, 3, "parameters are strings, numbers, booleans or nil");
-      }
-      job->job.parameters[i] = value;
-      lua_pop(L, 1);
-    }
-  }
+  job->job.text = ldx_arena_strdup(job->job.arena, sql);
+  read_parameters(L, &job->job);
+  return submit(L, db);
+}
+
+static int db_history(lua_State *L) {
+  static const char *const words[] = {[LDX_HISTORY_READ] = "read",
+                                      [LDX_HISTORY_RUN] = "run",
+                                      [LDX_HISTORY_CHANGE] = "change",
+                                      [LDX_HISTORY_END] = "end",
+                                      NULL};
+  database *db = check(L);
+  int what = luaL_checkoption(L, 2, NULL, words);
+  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  ldx_lua_job *job = draft(db, LDX_JOB_HISTORY, &once);
+  job->job.history = (ldx_history)what;
+  read_parameters(L, &job->job);
   return submit(L, db);
 }
 
@@ -320,13 +338,11 @@ int ldx_lua_open(lua_State *L) {
 void ldx_lua_open_database(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", db_close}, {"__close", db_close}, {"__tostring", db_tostring}, {NULL, NULL}};
   static const luaL_Reg methods[] = {
-      {"connect", db_connect}, {"catalog", db_catalog},
-      {"resolve", db_resolve}, {"measure", db_measure},
-      {"perform", db_perform}, {"query", db_query},
-      {"status", db_status},   {"lock", db_lock},
-      {"unlock", db_unlock},   {"cancel", db_cancel},
-      {"poll", db_poll},       {"pending", db_pending},
-      {"close", db_close},     {NULL, NULL},
+      {"connect", db_connect}, {"catalog", db_catalog}, {"resolve", db_resolve},
+      {"measure", db_measure}, {"perform", db_perform}, {"query", db_query},
+      {"history", db_history}, {"status", db_status},   {"lock", db_lock},
+      {"unlock", db_unlock},   {"cancel", db_cancel},   {"poll", db_poll},
+      {"pending", db_pending}, {"close", db_close},     {NULL, NULL},
   };
   ldx_lua_class(L, class, meta, methods, NULL);
 }

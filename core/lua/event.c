@@ -136,6 +136,7 @@ static void set_done(lua_State *L, ldx_job *job) {
     ldx_lua_push_catalog(L, &job->catalog);
     break;
   case LDX_JOB_QUERY:
+  case LDX_JOB_HISTORY:
   case LDX_JOB_STATUS:
     push_result(L, job->result);
     break;

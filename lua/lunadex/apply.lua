@@ -5,6 +5,7 @@
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
+local history = require "lunadex.history"
 local lock = require "lunadex.lock"
 local schedule = require "lunadex.schedule"
 local steps = require "lunadex.steps"
@@ -16,6 +17,7 @@ local M = {}
 ---@field jobs integer?            # changes at a time, in all databases together, default 2
 ---@field on_event fun(event: table)?   # with several databases, each names its own
 ---@field locked boolean?          # the caller has taken the run locks; they are given back all the same
+---@field record boolean?          # in the database's history (docs/history.md)
 ---@field wait number?             # seconds to wait for another run's end; default none
 
 ---@class lunadex.Outcome
@@ -42,6 +44,7 @@ Run.__index = Run
 
 function Run:emit(event)
   event.database = event.database or self.label
+  if self.recorder then self.recorder:hear(event) end
   if self.on_event then self.on_event(event) end
 end
 
@@ -203,6 +206,11 @@ function Run:start()
     self:emit { event = "note", text = lost.message .. "; stopping" }
     connection.handle:cancel()
   end)
+  if self.options.record then
+    self.recorder = history.recorder(connection, function(err)
+      self:emit { event = "warning", message = "the history cannot be written: " .. err.message }
+    end)
+  end
   self:emit { event = "run_started", target = plan.target, database = plan.database, total = self.total,
     databases = self.databases, existing = plan.summary.keep, planned = planned }
   self:existing()
@@ -213,12 +221,14 @@ end
 function Run:finish()
   local connection, summary = self.connection, self.summary
   summary.cancelled = summary.cancelled + #self.schedule.queue
-  connection:listen(nil)
-  connection:unlock()
   self.outcome = {
     summary = summary, failures = self.failures, critical_failed = self.critical_failed,
     interrupted = task.stopping(), halted = self.halted, seconds = core.now() - self.started,
   }
+  -- Before the next run begins: the lock is how the history tells who is there.
+  if self.recorder then self.recorder:finish(self.outcome) end
+  connection:listen(nil)
+  connection:unlock()
   self:emit { event = "run_finished", summary = summary, seconds = self.outcome.seconds,
     interrupted = self.outcome.interrupted }
 end

@@ -164,6 +164,17 @@ function Connection:perform(step, on_event)
   return outcome(task.ticket(self.handle, self.handle:perform(step), on_event):await())
 end
 
+--- Reads the history, or writes to it (lunadex.history); also while stopping.
+---@param what "read"|"run"|"change"|"end"
+---@param parameters table?
+---@return table? rows
+---@return lunadex.Error? err
+function Connection:history(what, parameters)
+  local rows, err = outcome(task.ticket(self.handle, self.handle:history(what, parameters)):await())
+  if not rows then return nil, err end
+  return rows
+end
+
 --- Gives the run lock back; also while stopping.
 function Connection:unlock()
   return outcome(task.ticket(self.handle, self.handle:unlock()):await())

@@ -219,6 +219,11 @@ local function relation_text(relation, warnings)
   return ("on %s {\n%s\n}\n"):format(quote(relation.display), table.concat(lines, "\n"))
 end
 
+-- Ours (docs/history.md), and nothing to be declared.
+local function is_history(relation)
+  return relation.schema == "lunadex" and (relation.name == "run" or relation.name == "change")
+end
+
 --- The registry of a catalog, and what was left out.
 ---@param catalog lunadex.Catalog
 ---@return string text
@@ -226,7 +231,9 @@ end
 function M.text(catalog)
   local blocks, warnings = { "-- Written by `lunadex snapshot` from the live database.\n" }, {}
   for relation in catalog:relations() do
-    if not relation.extension_owned then blocks[#blocks + 1] = relation_text(relation, warnings) end
+    if not relation.extension_owned and not is_history(relation) then
+      blocks[#blocks + 1] = relation_text(relation, warnings)
+    end
   end
   return table.concat(blocks, "\n"), warnings
 end

@@ -327,6 +327,11 @@ function Database:perform(step) end
 ---@param parameters (string|number|boolean|nil)[]?
 ---@return integer job             # result: {columns = {…}, command = "…", n rows as arrays}
 function Database:query(sql, parameters) end
+--- The history in the database (docs/history.md); what each takes: core/include/lunadex/driver.h, ldx_history.
+---@param what "read"|"run"|"change"|"end"
+---@param parameters (string|number|boolean|nil)[]?
+---@return integer job             # result: rows
+function Database:history(what, parameters) end
 ---@return integer job             # result: rows
 function Database:status() end
 ---@return integer job             # fails with code "lock_held"

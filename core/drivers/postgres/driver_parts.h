@@ -23,6 +23,10 @@ bool ldx_pg_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_
 ldx_result *ldx_pg_query(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
                          size_t parameter_count, ldx_error *error);
 
+/* history.c */
+ldx_result *ldx_pg_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
+                           size_t parameter_count, ldx_error *error);
+
 /* status.c */
 ldx_result *ldx_pg_status(ldx_session *session, ldx_arena *arena, ldx_error *error);
 

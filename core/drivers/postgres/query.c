@@ -23,7 +23,7 @@ static char type_letter(Oid type) {
   }
 }
 
-static ldx_result *copy_result(ldx_arena *arena, PGresult *r) {
+ldx_result *ldx_pg_result_copy(ldx_arena *arena, PGresult *r) {
   ldx_result *result = LDX_ARENA_NEW(arena, ldx_result, 1);
   size_t columns = (size_t)PQnfields(r), rows = (size_t)PQntuples(r);
   result->column_count = columns;
@@ -58,7 +58,7 @@ ldx_result *ldx_pg_query(ldx_session *session, ldx_arena *arena, const char *tex
     return NULL;
   }
   if (!r) return NULL;
-  ldx_result *result = copy_result(arena, r);
+  ldx_result *result = ldx_pg_result_copy(arena, r);
   PQclear(r);
   return result;
 }

@@ -48,6 +48,11 @@ void ldx_pg_error_from_result(ldx_session *session, const PGresult *result, ldx_
 /* `text` on one line in `to`: runs of line breaks and tabs become "; " or a blank, a trailing one goes. */
 void ldx_pg_one_line(char *to, size_t size, const char *text);
 
+/* --- query.c ------------------------------------------------------------------------------------------------------ */
+
+/* The rows of `r`, in the arena; `r` stays the caller's. */
+ldx_result *ldx_pg_result_copy(ldx_arena *arena, PGresult *r);
+
 /* --- the functions of the driver, gathered in driver.c ------------------------------------------------------------- */
 
 ldx_session *ldx_pg_open(const ldx_target *target, ldx_server_info *info, ldx_error *error);

@@ -118,6 +118,15 @@ typedef struct ldx_result {
   char *types;         /* per column: 's' text, 'i' integer, 'n' number, 'b' boolean */
 } ldx_result;
 
+/* The history of runs, which is kept in the database itself if that is asked for (docs/history.md). */
+typedef enum ldx_history {
+  LDX_HISTORY_READ, /* the last runs, the newest first; no rows where none was ever recorded */
+  LDX_HISTORY_RUN,  /* a run begins: version, existing, planned. The tables are made if need be. Gives its id */
+  LDX_HISTORY_CHANGE, /* a change begins or ends: run, number, action, relation, name, definition, critical, and at its end
+                       * seconds, attempts, outcome, error */
+  LDX_HISTORY_END,    /* a run ends: run, outcome, error */
+} ldx_history;
+
 typedef struct ldx_measure {
   ldx_relation *relation;           /* what to measure */
   ldx_live *live;                   /* also this index's size and use; may be NULL */
@@ -162,6 +171,9 @@ typedef struct ldx_driver {
   /* One statement with text parameters ($1 …; NULL is null), or several without. Result in `arena`. */
   ldx_result *(*query)(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
                        size_t parameter_count, ldx_error *error);
+  /* Reads the history, or writes a row of it. Waits for nobody: it fails after some seconds. Result in `arena`. */
+  ldx_result *(*history)(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
+                         size_t parameter_count, ldx_error *error);
   /* Whether the link still stands. */
   bool (*alive)(ldx_session *session);
   /* Thread-safe: asks the server to cancel what the session does. */

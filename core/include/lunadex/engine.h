@@ -26,6 +26,7 @@ typedef enum ldx_job_kind {
   LDX_JOB_MEASURE,
   LDX_JOB_PERFORM,
   LDX_JOB_QUERY,
+  LDX_JOB_HISTORY,
   LDX_JOB_STATUS,
   LDX_JOB_LOCK, /* taken and held on the watcher's session, for the engine's life or until LDX_JOB_UNLOCK */
   LDX_JOB_UNLOCK,
@@ -44,13 +45,14 @@ typedef struct ldx_job {
   size_t measure_count;
   ldx_step step;
   const char *text;
-  const char **parameters;
+  ldx_history history;     /* HISTORY: what */
+  const char **parameters; /* QUERY, HISTORY */
   size_t parameter_count;
   /* out */
   bool ok;
   ldx_error error;
   ldx_server_info info; /* CONNECT */
-  ldx_result *result;   /* QUERY, STATUS */
+  ldx_result *result;   /* QUERY, HISTORY, STATUS */
   int attempts;
   double seconds;
   /* the engine's */

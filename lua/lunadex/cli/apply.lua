@@ -91,6 +91,8 @@ function M.define(command)
     :description "Attempts for each change. Default: 10."
   command:option "--fail-on" :choices { "critical", "any", "never" } :default "critical"
     :description "Which failures make the exit status 3. Default: critical."
+  command:flag "--record"
+    :description "Keep a history of this run in the database, in the schema lunadex; status shows it."
   command:flag "--dry-run" :description "Print the statements; change nothing."
 end
 
@@ -238,7 +240,7 @@ function M.run(options)
     cancel_blockers = options.cancel_blockers, terminate_blockers = options.terminate_blockers,
     blockers_after = options.blockers_after, drain_timeout = options.drain_timeout,
     check_duplicates = options.check_duplicates, maintenance_work_mem = options.maintenance_work_mem,
-    parallel_workers = options.parallel_workers, on_event = hear, locked = true,
+    parallel_workers = options.parallel_workers, record = options.record, on_event = hear, locked = true,
   })
   if not outcomes then return common.fail_each({ { error = err, label = where and where.label } }, options) end
   return conclude(plans, outcomes, options)

@@ -194,6 +194,12 @@ function on:note(event)
   self:say((event.number and heading(event) .. ": " or label(event)) .. format.line(event.text))
 end
 
+function on:warning(event)
+  if self.live then erase(self) end
+  output.complain(label(event) .. "warning: " .. format.line(event.message))
+  if self.live then draw(self) end
+end
+
 local colours = { skipped = "dim", failed = "red", cancelled = "yellow" }
 
 function on:build_finished(event)

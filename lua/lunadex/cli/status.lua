@@ -1,14 +1,16 @@
---- lunadex status: what is being built now and by whom it waits, what was left over, who holds the run lock.
+--- lunadex status: what is being built now, by whom it waits, what was left over, who holds the run lock, and the
+--- last runs where they were recorded.
 
 local common = require "lunadex.cli.common"
 local dkjson = require "dkjson"
 local format = require "lunadex.format"
+local history = require "lunadex.history"
 local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 
 local M = {}
 
-M.summary = "what is being built now, by whom it waits, leftovers"
+M.summary = "what is being built now, by whom it waits, leftovers, the last runs"
 
 M.examples = [[
   lunadex status --target postgresql://app@db/shop
@@ -49,7 +51,20 @@ local words = {
   half_dropped = "half dropped", leftover = "leftover",
 }
 
-local function tell(info, builds, invalid, lock)
+local colours = { finished = "green", running = "blue", failed = "red", killed = "red" }
+
+local function tell_run(run)
+  local parts = { ("%d of %d done"):format(run.done, run.planned) }
+  if run.failed > 0 then parts[#parts + 1] = run.failed .. " failed" end
+  if run.unfinished then parts[#parts + 1] = (run.outcome == "running" and "at " or "while at ") .. run.unfinished end
+  if run.error then parts[#parts + 1] = run.error end
+  output.line(format.line(("  run %-6d %s  "):format(run.id, run.started)),
+    output.style(colours[run.outcome] or "yellow", run.outcome),
+    format.line(("%s: %s; by %s"):format(run.seconds and " in " .. format.duration(run.seconds) or "",
+      table.concat(parts, ", "), run.who)))
+end
+
+local function tell(info, builds, invalid, lock, runs)
   output.line(output.style("bold", info.database), "  ", info.display, "   ", info.product, " ", info.version)
   for _, build in ipairs(builds) do
     local parts = { build.phase or "starting" }
@@ -71,6 +86,7 @@ local function tell(info, builds, invalid, lock)
   if #builds == 0 and #invalid == 0 and not lock then
     output.line("  nothing is being built, nothing is left over, nobody holds the run lock")
   end
+  for _, run in ipairs(runs or {}) do tell_run(run) end
 end
 
 ---@param options table
@@ -85,10 +101,13 @@ function M.run(options)
   rows, err = connection:status()
   if not rows then return common.fail(err, options) end
   local builds, invalid, lock = sort_out(rows)
+  local runs, problem = history.read(connection)
+  if problem then output.complain("warning: the history cannot be read: " .. problem.message) end
   if options.json then
-    output.line(json.encode { target = info.display, builds = builds, invalid = invalid, lock = lock or dkjson.null })
+    output.line(json.encode { target = info.display, builds = builds, invalid = invalid, lock = lock or dkjson.null,
+      history = runs or dkjson.null })
   else
-    tell(info, builds, invalid, lock)
+    tell(info, builds, invalid, lock, runs)
   end
   return 0
 end
