@@ -280,11 +280,17 @@ function Pool:work()
   end
 end
 
+-- A server that is known to break what is built concurrently is not given the chance to.
+local function defect(plan, options)
+  if plan.info.warning == "" or options.mode == "blocking" or not plan:has_changes() then return nil end
+  return errors.new("unsupported", plan.info.warning, "Upgrade the server; or, while nobody writes, --mode blocking.")
+end
+
 -- Whether these plans may be applied, now.
 local function check(plans, options)
   local connections = {}
   for i, plan in ipairs(plans) do
-    local refusal = plan:refusal() or plan.info.read_only and errors.read_only(plan.info)
+    local refusal = plan:refusal() or plan.info.read_only and errors.read_only(plan.info) or defect(plan, options)
     if refusal then return nil, refusal, plan.connection end
     connections[i] = plan.connection
   end
