@@ -45,7 +45,6 @@ typedef struct ldx_pg_index_state {
   bool index;         /* it is an index */
   bool same_relation; /* of the step's relation */
   bool valid, ready, live;
-  const char *shape;      /* "btree t 2 3 f f": method, unique, keys, attributes, predicate, expressions */
   const char *definition; /* CREATE INDEX …, to bring it back */
   const char *constraint; /* that it backs; NULL: none */
   int64_t builder;        /* somebody is at it; 0: nobody */
@@ -66,9 +65,6 @@ typedef struct ldx_pg_constraint_state {
   const char *definition;
   const char *other_primary_key;
   bool has_check, check_validated; /* LDX_PG_NOT_NULL_CHECK */
-  const char
-      *shape; /* of a unique constraint or primary key: "2 f f f f \"a\", \"b\"": keys, deferrable, deferred, nulls not
-                      * distinct, without overlaps, columns with the included ones */
 } ldx_pg_constraint_state;
 
 bool ldx_pg_look_at_constraint(ldx_pg_attempt *attempt, const char *name, ldx_pg_constraint_state *state);

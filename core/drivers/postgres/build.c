@@ -16,6 +16,7 @@
 #include "build.h"
 #include "duplicates.h"
 #include "render.h"
+#include "same.h"
 #include "statements.h"
 #include "text.h"
 
@@ -36,19 +37,6 @@ static const char *relation_display(ldx_pg_attempt *attempt) {
 }
 
 /* --- what is there ---------------------------------------------------------------------------------------------------- */
-
-/* The cheap part of "is it the same index": enough to keep a namesake from being taken for ours. */
-static bool same_shape(ldx_pg_attempt *attempt, const ldx_pg_index_state *state) {
-  const ldx_definition *d = attempt->step->definition;
-  bool expressions = false;
-  for (size_t i = 0; i < d->key_count; i++) expressions = expressions || !d->keys[i].column;
-  const char *shape = ldx_arena_printf(attempt->arena, "%s %c %zu %zu %c", d->method, d->unique ? 't' : 'f',
-                                       d->key_count, d->key_count + d->include.count, d->predicate ? 't' : 'f');
-  /* A column in parentheses is declared as an expression and kept as a column, so that only one side can be wrong. */
-  size_t length = strlen(shape);
-  if (strncmp(shape, state->shape, length) || state->shape[length] != ' ') return false;
-  return expressions || state->shape[length + 1] == 'f';
-}
 
 static bool taken(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
   const char *what = !state->index           ? "something that is not an index"
@@ -188,7 +176,11 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
   if (state.object) {
     if (!state.index || !state.same_relation) return taken(attempt, name, &state);
     /* The parent of partitioned ones stays invalid until all partitions are attached: that is not for this step. */
-    if (state.valid || state.object_kind == 'I') return same_shape(attempt, &state) || taken(attempt, name, &state);
+    if (state.valid || state.object_kind == 'I') {
+      bool same;
+      return ldx_pg_compare(attempt, state.relation, name, LDX_PG_AS_INDEX, &same) &&
+             (same || taken(attempt, name, &state));
+    }
     if (!drop_invalid(attempt, name, &state)) return false;
   }
   if (!set_memory(attempt, true)) return false;

@@ -7,8 +7,6 @@
 #include "postgres_sql.h"
 #include "read.h"
 
-enum { DEFAULT_COLLATION = 100 };
-
 /* A partition waits for its parent, which may come later. */
 typedef struct partition {
   ldx_relation *relation;
@@ -51,21 +49,6 @@ static void read_relation(void *state, char **fields) {
   }
 }
 
-static void read_column(void *state, char **fields) {
-  work *w = state;
-  if (fields[6]) {
-    ldx_pg_reader_opclass_options(w->reader, ldx_pg_number(fields[0]), ldx_pg_number(fields[1]), fields[6]);
-    return;
-  }
-  ldx_relation *relation = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[0]));
-  ldx_column *column = relation ? ldx_pg_reader_column(w->reader, relation, ldx_pg_number(fields[1]), fields[2]) : NULL;
-  if (!column) return;
-  column->type = ldx_pg_number(fields[3]);
-  column->collation = ldx_pg_number(fields[4]);
-  column->not_null = ldx_pg_true(fields[5]);
-  if (column->collation != 0 && column->collation != DEFAULT_COLLATION) relation->odd_collation = true;
-}
-
 static void read_index_parent(void *state, char **fields) {
   work *w = state;
   ldx_live *child = ldx_catalog_live_by_id(w->catalog, ldx_pg_number(fields[0]));
@@ -97,7 +80,7 @@ static bool read_all(work *w, ldx_session *session, ldx_error *error) {
   /* From here on the server qualifies whatever is not its own in the texts it prints. */
   ADD("select pg_catalog.set_config('search_path', '', true)", 1, ignore, w);
   ADD(ldx_sql_relations, 8, read_relation, w);
-  ADD(ldx_sql_columns, 7, read_column, w);
+  ADD(ldx_sql_columns, LDX_PG_COLUMN_COLUMNS, ldx_pg_read_column, w->reader);
   ADD(ldx_pg_reader_index_sql(w->reader), LDX_PG_INDEX_COLUMNS, ldx_pg_read_index, w->reader);
   ADD(ldx_sql_index_parents, 2, read_index_parent, w);
   ADD(ldx_sql_constraints, LDX_PG_CONSTRAINT_COLUMNS, ldx_pg_read_constraint, w->reader);

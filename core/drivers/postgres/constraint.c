@@ -9,11 +9,11 @@
  */
 #include <string.h>
 
-#include "base/buffer.h"
 #include "build.h"
 #include "constraint.h"
 #include "postgres_sql.h"
 #include "render.h"
+#include "same.h"
 #include "statements.h"
 
 static const double cleanup_limit = 10;
@@ -128,10 +128,14 @@ static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constrain
   bool ok = true;
   if (step->use_existing) {
     ldx_pg_index_state existing;
+    bool same = false;
     ok = ldx_pg_look_at_index(attempt, index, &existing);
-    if (ok && (!existing.index || !existing.same_relation || !existing.valid))
-      ok = ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "there is no valid index %s of %s to make the key from",
-                         index, relation_display(attempt));
+    if (ok && existing.index && existing.same_relation && existing.valid)
+      ok = ldx_pg_compare(attempt, state->relation, index, LDX_PG_AS_INDEX, &same);
+    if (ok && !same)
+      ok = ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED,
+                         "there is no valid index %s of %s that the key can be made from", index,
+                         relation_display(attempt));
   } else {
     ok = ldx_pg_build_index(attempt, index, &built);
   }
@@ -157,20 +161,6 @@ static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
   }
   if (nullable.count && !goes_on(attempt)) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
   return false;
-}
-
-/* Whether the unique constraint or primary key that is there is the wanted one. */
-static bool same_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
-  const ldx_definition *d = attempt->step->definition;
-  ldx_buffer b;
-  ldx_buffer_init(&b, attempt->arena);
-  ldx_buffer_appendf(&b, "%zu %c %c %c %c ", d->key_count, d->deferrable ? 't' : 'f', d->initially_deferred ? 't' : 'f',
-                     d->nulls_not_distinct ? 't' : 'f', d->without_overlaps ? 't' : 'f');
-  for (size_t i = 0; i < d->key_count + d->include.count; i++) {
-    const char *column = i < d->key_count ? d->keys[i].column : d->include.items[i - d->key_count];
-    ldx_buffer_appendf(&b, "%s%s", i ? ", " : "", ldx_pg_quote_identifier(attempt->arena, column ? column : ""));
-  }
-  return state->shape && !strcmp(ldx_buffer_string(&b), state->shape);
 }
 
 /* --- foreign keys ----------------------------------------------------------------------------------------------------- */
@@ -227,8 +217,8 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
   if (!ldx_pg_look_at_constraint(attempt, step->name, &state)) return false;
   if (!state.relation) return missing_relation(attempt);
   if (step->replace && step->use_existing) return replace_key(attempt, &state);
-  bool key = d->kind == LDX_KIND_UNIQUE || d->kind == LDX_KIND_PRIMARY_KEY;
-  bool right_kind = state.type == type_of(d->kind), right = right_kind && (!key || same_key(attempt, &state));
+  bool right_kind = state.type == type_of(d->kind), right = false;
+  if (right_kind && !ldx_pg_compare(attempt, state.relation, step->name, LDX_PG_AS_CONSTRAINT, &right)) return false;
   if (state.type && !right && !(right_kind && step->replace)) {
     ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "%s has another constraint of the name %s: %s",
                   relation_display(attempt), step->name, state.definition);

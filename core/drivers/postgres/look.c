@@ -124,8 +124,7 @@ bool ldx_pg_look_at_index(ldx_pg_attempt *attempt, const char *name, ldx_pg_inde
     state->relation_kind = letter(r, 0, 1);
     state->object = ldx_arena_strdup(arena, value(r, 0, 2));
     state->object_kind = letter(r, 0, 3);
-    state->shape = ldx_arena_strdup(arena, value(r, 0, 8));
-    state->index = state->shape != NULL;
+    state->index = truth(r, 0, 8);
     state->same_relation = truth(r, 0, 4);
     state->valid = truth(r, 0, 5);
     state->ready = truth(r, 0, 6);
@@ -159,7 +158,6 @@ bool ldx_pg_look_at_constraint(ldx_pg_attempt *attempt, const char *name, ldx_pg
     state->other_primary_key = ldx_arena_strdup(attempt->arena, value(r, 0, 5));
     state->has_check = truth(r, 0, 6);
     state->check_validated = truth(r, 0, 7);
-    state->shape = ldx_arena_strdup(attempt->arena, value(r, 0, 8));
   }
   PQclear(r);
   return true;

@@ -119,10 +119,12 @@ static bool verify(ldx_pg_attempt *attempt) {
 static void drop_reindex_leftovers(ldx_pg_attempt *attempt) {
   for (int n = 0; n < 3; n++) {
     const char *suffix = n ? ldx_arena_printf(attempt->arena, "_ccnew%d", n) : "_ccnew";
-    /* The server cuts the name, not the suffix. */
-    size_t room = LONGEST_NAME - strlen(suffix), length = strlen(attempt->step->name);
-    char *name =
-        ldx_arena_printf(attempt->arena, "%.*s%s", (int)(length < room ? length : room), attempt->step->name, suffix);
+    /* The server cuts the name, not the suffix, and no character in two. */
+    const char *base = attempt->step->name;
+    size_t room = LONGEST_NAME - strlen(suffix), length = strlen(base);
+    if (length > room) length = room;
+    while (length > 0 && ((unsigned char)base[length] & 0xC0) == 0x80) length--;
+    char *name = ldx_arena_printf(attempt->arena, "%.*s%s", (int)length, base, suffix);
     ldx_pg_drop_leftover(attempt, name, 10);
   }
 }

@@ -97,6 +97,21 @@ ldx_column *ldx_pg_reader_column(ldx_pg_reader *reader, ldx_relation *relation, 
   return column;
 }
 
+void ldx_pg_read_column(void *state, char **fields) {
+  ldx_pg_reader *reader = state;
+  if (fields[6]) {
+    ldx_pg_reader_opclass_options(reader, ldx_pg_number(fields[0]), ldx_pg_number(fields[1]), fields[6]);
+    return;
+  }
+  ldx_relation *relation = ldx_catalog_relation_by_id(reader->catalog, ldx_pg_number(fields[0]));
+  ldx_column *column = relation ? ldx_pg_reader_column(reader, relation, ldx_pg_number(fields[1]), fields[2]) : NULL;
+  if (!column) return;
+  column->type = ldx_pg_number(fields[3]);
+  column->collation = ldx_pg_number(fields[4]);
+  column->not_null = ldx_pg_true(fields[5]);
+  if (column->collation != 0 && column->collation != DEFAULT_COLLATION) relation->odd_collation = true;
+}
+
 const ldx_column *ldx_pg_reader_attribute(const ldx_pg_reader *reader, const ldx_relation *relation,
                                           long long attribute) {
   const attributes *own = &reader->attributes[relation->ordinal];

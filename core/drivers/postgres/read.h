@@ -21,6 +21,10 @@ ldx_arena *ldx_pg_reader_arena(ldx_pg_reader *reader);
 ldx_relation *ldx_pg_reader_relation(ldx_pg_reader *reader, ldx_name name, uint32_t id, size_t numbers);
 ldx_column *ldx_pg_reader_column(ldx_pg_reader *reader, ldx_relation *relation, size_t number, const char *name);
 
+/* Rows of sql/columns.sql. State is the reader. */
+enum { LDX_PG_COLUMN_COLUMNS = 7 };
+void ldx_pg_read_column(void *reader, char **fields);
+
 /* By attribute number, as the catalog counts; NULL for a dropped or system column. */
 const ldx_column *ldx_pg_reader_attribute(const ldx_pg_reader *reader, const ldx_relation *relation,
                                           long long attribute);

@@ -72,6 +72,15 @@ describe("apply on partitions", function()
     assert.equal("b1_a_b_key k one two", names())
   end)
 
+  it("but says of what has the declared name what it is, when it is something else", function()
+    server:psql(database, "CREATE INDEX own ON b0 (a)")
+    local result = lunadex.run { "apply", "--fail-on", "any", "--target", server:url(database),
+      lunadex.registry 'on "big" { index { "b", name = "big_b", partitions = { ["public.b0"] = "own" } } }' }
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("the name public.own belongs to an index with another definition", result.stderr, 1, true)
+    assert.equal("own", names())
+  end)
+
   it("but not what has that name and is something else", function()
     server:psql(database, "CREATE INDEX b0_b_idx ON b0 (a)")
     invalid "b0_b_idx"

@@ -131,7 +131,8 @@ describe("a step", function()
       wants("duplicate_name", "CREATE INDEX t_b ON t (abs(a))", { keys = { { expression = "abs(b)" } } })
       wants("duplicate_name", "CREATE INDEX t_b ON t (b) WHERE a > 1", { where = "a > 2" })
       wants("duplicate_name", "CREATE INDEX t_b ON t (b) INCLUDE (a)", { include = { "c" } })
-      wants("duplicate_name", "CREATE INDEX t_b ON t (c)", { keys = { { column = "c", opclass = "text_pattern_ops" } } })
+      wants("duplicate_name", "CREATE INDEX t_b ON t (c)",
+        { keys = { { column = "c", opclass = "text_pattern_ops" } } })
       wants("duplicate_name", "CREATE INDEX t_b ON t (c)", { keys = { { column = "c", collation = "C" } } })
       wants("ok", "CREATE INDEX t_b ON t (b) WITH (fillfactor = 70)", { keys = of_b })
       wants("ok", "CREATE INDEX t_b ON t (b) WHERE c = 'x' AND b BETWEEN 1 AND 2",

@@ -9,19 +9,9 @@ SELECT r.oid,                                   -- 0
        EXISTS (SELECT FROM pg_catalog.pg_constraint c
                 WHERE c.conrelid = r.oid AND c.conname = 'lunadex_not_null'),
        (SELECT c.convalidated FROM pg_catalog.pg_constraint c
-         WHERE c.conrelid = r.oid AND c.conname = 'lunadex_not_null'),
-       -- 8: of a key, what makes it another one: keys, deferral, nulls not distinct (15), WITHOUT OVERLAPS (18), columns
-       CASE WHEN k.contype IN ('u', 'p') THEN
-         pg_catalog.concat_ws(' ', i.indnkeyatts, k.condeferrable, k.condeferred,
-           coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
-           coalesce((pg_catalog.to_jsonb(k) ->> 'conperiod')::boolean, false),
-           (SELECT pg_catalog.string_agg('"' || pg_catalog.replace(x.attname, '"', '""') || '"', ', ' ORDER BY y.place)
-              FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS y (attribute, place)
-              JOIN pg_catalog.pg_attribute x ON x.attrelid = i.indrelid AND x.attnum = y.attribute))
-       END
+         WHERE c.conrelid = r.oid AND c.conname = 'lunadex_not_null')
   FROM pg_catalog.pg_namespace n
   JOIN pg_catalog.pg_class r ON r.relnamespace = n.oid AND r.relname = $2 AND r.relkind IN ('r', 'p', 'm', 'f')
   LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid AND k.conname = $3
-  LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = k.conindid AND k.contype IN ('u', 'p')
   LEFT JOIN pg_catalog.pg_constraint p ON p.conrelid = r.oid AND p.contype = 'p' AND p.conname <> $3
  WHERE n.nspname = $1;

@@ -11,9 +11,7 @@ SELECT r.oid,                                   -- 0
        i.indisvalid,                            -- 5
        i.indisready,
        i.indislive,
-       CASE WHEN i.indexrelid IS NOT NULL
-            THEN pg_catalog.concat_ws(' ', a.amname, i.indisunique, i.indnkeyatts, i.indnatts,
-                                      i.indpred IS NOT NULL, i.indexprs IS NOT NULL) END,
+       i.indexrelid IS NOT NULL,
        CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) END,
        k.conname,                               -- 10
        r.relnamespace,
@@ -34,7 +32,6 @@ SELECT r.oid,                                   -- 0
     ON r.relnamespace = n.oid AND r.relname = $2 AND r.relkind IN ('r', 'p', 'm', 'f')
   LEFT JOIN pg_catalog.pg_class o ON o.relnamespace = n.oid AND o.relname = $3
   LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = o.oid
-  LEFT JOIN pg_catalog.pg_am a ON a.oid = o.relam
   LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = o.reltablespace
   LEFT JOIN pg_catalog.pg_constraint k
     ON k.conindid = o.oid AND k.contype IN ('p', 'u', 'x') AND k.conrelid = i.indrelid
