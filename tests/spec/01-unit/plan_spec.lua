@@ -53,6 +53,15 @@ describe("plan", function()
     }, options)
   end
 
+  -- The modules that hold the core, so that they take the scripted one, and the real one afterwards.
+  local function forget()
+    for name in pairs(package.loaded) do
+      if name == "lunadex.core" or name:find "^lunadex%.plan" then
+        package.loaded[name] = nil
+      end
+    end
+  end
+
   before_each(function()
     facts, measures = {}, {}
     catalog = { names = {}, tables = {} }
@@ -79,13 +88,11 @@ describe("plan", function()
         }
       end,
     }
+    forget()
     package.loaded["lunadex.core"] = core
-    package.loaded["lunadex.plan"] = nil
     planning = require "lunadex.plan"
   end)
-  after_each(function()
-    package.loaded["lunadex.core"], package.loaded["lunadex.plan"] = nil, nil
-  end)
+  after_each(forget)
 
   local function actions(plan, options)
     local result = {}

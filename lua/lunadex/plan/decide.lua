@@ -1,0 +1,218 @@
+-- From what the core found to what is done about it: one handler for each kind of fact, and what becomes of strays.
+
+local Maker = require "lunadex.plan.maker"
+local format = require "lunadex.format"
+local naming = require "lunadex.name"
+
+local known, matches_only = Maker.known, Maker.matches_only
+
+-- Undefined objects come as one code; what is missing is worth a rule of its own. The server's message may be in any
+-- language, its own code is not.
+local undefined_column = "42703"
+
+local function error_rule(fact)
+  local code = fact.error.code
+  if code == "undefined" then
+    if not fact.relation then return "missing-relation" end
+    return fact.error.native == undefined_column and "unknown-column" or "undefined"
+  end
+  return (code:gsub("_", "-"))
+end
+
+-- The names of a relation's live indexes and keys.
+local function names_on(relation)
+  local names = {}
+  for i, index in ipairs(relation:indexes()) do names[i] = index.name end
+  return names
+end
+
+-- What has a replacement's temporary name takes its place, as soon as it is what it should be.
+function Maker:resume(change, reason)
+  local live = change.fact.live
+  if live.name ~= naming.temporary(change.name, "new") then return false end
+  change.action, change.resume, change.reason = "replace", true, reason
+  self.replacing[live.relation.display .. "\0" .. change.name] = true
+  return true
+end
+
+-- Each handler takes a change, settles its action and says what is to be said about it.
+local handle = {}
+
+function handle:keep(change)
+  local fact, live = change.fact, change.fact.live
+  if fact.satisfied_by_key then
+    change.name = change.name or live.name
+    self:finding(change, {
+      level = "info", rule = "satisfied-by-key",
+      message = ("the key %s does the work of the unique index %s"):format(live.name, change.name),
+    })
+    return
+  end
+  if fact.name_differs and change.name then
+    -- An earlier run was stopped between building and swapping: what is left to do is the swap.
+    if self:resume(change, "an interrupted replacement has built the new index already") then return end
+    if self.options.rename and not live.inherited and not live.extension_owned then
+      change.action, change.reason = "rename", "declared under another name"
+      return
+    end
+    self:finding(change, {
+      level = "info", rule = "name-differs",
+      message = ("%s is %s by definition"):format(live.name, change.name),
+      hint = "--rename renames it.",
+    })
+  end
+  change.name = change.name or live.name
+end
+
+function handle:create(change)
+  self.measured[#self.measured + 1] = change
+end
+
+function handle:replace(change)
+  change.name = change.name or change.live_name
+  if self.plan.catalog:index(change.fact.live.relation.schema, change.name) then
+    self:resume(change, change.reason)
+  end
+  self.measured[#self.measured + 1] = change
+end
+
+function handle.alter(_, change)
+  change.name = change.name or change.live_name
+end
+
+function handle:rebuild(change)
+  local live = change.fact.live
+  change.name = change.name or naming.reindexed(live.name, names_on(live.relation)) or live.name
+  if self.plan.catalog:index(live.relation.schema, change.name) then
+    self:resume(change, "an interrupted replacement is to be finished")
+  end
+  self.measured[#self.measured + 1] = change
+end
+
+function handle:stray(change)
+  self.strays[#self.strays + 1] = change
+  self.measured[#self.measured + 1] = change
+end
+
+function handle:error(change)
+  local err = change.fact.error
+  self:finding(change, {
+    level = "error", rule = error_rule(change.fact), message = err.message,
+    hint = err.hint ~= "" and err.hint or nil,
+  })
+end
+
+local function usage_text(change)
+  local parts, measure = {}, change.measure
+  if change.estimate.index_bytes then parts[1] = format.bytes(change.estimate.index_bytes) end
+  if measure and known(measure.scans) then
+    local age = known(measure.scans_since)
+    parts[#parts + 1] = format.quantity(measure.scans, "scan") .. (age and " in " .. format.rough(age) or "")
+  end
+  return table.concat(parts, ", ")
+end
+
+-- Whether a live index may be dropped at all, or why not.
+local function undroppable(change)
+  local live, measure = change.fact.live, change.measure
+  if measure and measure.being_built then
+    return "being built" .. (measure.builder and measure.builder ~= "" and " by " .. measure.builder or "")
+  end
+  if live.constraint then return "it backs a constraint" end
+  if live.referenced then return "a foreign key relies on it" end
+  if live.replica_identity then return "it is the replica identity of its table" end
+  if live.extension_owned then return "it belongs to an extension" end
+  if live.inherited or live.parent then return "it belongs to the index of a partitioned table" end
+  if live.clustered then return "its table is clustered on it" end
+end
+
+-- Ours: left by a replacement that was interrupted after its swap.
+local function own_leftover(live)
+  return naming.base_of(live.name, "old", names_on(live.relation)) ~= nil
+end
+
+function Maker:settle_stray(change)
+  local live = change.fact.live
+  if self.replacing[live.relation.display .. "\0" .. live.name] then
+    change.action = nil -- it goes with the replacement that is finished
+    return
+  end
+  local why = undroppable(change)
+  local figures = usage_text(change)
+  local clause = change.reason ~= "" and change.reason or "not declared"
+  if not why and own_leftover(live) then
+    change.action, change.reason = "drop", "left by an interrupted replacement"
+    return
+  end
+  if self.options.repair and not live.valid and not live.partitioned and not why then
+    change.action = "drop"
+    change.reason = "invalid, and nobody is building it" .. (figures ~= "" and ", " .. figures or "")
+    return
+  end
+  if self.options.drop_strays and not why then
+    change.action = "drop"
+    change.reason = clause .. (figures ~= "" and ", " .. figures or "")
+    return
+  end
+  local invalid = not live.valid
+  local rule = change.fact.duplicate and "duplicate" or invalid and "invalid" or "stray"
+  local message = (figures ~= "" and figures .. "; " or "")
+  if change.reason ~= "" then message = change.reason .. (figures ~= "" and ", " .. figures or "") .. "; " end
+  if invalid and not (change.measure and change.measure.being_built) then message = "invalid; " .. message end
+  self.plan.summary.stray = self.plan.summary.stray + 1
+  local finding = {
+    level = (rule == "stray" or why) and "info" or "warning", rule = rule, live_name = live.name,
+    message = message .. "kept" .. (why and ": " .. why or (invalid and not live.partitioned) and ", --repair drops it"
+      or ", --drop-strays drops it"),
+  }
+  if rule ~= "stray" then finding.stray = true end
+  self:finding(change, finding)
+  change.action = nil
+end
+
+-- The facts one by one; `every` also visits plain keeps.
+function Maker:collect()
+  local plan, only = self.plan, self.only
+  local summary = plan.summary
+  local changes = {}
+  if only then
+    summary.declared, summary.live = 0, 0
+  end
+  for fact in plan.diff:changes(not only) do
+    local entry = fact.ordinal and plan.entries[fact.ordinal]
+    local wanted = not only
+    if only then
+      wanted = matches_only(only, entry and entry.name, fact.live and fact.live.name,
+        fact.relation or fact.live and fact.live.relation, entry and entry.relation)
+      if wanted then
+        self.only_matched = true
+        summary.declared = summary.declared + (entry and 1 or 0)
+        summary.live = summary.live + (fact.live and 1 or 0)
+        if fact.action == "keep" then summary.keep = summary.keep + 1 end
+      end
+    end
+    if wanted then
+      local change = self:change(fact)
+      handle[fact.action](self, change)
+      changes[#changes + 1] = change
+    end
+  end
+  return changes
+end
+
+-- Leftovers on relations that no declaration speaks of.
+function Maker:collect_leftovers(changes)
+  local seen = {}
+  for _, change in ipairs(changes) do
+    if change.fact.live then seen[change.relation .. "\0" .. change.fact.live.name] = true end
+  end
+  for relation in self.plan.catalog:relations() do
+    for _, index in ipairs(relation:indexes()) do
+      if not index.valid and index.kind == "index" and not seen[relation.display .. "\0" .. index.name] then
+        local change = self:change { action = "stray", live = index, relation = relation, reason = "" }
+        handle.stray(self, change)
+        changes[#changes + 1] = change
+      end
+    end
+  end
+end

@@ -1,0 +1,77 @@
+--- What the parts of planning share: the one who makes a plan, what it has gathered, how it speaks.
+--
+-- Its methods are in one file for each subject: decide, check, names, measure, only.
+
+local naming = require "lunadex.name"
+local suggest = require "lunadex.suggest"
+
+---@class lunadex.plan.Maker
+---@field plan lunadex.Plan
+---@field options lunadex.PlanOptions
+---@field only table<string, boolean>?            # what --only names
+---@field measured lunadex.PlannedChange[]         # what is worth a question about sizes
+---@field strays lunadex.PlannedChange[]           # to be settled when it is measured
+---@field chosen table<string, boolean>            # names given to the unnamed
+---@field leaving table<string, boolean>           # live names that renames and drops free
+---@field replacing table<string, boolean>         # names whose replacement is finished by this plan
+---@field forbidden table<string, boolean>         # relations that were said to be another's
+local Maker = {}
+Maker.__index = Maker
+
+-- The core says -1 where it does not know; estimates are no truer for their fractions.
+function Maker.known(number)
+  if number and number >= 0 then return math.floor(number + 0.5) end
+end
+
+---@param word string
+---@param candidates string[]
+---@return string? hint
+function Maker.did_you_mean(word, candidates)
+  local nearest = suggest.nearest(word, candidates)
+  return nearest and ('Did you mean "%s"?'):format(nearest)
+end
+
+--- Adds a finding to the plan, and to the change it is about.
+---@param change lunadex.PlannedChange?
+---@param finding lunadex.Finding      # level, rule, message; what the change tells is filled in
+function Maker:finding(change, finding)
+  if change then
+    local entry = change.entry
+    finding.relation = finding.relation or change.relation
+    finding.name = finding.name or change.name or change.live_name
+    finding.definition = finding.definition or change.definition
+    if entry then finding.file, finding.line = entry.file, entry.line end
+    change.findings[#change.findings + 1] = finding
+  end
+  self.plan.findings[#self.plan.findings + 1] = finding
+end
+
+-- A change as the plan shows it, from a fact of the core.
+function Maker:change(fact)
+  local entry = fact.ordinal and self.plan.entries[fact.ordinal]
+  local live = fact.live
+  local relation = fact.relation or live and live.relation
+  return {
+    action = fact.action,
+    relation = relation and relation.display or entry and entry.relation or "",
+    name = entry and entry.name and naming.truncate(entry.name) or nil,
+    live_name = live and live.name or nil,
+    definition = fact.ordinal and self.plan.set:text(fact.ordinal) or live.text,
+    reason = fact.reason or "",
+    critical = entry and entry.critical or false,
+    description = entry and entry.description or nil,
+    estimate = {
+      rows = relation and Maker.known(relation.rows), table_bytes = relation and Maker.known(relation.bytes),
+      index_bytes = live and Maker.known(live.bytes),
+    },
+    findings = {},
+    entry = entry,
+    fact = fact,
+    on = relation,
+    ordinal = fact.ordinal,
+    use_existing = fact.use_existing and fact.action == "create",
+    resume = false,
+  }
+end
+
+return Maker

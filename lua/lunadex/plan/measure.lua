@@ -1,0 +1,49 @@
+-- Sizes, uses and builders for everything that is worth a question.
+
+local Maker = require "lunadex.plan.maker"
+
+local known = Maker.known
+
+-- A first guess for people, from what a small machine does with one core: reading the table, then sorting its rows.
+local function guess_seconds(measure)
+  if not (known(measure.rows) and known(measure.table_bytes)) then return nil end
+  return measure.table_bytes / 200e6 + measure.rows / 800e3
+end
+
+-- Sizes, uses and builders for everything that is worth a question.
+function Maker:measure()
+  if #self.measured == 0 then return true end
+  local items = {}
+  for i, change in ipairs(self.measured) do
+    local fact = change.fact
+    items[i] = { relation = change.on, index = change.action ~= "create" and fact.live or nil,
+      fields = change.entry and self.plan.set:fields(change.ordinal) or nil }
+  end
+  local measures, err = self.plan.connection:measure(items)
+  if not measures then
+    if err.code == "cancelled" then return nil, err end
+    -- The plan is right without figures.
+    self:finding(nil, { level = "warning", rule = "no-measure", message = "sizes cannot be read: " .. err.message })
+    return true
+  end
+  for i, change in ipairs(self.measured) do
+    local measure = measures[i]
+    change.measure = measure
+    change.estimate = {
+      rows = known(measure.rows), table_bytes = known(measure.table_bytes), index_bytes = known(measure.index_bytes),
+      seconds = change.entry and guess_seconds(measure) or nil,
+    }
+    if measure.forbidden and measure.forbidden ~= "" and change.entry and not self.forbidden[change.relation] then
+      self.forbidden[change.relation] = true
+      self:finding(change, { level = "warning", rule = "permission",
+        message = ("the indexes of %s cannot be changed: %s"):format(change.relation, measure.forbidden),
+        hint = "Connect as its owner, or as a member of the role that is." })
+    end
+    if measure.being_built and (change.action == "rebuild" or change.resume) then
+      change.action = "wait"
+      change.builder = measure.builder ~= "" and measure.builder or nil
+      change.reason = "being built" .. (change.builder and " by " .. change.builder or " by somebody")
+    end
+  end
+  return true
+end
