@@ -4,9 +4,20 @@
 # Arrays of bytes rather than string literals, which C11 lets a compiler limit to 4095 characters.
 cmake_minimum_required(VERSION 3.25) # a script has no project to take its policies from
 
+# The text of an SQL file; as in psql, a line `\ir NAME` stands for another file, named from where the first one is.
+function(expand file variable)
+  file(READ ${file} text)
+  get_filename_component(folder ${file} DIRECTORY)
+  while(text MATCHES "(^|\n)\\\\ir ([a-z_/]+[.]sql)\n")
+    set(line "\\ir ${CMAKE_MATCH_2}\n")
+    expand(${folder}/${CMAKE_MATCH_2} part)
+    string(REPLACE "${line}" "${part}" text "${text}")
+  endwhile()
+  set(${variable} "${text}" PARENT_SCOPE)
+endfunction()
+
 # Character literals, because `char` may be signed and 0xe2 would not fit.
-function(bytes file variable)
-  file(READ ${file} hex HEX)
+function(bytes hex variable)
   string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," hex "${hex}")
   set(${variable} "${hex}" PARENT_SCOPE)
@@ -22,7 +33,8 @@ if(KIND STREQUAL "lua")
     list(GET item 0 module)
     list(GET item 1 file)
     list(GET item 2 shown)
-    bytes(${file} data)
+    file(READ ${file} hex HEX)
+    bytes("${hex}" data)
     # A file may be empty, an array may not: hence the zero.
     string(APPEND arrays "static const char file_${n}[] = {\n${data}0};\n")
     string(APPEND table "  {\"${module}\", \"@${shown}\", file_${n}, sizeof file_${n} - 1},\n")
@@ -40,7 +52,9 @@ else()
   foreach(file IN LISTS INPUT)
     get_filename_component(name ${file} NAME_WE)
     string(MAKE_C_IDENTIFIER ${name} name)
-    bytes(${file} data)
+    expand(${file} text)
+    string(HEX "${text}" hex)
+    bytes("${hex}" data)
     string(APPEND arrays "const char ldx_sql_${name}[] = {\n${data}0};\n")
     string(APPEND declarations "extern const char ldx_sql_${name}[];\n")
   endforeach()

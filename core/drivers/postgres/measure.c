@@ -157,7 +157,7 @@ static bool sizes(ldx_session *session, ldx_arena *arena, ldx_measure *items, si
     if (PQgetisnull(r, row, 0)) continue; /* dropped meanwhile */
     item->rows = number(r, row, 1);
     item->table_bytes = number(r, row, 2);
-    if (!PQgetisnull(r, row, 9)) ldx_pg_one_line(item->forbidden, sizeof item->forbidden, PQgetvalue(r, row, 9));
+    if (!PQgetisnull(r, row, 6)) ldx_pg_one_line(item->forbidden, sizeof item->forbidden, PQgetvalue(r, row, 6));
     const char *relation = ldx_pg_quote_name(arena, item->relation->name);
     bool partitioned = *PQgetvalue(r, row, 0) == 'p';
     if (item->rows < 0 && item->table_bytes <= countable && !partitioned) {

@@ -26,9 +26,11 @@ static const char *who(ldx_arena *arena, const PGresult *r, int row, int column)
 ldx_result *ldx_pg_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
   PGresult *builds = ldx_pg_exec(session, ldx_sql_status_builds, error);
   if (!builds) return NULL;
-  PGresult *invalid = ldx_pg_exec(session, ldx_sql_status_invalid, error);
+  PGresult *lock = ldx_pg_exec(session, ldx_sql_lock_holder, error);
+  PGresult *invalid = lock ? ldx_pg_exec(session, ldx_sql_status_invalid, error) : NULL;
   if (!invalid) {
     PQclear(builds);
+    PQclear(lock);
     return NULL;
   }
   ldx_result *result = LDX_ARENA_NEW(arena, ldx_result, 1);
@@ -37,7 +39,7 @@ ldx_result *ldx_pg_status(ldx_session *session, ldx_arena *arena, ldx_error *err
   for (size_t i = 0; i < COLUMNS; i++) result->columns[i] = names[i];
   result->types = ldx_arena_strdup(arena, types);
   result->command = "STATUS";
-  result->row_count = (size_t)PQntuples(builds) + (size_t)PQntuples(invalid);
+  result->row_count = (size_t)(PQntuples(builds) + PQntuples(lock) + PQntuples(invalid));
   result->values = LDX_ARENA_NEW(arena, const char *, result->row_count *COLUMNS + 1);
   const char **row = result->values;
   for (int i = 0; i < PQntuples(builds); i++, row += COLUMNS) {
@@ -45,6 +47,11 @@ ldx_result *ldx_pg_status(ldx_session *session, ldx_arena *arena, ldx_error *err
     row[PID] = copy(arena, builds, i, 5);
     row[WHO] = who(arena, builds, i, 5);
     row[BLOCKER] = who(arena, builds, i, 12);
+  }
+  for (int i = 0; i < PQntuples(lock); i++, row += COLUMNS) {
+    row[KIND] = "run_lock";
+    row[PID] = copy(arena, lock, i, 0);
+    row[WHO] = who(arena, lock, i, 0);
   }
   for (int i = 0; i < PQntuples(invalid); i++, row += COLUMNS) {
     for (int c = KIND; c <= NAME; c++) row[c] = copy(arena, invalid, i, c);
@@ -54,6 +61,7 @@ ldx_result *ldx_pg_status(ldx_session *session, ldx_arena *arena, ldx_error *err
     row[WHO] = who(arena, invalid, i, 5);
   }
   PQclear(builds);
+  PQclear(lock);
   PQclear(invalid);
   return result;
 }

@@ -71,17 +71,50 @@ describe("reading beside a lock", function()
     ends(process, 0)
   end)
 
-  it("says which prepared transaction it waits for", function()
-    local own = pg.start { settings = { max_prepared_transactions = 2 } }
-    own:psql("postgres", [[CREATE TABLE other (a int); CREATE INDEX other_p ON other (a) WHERE a > 0;
-      CREATE TABLE t (a int)]])
-    own:psql("postgres", "BEGIN; LOCK other IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'forgotten'")
-    url = own:url("postgres")
-    local process = start_until('is locked by postgres "prepared transaction forgotten"',
-      { "plan", lunadex.registry(registry) })
-    own:psql("postgres", "ROLLBACK PREPARED 'forgotten'")
-    ends(process, 0)
-    own:stop()
+  describe("of a prepared transaction", function()
+    local own
+
+    before_each(function()
+      own = pg.start { settings = { max_prepared_transactions = 2 } }
+      own:psql("postgres", [[CREATE TABLE other (a int); CREATE INDEX other_p ON other (a) WHERE a > 0;
+        CREATE TABLE t (a int)]])
+      url = own:url "postgres"
+    end)
+    after_each(function() own:stop() end)
+
+    it("says which it waits for", function()
+      own:psql("postgres", "BEGIN; LOCK other IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'forgotten'")
+      local process = start_until('is locked by postgres "prepared transaction forgotten"',
+        { "plan", lunadex.registry(registry) })
+      own:psql("postgres", "ROLLBACK PREPARED 'forgotten'")
+      ends(process, 0)
+    end)
+
+    it("shows in status that it blocks a build, and not the session that left it", function()
+      local left, builder = own:session("postgres", "left it"), own:session("postgres", "builder")
+      left:run("BEGIN; INSERT INTO other VALUES (1); PREPARE TRANSACTION 'forgotten'")
+      builder:send "CREATE INDEX CONCURRENTLY new ON other (a)"
+      local build
+      shell.eventually("the build to wait", function()
+        for _, row in ipairs(lunadex.run({ "status", "--json", "--target", url }):json().builds) do
+          if row.blocker then build = row end
+        end
+        return build
+      end)
+      assert.same({ "public.other", "new" }, { build.relation, build.name })
+      assert.matches('^postgres "prepared transaction forgotten", since 0:', build.blocker)
+      -- Whoever may not see what others do still sees where.
+      own:psql("postgres", "CREATE ROLE reader LOGIN")
+      local status = lunadex.run({ "status", "--json", "--target", own:url("postgres", "reader") }):json()
+      local seen, unfinished = status.builds[1], status.invalid[1]
+      assert.same({ 1, "public.other", builder.pid }, { #status.builds, seen.relation, seen.pid })
+      assert.same({ 1, "new", "being_built", builder.pid },
+        { #status.invalid, unfinished.name, unfinished.kind, unfinished.pid })
+      own:psql("postgres", "ROLLBACK PREPARED 'forgotten'")
+      builder:wait()
+      builder:close()
+      left:close()
+    end)
   end)
 
   it("asks the server again after a lock that was not had, and keeps what is live as it is declared", function()

@@ -104,8 +104,8 @@ describe("plan", function()
 
   it("tells that a column is missing by the server's code, not by its words", function()
     local result = plan([[ on "t" {
-      index { "nope", name = "x" }, index { expr "lower(nope)", name = "y" }, index { expr "(row(a, b)).f9", name = "z" },
-      index { expr "nope(b)", name = "f" } } ]], "--json")
+      index { "nope", name = "x" }, index { expr "lower(nope)", name = "y" },
+      index { expr "(row(a, b)).f9", name = "z" }, index { expr "nope(b)", name = "f" } } ]], "--json")
     assert.equal(65, result.status, tostring(result))
     local rules = {}
     for _, finding in ipairs(result:json().findings) do

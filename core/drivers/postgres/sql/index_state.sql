@@ -1,8 +1,4 @@
 -- What stands under the name of an index: $1 schema, $2 relation, $3 name. One row, none if the schema is missing.
---
--- A builder is whoever the progress view names for this index; before it knows the index, for its table; and where we
--- may not see the view's columns, whoever holds the lock that only builds, REINDEX and DROP CONCURRENTLY hold so long.
--- RowExclusiveLock on the index itself proves nothing: the planner of any writer leaves it there.
 SELECT r.oid,                                   -- 0
        r.relkind,
        o.oid,
@@ -15,7 +11,7 @@ SELECT r.oid,                                   -- 0
        CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) END,
        k.conname,                               -- 10
        r.relnamespace,
-       pg_catalog.format('%s%s', b.phase, CASE WHEN b.total > 0 THEN pg_catalog.format(', %s%%', 100 * b.done / b.total) END),
+       pg_catalog.format('%s%s', b.phase, ', ' || pg_catalog.floor(b.percent) || '%'),
        b.pid,                                   -- 13: seven columns, as `who` reads them
        s.usename,
        coalesce(s.client_hostname, pg_catalog.host(s.client_addr)),
@@ -36,25 +32,7 @@ SELECT r.oid,                                   -- 0
   LEFT JOIN pg_catalog.pg_constraint k
     ON k.conindid = o.oid AND k.contype IN ('p', 'u', 'x') AND k.conrelid = i.indrelid
   LEFT JOIN LATERAL (
-       SELECT p.pid, p.phase,
-              CASE WHEN p.phase LIKE '%scanning%' OR p.phase = 'building index' THEN p.blocks_done ELSE p.tuples_done END AS done,
-              CASE WHEN p.phase LIKE '%scanning%' OR p.phase = 'building index' THEN p.blocks_total ELSE p.tuples_total END AS total
-         FROM pg_catalog.pg_stat_progress_create_index p
-        WHERE p.datname = pg_catalog.current_database()
-          AND p.pid <> pg_catalog.pg_backend_pid()
-          AND (p.index_relid = o.oid
-               OR p.relid = r.oid AND p.index_relid = 0
-               OR p.relid IS NULL
-                  AND EXISTS (SELECT FROM pg_catalog.pg_locks l
-                               WHERE l.pid = p.pid AND l.locktype = 'relation' AND l.relation = r.oid AND l.granted
-                                 AND l.mode = 'ShareUpdateExclusiveLock'))
-       UNION ALL
-       SELECT l.pid, 'holding its lock', 0, 0
-         FROM pg_catalog.pg_locks l
-        WHERE l.locktype = 'relation' AND l.relation = o.oid AND l.granted
-          AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
-          AND l.pid <> pg_catalog.pg_backend_pid()
-          AND l.mode IN ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
-        LIMIT 1) b ON i.indexrelid IS NOT NULL AND NOT i.indisvalid
+\ir parts/index_builder.sql
+       ) b ON i.indexrelid IS NOT NULL AND NOT i.indisvalid
   LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = b.pid
  WHERE n.nspname = $1;

@@ -9,9 +9,6 @@ SELECT c.relkind,                               -- 0
             WHEN x.oid IS NOT NULL THEN pg_catalog.pg_relation_size(x.oid) END,
        s.idx_scan,
        extract(epoch FROM pg_catalog.now() - coalesce(d.stats_reset, pg_catalog.pg_postmaster_start_time())), -- 5
-       pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
-       CASE WHEN x.oid IS NOT NULL THEN n.nspname END,
-       x.relname,
        CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
             THEN 'it belongs to ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner))
               || ', whose rights ' || pg_catalog.quote_ident(current_user) || ' does not have'

@@ -31,23 +31,8 @@ SELECT CASE WHEN b.pid IS NOT NULL THEN 'being_built'
   JOIN pg_catalog.pg_class r ON r.oid = i.indrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN LATERAL (
-       SELECT p.pid
-         FROM pg_catalog.pg_stat_progress_create_index p
-        WHERE p.datname = pg_catalog.current_database()
-          AND (p.index_relid = i.indexrelid
-               OR p.relid = i.indrelid AND p.index_relid = 0
-               -- Whose build it is, may be hidden from us; its lock is not.
-               OR p.relid IS NULL
-                  AND EXISTS (SELECT FROM pg_catalog.pg_locks l
-                               WHERE l.pid = p.pid AND l.locktype = 'relation' AND l.relation = i.indrelid AND l.granted
-                                 AND l.mode = 'ShareUpdateExclusiveLock'))
-       UNION ALL
-       SELECT l.pid
-         FROM pg_catalog.pg_locks l
-        WHERE l.locktype = 'relation' AND l.relation = i.indexrelid AND l.granted
-          AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
-          AND l.mode IN ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
-        LIMIT 1) b ON true
+\ir parts/index_builder.sql
+       ) b ON true
   LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = b.pid
  WHERE NOT (i.indisvalid AND i.indislive)
    AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
