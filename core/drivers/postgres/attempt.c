@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "postgres_sql.h"
 #include "render.h"
+#include "who.h"
 
 bool ldx_pg_send(ldx_pg_attempt *attempt, const char *sql) {
   PGresult *result = ldx_pg_run(attempt->session, attempt->context, sql, 0, attempt->error);
@@ -40,4 +41,13 @@ bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any) {
   }
   ldx_context_running(attempt->context, 0);
   return ok;
+}
+
+bool ldx_pg_see_index(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state *state) {
+  return ldx_pg_look_at_index(attempt->session, attempt->arena, attempt->step->relation, name, state, attempt->error);
+}
+
+bool ldx_pg_see_constraint(ldx_pg_attempt *attempt, const char *name, ldx_pg_constraint_state *state) {
+  return ldx_pg_look_at_constraint(attempt->session, attempt->arena, attempt->step->relation, name, state,
+                                   attempt->error);
 }

@@ -2,6 +2,7 @@
 #ifndef LUNADEX_POSTGRES_ATTEMPT_H
 #define LUNADEX_POSTGRES_ATTEMPT_H
 
+#include "look.h"
 #include "session.h"
 
 /* A step under way. The arena dies with the attempt. */
@@ -13,14 +14,6 @@ typedef struct ldx_pg_attempt {
   ldx_error *error;
   double started;
 } ldx_pg_attempt;
-
-/* Who stands behind a session: `pid 3120 report@bi-2 "nightly-report", idle in transaction since 0:48: SELECT …`, from
- * seven columns of `row` that begin at `column`: pid, user, host, application, state, age in seconds, query. What the
- * server does not tell us is left out. */
-void ldx_pg_who(char *to, size_t size, const PGresult *result, int row, int column);
-
-/* A literal of type text[] for a parameter. NULL items become NULL. */
-char *ldx_pg_text_array(ldx_arena *arena, size_t count, const char *const *items);
 
 /* --- attempt.c ------------------------------------------------------------------------------------------------------ */
 
@@ -34,39 +27,10 @@ bool ldx_pg_pause(ldx_pg_attempt *attempt, const char *waits_for);
  * while it waits leaves an invalid index, a cancelled drop a dead one. */
 bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any);
 
-/* --- look.c: what stands under a name ------------------------------------------------------------------------------- */
+/* --- attempt.c, by look.c ------------------------------------------------------------------------------------------- */
 
-typedef struct ldx_pg_index_state {
-  bool schema;          /* exists */
-  const char *relation; /* oid of the step's relation; NULL: missing */
-  char relation_kind;
-  const char *object; /* oid of whatever has the name; NULL: nothing */
-  char object_kind;   /* pg_class.relkind */
-  bool index;         /* it is an index */
-  bool same_relation; /* of the step's relation */
-  bool valid, ready, live;
-  const char *definition; /* CREATE INDEX …, to bring it back */
-  const char *constraint; /* that it backs; NULL: none */
-  int64_t builder;        /* somebody is at it; 0: nobody */
-  char builder_who[512], builder_phase[96];
-  const char *parent;     /* oid of the partitioned index it is attached to */
-  const char *tablespace; /* NULL: the default one */
-  ldx_options options;
-} ldx_pg_index_state;
-
-/* Fills *state (strings in the attempt's arena) for index `name` beside the step's relation. */
-bool ldx_pg_look_at_index(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state *state);
-
-typedef struct ldx_pg_constraint_state {
-  const char *relation; /* oid; NULL: missing */
-  char relation_kind;
-  char type; /* pg_constraint.contype; 0: there is no such constraint */
-  bool validated;
-  const char *definition;
-  const char *other_primary_key;
-  bool has_check, check_validated; /* LDX_PG_NOT_NULL_CHECK */
-} ldx_pg_constraint_state;
-
-bool ldx_pg_look_at_constraint(ldx_pg_attempt *attempt, const char *name, ldx_pg_constraint_state *state);
+/* What stands under `name` beside the step's relation, in the attempt's arena. */
+bool ldx_pg_see_index(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state *state);
+bool ldx_pg_see_constraint(ldx_pg_attempt *attempt, const char *name, ldx_pg_constraint_state *state);
 
 #endif

@@ -53,7 +53,7 @@ static bool settle(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state
   int64_t told = 0;
   /* Somebody else's build takes as long as it takes; our lock budget is not about that. */
   for (;;) {
-    if (!ldx_pg_look_at_index(attempt, name, state)) return false;
+    if (!ldx_pg_see_index(attempt, name, state)) return false;
     if (!state->relation) {
       ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "relation %s does not exist", relation_display(attempt));
       return false;
@@ -91,7 +91,7 @@ void ldx_pg_drop_leftover(ldx_pg_attempt *attempt, const char *name, double limi
   own.error = &error;
   ldx_pg_index_state state;
   if (!ldx_pg_alive(attempt->session)) return;
-  if (!ldx_pg_look_at_index(&own, name, &state)) return;
+  if (!ldx_pg_see_index(&own, name, &state)) return;
   if (!state.index || state.valid || !state.same_relation || state.builder || state.object_kind != 'i') return;
   ldx_name index = {.schema = attempt->step->relation.schema, .name = name};
   PGresult *result = ldx_pg_run(attempt->session, NULL,
@@ -195,7 +195,7 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
     if (attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_pg_explain_duplicates(attempt);
     return false;
   }
-  if (!ldx_pg_look_at_index(attempt, name, &state)) return false;
+  if (!ldx_pg_see_index(attempt, name, &state)) return false;
   if (!state.index || (!state.valid && state.object_kind == 'i')) {
     ldx_error_set(attempt->error, LDX_ERROR_INTERNAL, "%s is not valid after a build that the server reported as done",
                   display(attempt, name));
@@ -220,7 +220,7 @@ static const char *undo_of(ldx_arena *arena, const char *definition) {
 bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_pg_index_state state;
-  if (!ldx_pg_look_at_index(attempt, step->name, &state)) return false;
+  if (!ldx_pg_see_index(attempt, step->name, &state)) return false;
   if (!state.object) return true;
   if (!state.index || !state.same_relation) {
     ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s is not an index of %s", display(attempt, step->name),
@@ -239,7 +239,7 @@ bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   ldx_error ignored;
   ldx_pg_attempt own = *attempt;
   own.error = &ignored;
-  if (concurrently && was_valid && ldx_pg_alive(attempt->session) && ldx_pg_look_at_index(&own, step->name, &state) &&
+  if (concurrently && was_valid && ldx_pg_alive(attempt->session) && ldx_pg_see_index(&own, step->name, &state) &&
       state.index && !state.valid)
     ldx_context_note(
         attempt->context,

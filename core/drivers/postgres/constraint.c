@@ -15,6 +15,7 @@
 #include "render.h"
 #include "same.h"
 #include "statements.h"
+#include "who.h"
 
 static const double cleanup_limit = 10;
 
@@ -129,7 +130,7 @@ static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constrain
   if (step->use_existing) {
     ldx_pg_index_state existing;
     bool same = false;
-    ok = ldx_pg_look_at_index(attempt, index, &existing);
+    ok = ldx_pg_see_index(attempt, index, &existing);
     if (ok && existing.index && existing.same_relation && existing.valid)
       ok = ldx_pg_compare(attempt, state->relation, index, LDX_PG_AS_INDEX, &same);
     if (ok && !same)
@@ -197,7 +198,7 @@ void ldx_pg_note_dropped_constraint(ldx_pg_attempt *attempt, const char *name, c
  * index has its own name, nothing has happened yet, and once it is gone, all has. */
 static bool replace_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
   ldx_pg_index_state built;
-  if (!ldx_pg_look_at_index(attempt, attempt->step->other, &built)) return false;
+  if (!ldx_pg_see_index(attempt, attempt->step->other, &built)) return false;
   if (!built.object && state->type == type_of(attempt->step->definition->kind)) return true;
   ldx_step step = *attempt->step;
   step.replace = state->type != 0;
@@ -214,7 +215,7 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
   const ldx_definition *d = step->definition;
   ldx_pg_constraint_state state;
-  if (!ldx_pg_look_at_constraint(attempt, step->name, &state)) return false;
+  if (!ldx_pg_see_constraint(attempt, step->name, &state)) return false;
   if (!state.relation) return missing_relation(attempt);
   if (step->replace && step->use_existing) return replace_key(attempt, &state);
   bool right_kind = state.type == type_of(d->kind), right = false;
@@ -239,7 +240,7 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
 
 bool ldx_pg_validate_constraint(ldx_pg_attempt *attempt) {
   ldx_pg_constraint_state state;
-  if (!ldx_pg_look_at_constraint(attempt, attempt->step->name, &state)) return false;
+  if (!ldx_pg_see_constraint(attempt, attempt->step->name, &state)) return false;
   if (!state.relation) return missing_relation(attempt);
   if (!state.type)
     return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s has no constraint %s", relation_display(attempt),
@@ -250,7 +251,7 @@ bool ldx_pg_validate_constraint(ldx_pg_attempt *attempt) {
 bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_pg_constraint_state state;
-  if (!ldx_pg_look_at_constraint(attempt, step->name, &state)) return false;
+  if (!ldx_pg_see_constraint(attempt, step->name, &state)) return false;
   if (!state.type) return true;
   if (!ldx_pg_send(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name))) return false;
   ldx_pg_note_dropped_constraint(attempt, step->name, state.definition);

@@ -6,8 +6,8 @@
 #include <stdio.h>
 
 #include "driver_parts.h"
-#include "attempt.h"
 #include "postgres_sql.h"
+#include "who.h"
 
 bool ldx_pg_lock(ldx_session *session, ldx_error *error) {
   PGresult *r = ldx_pg_exec(session, "SELECT pg_catalog.pg_try_advisory_lock(" LDX_PG_LOCK_KEYS ")", error);

@@ -10,7 +10,7 @@
 
 #include "base/buffer.h"
 #include "driver_parts.h"
-#include "attempt.h"
+#include "look.h"
 #include "postgres_sql.h"
 #include "render.h"
 
@@ -122,10 +122,9 @@ static double estimate(ldx_session *session, ldx_arena *arena, const ldx_measure
 /* Who is at an unfinished index. */
 static void find_builder(ldx_session *session, ldx_arena *arena, ldx_measure *item) {
   ldx_error ignored;
-  ldx_step step = {.relation = item->relation->name};
-  ldx_pg_attempt attempt = {.session = session, .step = &step, .arena = arena, .error = &ignored};
   ldx_pg_index_state state;
-  if (!ldx_pg_look_at_index(&attempt, item->live->name, &state) || !state.builder) return;
+  if (!ldx_pg_look_at_index(session, arena, item->relation->name, item->live->name, &state, &ignored)) return;
+  if (!state.builder) return;
   item->being_built = true;
   ldx_pg_one_line(item->builder, sizeof item->builder, state.builder_who);
   if (state.builder_phase[0]) {

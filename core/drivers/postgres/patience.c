@@ -1,8 +1,8 @@
 #include "patience.h"
 
-#include "attempt.h"
 #include "base/clock.h"
 #include "postgres_sql.h"
+#include "who.h"
 
 /* Longer than the time for which a careful migration waits for a lock and works under it, and no longer: the engine tries
  * three times, and half a minute is what somebody looks at a plan that does not come. */

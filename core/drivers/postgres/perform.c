@@ -32,19 +32,23 @@ static bool named(ldx_pg_attempt *attempt, const char *name, ldx_pg_named *what)
   ldx_pg_index_state index;
   ldx_pg_constraint_state constraint;
   *what = LDX_PG_NAMED_NOTHING;
-  if (!ldx_pg_look_at_index(attempt, name, &index)) return false;
+  if (!ldx_pg_see_index(attempt, name, &index)) return false;
   if (index.index && index.same_relation) {
     *what = LDX_PG_NAMED_INDEX;
     return true;
   }
-  if (!ldx_pg_look_at_constraint(attempt, name, &constraint)) return false;
+  if (!ldx_pg_see_constraint(attempt, name, &constraint)) return false;
   if (constraint.type) *what = LDX_PG_NAMED_CONSTRAINT;
   return true;
 }
 
-static bool nothing_named(ldx_pg_attempt *attempt, const char *name) {
+static bool nothing_on(ldx_pg_attempt *attempt, ldx_name relation, const char *name) {
   return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s has no index or constraint %s",
-                       ldx_pg_display_name(attempt->arena, attempt->step->relation), name);
+                       ldx_pg_display_name(attempt->arena, relation), name);
+}
+
+static bool nothing_named(ldx_pg_attempt *attempt, const char *name) {
+  return nothing_on(attempt, attempt->step->relation, name);
 }
 
 static bool rename_it(ldx_pg_attempt *attempt) {
@@ -56,7 +60,7 @@ static bool rename_it(ldx_pg_attempt *attempt) {
     return to != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->name);
   }
   ldx_pg_constraint_state old = {0};
-  if (step->replace && !ldx_pg_look_at_constraint(attempt, step->other, &old)) return false;
+  if (step->replace && !ldx_pg_see_constraint(attempt, step->other, &old)) return false;
   ldx_step now = *step;
   now.replace = old.type != 0;
   if (!ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, &now, from))) return false;
@@ -79,14 +83,12 @@ static bool swap(ldx_pg_attempt *attempt) {
 static bool attach(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_pg_index_state parent, child;
-  ldx_step of_child = *step;
-  of_child.relation = step->other_relation;
-  ldx_pg_attempt other = *attempt;
-  other.step = &of_child;
-  if (!ldx_pg_look_at_index(attempt, step->name, &parent) || !ldx_pg_look_at_index(&other, step->other, &child))
+  if (!ldx_pg_see_index(attempt, step->name, &parent) ||
+      !ldx_pg_look_at_index(attempt->session, attempt->arena, step->other_relation, step->other, &child,
+                            attempt->error))
     return false;
   if (!parent.index) return nothing_named(attempt, step->name);
-  if (!child.index) return nothing_named(&other, step->other);
+  if (!child.index) return nothing_on(attempt, step->other_relation, step->other);
   if (child.parent && !strcmp(child.parent, parent.object)) return true;
   return ldx_pg_send(attempt, ldx_pg_sql_attach(attempt->arena, step));
 }
@@ -101,7 +103,7 @@ static bool verify(ldx_pg_attempt *attempt) {
       " WHERE i.indrelid = c.oid AND i.indisvalid)";
   const ldx_step *step = attempt->step;
   ldx_pg_index_state state;
-  if (!ldx_pg_look_at_index(attempt, step->name, &state)) return false;
+  if (!ldx_pg_see_index(attempt, step->name, &state)) return false;
   if (!state.index || !state.same_relation) return nothing_named(attempt, step->name);
   if (state.valid) return true;
   const char *values[] = {state.relation, state.object};
@@ -132,7 +134,7 @@ static void drop_reindex_leftovers(ldx_pg_attempt *attempt) {
 static bool alter(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_pg_index_state state;
-  if (!ldx_pg_look_at_index(attempt, step->name, &state)) return false;
+  if (!ldx_pg_see_index(attempt, step->name, &state)) return false;
   if (!state.index || !state.same_relation) return nothing_named(attempt, step->name);
   char *sql = ldx_pg_sql_alter(attempt->arena, step, &state.options);
   if (sql && !ldx_pg_send(attempt, sql)) return false;

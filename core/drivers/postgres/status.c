@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "driver_parts.h"
-#include "attempt.h"
 #include "postgres_sql.h"
+#include "who.h"
 
 enum { KIND, RELATION, NAME, PHASE, PERCENT, PID, WHO, BLOCKER, DETAIL, BYTES, COLUMNS };
 

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "driver_parts.h"
-#include "attempt.h"
 #include "postgres_sql.h"
+#include "who.h"
 
 enum {
   BLOCKS = 3,

@@ -3,16 +3,12 @@ SELECT r.oid,                                   -- 0
        r.relkind,
        o.oid,
        o.relkind,
-       i.indrelid = r.oid,
-       i.indisvalid,                            -- 5
-       i.indisready,
-       i.indislive,
        i.indexrelid IS NOT NULL,
+       i.indrelid = r.oid,                      -- 5
+       i.indisvalid,
        CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) END,
-       k.conname,                               -- 10
-       r.relnamespace,
        pg_catalog.format('%s%s', b.phase, ', ' || pg_catalog.floor(b.percent) || '%'),
-       b.pid,                                   -- 13: seven columns, as `who` reads them
+       b.pid,                                   -- 9: seven columns, as `who` reads them
        s.usename,
        coalesce(s.client_hostname, pg_catalog.host(s.client_addr)),
        s.application_name,
@@ -20,7 +16,7 @@ SELECT r.oid,                                   -- 0
        extract(epoch FROM pg_catalog.clock_timestamp() - s.xact_start),
        s.query,
        (SELECT c.oid FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhparent
-         WHERE h.inhrelid = o.oid),             -- 20
+         WHERE h.inhrelid = o.oid),             -- 16
        t.spcname,
        pg_catalog.array_to_string(o.reloptions, pg_catalog.chr(10))
   FROM pg_catalog.pg_namespace n
@@ -29,8 +25,6 @@ SELECT r.oid,                                   -- 0
   LEFT JOIN pg_catalog.pg_class o ON o.relnamespace = n.oid AND o.relname = $3
   LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = o.oid
   LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = o.reltablespace
-  LEFT JOIN pg_catalog.pg_constraint k
-    ON k.conindid = o.oid AND k.contype IN ('p', 'u', 'x') AND k.conrelid = i.indrelid
   LEFT JOIN LATERAL (
 \ir parts/index_builder.sql
        ) b ON i.indexrelid IS NOT NULL AND NOT i.indisvalid
