@@ -238,9 +238,11 @@ static bool send_away(ldx_engine *engine, const looked_at *look, const ldx_progr
     return false;
   }
   if (!sent) return false;
+  /* With the way free, the job may have gone on to its next statement already. */
   pthread_mutex_lock(&look->worker->mutex);
-  ldx_context *context = still_running(look);
-  if (context) ldx_context_note(context, "%s %s", terminate ? "ended the session of" : "cancelled", progress->blocker);
+  ldx_context *context = look->worker->context;
+  if (context && context == look->context && context->job->id == look->job)
+    ldx_context_note(context, "%s %s", terminate ? "ended the session of" : "cancelled", progress->blocker);
   pthread_mutex_unlock(&look->worker->mutex);
   return true;
 }
