@@ -51,6 +51,7 @@ function M.fail_each(troubles, options)
     local text, label = errors.describe(trouble.error), trouble.label
     if options.json then json.failure(trouble.error, label) end
     output.complain(label and format.labelled(text, label) or text)
+    if task.stopping() then break end -- the same for all
   end
   return M.status(troubles[1].error)
 end
