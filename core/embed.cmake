@@ -1,6 +1,6 @@
 # Turns text files into C, at build time:
-#   cmake -DKIND=lua -DOUT=embedded_lua.c -DITEMS="lunadex.plan=/path/plan.lua=lua/lunadex/plan.lua;…" -P embed.cmake
-#   cmake -DKIND=sql -DOUT=postgres_sql.c -DITEMS="/path/catalog.sql;…" -P embed.cmake     (also writes postgres_sql.h)
+#   cmake -DKIND=lua -DOUT=embedded_lua.c -DINPUT="lunadex.plan=/path/plan.lua=lua/lunadex/plan.lua;…" -P embed.cmake
+#   cmake -DKIND=sql -DOUT=postgres_sql.c -DINPUT="/path/catalog.sql;…" -P embed.cmake     (also writes postgres_sql.h)
 # Arrays of bytes rather than string literals, which C11 lets a compiler limit to 4095 characters.
 cmake_minimum_required(VERSION 3.25) # a script has no project to take its policies from
 

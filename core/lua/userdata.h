@@ -18,8 +18,8 @@ void ldx_lua_class(lua_State *L, const char *name, const luaL_Reg *meta, const l
 /* A new userdata of that class, zeroed, with `user_values`. [-0, +1, m] */
 void *ldx_lua_new(lua_State *L, const char *name, size_t size, int user_values);
 
-/* A string argument or value that C can take: NULL where it is nil or none. `what` is told when it is something else,
- * or has a zero byte. [-0, +0, v] */
+/* A string argument or value that C can take: NULL where it is nil or none. Raises when it is something else, or
+ * has a zero byte. [-0, +0, v] */
 const char *ldx_lua_opt_text(lua_State *L, int argument);
 const char *ldx_lua_check_text(lua_State *L, int argument);
 

@@ -15,7 +15,7 @@ local M = {}
 ---@field finished boolean
 ---@field results table?           # table.pack of what it returned
 ---@field failure any              # what it raised
----@field joiners lunadex.Task[]
+---@field joiners {[1]: lunadex.Task, [2]: integer}[]   # who waits for it, in which of their sleeps
 local Task = {}
 Task.__index = Task
 

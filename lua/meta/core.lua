@@ -302,13 +302,13 @@ function Diff:changes(quiet_keeps) end
 
 ---@class lunadex.Database         # an engine: worker sessions on one target
 local Database = {}
---- Starts the workers; connects with the first job. A malformed target returns nil, err (code "usage").
+--- Starts the workers; connects with the first job. A target that no driver knows returns nil, err (code "usage").
 ---@param target string            # URL, key=value, "" for the environment
 ---@param options {jobs: integer?, application_name: string?, connect_timeout: number?}?
 ---@return lunadex.Database?
 ---@return lunadex.Error?
 function core.open(target, options) end
---- Every submit… returns a job's id; its result comes with the "done" event.
+--- Each of these returns a job's id; its result comes with the "done" event.
 ---@return integer job             # result: {product, version, version_number, database, user, host, port, display, identity, read_only, standby, warning}
 function Database:connect() end
 ---@return integer job             # result: lunadex.Catalog

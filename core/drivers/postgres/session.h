@@ -61,7 +61,7 @@ bool ldx_pg_alive(ldx_session *session);
 /* From any thread, but not while another one opens or closes this session. */
 void ldx_pg_cancel(ldx_session *session);
 
-/* The struct itself is for session.c and connect.c. */
+/* The struct itself is for session.c, connect.c and error.c. */
 struct ldx_session {
   PGconn *connection;
   PGcancel *cancel;

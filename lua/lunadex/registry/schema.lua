@@ -1,5 +1,5 @@
--- The registry language as data: every constructor, its options, what each may hold. The checks of the registry, the
--- messages about mistakes and the tables in the documentation all come from here.
+-- The registry language as data: every constructor, its options, what each may hold. The checks of the registry and the
+-- messages about mistakes come from here; the tables of docs/registry.md say the same.
 
 local core = require "lunadex.core"
 local format = require "lunadex.format"
