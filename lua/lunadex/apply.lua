@@ -51,7 +51,7 @@ end
 function Run:event(name, item, fields)
   fields = fields or {}
   local change = item.change
-  fields.event, fields.number, fields.total = name, item.number, self.total
+  fields.event, fields.number, fields.total = name, item.place, self.total
   fields.action, fields.relation, fields.name = change.action, change.relation, change.name or change.live_name
   self:emit(fields)
 end
@@ -114,6 +114,8 @@ function Run:change(item)
   local change = item.change
   local started = core.now()
   item.notes = {}
+  self.counted = self.counted + 1
+  item.place = self.counted -- changes are counted as they begin, after those that there is nothing to do about
   self:event("build_started", item, {
     definition = change.definition, critical = change.critical, description = change.description,
     reason = change.reason, builder = change.builder,
@@ -160,7 +162,7 @@ end
 
 function Run:existing()
   local count = self.plan.summary.keep
-  self.summary.skipped = count
+  self.summary.skipped, self.counted = count, count
   if count == 0 then return end
   if count > M.listed_existing then
     self:emit { event = "existing", count = count }
@@ -170,7 +172,7 @@ function Run:existing()
   for change in self.plan:changes { keeps = true } do
     if change.action == "keep" then
       number = number + 1
-      self:event("build_finished", { change = change, number = number }, {
+      self:event("build_finished", { change = change, place = number }, {
         outcome = "skipped", reason = "already exists", critical = change.critical, description = change.description,
         live_name = change.live_name,
       })
@@ -214,7 +216,7 @@ function Run:start()
   self:emit { event = "run_started", target = plan.target, database = plan.database, total = self.total,
     databases = self.databases, existing = plan.summary.keep, planned = planned }
   self:existing()
-  self.schedule = schedule.of(plan, self.options, self.summary.skipped)
+  self.schedule = schedule.of(plan, self.options)
 end
 
 -- Once nothing of it runs or may run any more: the next one may have the database.

@@ -16,7 +16,7 @@ M.default_jobs = 2 -- changes at a time
 
 ---@class lunadex.Item
 ---@field change lunadex.PlannedChange
----@field number integer           # in the run's counting
+---@field number integer           # its place in the plan
 ---@field wave integer
 ---@field trees table<string, boolean>   # the tables it occupies → whether others may share it
 ---@field needs lunadex.Item[]     # what has to be finished before
@@ -133,12 +133,11 @@ local function add_loads(items, tree)
   end
 end
 
---- The schedule of a plan's changes. Numbers follow `first_number`.
+--- The schedule of a plan's changes.
 ---@param plan lunadex.Plan
 ---@param options lunadex.StepOptions?
----@param first_number integer?
 ---@return lunadex.Schedule
-function M.of(plan, options, first_number)
+function M.of(plan, options)
   options = options or {}
   local early = {}
   for change in plan:changes() do
@@ -150,7 +149,7 @@ function M.of(plan, options, first_number)
     if change.action ~= "keep" then
       local wave = wave_of(change, early, options)
       local item = {
-        change = change, number = (first_number or 0) + #self.items + 1, wave = wave, state = "queued", load = 0,
+        change = change, number = #self.items + 1, wave = wave, state = "queued", load = 0,
         trees = trees_of(change, wave, plan, options), needs = {},
         seconds = math.max(change.estimate and change.estimate.seconds or 0, LEAST_SECONDS),
       }

@@ -115,7 +115,8 @@ for _, count in ipairs(counts) do
   if mode == "peers" and count == 20000 then
     shell.check [[
       [ -x .deps/peers/bin/migra ] || {
-        python3 -m venv .deps/peers && .deps/peers/bin/pip -q install 'setuptools<80' 'sqlalchemy<2.1' migra psycopg2-binary alembic
+        python3 -m venv .deps/peers &&
+          .deps/peers/bin/pip -q install 'setuptools<80' 'sqlalchemy<2.1' migra psycopg2-binary alembic
       }
     ]]
     runs = 1

@@ -35,7 +35,8 @@ local function key(event)
 end
 
 local function heading(event)
-  return ("%s[%d/%d] %s %s"):format(label(event), event.number, event.total, format.line(event.relation),
+  -- What has not begun has no number yet.
+  return ("%s[%s/%d] %s %s"):format(label(event), event.number or "-", event.total, format.line(event.relation),
     format.line(event.name))
 end
 
@@ -142,9 +143,11 @@ function on:queued(event)
   end
 end
 
-local function remove(list, wanted)
-  for i, event in ipairs(list) do
-    if key(event) == wanted then return table.remove(list, i) end
+local function begins(queued, event)
+  for i, each in ipairs(queued) do
+    if each.database == event.database and each.relation == event.relation and each.name == event.name then
+      return table.remove(queued, i)
+    end
   end
 end
 
@@ -155,7 +158,7 @@ function on:build_started(event)
   if self.live then
     state.text = doing[event.action]
     erase(self)
-    remove(self.queued, key(event))
+    begins(self.queued, event)
     draw(self)
     output.flush()
   else

@@ -111,11 +111,6 @@ describe("a schedule", function()
     assert.equal("-", reasons[5])
   end)
 
-  it("numbers on from what there is", function()
-    local made = schedule.of(plan { change "t_a", change("t_k", { action = "keep" }), change "t_b" }, nil, 7)
-    assert.same({ 8, 9 }, { made.items[1].number, made.items[2].number })
-  end)
-
   it("begins each of thousands of changes once, whatever depends on what", function()
     local changes = {}
     math.randomseed(3)

@@ -84,7 +84,7 @@ describe("the history", function()
     }, rows [[SELECT action, relation, name, definition, critical, attempts, outcome,
         coalesce((error LIKE 'could not create%')::text, '-'),
         seconds BETWEEN 0 AND 20 AND started BETWEEN now() - interval '1 min' AND now()
-      FROM lunadex.change WHERE run = 1 ORDER BY number]])
+      FROM lunadex.change WHERE run = 1 ORDER BY action, name]])
     assert.same({ { "1", "failed", "1", "4", "postgres", "127.0.0.1", "t", "-" } }, rows [[SELECT id, outcome, existing,
       planned, role, host(client), ended BETWEEN started AND now(), coalesce(error, '-') FROM lunadex.run]])
     -- A run that has nothing to do is one, too.
