@@ -29,14 +29,19 @@ ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument) {
 /* [-0, +1, m] */
 static ldx_lua_set *push_set(lua_State *L) {
   ldx_lua_set **handle = ldx_lua_new(L, class, sizeof(ldx_lua_set *), 0);
-  *handle = calloc(1, sizeof **handle);
-  if (!*handle) luaL_error(L, "not enough memory");
-  (*handle)->references = 1;
-  return *handle;
+  ldx_lua_set *set = calloc(1, sizeof *set);
+  if (!set) {
+    luaL_error(L, "not enough memory");
+    return NULL; /* not reached */
+  }
+  set->references = 1;
+  *handle = set;
+  return set;
 }
 
 int ldx_lua_declarations(lua_State *L) {
-  push_set(L)->set = ldx_declarations_new();
+  ldx_lua_set *set = push_set(L); /* which may raise: before there is anything to lose */
+  set->set = ldx_declarations_new();
   return 1;
 }
 

@@ -13,7 +13,7 @@ typedef struct ldx_lua_set {
   bool frozen; /* others point into it: nothing may be added */
   ldx_declarations *set;
   struct ldx_lua_set *origin; /* of which it is a copy, and which it keeps alive; NULL: none */
-  ldx_catalog *catalog; /* that it was resolved against, retained; NULL before */
+  ldx_catalog *catalog;       /* that it was resolved against, retained; NULL before */
 } ldx_lua_set;
 
 /* The set of an argument that no job has. [-0, +0, v] */

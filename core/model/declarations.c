@@ -10,7 +10,7 @@
 typedef struct twin_table {
   struct twin {
     ldx_fingerprint mark; /* of relation and definition */
-    size_t ordinal;       /* SIZE_MAX: a free place */
+    size_t number;        /* its ordinal + 1; 0: a free place */
   } * slots;
   size_t count, room; /* room: 0 or a power of two */
 } twin_table;
@@ -89,8 +89,7 @@ static ldx_fingerprint mark_of(const ldx_declared *declared) {
 /* The place of a mark: the one that has it, or a free one. */
 static struct twin *place_of(twin_table *twins, ldx_fingerprint mark) {
   size_t i = (size_t)mark.low & (twins->room - 1);
-  while (twins->slots[i].ordinal != SIZE_MAX && !ldx_fingerprint_equal(twins->slots[i].mark, mark))
-    i = (i + 1) & (twins->room - 1);
+  while (twins->slots[i].number && !ldx_fingerprint_equal(twins->slots[i].mark, mark)) i = (i + 1) & (twins->room - 1);
   return &twins->slots[i];
 }
 
@@ -98,11 +97,10 @@ static void widen(twin_table *twins) {
   struct twin *old = twins->slots;
   size_t room = twins->room;
   twins->room = room ? room * 2 : 64;
-  twins->slots = malloc(twins->room * sizeof *twins->slots);
+  twins->slots = calloc(twins->room, sizeof *twins->slots);
   if (!twins->slots) abort();
-  for (size_t i = 0; i < twins->room; i++) twins->slots[i].ordinal = SIZE_MAX;
   for (size_t i = 0; i < room; i++)
-    if (old[i].ordinal != SIZE_MAX) *place_of(twins, old[i].mark) = old[i];
+    if (old[i].number) *place_of(twins, old[i].mark) = old[i];
   free(old);
 }
 
@@ -112,9 +110,11 @@ void ldx_declarations_find_twin(ldx_declarations *set) {
   ldx_declared *declared = &set->items[set->count - 1];
   ldx_fingerprint mark = mark_of(declared);
   struct twin *place = place_of(twins, mark);
-  if (place->ordinal == SIZE_MAX) twins->count++;
-  declared->twin = place->ordinal;
-  *place = (struct twin){mark, set->count - 1};
+  if (place->number)
+    declared->twin = place->number - 1;
+  else
+    twins->count++;
+  *place = (struct twin){mark, set->count};
 }
 
 /* --- relations ---------------------------------------------------------------------------------------------------- */

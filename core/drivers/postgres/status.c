@@ -39,7 +39,7 @@ ldx_result *ldx_pg_status(ldx_session *session, ldx_arena *arena, ldx_error *err
   for (size_t i = 0; i < COLUMNS; i++) result->columns[i] = names[i];
   result->types = ldx_arena_strdup(arena, types);
   result->command = "STATUS";
-  result->row_count = (size_t)(PQntuples(builds) + PQntuples(lock) + PQntuples(invalid));
+  result->row_count = (size_t)PQntuples(builds) + (size_t)PQntuples(lock) + (size_t)PQntuples(invalid);
   result->values = LDX_ARENA_NEW(arena, const char *, result->row_count *COLUMNS + 1);
   const char **row = result->values;
   for (int i = 0; i < PQntuples(builds); i++, row += COLUMNS) {
