@@ -1,5 +1,6 @@
 #include "catalog.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,26 +68,45 @@ static void read_extension_member(void *state, char **fields) {
 
 /* --- all of it ---------------------------------------------------------------------------------------------------- */
 
-static bool read_all(work *w, ldx_session *session, ldx_error *error) {
+/* With `oid` only that relation and those its foreign keys reference. What belongs to the whole is left out then: whose
+ * part an index is, and what extensions own. */
+static bool read_all(work *w, ldx_session *session, const char *oid, ldx_error *error) {
   int version = ldx_pg_version(session);
+  const char *these = NULL, *of_relations = NULL, *of_columns = NULL, *of_indexes = NULL, *of_constraints = NULL;
+  if (oid) {
+    these = ldx_arena_printf(w->arena,
+                             "(select %s union all select k.confrelid from pg_catalog.pg_constraint k"
+                             " where k.conrelid = %s and k.contype = 'f')",
+                             oid, oid);
+    of_relations = ldx_arena_printf(w->arena, " and c.oid in %s", these);
+    of_columns = ldx_arena_printf(
+        w->arena,
+        " and (c.oid in %s or c.oid in (select x.indexrelid from pg_catalog.pg_index x where x.indrelid in %s))", these,
+        these);
+    of_indexes = ldx_arena_printf(w->arena, " where i.indrelid in %s", these);
+    of_constraints = ldx_arena_printf(w->arena, " and con.conrelid in %s", these);
+  }
   ldx_pg_copy queries[LDX_PG_DICTIONARY_QUERIES + 16];
   size_t count = 0;
   ldx_pg_dictionary_queries(ldx_pg_reader_dictionary(w->reader), queries);
   count += LDX_PG_DICTIONARY_QUERIES;
-#define ADD(text, number_of_columns, reader, its_state)                                                                \
-  (queries[count++] =                                                                                                  \
-       (ldx_pg_copy){.sql = (text), .columns = (number_of_columns), .read = (reader), .state = (its_state)})
-  ADD(ldx_sql_session, 2, read_session, w);
+#define ADD(text, restriction, number_of_columns, reader, its_state)                                                   \
+  (queries[count++] = (ldx_pg_copy){.sql = (text),                                                                     \
+                                    .filter = (restriction),                                                           \
+                                    .columns = (number_of_columns),                                                    \
+                                    .read = (reader),                                                                  \
+                                    .state = (its_state)})
+  ADD(ldx_sql_session, NULL, 2, read_session, w);
   /* From here on the server qualifies whatever is not its own in the texts it prints. */
-  ADD("select pg_catalog.set_config('search_path', '', true)", 1, ignore, w);
-  ADD(ldx_sql_relations, 8, read_relation, w);
-  ADD(ldx_sql_columns, LDX_PG_COLUMN_COLUMNS, ldx_pg_read_column, w->reader);
-  ADD(ldx_pg_reader_index_sql(w->reader), LDX_PG_INDEX_COLUMNS, ldx_pg_read_index, w->reader);
-  ADD(ldx_sql_index_parents, 2, read_index_parent, w);
-  ADD(ldx_sql_constraints, LDX_PG_CONSTRAINT_COLUMNS, ldx_pg_read_constraint, w->reader);
-  if (version >= 150000) ADD(ldx_sql_foreign_keys_15, 2, ldx_pg_read_delete_columns, w->reader);
-  if (version >= 180000) ADD(ldx_sql_constraints_18, 3, ldx_pg_read_newer_constraint, w->reader);
-  ADD(ldx_sql_extension_members, 1, read_extension_member, w);
+  ADD("select pg_catalog.set_config('search_path', '', true)", NULL, 1, ignore, w);
+  ADD(ldx_sql_relations, of_relations, 8, read_relation, w);
+  ADD(ldx_sql_columns, of_columns, LDX_PG_COLUMN_COLUMNS, ldx_pg_read_column, w->reader);
+  ADD(ldx_pg_reader_index_sql(w->reader), of_indexes, LDX_PG_INDEX_COLUMNS, ldx_pg_read_index, w->reader);
+  ADD(oid ? NULL : ldx_sql_index_parents, NULL, 2, read_index_parent, w);
+  ADD(ldx_sql_constraints, of_constraints, LDX_PG_CONSTRAINT_COLUMNS, ldx_pg_read_constraint, w->reader);
+  if (version >= 150000) ADD(ldx_sql_foreign_keys_15, of_constraints, 2, ldx_pg_read_delete_columns, w->reader);
+  if (version >= 180000) ADD(ldx_sql_constraints_18, of_constraints, 3, ldx_pg_read_newer_constraint, w->reader);
+  ADD(oid ? NULL : ldx_sql_extension_members, NULL, 1, read_extension_member, w);
 #undef ADD
   /* The server would compile these queries for longer than they run. */
   static const char begin[] =
@@ -94,11 +114,11 @@ static bool read_all(work *w, ldx_session *session, ldx_error *error) {
   return ldx_pg_copy_all(session, begin, queries, count, "commit", error);
 }
 
-static ldx_catalog *read_catalog(ldx_session *session, ldx_error *error) {
+static ldx_catalog *read_catalog(ldx_session *session, const char *oid, ldx_error *error) {
   ldx_catalog *catalog = ldx_catalog_new();
   work w = {.catalog = catalog, .arena = ldx_catalog_arena(catalog), .block_size = 8192};
   w.reader = ldx_pg_reader_new(catalog, ldx_pg_version(session));
-  if (!read_all(&w, session, error)) {
+  if (!read_all(&w, session, oid, error)) {
     ldx_pg_rollback(session);
     ldx_catalog_release(catalog);
     return NULL;
@@ -111,10 +131,20 @@ static ldx_catalog *read_catalog(ldx_session *session, ldx_error *error) {
 }
 
 /* The texts of expressions and predicates are only to be had with a lock on their table, be it declared or not. */
-ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_context *context, ldx_error *error) {
+static ldx_catalog *read_patiently(ldx_session *session, ldx_context *context, const char *oid, ldx_error *error) {
   ldx_pg_patience patience = ldx_pg_patience_new(session, context);
+  char relations[32]; /* a number in an array's braces */
+  if (oid) snprintf(relations, sizeof relations, "{%s}", oid);
   ldx_catalog *catalog;
-  do catalog = read_catalog(session, error);
-  while (!catalog && ldx_pg_patience_left(&patience, NULL, error));
+  do catalog = read_catalog(session, oid, error);
+  while (!catalog && ldx_pg_patience_left(&patience, oid ? relations : NULL, error));
   return catalog;
+}
+
+ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_context *context, ldx_error *error) {
+  return read_patiently(session, context, NULL, error);
+}
+
+ldx_catalog *ldx_pg_catalog_around(ldx_session *session, ldx_context *context, const char *oid, ldx_error *error) {
+  return read_patiently(session, context, oid, error);
 }

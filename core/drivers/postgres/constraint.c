@@ -11,6 +11,7 @@
 
 #include "build.h"
 #include "constraint.h"
+#include "marks.h"
 #include "postgres_sql.h"
 #include "render.h"
 #include "same.h"
@@ -140,7 +141,8 @@ static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constrain
   } else {
     ok = ldx_pg_build_index(attempt, index, &built);
   }
-  ok = ok && ldx_pg_send(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, index, &nullable));
+  char *marks = ok && step->replace ? ldx_pg_sql_inherit_marks(attempt, step->name, true) : "";
+  ok = ok && marks && ldx_pg_send(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, index, &nullable, marks));
   if (ok || goes_on(attempt)) return ok;
   if (nullable.count) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
   if (built) drop_own_index(attempt);
@@ -156,7 +158,9 @@ static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
   if (!step.only)
     ldx_context_note(attempt->context, "adds %s to %s in one go: reads and writes are blocked meanwhile", step.name,
                      relation_display(attempt));
-  if (ldx_pg_send(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable))) {
+  char *marks = step.replace ? ldx_pg_sql_inherit_marks(attempt, step.name, true) : "";
+  if (!marks) return false;
+  if (ldx_pg_send(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable, marks))) {
     if (step.replace) ldx_pg_note_dropped_constraint(attempt, step.name, state->definition);
     return true;
   }

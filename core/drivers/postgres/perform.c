@@ -63,7 +63,9 @@ static bool rename_it(ldx_pg_attempt *attempt) {
   if (step->replace && !ldx_pg_see_constraint(attempt, step->other, &old)) return false;
   ldx_step now = *step;
   now.replace = old.type != 0;
-  if (!ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, &now, from))) return false;
+  bool has_index = now.replace && old.type != 'f', key = step->definition && step->definition->kind != LDX_KIND_INDEX;
+  char *marks = has_index ? ldx_pg_sql_inherit_marks(attempt, step->other, key) : "";
+  if (!marks || !ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, &now, from, marks))) return false;
   if (now.replace) ldx_pg_note_dropped_constraint(attempt, step->other, old.definition);
   return true;
 }
@@ -76,7 +78,7 @@ static bool swap(ldx_pg_attempt *attempt) {
     return false;
   /* Both renames are one transaction: `other` gone and `name` there means that it was committed. */
   if (new == LDX_PG_NAMED_NOTHING) return old != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->other);
-  char *marks = ldx_pg_sql_inherit_marks(attempt, step->name, step->name);
+  char *marks = ldx_pg_sql_inherit_marks(attempt, step->name, false);
   return marks && ldx_pg_send(attempt, ldx_pg_sql_swap(attempt->arena, step, old, new, marks));
 }
 

@@ -54,9 +54,10 @@ static const char *deferral(const ldx_definition *definition) {
 
 /* `statement`, in one transaction with what makes the columns of a primary key not null: the check constraint that
  * proves it goes with that. */
-static char *with_not_null(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable, const char *statement) {
+static char *with_not_null(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable, const char *statement,
+                           const char *marks) {
   if (step->definition->kind != LDX_KIND_PRIMARY_KEY || !nullable || !nullable->count)
-    return in_slice(arena, step, statement);
+    return in_slice(arena, step, ldx_arena_printf(arena, "%s%s", statement, marks));
   const char *relation = relation_of(arena, step);
   ldx_buffer b;
   ldx_buffer_init(&b, arena);
@@ -64,7 +65,8 @@ static char *with_not_null(ldx_arena *arena, const ldx_step *step, const ldx_str
   for (size_t i = 0; i < nullable->count; i++)
     ldx_buffer_appendf(&b, "%s ALTER COLUMN %s SET NOT NULL", i ? "," : "",
                        ldx_pg_quote_identifier(arena, nullable->items[i]));
-  ldx_buffer_appendf(&b, ";\n%s;\nALTER TABLE %s DROP CONSTRAINT " LDX_PG_NOT_NULL_CHECK, statement, relation);
+  ldx_buffer_appendf(&b, ";\n%s;\nALTER TABLE %s DROP CONSTRAINT " LDX_PG_NOT_NULL_CHECK "%s", statement, relation,
+                     marks);
   return in_slice(arena, step, ldx_buffer_string(&b));
 }
 
@@ -74,21 +76,23 @@ static const char *dropping(ldx_arena *arena, const ldx_step *step) {
   return ldx_arena_printf(arena, "DROP CONSTRAINT %s, ", ldx_pg_quote_identifier(arena, step->name));
 }
 
-char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable) {
+char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable,
+                               const char *marks) {
   bool primary = step->definition->kind == LDX_KIND_PRIMARY_KEY;
   char *sql = ldx_arena_printf(arena, "ALTER TABLE %s %sADD CONSTRAINT %s %s USING INDEX %s%s",
                                relation_of(arena, step), dropping(arena, step),
                                ldx_pg_quote_identifier(arena, step->name), primary ? "PRIMARY KEY" : "UNIQUE",
                                ldx_pg_quote_identifier(arena, index), deferral(step->definition));
-  return with_not_null(arena, step, nullable, sql);
+  return with_not_null(arena, step, nullable, sql, marks);
 }
 
-char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable) {
+char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable,
+                                const char *marks) {
   char *sql =
       ldx_arena_printf(arena, "ALTER TABLE %s%s %sADD CONSTRAINT %s %s", step->only ? "ONLY " : "",
                        relation_of(arena, step), dropping(arena, step), ldx_pg_quote_identifier(arena, step->name),
                        ldx_pg_constraint_sql(arena, step->definition));
-  return with_not_null(arena, step, nullable, sql);
+  return with_not_null(arena, step, nullable, sql, marks);
 }
 
 char *ldx_pg_sql_add_foreign_key(ldx_arena *arena, const ldx_step *step, bool not_valid) {
@@ -129,12 +133,12 @@ static char *rename_statement(ldx_arena *arena, const ldx_step *step, ldx_pg_nam
                           ldx_pg_quote_identifier(arena, to));
 }
 
-char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what) {
+char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what, const char *marks) {
   char *sql = rename_statement(arena, step, what, step->name, step->other);
   if (step->replace)
     sql = ldx_arena_printf(arena, "ALTER TABLE %s DROP CONSTRAINT %s;\n%s", relation_of(arena, step),
                            ldx_pg_quote_identifier(arena, step->other), sql);
-  return in_slice(arena, step, sql);
+  return in_slice(arena, step, ldx_arena_printf(arena, "%s%s", sql, marks));
 }
 
 char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new, const char *marks) {
@@ -212,12 +216,12 @@ static char *describe_build(ldx_arena *arena, const ldx_step *step) {
   case LDX_KIND_UNIQUE:
   case LDX_KIND_PRIMARY_KEY:
     if (step->only || step->partitioned || !ldx_pg_key_can_use_index(d))
-      return ldx_pg_sql_add_constraint(arena, step, NULL);
-    if (step->use_existing) return ldx_pg_sql_add_key_using(arena, step, step->other, NULL);
+      return ldx_pg_sql_add_constraint(arena, step, NULL, "");
+    if (step->use_existing) return ldx_pg_sql_add_key_using(arena, step, step->other, NULL, "");
     return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_build(arena, step, step->name, blocking, timeout),
-                            ldx_pg_sql_add_key_using(arena, step, step->name, NULL));
+                            ldx_pg_sql_add_key_using(arena, step, step->name, NULL, ""));
   case LDX_KIND_EXCLUSION:
-    return ldx_pg_sql_add_constraint(arena, step, NULL);
+    return ldx_pg_sql_add_constraint(arena, step, NULL, "");
   case LDX_KIND_FOREIGN_KEY:
     if (d->not_enforced || step->partitioned) return ldx_pg_sql_add_foreign_key(arena, step, false);
     return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_add_foreign_key(arena, step, true),
@@ -239,7 +243,8 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
     return ldx_pg_sql_rename(arena, step,
                              step->definition && step->definition->kind == LDX_KIND_FOREIGN_KEY
                                  ? LDX_PG_NAMED_CONSTRAINT
-                                 : LDX_PG_NAMED_INDEX);
+                                 : LDX_PG_NAMED_INDEX,
+                             "");
   case LDX_STEP_SWAP: {
     ldx_pg_named what = step->definition && step->definition->kind == LDX_KIND_FOREIGN_KEY ? LDX_PG_NAMED_CONSTRAINT
                                                                                            : LDX_PG_NAMED_INDEX;

@@ -23,12 +23,14 @@ char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name,
 char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name index, bool concurrently);
 
 /* A unique constraint or primary key from the unique index `index`; `nullable` columns are set not null on the way, and
- * with step->replace the constraint that has the name goes in the same statement. */
-char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable);
+ * with step->replace the constraint that has the name goes in the same statement. `marks`, here and below: of
+ * ldx_pg_sql_inherit_marks; "" where nothing is replaced. */
+char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable,
+                               const char *marks);
 /* Any constraint in one go, blocking: exclusion constraints, WITHOUT OVERLAPS; with step->only that of a partitioned
  * relation without its partitions, which takes no time. `nullable` (NULL: none) and step->replace as above, all in one
  * transaction. */
-char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable);
+char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable, const char *marks);
 char *ldx_pg_sql_add_foreign_key(ldx_arena *arena, const ldx_step *step, bool not_valid);
 char *ldx_pg_sql_add_not_null_check(ldx_arena *arena, const ldx_step *step, const ldx_strings *columns);
 char *ldx_pg_sql_validate(ldx_arena *arena, const ldx_step *step, const char *constraint);
@@ -38,8 +40,8 @@ char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const c
 typedef enum ldx_pg_named { LDX_PG_NAMED_NOTHING, LDX_PG_NAMED_INDEX, LDX_PG_NAMED_CONSTRAINT } ldx_pg_named;
 
 /* With step->replace the constraint `other` goes in the same transaction. */
-char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what);
-/* `old` NOTHING: there is none to get out of the way. `marks`: of ldx_pg_sql_inherit_marks. */
+char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what, const char *marks);
+/* `old` NOTHING: there is none to get out of the way. */
 char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new, const char *marks);
 char *ldx_pg_sql_attach(ldx_arena *arena, const ldx_step *step);
 /* NULL: nothing to change. `live` are the options the index has. */

@@ -42,6 +42,27 @@ describe("a replacement", function()
     assert.is_nil(server:indexes(database)["public.t_id_ldx_old"])
   end)
 
+  it("inherits them where a key is replaced, too, and the comment on the constraint", function()
+    for _, case in ipairs {
+      { "UNIQUE (a)", 'unique_constraint { "a", "b", name = "k" }', "UNIQUE (a, b)", true },
+      { "PRIMARY KEY (a)", 'primary_key { "a", "b", name = "k" }', "PRIMARY KEY (a, b)", true },
+      -- Built beside the old one, which it follows by its name; never a replica identity.
+      { "EXCLUDE USING btree (a WITH =)", 'exclusion_constraint { key { "a", with = "=" }, key { "b", with = "=" }, '
+        .. 'name = "k" }', "EXCLUDE USING btree (a WITH =, b WITH =)", false },
+    } do
+      server:psql(database, ([[ALTER TABLE t ADD CONSTRAINT k %s; ALTER TABLE t CLUSTER ON k;
+        COMMENT ON INDEX k IS 'index'; COMMENT ON CONSTRAINT k ON t IS 'constraint';]]):format(case[1])
+        .. (case[4] and "ALTER TABLE t REPLICA IDENTITY USING INDEX k" or ""))
+      local result = apply(('on "t" { index { "a", unique = true, name = "t_id" }, %s }'):format(case[2]))
+      assert.equal(0, result.status, tostring(result))
+      local row = server:psql(database, [[SELECT pg_get_constraintdef(c.oid), indisreplident, indisclustered,
+        obj_description(indexrelid, 'pg_class'), obj_description(c.oid, 'pg_constraint')
+        FROM pg_index i JOIN pg_constraint c ON c.conindid = i.indexrelid WHERE indexrelid = 'k'::regclass]])[1]
+      assert.same({ case[3], case[4] and "t" or "f", "t", "index", "constraint", n = 5 }, row)
+      server:psql(database, "ALTER TABLE t DROP CONSTRAINT k")
+    end
+  end)
+
   it("is refused beforehand where it cannot be the replica identity", function()
     server:psql(database, "ALTER TABLE t REPLICA IDENTITY USING INDEX t_id")
     for _, words in ipairs { '"a"', '"a", unique = true, where = "a > 5"', 'expr "a + 1", unique = true' } do
