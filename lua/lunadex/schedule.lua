@@ -19,7 +19,8 @@ M.default_jobs = 2 -- changes at a time
 ---@field number integer           # its place in the plan
 ---@field wave integer
 ---@field trees table<string, boolean>   # the tables it occupies → whether others may share it
----@field needs lunadex.Item[]     # what has to be finished before
+---@field needs {item: lunadex.Item, reason: string}[]   # what has to be finished before, and why
+---@field references lunadex.Relation?   # a foreign key: the other relation
 ---@field seconds number           # estimate
 ---@field load number              # seconds of this and of what comes after it on its tables
 ---@field state "queued"|"running"|"finished"
@@ -71,35 +72,47 @@ local function wave_of(change, early, options)
   return is_plain(fields) and not blocks_writers(change, options) and PLAIN or HOLDING
 end
 
+-- What a foreign key refers to.
+local function references_of(change, wave, plan)
+  local to = wave == FOREIGN_KEY and change.entry.fields.references
+  return to and plan.catalog:relation(to.schema, to.relation) or nil
+end
+
 -- The tables that a change locks.
-local function trees_of(change, wave, plan, options)
+local function trees_of(change, references, options)
   local relation = change.on
   local trees = {
     [tree_of(relation)] = change.action == "create" and change.entry.fields.kind == "index"
       and blocks_writers(change, options) and relation.kind ~= "partitioned table",
   }
-  if wave == FOREIGN_KEY then
-    local to = change.entry.fields.references
-    local other = to and plan.catalog:relation(to.schema, to.relation)
-    if other then trees[tree_of(other)] = false end
-  end
+  if references then trees[tree_of(references)] = false end
   return trees
 end
 
--- What has to be finished before `item`, among the items of its tables.
+local function makes_key(item, relation)
+  local fields = item.change.entry and item.change.entry.fields
+  return fields and relation and item.change.relation == relation.display
+    and (fields.unique or fields.kind == "primary_key" or fields.kind == "unique_constraint")
+end
+
+-- Why `other` has to be finished before `item`, where both are on one table; nil: it need not.
+local function reason_for(item, other)
+  if item.wave == DROP then -- what replaces it in use stands first
+    return other.wave < DROP and "it is dropped when the builds of its table are done"
+  elseif item.wave == RENAME then
+    return other.wave < FOREIGN_KEY and "it is renamed when the builds of its table are done"
+  elseif item.wave == FOREIGN_KEY then
+    return other.wave < FOREIGN_KEY and (makes_key(other, item.references) and "it refers to that key"
+      or "it locks both its tables, and their builds come first")
+  end
+  return other.wave == EARLY and item.change.after_rename and item.change.relation == other.change.relation
+    and "that has its name"
+end
+
 local function add_needs(item, others)
   for _, other in ipairs(others) do
-    if other ~= item then
-      local first
-      if item.wave == DROP then
-        first = other.wave < DROP -- what replaces it in use stands first
-      elseif item.wave == FOREIGN_KEY or item.wave == RENAME then
-        first = other.wave < FOREIGN_KEY
-      else
-        first = other.wave == EARLY and item.change.after_rename and item.change.relation == other.change.relation
-      end
-      if first then item.needs[#item.needs + 1] = other end
-    end
+    local reason = other ~= item and reason_for(item, other)
+    if reason then item.needs[#item.needs + 1] = { item = other, reason = reason } end
   end
 end
 
@@ -148,9 +161,10 @@ function M.of(plan, options)
   for change in plan:changes() do
     if change.action ~= "keep" then
       local wave = wave_of(change, early, options)
+      local references = references_of(change, wave, plan)
       local item = {
         change = change, number = #self.items + 1, wave = wave, state = "queued", load = 0,
-        trees = trees_of(change, wave, plan, options), needs = {},
+        trees = trees_of(change, references, options), references = references, needs = {},
         seconds = math.max(change.estimate and change.estimate.seconds or 0, LEAST_SECONDS),
       }
       self.items[#self.items + 1] = item
@@ -179,10 +193,10 @@ function Schedule:would_hold_up(item, now)
   return false
 end
 
--- Why an item may not start, and for whom it waits if for one; nil if it may.
+-- Why an item may not start: "busy" with the item that is there, "needs" with one of its needs, "holds"; nil if it may.
 function Schedule:obstacle(item, now)
-  for _, other in ipairs(item.needs) do
-    if other.state ~= "finished" then return "needs", other end
+  for _, need in ipairs(item.needs) do
+    if need.item.state ~= "finished" then return "needs", need end
   end
   for tree, shared in pairs(item.trees) do
     local busy = self.busy[tree]
@@ -228,10 +242,9 @@ function Schedule:reason(item, now)
   local obstacle, other = self:obstacle(item, now)
   if not obstacle then return nil end
   if obstacle == "holds" then return "after the plain builds, whose end would have to wait for it" end
-  local name = other.change.name or other.change.live_name
-  if obstacle == "busy" then return ("one build per table: after %s"):format(name) end
-  if item.wave == DROP then return ("dropped when the builds of its table are done: after %s"):format(name) end
-  return ("after %s, which it needs"):format(name)
+  local change = (other.item or other).change
+  local reason = obstacle == "busy" and "one build per table" or other.reason
+  return ("after %s: %s"):format(change.name or change.live_name, reason)
 end
 
 --- The order in which `jobs` at a time would begin if all took as long as is estimated, with what each waits for. Uses

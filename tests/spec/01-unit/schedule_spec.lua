@@ -105,10 +105,14 @@ describe("a schedule", function()
     assert.equal("a", made:next(0).change.name)
     local reasons = {}
     for i, item in ipairs(made.items) do reasons[i] = made:reason(item, 0) or "-" end
-    assert.equal("one build per table: after a", reasons[2])
-    assert.equal("after a, which it needs", reasons[3])
-    assert.equal("dropped when the builds of its table are done: after a", reasons[4])
+    assert.equal("after a: one build per table", reasons[2])
+    assert.equal("after a: it locks both its tables, and their builds come first", reasons[3])
+    assert.equal("after a: it is dropped when the builds of its table are done", reasons[4])
     assert.equal("-", reasons[5])
+    made = schedule.of(plan { change("u_fk 1", foreign_key "t"), change("t_key 1", { fields = { unique = true } }) })
+    assert.equal("after key: it refers to that key", made:reason(made.items[1], 0))
+    made = schedule.of(plan { change("t_x 1", { after_rename = true }), change("t_x 1", { action = "drop" }) })
+    assert.equal("after x: that has its name", made:reason(made.items[1], 0))
   end)
 
   it("begins each of thousands of changes once, whatever depends on what", function()
