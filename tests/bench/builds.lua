@@ -56,7 +56,7 @@ server:create_database "data"
 create_tables "data"
 for n = 1, TABLES do
   server:psql("data", ([[
-    INSERT INTO t%d SELECT n, (random() * 1e6)::int, n %% 100, md5((n * 7919 %% %d)::text),
+    INSERT INTO t%d SELECT n, (random() * 1e6)::int, n %% 100, md5((n * 7919::bigint %% %d)::text),
                     timestamptz '2026-01-01' + n * interval '1 second' FROM generate_series(1, %d) n;
   ]]):format(n, rows, rows))
 end
@@ -177,11 +177,20 @@ drop_indexes()
 local idle_rate, idle_p99 = load_during(function() shell.sleep(10) end)
 print(("\n%-32s %10s %12s %14s"):format("beside 4 clients that read and write", "seconds", "throughput", "p99"))
 print(("%-36s %6s %12.2f %11.1f ms   %.0f transactions a second"):format("nothing else", "", 1, idle_p99, idle_rate))
+for round = 1, runs do
+  for _, contender in ipairs(contenders) do
+    if contender.name ~= "xargs -P2" then
+      local rate, p99, seconds = load_during(function() run(contender) end)
+      if round == 1 or seconds < contender.loaded.seconds then
+        contender.loaded = { rate = rate, p99 = p99, seconds = seconds }
+      end
+    end
+  end
+end
 for _, contender in ipairs(contenders) do
-  if contender.name ~= "xargs -P2" then
-    local rate, p99, seconds = load_during(function() run(contender) end)
-    print(("%-36s %6.1f %12.2f %11.1f ms"):format(contender.name, seconds, rate / idle_rate, p99))
-    io.flush()
+  local loaded = contender.loaded
+  if loaded then
+    print(("%-36s %6.1f %12.2f %11.1f ms"):format(contender.name, loaded.seconds, loaded.rate / idle_rate, loaded.p99))
   end
 end
 server:stop()
