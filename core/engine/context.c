@@ -15,6 +15,11 @@ bool ldx_context_over_budget(ldx_context *context) {
   return atomic_load(&context->over_budget);
 }
 
+bool ldx_context_locked(ldx_context *context, ldx_error *error) {
+  if (ldx_clock_now() < atomic_load(&context->engine->lock_until)) return true;
+  return ldx_error_set(error, LDX_ERROR_LOCK_LOST, "the run lock could not be renewed in time");
+}
+
 /* Under the seat's mutex, so that no cancel request is on its way when the driver goes on to clean up. */
 void ldx_context_running(ldx_context *context, int64_t server_pid) {
   seat *s = context->seat;

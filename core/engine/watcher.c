@@ -3,6 +3,7 @@
  * It asks the driver how far the running steps are, tells the owner, ends steps whose budget for waiting is used up,
  * repeats cancel requests, and holds the run lock. Its session is opened when a step runs or the lock is asked for.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,14 +31,19 @@ void ldx_watcher_notify(ldx_engine *engine) {
 
 /* --- the session and the lock --------------------------------------------------------------------------------------- */
 
-static void lose_session(ldx_engine *engine, const ldx_error *error) {
-  ldx_seat_close(&engine->watcher);
+static void lose_lock(ldx_engine *engine, const ldx_error *error) {
   if (!engine->lock_held) return;
   engine->lock_held = false;
+  atomic_store(&engine->lock_until, 0);
   ldx_error lost = *error;
   if (lost.code == LDX_ERROR_NONE)
     ldx_error_set(&lost, LDX_ERROR_LINK_LOST, "the session that held the run lock was lost");
   ldx_event_post(engine, LDX_EVENT_LOCK_LOST, NULL, NULL, &lost, NULL, 0, 0);
+}
+
+static void lose_session(ldx_engine *engine, const ldx_error *error) {
+  ldx_seat_close(&engine->watcher);
+  lose_lock(engine, error);
 }
 
 /* After a call failed: whether the link went with it. */
@@ -54,6 +60,27 @@ static void notice_loss(ldx_engine *engine) {
   if (session && !engine->driver->alive(session)) lose_session(engine, &none);
 }
 
+/* Renews a lock that ends by itself. False: it is not ours any more, as far as can be told. */
+static bool hold(ldx_engine *engine, ldx_error *error) {
+  const ldx_driver *driver = engine->driver;
+  double now = ldx_clock_now(), good_for;
+  if (!driver->hold) return true;
+  engine->held_at = now;
+  if (driver->hold(engine->watcher.session, &good_for, error)) {
+    atomic_store(&engine->lock_until, now + good_for);
+    return true;
+  }
+  return error->code != LDX_ERROR_LOCK_LOST && now < atomic_load(&engine->lock_until);
+}
+
+static void keep_lock(ldx_engine *engine) {
+  ldx_error error;
+  ldx_error_clear(&error);
+  notice_loss(engine);
+  if (engine->lock_held && ldx_clock_now() - engine->held_at >= lock_look && !hold(engine, &error))
+    lose_lock(engine, &error);
+}
+
 static bool open_session(ldx_engine *engine, ldx_error *error) {
   notice_loss(engine);
   return engine->watcher.session || ldx_seat_open(&engine->watcher, error);
@@ -67,12 +94,14 @@ static bool lock_or_unlock(ldx_engine *engine, ldx_job *job) {
     if (!engine->lock_held) return true;
     if (driver->unlock(s->session, &job->error)) {
       engine->lock_held = false;
+      atomic_store(&engine->lock_until, INFINITY);
       return true;
     }
   } else {
     if (!open_session(engine, &job->error)) return false;
     if (engine->lock_held) return true;
-    if (driver->lock(s->session, &job->error)) {
+    atomic_store(&engine->lock_until, driver->hold ? 0 : INFINITY);
+    if (driver->lock(s->session, &job->error) && hold(engine, &job->error)) {
       engine->lock_held = true;
       return true;
     }
@@ -322,7 +351,7 @@ void *ldx_watcher_run(void *the_engine) {
       looked = ldx_clock_now();
     }
     if (engine->lock_held) {
-      notice_loss(engine);
+      keep_lock(engine);
       if (next > lock_look) next = lock_look;
     }
     if (cancel_again(engine) && next > quick_look) next = quick_look;

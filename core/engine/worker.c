@@ -41,6 +41,7 @@ bool ldx_seat_open(seat *s, ldx_error *error) {
   target.stop = s->context ? &s->context->cancelled : &s->engine->closing;
   ldx_session *session = driver->open(&target, &s->info, error);
   if (!session) return false;
+  s->info.driver = driver->name;
   set_session(s, session);
   return true;
 }

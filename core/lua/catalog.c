@@ -192,12 +192,13 @@ static int find_property(lua_State *L) {
 
 /* --- relation ------------------------------------------------------------------------------------------------------- */
 
-enum { R_SCHEMA = 1, R_NAME, R_DISPLAY, R_KIND, R_ROWS, R_BYTES, R_PARTITION, R_EXTENSION, R_PARENT };
+enum { R_SCHEMA = 1, R_NAME, R_DISPLAY, R_KIND, R_ROWS, R_BYTES, R_PARTITION, R_EXTENSION, R_PARENT, R_SPACE, R_ABSENT };
 
 static const property relation_properties[] = {
     {"schema", R_SCHEMA}, {"name", R_NAME},   {"display", R_DISPLAY},     {"kind", R_KIND},
     {"rows", R_ROWS},     {"bytes", R_BYTES}, {"partition", R_PARTITION}, {"extension_owned", R_EXTENSION},
-    {"parent", R_PARENT}, {NULL, 0},
+    {"parent", R_PARENT}, {"space", R_SPACE}, {"absent", R_ABSENT},
+    {NULL, 0},
 };
 
 static const char *relation_kind(char kind) {
@@ -211,7 +212,12 @@ static const char *relation_kind(char kind) {
   case 'f':
     return "foreign table";
   case 'c':
+  case '-':
     return "collection";
+  case 't':
+    return "time series collection";
+  case 'v':
+    return "view";
   default:
     return "relation";
   }
@@ -229,6 +235,12 @@ static int relation_index(lua_State *L) {
     break;
   case R_DISPLAY:
     lua_pushstring(L, relation->display);
+    break;
+  case R_SPACE:
+    lua_pushstring(L, relation->space);
+    break;
+  case R_ABSENT:
+    lua_pushboolean(L, relation->kind == '-');
     break;
   case R_KIND:
     lua_pushstring(L, relation_kind(relation->kind));

@@ -10,7 +10,7 @@
 #define FIELDS(X) \
   X(column) X(expression) X(descending) X(nulls) X(opclass) X(opclass_options) X(collation) X(operator) \
   X(kind) X(schema) X(relation) X(name) X(method) X(keys) X(include) X(where) X(unique) X(nulls_not_distinct) \
-  X(without_overlaps) X(with) X(tablespace) X(deferrable) X(initially_deferred) X(not_enforced) X(references) \
+  X(without_overlaps) X(traits) X(with) X(tablespace) X(deferrable) X(initially_deferred) X(not_enforced) X(references) \
   X(on_update) X(on_delete) X(on_delete_columns) X(match) X(duplicate_of) X(columns)
 
 typedef enum field_number {
@@ -265,6 +265,9 @@ void ldx_lua_check_fields_at(lua_State *L, int index, int argument, ldx_arena *a
       break;
     case FIELD_without_overlaps:
       definition->without_overlaps = flag(&r, "without_overlaps");
+      break;
+    case FIELD_traits:
+      definition->traits = options(&r, "traits");
       break;
     case FIELD_with:
       definition->storage = options(&r, "with");

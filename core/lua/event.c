@@ -49,6 +49,7 @@ static void set_progress(lua_State *L, const ldx_progress *progress) {
 
 static void push_info(lua_State *L, const ldx_server_info *info) {
   lua_createtable(L, 0, 12);
+  set_text(L, "driver", info->driver);
   set_text(L, "product", info->product);
   set_text(L, "version", info->version);
   set_integer(L, "version_number", info->version_number);

@@ -94,7 +94,12 @@ void ldx_lua_push_fields(lua_State *L, const ldx_definition *definition, const c
   set_text(L, "schema", definition->relation.schema);
   set_text(L, "relation", definition->relation.name);
   set_text(L, "name", name);
-  set_unless(L, "method", definition->method, "btree");
+  if (definition->method && !*definition->method) {
+    lua_pushliteral(L, ""); /* the database has none */
+    lua_setfield(L, -2, "method");
+  } else {
+    set_unless(L, "method", definition->method, "btree");
+  }
   lua_createtable(L, (int)definition->key_count, 0);
   for (size_t i = 0; i < definition->key_count; i++) {
     push_key(L, &definition->keys[i]);
@@ -106,6 +111,7 @@ void ldx_lua_push_fields(lua_State *L, const ldx_definition *definition, const c
   if (definition->kind == LDX_KIND_INDEX) set_flag(L, "unique", definition->unique);
   set_flag(L, "nulls_not_distinct", definition->nulls_not_distinct);
   set_flag(L, "without_overlaps", definition->without_overlaps);
+  set_options(L, "traits", &definition->traits);
   set_options(L, "with", &definition->storage);
   set_text(L, "tablespace", definition->tablespace);
   set_flag(L, "deferrable", definition->deferrable);

@@ -19,6 +19,7 @@ typedef bool (*table_equal)(const void *entry, const void *key);
 struct ldx_catalog {
   atomic_int references;
   ldx_arena *arena;
+  const ldx_dialect *dialect;
   ldx_strings search_path, tablespaces;
   ldx_relation **relations;
   size_t relation_count, relation_room;
@@ -53,8 +54,7 @@ static bool relation_has_id(const void *entry, const void *key) {
 
 static bool live_has_name(const void *entry, const void *key) {
   const ldx_live *live = entry;
-  const ldx_name *name = key;
-  return same_name((ldx_name){live->relation->name.schema, live->name}, *name);
+  return same_name((ldx_name){live->relation->space, live->name}, *(const ldx_name *)key);
 }
 
 static bool live_has_id(const void *entry, const void *key) {
@@ -90,8 +90,9 @@ static void table_size(table *t, size_t count) {
 
 /* --- making ------------------------------------------------------------------------------------------------------- */
 
-ldx_catalog *ldx_catalog_new(void) {
+ldx_catalog *ldx_catalog_new(const ldx_dialect *dialect) {
   ldx_catalog *catalog = checked(calloc(1, sizeof *catalog));
+  catalog->dialect = dialect;
   atomic_init(&catalog->references, 1);
   catalog->arena = ldx_arena_new();
   return catalog;
@@ -137,6 +138,7 @@ ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint
   make_room((void ***)&catalog->relations, catalog->relation_count, &catalog->relation_room);
   ldx_relation *relation = LDX_ARENA_NEW(catalog->arena, ldx_relation, 1);
   relation->name = name;
+  relation->space = catalog->dialect->names_in_relations ? name.name : name.schema;
   relation->id = id;
   relation->ordinal = catalog->relation_count; /* until finish sorts them */
   catalog->relations[catalog->relation_count++] = relation;
@@ -214,8 +216,23 @@ void ldx_catalog_finish(ldx_catalog *catalog) {
     ldx_live *live = catalog->live[i];
     /* Foreign keys have no index, and their names are only unique within their relation. */
     if (live->definition.kind != LDX_KIND_FOREIGN_KEY)
-      table_put(&catalog->live_by_name, hash_name((ldx_name){live->relation->name.schema, live->name}), live);
+      table_put(&catalog->live_by_name, hash_name((ldx_name){live->relation->space, live->name}), live);
   }
+}
+
+ldx_relation *ldx_catalog_add_absent(ldx_catalog *catalog, ldx_name name) {
+  ldx_relation *relation = ldx_catalog_add_relation(catalog, name, 0);
+  relation->kind = '-';
+  relation->rows = relation->bytes = 0;
+  table *by_name = &catalog->relations_by_name;
+  if (catalog->relation_count * 2 > by_name->mask) {
+    table_size(by_name, catalog->relation_count * 2);
+    for (size_t i = 0; i < catalog->relation_count; i++)
+      table_put(by_name, hash_name(catalog->relations[i]->name), catalog->relations[i]);
+  } else {
+    table_put(by_name, hash_name(name), relation);
+  }
+  return relation;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
@@ -261,6 +278,10 @@ ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name) {
 
 ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name) {
   return find_named(catalog, &catalog->live_by_name, name, live_has_name);
+}
+
+const ldx_dialect *ldx_catalog_dialect(const ldx_catalog *catalog) {
+  return catalog->dialect;
 }
 
 const ldx_strings *ldx_catalog_tablespaces(const ldx_catalog *catalog) {

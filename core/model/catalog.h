@@ -4,8 +4,8 @@
 
 #include "lunadex/catalog.h"
 
-/* With one reference, empty. */
-ldx_catalog *ldx_catalog_new(void);
+/* With one reference, empty. `dialect` outlives it. */
+ldx_catalog *ldx_catalog_new(const ldx_dialect *dialect);
 ldx_arena *ldx_catalog_arena(ldx_catalog *catalog);
 /* Zeroed, in the catalog's arena; the pointers are good for the catalog's life. */
 ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint32_t id);
@@ -21,5 +21,8 @@ ldx_live *ldx_catalog_live_by_id(const ldx_catalog *catalog, uint32_t id);
 ldx_live *ldx_catalog_live_at(const ldx_catalog *catalog, size_t i);
 /* Once all is there: links relations with their live ones, orders and fingerprints them. */
 void ldx_catalog_finish(ldx_catalog *catalog);
+/* After that: a relation that is declared and not there, where a database makes it with its first index. For `resolve`,
+ * while nobody else has the catalog. It comes last in the order. */
+ldx_relation *ldx_catalog_add_absent(ldx_catalog *catalog, ldx_name name);
 
 #endif

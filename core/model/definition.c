@@ -40,6 +40,7 @@ bool ldx_fingerprint_equal(ldx_fingerprint a, ldx_fingerprint b) {
 /* Whether ALTER INDEX … SET makes a difference of this option good. Of the methods the server brings, only BRIN's range
  * size needs a rebuild; of a method we do not know, everything is taken to shape the index. */
 static bool alterable(const char *method, const char *option) {
+  if (!*method) return true; /* what makes a difference there is a trait */
   static const char *const known[] = {"btree", "hash", "gin", "gist", "spgist"};
   if (strcmp(method, "brin") == 0) return strcmp(option, "pages_per_range") != 0;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -171,6 +172,7 @@ ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition) {
     feed_strings(&state, &definition->on_delete_columns);
     feed_text(&state, definition->match);
   } else {
+    feed_options(&state, &definition->traits, NULL);
     feed_options(&state, &definition->storage, definition->method);
   }
   XXH128_hash_t hash = XXH3_128bits_digest(&state);
@@ -223,6 +225,7 @@ void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definit
   copy_strings(arena, &to->include, &from->include);
   to->predicate = ldx_arena_strdup(arena, from->predicate);
   to->predicate_form = ldx_arena_strdup(arena, from->predicate_form);
+  copy_options(arena, &to->traits, &from->traits);
   copy_options(arena, &to->storage, &from->storage);
   to->tablespace = ldx_arena_strdup(arena, from->tablespace);
   to->references = copy_name(arena, from->references);
@@ -294,7 +297,38 @@ static void say_foreign_key(ldx_buffer *out, const ldx_definition *definition) {
   }
 }
 
+/* As its users write it: `{ email: 1, at: -1 } unique, sparse, partial {…}, expireAfterSeconds 3600`. */
+static char *document_index_text(ldx_arena *arena, const ldx_definition *definition) {
+  ldx_buffer out;
+  ldx_buffer_init(&out, arena);
+  ldx_buffer_append(&out, "{ ");
+  for (size_t i = 0; i < definition->key_count; i++) {
+    const ldx_key *key = &definition->keys[i];
+    bool quoted = key->opclass && key->opclass[strspn(key->opclass, "0123456789+-.eE")]; /* "2d" is, 2.5 is not */
+    ldx_buffer_appendf(&out, "%s%s: ", i > 0 ? ", " : "", key->column);
+    if (key->opclass)
+      ldx_buffer_appendf(&out, quoted ? "\"%s\"" : "%s", key->opclass);
+    else
+      ldx_buffer_append(&out, key->descending ? "-1" : "1");
+  }
+  ldx_buffer_append(&out, " }");
+  const char *separator = " ";
+  if (definition->unique) ldx_buffer_append(&out, " unique"), separator = ", ";
+  const ldx_options *lists[] = {&definition->traits, &definition->storage};
+  for (size_t l = 0; l < 2; l++) {
+    for (size_t i = 0; i < lists[l]->count; i++, separator = ", ") {
+      const ldx_option *option = &lists[l]->items[i];
+      bool flag = strcmp(option->value, "true") == 0;
+      ldx_buffer_appendf(&out, flag ? "%s%s" : "%s%s %s", separator, option->name, option->value);
+    }
+    if (l == 0 && definition->predicate)
+      ldx_buffer_appendf(&out, "%spartial %s", separator, definition->predicate), separator = ", ";
+  }
+  return ldx_buffer_string(&out);
+}
+
 char *ldx_definition_text(ldx_arena *arena, const ldx_definition *definition) {
+  if (definition->kind == LDX_KIND_INDEX && !*definition->method) return document_index_text(arena, definition);
   ldx_buffer out;
   ldx_buffer_init(&out, arena);
   switch (definition->kind) {

@@ -27,6 +27,7 @@ static const size_t NONE = SIZE_MAX;
 typedef struct work {
   ldx_arena *arena;
   ldx_declarations *set;
+  const ldx_dialect *dialect;
   ldx_diff *diff;
   bool *used;      /* by live ordinal: matched or replaced */
   size_t *first;   /* by relation ordinal: first declaration on it, or NONE */
@@ -122,6 +123,18 @@ static ldx_live *takeable_index(const work *w, const ldx_relation *relation, con
   return NULL;
 }
 
+/* One that nobody declared and that can be made the declared one in place; the one of its name before any other. */
+static ldx_live *convertible(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
+  ldx_live *found = NULL;
+  for (size_t i = 0; w->dialect->can_become && i < relation->live_count; i++) {
+    ldx_live *live = relation->live[i];
+    if (w->used[live->ordinal] || !live->valid || !w->dialect->can_become(&declared->canonical, live)) continue;
+    if (prefer_name(declared, live)) return live;
+    if (!found) found = live;
+  }
+  return found;
+}
+
 static ldx_live *namesake(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
   if (!declared->name) return NULL;
   for (size_t i = 0; i < relation->live_count; i++) {
@@ -144,6 +157,7 @@ static bool same_keys(const ldx_definition *a, const ldx_definition *b) {
   x.include = y.include;
   x.predicate = y.predicate;
   x.predicate_form = y.predicate_form;
+  x.traits = y.traits;
   x.storage = y.storage;
   x.deferrable = y.deferrable;
   x.initially_deferred = y.initially_deferred;
@@ -157,14 +171,21 @@ static bool same_keys(const ldx_definition *a, const ldx_definition *b) {
   return ldx_fingerprint_equal(ldx_definition_fingerprint(&x), ldx_definition_fingerprint(&y));
 }
 
-static const char *storage_reason(ldx_arena *arena, const ldx_definition *live) {
+static const char *options_reason(ldx_arena *arena, const char *what, const ldx_options *live) {
   ldx_buffer out;
   ldx_buffer_init(&out, arena);
-  ldx_buffer_append(&out, "storage options differ: live has ");
-  if (live->storage.count == 0) ldx_buffer_append(&out, "none");
-  for (size_t i = 0; i < live->storage.count; i++)
-    ldx_buffer_appendf(&out, "%s%s=%s", i > 0 ? ", " : "", live->storage.items[i].name, live->storage.items[i].value);
+  ldx_buffer_appendf(&out, "%s differ: live has ", what);
+  if (live->count == 0) ldx_buffer_append(&out, "none");
+  for (size_t i = 0; i < live->count; i++)
+    ldx_buffer_appendf(&out, "%s%s=%s", i > 0 ? ", " : "", live->items[i].name, live->items[i].value);
   return ldx_buffer_string(&out);
+}
+
+static bool same_traits(const ldx_options *a, const ldx_options *b) {
+  size_t found = 0;
+  for (size_t i = 0; i < a->count; i++)
+    for (size_t j = 0; j < b->count; j++) found += ldx_option_equal(&a->items[i], &b->items[j]);
+  return found == a->count && a->count == b->count;
 }
 
 static const char *compared_predicate(const ldx_definition *definition) {
@@ -188,7 +209,9 @@ static const char *difference(ldx_arena *arena, const ldx_definition *declared, 
   if (declared->tablespace && !same_text(declared->tablespace, live->tablespace))
     return ldx_arena_printf(arena, "tablespace differs: live is in %s",
                             live->tablespace ? live->tablespace : "the default one");
-  if (!ldx_definition_storage_equal(declared, live)) return storage_reason(arena, live);
+  if (!same_traits(&declared->traits, &live->traits)) return options_reason(arena, "options", &live->traits);
+  if (!ldx_definition_storage_equal(declared, live))
+    return options_reason(arena, *live->method ? "storage options" : "options", &live->storage);
   return ldx_arena_printf(arena, "definition differs: live is %s", ldx_definition_text(arena, live));
 }
 
@@ -217,9 +240,7 @@ static void decide_matched(work *w, ldx_change *change) {
     change->action = LDX_ACTION_KEEP;
     change->reason = "";
   } else {
-    /* A partitioned index has no storage to alter, and moving an index between tablespaces locks it for the copy. */
-    bool moves = canonical->tablespace && !same_text(canonical->tablespace, live->definition.tablespace);
-    change->action = moves || live->partitioned ? LDX_ACTION_REPLACE : LDX_ACTION_ALTER;
+    change->action = w->dialect->can_alter(canonical, live) ? LDX_ACTION_ALTER : LDX_ACTION_REPLACE;
     change->reason = difference(w->arena, canonical, &live->definition);
   }
 }
@@ -235,6 +256,15 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->reason =
         ldx_arena_printf(w->arena, "the %s %s does the same",
                          live->definition.kind == LDX_KIND_UNIQUE ? "unique constraint" : "primary key", live->name);
+    return;
+  }
+  live = convertible(w, relation, declared);
+  if (live) {
+    change->action = LDX_ACTION_ALTER;
+    change->live = live;
+    w->used[live->ordinal] = true;
+    change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
+    change->reason = difference(w->arena, &declared->canonical, &live->definition);
     return;
   }
   live = namesake(w, relation, declared);
@@ -323,7 +353,10 @@ static void group_by_relation(work *w, ldx_catalog *catalog) {
 
 ldx_diff *ldx_diff_make(ldx_arena *arena, ldx_declarations *set, ldx_catalog *catalog) {
   size_t declarations = ldx_declarations_count(set);
-  work w = {.arena = arena, .set = set, .diff = LDX_ARENA_NEW(arena, ldx_diff, 1)};
+  work w = {.arena = arena,
+            .set = set,
+            .dialect = ldx_catalog_dialect(catalog),
+            .diff = LDX_ARENA_NEW(arena, ldx_diff, 1)};
   w.used = LDX_ARENA_NEW(arena, bool, ldx_catalog_live_count(catalog));
   w.diff->items = LDX_ARENA_NEW(arena, ldx_change, declarations + ldx_catalog_live_count(catalog));
   w.diff->count = w.diff->declared = declarations;

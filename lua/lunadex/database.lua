@@ -64,6 +64,7 @@ function Connection:prefetch()
 end
 
 ---@class lunadex.ServerInfo
+---@field driver "postgres"|"mongodb"
 ---@field product string           # "PostgreSQL"
 ---@field version string           # "15.18"
 ---@field version_number integer   # 150018

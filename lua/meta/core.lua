@@ -28,14 +28,15 @@ error("Cannot require a meta file")
 ---@field schema string?           # nil: the search path
 ---@field relation string
 ---@field name string?             # nil: none given
----@field method string?           # nil: btree
+---@field method string?           # nil: btree; "": the database has none
 ---@field keys lunadex.Key[]
 ---@field include string[]?
 ---@field where string?
 ---@field unique boolean?
 ---@field nulls_not_distinct boolean?
 ---@field without_overlaps boolean?
----@field with string[][]?         # storage parameters in order: { {"fillfactor", "70"}, … }
+---@field traits string[][]?       # MongoDB: sparse, collation, wildcardProjection, as JSON
+---@field with string[][]?         # storage parameters in order: { {"fillfactor", "70"}, … }; MongoDB: other options as JSON
 ---@field tablespace string?
 ---@field deferrable boolean?
 ---@field initially_deferred boolean?
@@ -171,10 +172,12 @@ function Catalog:index(schema, name) end
 function Catalog:tablespaces() end
 
 ---@class lunadex.Relation         # a view into a catalog, which it keeps alive
----@field schema string
+---@field schema string?           # nil: the database has none
+---@field space string             # within what the names of its indexes are unique: its schema, or its own name
+---@field absent boolean           # a collection that its first index will make
 ---@field name string
 ---@field display string           # public.orders
----@field kind "table"|"partitioned table"|"materialized view"|"foreign table"|"collection"
+---@field kind "table"|"partitioned table"|"materialized view"|"foreign table"|"collection"|"time series collection"|"view"
 ---@field rows number              # the server's estimate, -1 if it has none
 ---@field bytes number
 ---@field partition boolean

@@ -33,9 +33,15 @@ typedef struct world {
   ldx_declarations *set;
 } world;
 
+static bool unless_partitioned(const ldx_definition *declared, const ldx_live *live) {
+  (void)declared;
+  return !live->partitioned;
+}
+
 static int setup(void **state) {
+  static const ldx_dialect dialect = {.name = "a database", .can_alter = unless_partitioned};
   static world w;
-  w.catalog = ldx_catalog_new();
+  w.catalog = ldx_catalog_new(&dialect);
   w.arena = ldx_catalog_arena(w.catalog);
   w.orders = ldx_catalog_add_relation(w.catalog, (ldx_name){"public", "orders"}, 1);
   w.other = ldx_catalog_add_relation(w.catalog, (ldx_name){"public", "another"}, 2);

@@ -239,7 +239,8 @@ static void fake_cancel(ldx_session *session) {
 static ldx_catalog *fake_catalog(ldx_session *session, ldx_context *context, ldx_error *error) {
   (void)context;
   if (!run(session, "catalog", error)) return NULL;
-  ldx_catalog *catalog = ldx_catalog_new();
+  static const ldx_dialect dialect = {.name = "fake"};
+  ldx_catalog *catalog = ldx_catalog_new(&dialect);
   ldx_catalog_finish(catalog);
   return catalog;
 }

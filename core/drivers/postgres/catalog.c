@@ -114,8 +114,17 @@ static bool read_all(work *w, ldx_session *session, const char *oid, ldx_error *
   return ldx_pg_copy_all(session, begin, queries, count, "commit", error);
 }
 
+/* A partitioned index has no storage to alter, and moving an index between tablespaces locks it for the copy. */
+static bool can_alter(const ldx_definition *declared, const ldx_live *live) {
+  const char *there = live->definition.tablespace;
+  bool moves = declared->tablespace && (!there || strcmp(declared->tablespace, there) != 0);
+  return !moves && !live->partitioned;
+}
+
+const ldx_dialect ldx_pg_dialect = {.name = "postgres", .can_alter = can_alter};
+
 static ldx_catalog *read_catalog(ldx_session *session, const char *oid, ldx_error *error) {
-  ldx_catalog *catalog = ldx_catalog_new();
+  ldx_catalog *catalog = ldx_catalog_new(&ldx_pg_dialect);
   work w = {.catalog = catalog, .arena = ldx_catalog_arena(catalog), .block_size = 8192};
   w.reader = ldx_pg_reader_new(catalog, ldx_pg_version(session));
   if (!read_all(&w, session, oid, error)) {

@@ -4,6 +4,8 @@
 
 #include "session.h"
 
+extern const ldx_dialect ldx_pg_dialect;
+
 /* ldx_driver.catalog */
 ldx_catalog *ldx_pg_catalog(ldx_session *session, ldx_context *context, ldx_error *error);
 /* Of it, the relation with number `oid` and those its foreign keys reference, with their indexes and keys. */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "catalog.h"
 #include "patience.h"
 #include "postgres_sql.h"
 #include "read.h"
@@ -99,7 +100,7 @@ static void take(work *w, const ldx_live *live) {
 static bool read_back(work *w, ldx_error *error) {
   static const char of_shadows[] = " where c.relnamespace = pg_catalog.pg_my_temp_schema()";
   static const char on_shadows[] = " and con.connamespace = pg_catalog.pg_my_temp_schema()";
-  ldx_catalog *catalog = ldx_catalog_new();
+  ldx_catalog *catalog = ldx_catalog_new(&ldx_pg_dialect);
   ldx_pg_reader *reader = ldx_pg_reader_new(catalog, ldx_pg_version(w->session));
   ldx_pg_copy queries[LDX_PG_DICTIONARY_QUERIES + 5];
   ldx_pg_dictionary_queries(ldx_pg_reader_dictionary(reader), queries);

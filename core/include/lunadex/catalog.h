@@ -21,7 +21,9 @@ typedef struct ldx_column {
 struct ldx_relation {
   ldx_name name;       /* schema always set where the database has schemas */
   const char *display; /* how to write it: public.orders, public."odd.name" */
-  char kind;           /* 'r' table, 'p' partitioned, 'm' materialised view, 'f' foreign; 'c' collection */
+  const char *space;   /* within what the names of its indexes are unique: its schema, or its own name */
+  char kind;           /* 'r' table, 'p' partitioned, 'm' materialised view, 'f' foreign; 'c' collection, 't' of time
+                          series, 'v' view, '-' a collection that the first index will make */
   bool extension_owned;
   bool partition;     /* is a partition of `parent` */
   bool odd_collation; /* some column has another than the database's collation */
@@ -59,6 +61,16 @@ struct ldx_live {
   bool clustered;
 };
 
+/* What depends on the kind of database, for the diff. A driver has one, which lives for ever. */
+typedef struct ldx_dialect {
+  const char *name;        /* the driver's */
+  bool names_in_relations; /* an index's name is only unique within its relation, not within the schema */
+  /* Whether what the fingerprint leaves out can be made as declared in place. */
+  bool (*can_alter)(const ldx_definition *declared, const ldx_live *live);
+  /* Whether `live`, which is another definition, can be made the declared one in place; NULL: none can. */
+  bool (*can_become)(const ldx_definition *declared, const ldx_live *live);
+} ldx_dialect;
+
 /* References are counted; both are thread-safe. */
 ldx_catalog *ldx_catalog_retain(ldx_catalog *catalog);
 void ldx_catalog_release(ldx_catalog *catalog); /* NULL is fine */
@@ -69,8 +81,9 @@ size_t ldx_catalog_live_count(const ldx_catalog *catalog);
 
 /* By exact name; without schema the search path of the session decides. NULL if there is none. */
 ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name);
-/* The index, or key with an index, of that name in that schema, where it is unique. */
+/* The index, or key with an index, of that name in that schema, or other space where it is unique. */
 ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name);
+const ldx_dialect *ldx_catalog_dialect(const ldx_catalog *catalog);
 /* The names of the places an index can be put in; none where a database has no such thing. */
 const ldx_strings *ldx_catalog_tablespaces(const ldx_catalog *catalog);
 const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name);

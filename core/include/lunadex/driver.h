@@ -22,6 +22,7 @@ typedef struct ldx_target {
 } ldx_target;
 
 typedef struct ldx_server_info {
+  const char *driver; /* ldx_driver.name, set by the engine */
   char product[32];   /* "PostgreSQL" */
   char version[32];   /* "15.18" */
   int version_number; /* 150018 */
@@ -41,7 +42,7 @@ typedef enum ldx_step_kind {
   LDX_STEP_DROP,     /* drop index `name` */
   LDX_STEP_RENAME,   /* rename index or constraint `name` to `other` */
   LDX_STEP_SWAP,     /* in one transaction: `name` becomes `spare`, `other` becomes `name` */
-  LDX_STEP_ALTER,    /* give `name` the storage options of `definition` */
+  LDX_STEP_ALTER,    /* make `name` what `definition` says, in place: its storage options; MongoDB: uniqueness, too */
   LDX_STEP_VALIDATE, /* validate foreign key `name` of `relation`; with a `definition` that is none: see that the
                       * partitioned index or key `name` has become valid */
   LDX_STEP_DROP_CONSTRAINT, /* drop constraint `name` of `relation` (only ever one that was just replaced, or its replacement) */
@@ -78,6 +79,7 @@ typedef struct ldx_step {
   ldx_dismissal dismissal;
   const char *maintenance_work_mem; /* "512MB"; NULL: the server's */
   int parallel_workers;             /* -1: the server's */
+  const char *commit_quorum;        /* MongoDB: "votingMembers", "majority" or a number; NULL: the server's */
 } ldx_step;
 
 /* Where a running step is. Written by `watch`, turned into events by the engine. */
@@ -99,6 +101,9 @@ bool ldx_context_cancelled(ldx_context *context);
 bool ldx_context_over_budget(ldx_context *context);
 /* The step is about to run as this server process, so that the watcher can look for it; 0 when it no longer does. */
 void ldx_context_running(ldx_context *context, int64_t server_pid);
+/* False once the run lock, if one was taken, may have ended: nothing more is to be written. Fills `error`
+ * (LDX_ERROR_LOCK_LOST). Asked before each write by drivers whose lock can end by itself. */
+bool ldx_context_locked(ldx_context *context, ldx_error *error);
 /* One line worth telling: "dropped the invalid leftover …", with the SQL that brings back what was dropped, if any. */
 void ldx_context_note(ldx_context *context, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -168,6 +173,9 @@ typedef struct ldx_driver {
   /* The run lock of this database; never waited for. LDX_ERROR_LOCK_HELD: the error's detail says who has it. */
   bool (*lock)(ldx_session *session, ldx_error *error);
   bool (*unlock)(ldx_session *session, ldx_error *error);
+  /* Renews the run lock, about every second; NULL: it lasts as long as its session. `*good_for`: seconds from the call
+   * within which it cannot end. LDX_ERROR_LOCK_LOST: it has; any other error: try again while it is still good. */
+  bool (*hold)(ldx_session *session, double *good_for, ldx_error *error);
   /* One statement with text parameters ($1 …; NULL is null), or several without. Result in `arena`. */
   ldx_result *(*query)(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
                        size_t parameter_count, ldx_error *error);
@@ -182,9 +190,11 @@ typedef struct ldx_driver {
   ldx_result *(*status)(ldx_session *session, ldx_arena *arena, ldx_error *error);
 } ldx_driver;
 
-/* The driver a target belongs to ("postgres://", "postgresql://", key=value and "" are PostgreSQL's), or NULL. */
+/* The driver a target belongs to ("mongodb://" and "mongodb+srv://" are MongoDB's, "postgres://", "postgresql://",
+ * key=value and "" PostgreSQL's), or NULL. */
 const ldx_driver *ldx_driver_for(const char *url, ldx_error *error);
 
 extern const ldx_driver ldx_driver_postgres;
+extern const ldx_driver ldx_driver_mongodb;
 
 #endif

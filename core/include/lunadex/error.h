@@ -42,6 +42,7 @@ typedef enum ldx_retry {
   X(DISK_FULL, "disk_full", NEVER)                                                                                     \
   X(DEPENDENT, "dependent", NEVER) /* something else needs the object */                                               \
   X(LOCK_HELD, "lock_held", NEVER) /* another Lunadex run holds the database's run lock */                             \
+  X(LOCK_LOST, "lock_lost", NEVER) /* ours has ended, or may have: nothing more is written */                          \
   X(SERVER, "server", NEVER)       /* any other error of the server */
 
 typedef enum ldx_error_code {

@@ -51,7 +51,8 @@ typedef struct ldx_strings {
 typedef struct ldx_key {
   const char *column;     /* a column's (or field's) exact name, or NULL for an expression */
   const char *expression; /* the dialect's text, without outer parentheses of its own, or NULL */
-  const char *opclass;    /* SQL name, quoted and qualified where it has to be; NULL: the type's default */
+  const char *opclass;    /* SQL name, quoted and qualified where it has to be; NULL: the type's default. MongoDB: what
+                             the key pattern holds where it is neither 1 nor -1: "text", "hashed", "2dsphere", "2" */
   ldx_options opclass_options;
   const char *collation; /* SQL name like opclass; NULL: the column's or expression's own */
   const char *operator;  /* exclusion constraints: SQL operator, "&&" or "OPERATOR(schema.&&)" */
@@ -62,17 +63,20 @@ typedef struct ldx_key {
 typedef struct ldx_definition {
   ldx_kind kind;
   ldx_name relation;
-  const char *method; /* "btree", "gin" …; never NULL for index-like kinds */
+  const char *method; /* "btree", "gin" …; never NULL for index-like kinds; "": the database has no methods */
   size_t key_count;
   ldx_key *keys;
   ldx_strings include;
-  const char *predicate;      /* the dialect's text, without WHERE; NULL if none */
+  const char *predicate;      /* the dialect's text, without WHERE; NULL if none. MongoDB: the filter as JSON */
   const char *predicate_form; /* what is compared instead of it, where texts that mean the same differ; else NULL */
   bool unique;                /* also set for LDX_KIND_UNIQUE and LDX_KIND_PRIMARY_KEY */
   bool nulls_not_distinct;
   bool without_overlaps; /* PostgreSQL 18: the last key of a unique or primary key is WITHOUT OVERLAPS;
                             of a foreign key: PERIOD */
-  ldx_options storage; /* WITH (…), in the order given; not part of the fingerprint unless only a rebuild changes it */
+  ldx_options traits;  /* what else makes two indexes of MongoDB different ones: sparse, collation,
+                          wildcardProjection. Values are JSON in the driver's normal form */
+  ldx_options storage; /* WITH (…), in the order given; not part of the fingerprint unless only a rebuild changes it.
+                          MongoDB: the other options, likewise JSON: expireAfterSeconds, hidden, weights … */
   const char *tablespace; /* NULL: the default one, or not declared */
 
   /* constraints */
