@@ -1,0 +1,53 @@
+/* session.h: one client of a MongoDB deployment, and the commands sent over it.
+ *
+ * Every command of ours goes through ldx_mongo_command, so that there is one place that redacts, translates errors and
+ * tags what runs. libmongoc finds the primary again by itself after a step-down; what was lost under way is the caller's
+ * to verify, as everywhere.
+ */
+#ifndef LUNADEX_MONGO_SESSION_H
+#define LUNADEX_MONGO_SESSION_H
+
+#include <mongoc/mongoc.h>
+#include <pthread.h>
+
+#include "lunadex/driver.h"
+
+struct ldx_session {
+  mongoc_client_t *client; /* its thread's */
+  char *database;
+  ldx_server_info info;
+  int64_t number; /* random, > 0: commands that `cancel` is to find carry it in their comment, as does `server_pid` */
+  char *token;    /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
+
+  /* For `cancel`, from another thread: a client of its own, made when first needed. */
+  pthread_mutex_t cancel_mutex;
+  mongoc_client_t *canceller;
+  atomic_bool cancelled; /* a cancel request came since the last command began */
+};
+
+/* Runs `command` on `database` (NULL: the session's), on the primary. `reply` is always initialised, the caller
+ * destroys it; NULL if nobody wants it. False after an error of the server or the network. */
+bool ldx_mongo_command(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
+                       ldx_error *error);
+
+/* All documents a cursor-making command (listIndexes, aggregate …) gives: `each` is called with every one and stops the
+ * walk by returning false after filling `error`. */
+typedef bool (*ldx_mongo_each)(const bson_t *document, void *state, ldx_error *error);
+bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *command, ldx_mongo_each each, void *state,
+                    ldx_error *error);
+
+/* A long command (a build): tagged with the session's number in its `comment`, announced to the watcher
+ * (ldx_context_running), ended early by cancellation or budget, and never by a socket timeout. Otherwise as
+ * ldx_mongo_command. */
+bool ldx_mongo_run(ldx_session *session, ldx_context *context, const bson_t *command, bson_t *reply, ldx_error *error);
+
+/* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. */
+void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error);
+
+/* connect.c: ldx_driver.open, close, alive; cancel.c: ldx_driver.cancel. */
+ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx_error *error);
+void ldx_mongo_close(ldx_session *session);
+bool ldx_mongo_alive(ldx_session *session);
+void ldx_mongo_cancel(ldx_session *session);
+
+#endif
