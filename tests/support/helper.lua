@@ -2,6 +2,7 @@
 -- fresh package.loaded otherwise: the servers that specs share must outlive the file that started them.
 require "support.shell"
 require "support.postgres"
+require "support.mongodb"
 require "support.lunadex"
 
 -- Whole tables in messages of assertions, however deep.
