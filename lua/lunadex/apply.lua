@@ -8,7 +8,6 @@ local errors = require "lunadex.errors"
 local history = require "lunadex.history"
 local lock = require "lunadex.lock"
 local schedule = require "lunadex.schedule"
-local steps = require "lunadex.steps"
 local task = require "lunadex.task"
 
 local M = {}
@@ -121,7 +120,7 @@ function Run:change(item)
     reason = change.reason, builder = change.builder,
   })
   local failure, undo
-  for _, step in ipairs(steps.of(change, self.context, self.options)) do
+  for _, step in ipairs(self.dialect.steps.of(change, self.context, self.options)) do
     local ok, err = self:perform(item, step)
     if not ok then
       failure, undo = err, step.undo
@@ -184,8 +183,8 @@ end
 ---@param options lunadex.ApplyOptions
 local function new_run(plan, options)
   return setmetatable({
-    plan = plan, connection = plan.connection, label = plan.connection.label, options = options,
-    on_event = options.on_event, context = steps.context(plan), active = 0, begun = 0, failures = {},
+    plan = plan, dialect = plan.dialect, connection = plan.connection, label = plan.connection.label, options = options,
+    on_event = options.on_event, context = plan.dialect.steps.context(plan), active = 0, begun = 0, failures = {},
     critical_failed = false,
     summary = {
       total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
@@ -216,7 +215,7 @@ function Run:start()
   self:emit { event = "run_started", target = plan.target, database = plan.database, total = self.total,
     databases = self.databases, existing = plan.summary.keep, planned = planned }
   self:existing()
-  self.schedule = schedule.of(plan, self.options)
+  self.schedule = self.dialect.schedule.of(plan, self.options)
 end
 
 -- Once nothing of it runs or may run any more: the next one may have the database.
@@ -355,7 +354,8 @@ end
 ---@param options lunadex.StepOptions?
 ---@return {change: lunadex.PlannedChange, sql: string[]}[]
 function M.statements(plan, options)
-  local context, result = steps.context(plan), {}
+  local steps, result = plan.dialect.steps, {}
+  local context = steps.context(plan)
   for change in plan:changes() do
     if change.action ~= "keep" then
       local sql = {}

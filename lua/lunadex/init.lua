@@ -12,10 +12,10 @@
 local apply = require "lunadex.apply"
 local core = require "lunadex.core"
 local database = require "lunadex.database"
+local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local plan = require "lunadex.plan"
 local registry = require "lunadex.registry"
-local snapshot = require "lunadex.snapshot"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
 
@@ -89,7 +89,7 @@ function M.snapshot(connection)
   return task.run(function()
     local catalog, err = connection:catalog()
     if not catalog then return nil, err end
-    return snapshot.text(catalog)
+    return dialects.of(connection.info.driver).snapshot.text(catalog)
   end)
 end
 

@@ -5,6 +5,7 @@
 -- declaration is built. Plain keeps stay inside the core: nothing here runs once per index that needs nothing.
 
 local core = require "lunadex.core"
+local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local Maker = require "lunadex.plan.maker"
 local format = require "lunadex.format"
@@ -42,12 +43,14 @@ local M = {}
 ---@field on lunadex.Relation?     # nil only where there is no such relation
 ---@field ordinal integer?
 ---@field use_existing boolean
+---@field hide boolean?            # alter: a stray
 ---@field resume boolean           # replace: an earlier run has built the new index already
 
 ---@class lunadex.Plan
 ---@field target string            # without secrets
 ---@field database string          # its name in the registry
 ---@field info lunadex.ServerInfo
+---@field dialect lunadex.Dialect
 ---@field findings lunadex.Finding[]
 ---@field summary table<string, integer>
 ---@field planned lunadex.PlannedChange[]   # all but plain keeps
@@ -66,6 +69,8 @@ Plan.__name = "lunadex.Plan"
 ---@field drop_strays boolean?
 ---@field repair boolean?         # drop what failed builds left and no declaration is about, on any relation
 ---@field rename boolean?
+---@field hide_first boolean?      # MongoDB: strays are hidden; only those that are hidden already are dropped
+---@field allow_gap boolean?       # MongoDB: what cannot be replaced side by side may be missing for a while
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field jobs integer?            # changes at a time
 
@@ -81,12 +86,18 @@ function M.make(database, connection, options)
   options = options or {}
   local info, err = connection:connect()
   if not info then return nil, err end
+  local dialect = dialects.of(info.driver)
+  if database.driver and database.driver ~= dialect.driver then
+    return nil, errors.new("usage", ("the registry was read as one of %s, but %s is a database of %s"):format(
+      dialects.of(database.driver).product, info.display, dialect.product),
+      "Say beforehand which server is meant: with a url in the registry, or the target given to lunadex.load.")
+  end
   local set, entries = database.set:copy(), database.entries
   -- Relations that are spoken of without an index: whatever is live on them is stray.
   local bare = {}
   for title, relation in pairs(database.relations or {}) do
     if relation.bare then
-      local schema, name = core.split_name(title)
+      local name, schema = dialect.name.relation(title)
       set:add_relation(schema, name)
       bare[#bare + 1] = { title = title, schema = schema, name = name, file = relation.file, line = relation.line }
     end
@@ -100,16 +111,16 @@ function M.make(database, connection, options)
   local diff = core.diff(set, catalog)
 
   local plan = setmetatable({
-    target = info.display, database = database.name, info = info, findings = {}, planned = {}, entries = entries,
-    diff = diff, set = set, catalog = catalog, connection = connection, options = options,
+    target = info.display, database = database.name, info = info, dialect = dialect, findings = {}, planned = {},
+    entries = entries, diff = diff, set = set, catalog = catalog, connection = connection, options = options,
     summary = {
       declared = diff.declared, live = diff.live, keep = diff:total("keep"), create = 0, replace = 0, rename = 0,
       alter = 0, rebuild = 0, drop = 0, wait = 0, stray = 0, error = 0,
     },
   }, Plan)
   local maker = setmetatable({
-    plan = plan, options = options, measured = {}, forbidden = {}, strays = {}, chosen = {}, leaving = {},
-    replacing = {},
+    plan = plan, dialect = dialect, options = options, measured = {}, forbidden = {}, strays = {}, chosen = {},
+    leaving = {}, replacing = {},
   }, Maker)
   if options.only and #options.only > 0 then
     maker.only = {}
@@ -117,6 +128,7 @@ function M.make(database, connection, options)
     for _, name in ipairs(options.only) do maker.only[name] = true end
     plan.only = maker.only
   end
+  for _, finding in ipairs(dialect.steps.without_counterpart(options)) do maker:finding(nil, finding) end
   if info.warning ~= "" then
     maker:finding(nil, { level = "warning", rule = "server", message = info.warning })
   end
@@ -129,6 +141,7 @@ function M.make(database, connection, options)
     end
   end
   local changes = maker:collect()
+  maker:find_replaced(changes)
   if options.repair and not maker.only then maker:collect_leftovers(changes) end
   if maker.only and not maker.only_matched then
     return nil, maker:unmatched()
@@ -166,7 +179,7 @@ function M.make(database, connection, options)
     if finding.level == "error" then plan.has_errors = true end
   end
   if not plan.has_errors then
-    for _, step in ipairs(schedule.of(plan, options):rehearse(options.jobs or schedule.default_jobs)) do
+    for _, step in ipairs(dialect.schedule.of(plan, options):rehearse(options.jobs or schedule.default_jobs)) do
       step.item.change.waits = step.reason
     end
   end
@@ -209,7 +222,7 @@ function Plan:changes(options)
   for _, change in ipairs(self.planned) do
     if change.ordinal then by_ordinal[change.ordinal] = change else rest[#rest + 1] = change end
   end
-  local maker = setmetatable({ plan = self, options = {} }, Maker)
+  local maker = setmetatable({ plan = self, dialect = self.dialect, options = {} }, Maker)
   local next_fact, i = self.diff:changes(false), 0
   return function()
     for fact in next_fact do

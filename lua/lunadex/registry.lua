@@ -7,6 +7,7 @@ local plugin = require "lunadex.plugin"
 local problem = require "lunadex.registry.problem"
 local sandbox = require "lunadex.sandbox"
 local schema = require "lunadex.registry.schema"
+local target = require "lunadex.target"
 
 local M = {}
 
@@ -22,6 +23,7 @@ local M = {}
 ---@field lock_timeout number?     # seconds
 ---@field partitions table<string, {name: string?, keys: lunadex.Key[]?, with: string[][]?, tablespace: string?}>?
 ---@field allow table<string, string>?
+---@field commit_quorum string?
 ---@field maintenance_work_mem string?
 ---@field parallel_workers integer?
 ---@field file string
@@ -30,6 +32,7 @@ local M = {}
 ---@class lunadex.RegistryDatabase
 ---@field name string              # "default": what stands in no database "…" { … }
 ---@field url string?
+---@field driver "postgres"|"mongodb"   # of which kind it was taken to be
 ---@field description string?
 ---@field set lunadex.Declarations # what is declared; a run works on a copy
 ---@field entries lunadex.Entry[]  # by their ordinal in it
@@ -52,6 +55,8 @@ local M = {}
 ---@field limits lunadex.Limits?
 ---@field getenv (fun(name: string): string?)?   # instead of os.getenv
 ---@field plugins {folder: string?, path: string?}?
+---@field target string?          # of the databases, whatever their urls and the environment say
+---@field database string?        # only of the one of this name
 ---@field before (fun(texts: string[]))?         # called once with the text of every file, before any of it is run
 
 -- Files ---------------------------------------------------------------------------------------------------------------
@@ -218,10 +223,19 @@ function Reader:import(importer, text, file)
   self.checker:file(list)
 end
 
+-- Of which kind each database is, from what a run would connect to.
+local function kinds_of_databases(options)
+  return function(name, url)
+    local option = (not options.database or options.database == name) and options.target or nil
+    return target.driver(option ~= "" and target.find(option, url, options.getenv) or "")
+  end
+end
+
 local function reader(options)
+  options = options or {}
   local problems = problem.list()
-  return setmetatable({ options = options or {}, problems = problems, files = {}, checker = check.new(problems) },
-    Reader)
+  return setmetatable({ options = options, problems = problems, files = {},
+    checker = check.new(problems, kinds_of_databases(options)) }, Reader)
 end
 
 function Reader:read(text, file)

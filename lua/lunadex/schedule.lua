@@ -1,208 +1,58 @@
---- Which changes may run side by side, and which comes first.
+--- What a schedule is, whatever the database: a queue from which changes are taken as they may begin.
 --
--- What decides, all measured on real servers (tests/spec/06-faults/facts_spec.lua):
--- * Two concurrent builds on one table deadlock: one change at a time per table, and per tree of partitions, since what
---   is built below locks what is above. Builds that block writers share the table's lock, and its scan: they go
---   together.
--- * A build with a predicate or an expression, one that blocks writers, and the check of a foreign key make every
---   concurrent build in the database wait for their end. Plain builds do not: they go first, side by side. Beside them
---   only such a build begins that by estimate ends before them, and so holds none of them up.
--- * A foreign key needs the key that it refers to, and locks both tables.
--- Within a wave: critical changes, then the tables with most to do from there on, then the longest.
+-- Which may not overlap, which comes first and why something waits is the dialect's policy: lunadex.postgres.schedule,
+-- lunadex.mongodb.schedule. A policy's class derives from this one and gives
+--   obstacle(item, now)   why an item may not begin, as a word and what goes with it; nil if it may
+--   reason(item, now)     the same for people
+--   begins(item), ends(item)   what it takes down about items under way
 
 local M = {}
 
 M.default_jobs = 2 -- changes at a time
 
+--- Unknown sizes are as good as any; but never nothing, or the number of builds would not count.
+M.least_seconds = 0.01
+
 ---@class lunadex.Item
 ---@field change lunadex.PlannedChange
 ---@field number integer           # its place in the plan
----@field wave integer
----@field trees table<string, boolean>   # the tables it occupies → whether others may share it
 ---@field needs {item: lunadex.Item, reason: string}[]   # what has to be finished before, and why
----@field references lunadex.Relation?   # a foreign key: the other relation
 ---@field seconds number           # estimate
----@field load number              # seconds of this and of what comes after it on its tables
 ---@field state "queued"|"running"|"finished"
 ---@field began number?            # when it was taken
 
 ---@class lunadex.Schedule
 ---@field items lunadex.Item[]     # in the plan's order
 ---@field queue lunadex.Item[]     # what is not begun, best first
----@field plain table<lunadex.Item, boolean>   # plain builds that are not finished
----@field busy table<string, {count: integer, shared: boolean, by: lunadex.Item}>
+---@field obstacle fun(self, item: lunadex.Item, now: number): string?, any
+---@field reason fun(self, item: lunadex.Item, now: number): string?
+---@field begins fun(self, item: lunadex.Item)
+---@field ends fun(self, item: lunadex.Item)
 local Schedule = {}
-Schedule.__index = Schedule
 
-local EARLY, PLAIN, HOLDING, EXCLUSIVE, FOREIGN_KEY, ALTER, RENAME, DROP = 1, 2, 3, 4, 5, 6, 7, 8
-
--- What makes concurrent builds elsewhere wait for its end.
-local holds_up = { [HOLDING] = true, [EXCLUSIVE] = true, [FOREIGN_KEY] = true }
-
--- Unknown sizes are as good as any; but never nothing, or the number of builds would not count.
-local LEAST_SECONDS = 0.01
-
-local function is_plain(fields)
-  if fields.where then return false end
-  for _, key in ipairs(fields.keys) do
-    if key.expression then return false end
-  end
-  return true
+--- A class for a policy's schedules.
+function M.class()
+  local class = setmetatable({}, { __index = Schedule })
+  class.__index = class
+  return class
 end
 
--- The topmost relation of a partition tree.
-local function tree_of(relation)
-  while relation.parent do relation = relation.parent end
-  return relation.display
+--- A change as an item; what the policy has to know of it is in `more`.
+---@param change lunadex.PlannedChange
+---@param number integer
+---@param more table
+---@return lunadex.Item
+function M.item(change, number, more)
+  more.change, more.number, more.state, more.needs = change, number, "queued", {}
+  more.seconds = math.max(change.estimate and change.estimate.seconds or 0, M.least_seconds)
+  return more
 end
 
-local function blocks_writers(change, options)
-  return (options.mode or change.entry and change.entry.mode) == "blocking"
-end
-
-local function wave_of(change, early, options)
-  local action = change.action
-  if (action == "rename" or action == "drop") and early[change.relation] then return EARLY end
-  if action == "rename" then return RENAME end
-  if action == "drop" then return DROP end
-  if action == "alter" then return change.entry.fields.kind == "foreign_key" and FOREIGN_KEY or ALTER end
-  local fields = change.entry.fields
-  if fields.kind == "foreign_key" then return FOREIGN_KEY end
-  if fields.kind == "exclusion_constraint" then return EXCLUSIVE end
-  return is_plain(fields) and not blocks_writers(change, options) and PLAIN or HOLDING
-end
-
--- What a foreign key refers to.
-local function references_of(change, wave, plan)
-  local to = wave == FOREIGN_KEY and change.entry.fields.references
-  return to and plan.catalog:relation(to.schema, to.relation) or nil
-end
-
--- The tables that a change locks.
-local function trees_of(change, references, options)
-  local relation = change.on
-  local trees = {
-    [tree_of(relation)] = change.action == "create" and change.entry.fields.kind == "index"
-      and blocks_writers(change, options) and relation.kind ~= "partitioned table",
-  }
-  if references then trees[tree_of(references)] = false end
-  return trees
-end
-
-local function makes_key(item, relation)
-  local fields = item.change.entry and item.change.entry.fields
-  return fields and relation and item.change.relation == relation.display
-    and (fields.unique or fields.kind == "primary_key" or fields.kind == "unique_constraint")
-end
-
--- Why `other` has to be finished before `item`, where both are on one table; nil: it need not.
-local function reason_for(item, other)
-  if item.wave == DROP then -- what replaces it in use stands first
-    return other.wave < DROP and "it is dropped when the builds of its table are done"
-  elseif item.wave == RENAME then
-    return other.wave < FOREIGN_KEY and "it is renamed when the builds of its table are done"
-  elseif item.wave == FOREIGN_KEY then
-    return other.wave < FOREIGN_KEY and (makes_key(other, item.references) and "it refers to that key"
-      or "it locks both its tables, and their builds come first")
-  end
-  return other.wave == EARLY and item.change.after_rename and item.change.relation == other.change.relation
-    and "that has its name"
-end
-
-local function add_needs(item, others)
-  for _, other in ipairs(others) do
-    local reason = other ~= item and reason_for(item, other)
-    if reason then item.needs[#item.needs + 1] = { item = other, reason = reason } end
-  end
-end
-
--- Whether `a` is better begun before `b`, on one table; then among all.
-local function earlier(a, b)
-  if a.wave ~= b.wave then return a.wave < b.wave end
-  local critical = a.change.critical or false
-  if critical ~= (b.change.critical or false) then return critical end
-  if a.seconds ~= b.seconds then return a.seconds > b.seconds end
-  return a.number < b.number
-end
-
-local function better(a, b)
-  local critical = a.change.critical or false
-  if a.wave == b.wave and critical == (b.change.critical or false) and a.load ~= b.load then return a.load > b.load end
-  return earlier(a, b)
-end
-
--- Items of one table follow one another, so that each carries what comes after it; those that share it go together.
-local function add_loads(items, tree)
-  table.sort(items, earlier)
-  local load, shared_load = 0, 0
-  for i = #items, 1, -1 do
-    local item = items[i]
-    load = load + item.seconds
-    item.load = math.max(item.load, load)
-    if item.trees[tree] then shared_load = item.load end
-  end
-  for _, item in ipairs(items) do
-    if item.trees[tree] then item.load = math.max(item.load, shared_load) end
-  end
-end
-
---- The schedule of a plan's changes.
----@param plan lunadex.Plan
----@param options lunadex.StepOptions?
----@return lunadex.Schedule
-function M.of(plan, options)
-  options = options or {}
-  local early = {}
-  for change in plan:changes() do
-    if change.after_rename then early[change.relation] = true end
-  end
-  local self = setmetatable({ items = {}, queue = {}, plain = {}, busy = {} }, Schedule)
-  local by_tree = {}
-  for change in plan:changes() do
-    if change.action ~= "keep" then
-      local wave = wave_of(change, early, options)
-      local references = references_of(change, wave, plan)
-      local item = {
-        change = change, number = #self.items + 1, wave = wave, state = "queued", load = 0,
-        trees = trees_of(change, references, options), references = references, needs = {},
-        seconds = math.max(change.estimate and change.estimate.seconds or 0, LEAST_SECONDS),
-      }
-      self.items[#self.items + 1] = item
-      if wave == PLAIN then self.plain[item] = true end
-      for tree in pairs(item.trees) do
-        by_tree[tree] = by_tree[tree] or {}
-        table.insert(by_tree[tree], item)
-      end
-    end
-  end
-  for tree, items in pairs(by_tree) do
-    add_loads(items, tree)
-    for _, item in ipairs(items) do add_needs(item, items) end
-  end
-  table.move(self.items, 1, #self.items, 1, self.queue)
+--- Fills the queue from the items.
+---@param better fun(a: lunadex.Item, b: lunadex.Item): boolean
+function Schedule:fill(better)
+  self.queue = table.move(self.items, 1, #self.items, 1, {})
   table.sort(self.queue, better)
-  return self
-end
-
--- Whether a plain build would have to wait for the end of `item`, were it begun now.
-function Schedule:would_hold_up(item, now)
-  for plain in pairs(self.plain) do
-    local left = plain.seconds - (plain.state == "running" and now - plain.began or 0)
-    if left < item.seconds then return true end
-  end
-  return false
-end
-
--- Why an item may not start: "busy" with the item that is there, "needs" with one of its needs, "holds"; nil if it may.
-function Schedule:obstacle(item, now)
-  for _, need in ipairs(item.needs) do
-    if need.item.state ~= "finished" then return "needs", need end
-  end
-  for tree, shared in pairs(item.trees) do
-    local busy = self.busy[tree]
-    if busy and not (shared and busy.shared) then return "busy", busy.by end
-  end
-  if holds_up[item.wave] and self:would_hold_up(item, now) then return "holds" end
 end
 
 --- Takes the item that is best begun now; nil: none may be.
@@ -213,11 +63,7 @@ function Schedule:next(now)
     if not self:obstacle(item, now) then
       table.remove(self.queue, i)
       item.state, item.began = "running", now
-      for tree, shared in pairs(item.trees) do
-        local busy = self.busy[tree] or { count = 0, shared = shared, by = item }
-        busy.count = busy.count + 1
-        self.busy[tree] = busy
-      end
+      self:begins(item)
       return item
     end
   end
@@ -226,25 +72,7 @@ end
 ---@param item lunadex.Item
 function Schedule:finished(item)
   item.state = "finished"
-  self.plain[item] = nil
-  for tree in pairs(item.trees) do
-    local busy = self.busy[tree]
-    busy.count = busy.count - 1
-    if busy.count == 0 then self.busy[tree] = nil end
-  end
-end
-
---- Why a queued item does not run, for people; nil: it only waits for its turn.
----@param item lunadex.Item
----@param now number
----@return string?
-function Schedule:reason(item, now)
-  local obstacle, other = self:obstacle(item, now)
-  if not obstacle then return nil end
-  if obstacle == "holds" then return "after the plain builds, whose end would have to wait for it" end
-  local change = (other.item or other).change
-  local reason = obstacle == "busy" and "one build per table" or other.reason
-  return ("after %s: %s"):format(change.name or change.live_name, reason)
+  self:ends(item)
 end
 
 --- The order in which `jobs` at a time would begin if all took as long as is estimated, with what each waits for. Uses

@@ -36,7 +36,15 @@ function M.find(option, url, getenv)
     if variable(getenv, name) then return "", name end
   end
   return nil, errors.new("usage", "no target: there is neither --target nor a url in the registry nor a variable",
-    "Give --target postgresql://user@host/database, or set LUNADEX_TARGET, DATABASE_URL or the PG* variables.")
+    "Give --target postgresql://user@host/database or mongodb://host/database, or set LUNADEX_TARGET, DATABASE_URL, "
+      .. "MONGODB_URI or the PG* variables.")
+end
+
+--- Of which kind the database of a target is; PostgreSQL, unless it says otherwise.
+---@param target string
+---@return "postgres"|"mongodb" driver
+function M.driver(target)
+  return target:lower():find "^mongodb[+%w]*://" and "mongodb" or "postgres"
 end
 
 local secret_words = { password = true, sslpassword = true, passwd = true, pwd = true, authmechanismproperties = true }

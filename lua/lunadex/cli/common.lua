@@ -63,7 +63,8 @@ end
 ---@return lunadex.Error? err
 function M.load(options, before)
   local registry = require "lunadex.registry"
-  local loaded, mistakes = registry.load(options.registry, { before = before })
+  local loaded, mistakes = registry.load(options.registry, { before = before, target = options.target,
+    database = options.database })
   if loaded then return loaded end
   local lines = {}
   for i, mistake in ipairs(mistakes) do lines[i] = tostring(mistake) end

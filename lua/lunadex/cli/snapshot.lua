@@ -2,9 +2,9 @@
 
 local common = require "lunadex.cli.common"
 local core = require "lunadex.core"
+local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local output = require "lunadex.cli.output"
-local snapshot = require "lunadex.snapshot"
 
 local M = {}
 
@@ -56,10 +56,12 @@ function M.run(options)
   local connection, err = common.open(options)
   if not connection then return common.fail(err, options) end
   local closing <close> = connection -- luacheck: ignore 211
-  local catalog
+  local info, catalog
+  info, err = connection:connect()
+  if not info then return common.fail(err, options) end
   catalog, err = connection:catalog()
   if not catalog then return common.fail(err, options) end
-  local text, warnings = snapshot.text(catalog)
+  local text, warnings = dialects.of(info.driver).snapshot.text(catalog)
   for _, warning in ipairs(warnings) do output.complain("warning: " .. warning:gsub("%c", " ")) end
   if not options.output or options.output == "-" then
     output.write(text)

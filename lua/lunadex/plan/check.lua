@@ -1,7 +1,6 @@
 -- What a change needs of the live database, told before anything is built.
 
 local Maker = require "lunadex.plan.maker"
-local steps = require "lunadex.steps"
 
 -- All relations below a partitioned one, by the names that `partitions = { … }` may call them.
 local function partition_names(relation, names)
@@ -88,7 +87,7 @@ end
 -- Whether what is replaced can go.
 function Maker:check_replaced(change)
   local catalog, live = self.plan.catalog, change.fact.live
-  if change.resume then live = catalog:index(change.on.schema, change.name) end
+  if change.resume then live = catalog:index(change.on.space, change.name) end
   if live and live.replica_identity and not may_identify(change.entry.fields) then
     self:finding(change, {
       level = "error", rule = "replica-identity",
@@ -112,7 +111,7 @@ end
 -- Says what making the change will do to others; false if it cannot be made.
 function Maker:explain(change)
   local possible = true
-  for _, finding in ipairs(steps.findings(change, self.plan)) do
+  for _, finding in ipairs(self.dialect.steps.findings(change, self.plan)) do
     self:finding(change, finding)
     if finding.level == "error" then possible = false end
   end

@@ -2,7 +2,6 @@
 
 local Maker = require "lunadex.plan.maker"
 local format = require "lunadex.format"
-local naming = require "lunadex.name"
 
 local known, matches_only = Maker.known, Maker.matches_only
 
@@ -26,10 +25,12 @@ local function names_on(relation)
   return names
 end
 
--- What has a replacement's temporary name takes its place, as soon as it is what it should be.
+-- What an interrupted replacement has built takes the old one's place, as soon as it is what it should be.
 function Maker:resume(change, reason)
-  local live = change.fact.live
-  if live.name ~= naming.temporary(change.name, "new") then return false end
+  local live, naming = change.fact.live, self.dialect.name
+  if live.name ~= naming.replacement(change.name) then return false end
+  -- Where it keeps that name, there is something to be done only as long as the old one is there.
+  if naming.stays and not self.plan.catalog:index(live.relation.space, change.name) then return false end
   change.action, change.resume, change.reason = "replace", true, reason
   self.replacing[live.relation.display .. "\0" .. change.name] = true
   return true
@@ -51,14 +52,14 @@ function handle:keep(change)
   if fact.name_differs and change.name then
     -- An earlier run was stopped between building and swapping: what is left to do is the swap.
     if self:resume(change, "an interrupted replacement has built the new index already") then return end
-    if self.options.rename and not live.inherited and not live.extension_owned then
+    if self.options.rename and not self.dialect.name.stays and not live.inherited and not live.extension_owned then
       change.action, change.reason = "rename", "declared under another name"
       return
     end
     self:finding(change, {
       level = "info", rule = "name-differs",
       message = ("%s is %s by definition"):format(live.name, change.name),
-      hint = "--rename renames it.",
+      hint = not self.dialect.name.stays and "--rename renames it." or nil,
     })
   end
   change.name = change.name or live.name
@@ -70,7 +71,7 @@ end
 
 function handle:replace(change)
   change.name = change.name or change.live_name
-  if self.plan.catalog:index(change.fact.live.relation.schema, change.name) then
+  if self.plan.catalog:index(change.fact.live.relation.space, change.name) then
     self:resume(change, change.reason)
   end
   self.measured[#self.measured + 1] = change
@@ -81,9 +82,9 @@ function handle.alter(_, change)
 end
 
 function handle:rebuild(change)
-  local live = change.fact.live
-  change.name = change.name or naming.reindexed(live.name, names_on(live.relation)) or live.name
-  if self.plan.catalog:index(live.relation.schema, change.name) then
+  local live, naming = change.fact.live, self.dialect.name
+  change.name = change.name or naming.reindexed and naming.reindexed(live.name, names_on(live.relation)) or live.name
+  if self.plan.catalog:index(live.relation.space, change.name) then
     self:resume(change, "an interrupted replacement is to be finished")
   end
   self.measured[#self.measured + 1] = change
@@ -126,9 +127,49 @@ local function undroppable(change)
   if live.clustered then return "its table is clustered on it" end
 end
 
--- Ours: left by a replacement that was interrupted after its swap.
-local function own_leftover(live)
-  return naming.base_of(live.name, "old", names_on(live.relation)) ~= nil
+-- Ours: left by a replacement that was interrupted.
+function Maker:is_leftover(live)
+  local naming, relation = self.dialect.name, live.relation
+  local base = naming.left_by(live.name, names_on(relation))
+  -- Where replacements keep their names, one is left over only if there is another one now.
+  return base and (not naming.stays or self:declares(relation, base))
+end
+
+function Maker:is_hidden(live)
+  local is_hidden = self.dialect.steps.is_hidden
+  return is_hidden ~= nil and is_hidden(live)
+end
+
+-- Hidden instead of dropped, so that it can be brought back at once. True if that is all that is to be done.
+function Maker:hide(change)
+  if not self.options.hide_first or not self.dialect.steps.is_hidden or self:is_hidden(change.fact.live) then
+    return false
+  end
+  change.action, change.name = "alter", change.live_name
+  change.hide, change.reason = true, "not declared: hidden from queries, and dropped by a later --drop-strays"
+  return true
+end
+
+-- Where a replacement keeps another name, what it replaced the last time is found under that one.
+function Maker:find_replaced(changes)
+  local naming = self.dialect.name
+  if not naming.stays then return end
+  local created = {}
+  for _, change in ipairs(changes) do
+    if change.action == "create" and change.name then
+      created[change.relation .. "\0" .. naming.replacement(change.name)] = change
+    end
+  end
+  for i = #self.strays, 1, -1 do
+    local stray = self.strays[i]
+    local change = created[stray.relation .. "\0" .. stray.live_name]
+    if change then
+      change.action, change.live_name, change.fact.live = "replace", stray.live_name, stray.fact.live
+      change.reason = "another definition: live is " .. stray.definition
+      stray.action = nil
+      table.remove(self.strays, i)
+    end
+  end
 end
 
 function Maker:settle_stray(change)
@@ -140,7 +181,7 @@ function Maker:settle_stray(change)
   local why = undroppable(change)
   local figures = usage_text(change)
   local clause = change.reason ~= "" and change.reason or "not declared"
-  if not why and own_leftover(live) then
+  if not why and self:is_leftover(live) then
     change.action, change.reason = "drop", "left by an interrupted replacement"
     return
   end
@@ -149,6 +190,7 @@ function Maker:settle_stray(change)
     change.reason = "invalid, and nobody is building it" .. (figures ~= "" and ", " .. figures or "")
     return
   end
+  if not why and live.valid and self:hide(change) then return end
   if self.options.drop_strays and not why then
     change.action = "drop"
     change.reason = clause .. (figures ~= "" and ", " .. figures or "")
@@ -159,6 +201,7 @@ function Maker:settle_stray(change)
   local message = (figures ~= "" and figures .. "; " or "")
   if change.reason ~= "" then message = change.reason .. (figures ~= "" and ", " .. figures or "") .. "; " end
   if invalid and not (change.measure and change.measure.being_built) then message = "invalid; " .. message end
+  if self:is_hidden(live) then message = "hidden; " .. message end
   self.plan.summary.stray = self.plan.summary.stray + 1
   local finding = {
     level = (rule == "stray" or why) and "info" or "warning", rule = rule, live_name = live.name,

@@ -2,11 +2,11 @@
 --
 -- Its methods are in one file for each subject: decide, check, names, measure, only.
 
-local naming = require "lunadex.name"
 local suggest = require "lunadex.suggest"
 
 ---@class lunadex.plan.Maker
 ---@field plan lunadex.Plan
+---@field dialect lunadex.Dialect
 ---@field options lunadex.PlanOptions
 ---@field only table<string, boolean>?            # what --only names
 ---@field measured lunadex.PlannedChange[]         # what is worth a question about sizes
@@ -54,7 +54,7 @@ function Maker:change(fact)
   return {
     action = fact.action,
     relation = relation and relation.display or entry and entry.relation or "",
-    name = entry and entry.name and naming.truncate(entry.name) or nil,
+    name = entry and entry.name and self.dialect.name.truncate(entry.name) or nil,
     live_name = live and live.name or nil,
     definition = fact.ordinal and self.plan.set:text(fact.ordinal) or live.text,
     reason = fact.reason or "",

@@ -1,52 +1,58 @@
 -- Names: which are taken, and what the unnamed are called.
 
 local Maker = require "lunadex.plan.maker"
-local core = require "lunadex.core"
-local naming = require "lunadex.name"
 
--- Where a name has to be its own: a foreign key's among the constraints of its relation, any other's in the schema.
-local function name_space(fields, schema, relation, name)
-  if fields.kind == "foreign_key" then return table.concat({ "f", schema, relation, name }, "\0") end
-  return schema .. "\0" .. name
-end
-
--- Names that are, or will be, in use in a schema by something else than `change`.
-function Maker:taken(change, schema, name)
-  if not self.declared_names then
-    self.declared_names = {}
-    for ordinal, entry in ipairs(self.plan.entries) do
-      if entry.name then
-        local fields = self.plan.set:fields(ordinal)
-        local key = name_space(fields, fields.schema or "", fields.relation, naming.truncate(entry.name))
-        self.declared_names[key] = self.declared_names[key] or ordinal
-      end
+-- The ordinals of declarations by where their names have to be their own.
+function Maker:ordinals_by_name()
+  if self.declared_names then return self.declared_names end
+  local naming, found = self.dialect.name, {}
+  for ordinal, entry in ipairs(self.plan.entries) do
+    if entry.name then
+      local fields = self.plan.set:fields(ordinal)
+      local key = naming.place(fields, fields.schema, naming.truncate(entry.name))
+      found[key] = found[key] or ordinal
     end
   end
+  self.declared_names = found
+  return found
+end
+
+-- Whether some index of this name is declared on a relation.
+function Maker:declares(relation, name)
+  local place = self.dialect.name.place({ kind = "index", relation = relation.name }, relation.schema, name)
+  return self:ordinals_by_name()[place] ~= nil
+end
+
+-- What has, or will have, a name that `change` wants: a live index, a declaration's ordinal, a relation.
+function Maker:taken(change, name)
+  local naming, relation = self.dialect.name, change.on
   local catalog = self.plan.catalog
   local fields = change.entry.fields
-  local by_ordinal = self.declared_names[name_space(fields, schema, change.on.name, name)]
+  local by_ordinal = self:ordinals_by_name()[naming.place(fields, relation.schema, name)]
   if by_ordinal == change.ordinal then by_ordinal = nil end
-  local live = catalog:index(schema, name)
+  local live = catalog:index(relation.space, name)
   local own = change.fact.live
   if live and own and live.name == own.name and live.relation.display == own.relation.display then live = nil end
-  if fields.kind ~= "foreign_key" then return live, by_ordinal, catalog:relation(schema, name) end
-  -- Only another constraint of the same relation is in a foreign key's way.
-  if live and not (live.constraint and live.relation.display == change.relation) then live = nil end
-  return live, by_ordinal, nil
+  if fields.kind == "foreign_key" then
+    -- Only another constraint of the same relation is in a foreign key's way.
+    if live and not (live.constraint and live.relation.display == change.relation) then live = nil end
+    return live, by_ordinal, nil
+  end
+  return live, by_ordinal, naming.shared and catalog:relation(relation.schema, name) or nil
 end
 
 -- Gives an unnamed creation its name and makes sure that a named one can have it.
 function Maker:settle_name(change)
-  local fields, relation = change.entry.fields, change.on
+  local fields, relation, naming = change.entry.fields, change.on, self.dialect.name
   if not change.name then
     change.name = naming.choose(fields, relation.name, function(name)
-      local live, declared, table_name = self:taken(change, relation.schema, name)
-      return live or declared or table_name or self.chosen[relation.schema .. "\0" .. name]
+      local live, declared, table_name = self:taken(change, name)
+      return live or declared or table_name or self.chosen[relation.space .. "\0" .. name]
     end)
-    self.chosen[relation.schema .. "\0" .. change.name] = true
+    self.chosen[relation.space .. "\0" .. change.name] = true
     return true
   end
-  local live, declared, table_name = self:taken(change, relation.schema, change.name)
+  local live, declared, table_name = self:taken(change, change.name)
   if live and live.relation.display == change.relation and self.leaving[live.name .. "\0" .. live.relation.display] then
     live = nil -- it is about to be renamed or dropped
     change.after_rename = true
@@ -58,7 +64,7 @@ function Maker:settle_name(change)
   if not holder then return true end
   self:finding(change, {
     level = "error", rule = "name-taken",
-    message = ("the name %s is taken by %s"):format(core.quote_name(relation.schema, change.name), holder),
+    message = ("the name %s is taken by %s"):format(naming.display(relation, change.name), holder),
     hint = "Give the declaration another name, or rename or drop what has this one.",
   })
   return false

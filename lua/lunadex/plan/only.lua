@@ -6,7 +6,8 @@ local errors = require "lunadex.errors"
 --- Whether --only names one of these.
 function Maker.matches_only(only, name, live_name, relation, written)
   return name and only[name] or live_name and only[live_name] or written and only[written]
-    or relation and (only[relation.display] or only[relation.name] or only[relation.schema .. "." .. relation.name])
+    or relation and (only[relation.display] or only[relation.name]
+      or relation.schema and only[relation.schema .. "." .. relation.name])
 end
 
 -- `--only` that nothing answers to, with the nearest of what would have been an answer.

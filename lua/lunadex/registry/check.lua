@@ -5,14 +5,13 @@
 
 local Checker = require "lunadex.registry.checker"
 local core = require "lunadex.core"
+local dialects = require "lunadex.dialect"
 local sandbox = require "lunadex.sandbox"
 local schema = require "lunadex.registry.schema"
 local suggest = require "lunadex.suggest"
-require "lunadex.registry.definition"
+require "lunadex.registry.options"
 
-local HOLE = sandbox.HOLE
-local KEY = schema.key
-local MAX_NAME = schema.MAX_NAME
+local HOLE, KEY = sandbox.HOLE, schema.KEY
 local next, type, math_type = next, type, math.type
 local show = schema.show
 
@@ -42,12 +41,11 @@ end
 
 function Checker:look_for_name(made, target, kind)
   local name = made.name
-  -- An index's name is its schema's, a foreign key's only its relation's.
   local names = kind == "foreign_key" and target.foreign_keys or target.names
   local other = names[name]
   if other then
     self:problem(made, target.display, ("the name %s is taken by %s"):format(show(name), place(other)), nil,
-      names == target.names and "Names of indexes and keys are shared by all tables of a schema." or nil)
+      names == target.names and target.dialect.name.shared or nil)
   else
     names[name] = made
   end
@@ -55,21 +53,13 @@ end
 
 --- Puts a declaration into the set by way of all checks. Its ordinal and twin, or nothing after saying what is wrong.
 function Checker:add(made, target)
-  local raw, relation = made.raw, target.display
-  local flaws = self.problems.count
-  local fields, whole
-  if raw.sql ~= nil or made.kind.name == "constraint" then
-    fields = self:fields_of_sql(made, target)
-    whole = fields ~= nil
-  else
-    fields, whole = self:fields_of_words(made, target)
-  end
+  local flaws, definition = self.problems.count, target.dialect.definition
+  local fields, whole = definition.read(self, made, target)
   if not fields then return end
   made.name, made.duplicate_of = fields.name, fields.duplicate_of
   if made.name then self:look_for_name(made, target, fields.kind) end
   if made.duplicate_of then self.repeating[#self.repeating + 1] = { made = made, target = target } end
-  if whole and made.partitions then self:partitions(made, relation, fields) end
-  if whole and self.problems.count == flaws then self:check_whole(made, relation, fields) end
+  if whole and self.problems.count == flaws then definition.check(self, made, target.display, fields, target) end
   if self.problems.count ~= flaws then return end -- what it equals cannot be said
   local ordinal, _, twin = target.set:add(fields)
   return ordinal, twin
@@ -84,7 +74,9 @@ function Checker:entry(made, target)
   end
   made.relation = target.display
   local kind, ordinal, name, twin = made.kind.kind, nil, nil, nil
-  if kind then ordinal, name, twin = target.set:add_plain(made.raw, kind, target.schema, target.name, self.known) end
+  if kind and target.known then
+    ordinal, name, twin = target.set:add_plain(made.raw, kind, target.schema, target.name, target.known)
+  end
   if not ordinal then
     ordinal, twin = self:add(made, target)
     if not ordinal then return end
@@ -123,33 +115,36 @@ function Checker:database(name)
   return database
 end
 
+local function dialect_of(self, database)
+  database.dialect = database.dialect or dialects.of(self.driver(database.name, self.urls[database.name]))
+  return database.dialect
+end
+
+-- Within what names of indexes are unique: a schema of PostgreSQL, else the relation.
+local function names_of(database, schema_name)
+  if not database.dialect.name.shared then return {} end
+  local names = database.names[schema_name or ""] or {}
+  database.names[schema_name or ""] = names
+  return names
+end
+
 --- What is known about a relation while its declarations are checked; nil after saying that it is no name.
 function Checker:target(database, title, made)
   local target = database.targets[title]
   if target then return target end
-  local schema_name, name = core.split_name(title)
-  local wrong
-  local unfit = schema.unsendable(title)
-  if unfit then
-    wrong = unfit
-  elseif not name or name == "" or schema_name == "" then
-    wrong = "is not the name of a relation"
-  elseif #name > MAX_NAME or #(schema_name or "") > MAX_NAME then
-    wrong = ("is longer than %d bytes"):format(MAX_NAME)
-  end
-  if wrong then
-    self:problem(made, nil, ("%s %s"):format(show(title), wrong), '"table" or "schema.table"',
-      'a part that holds a dot is quoted: \'public."odd.name"\'')
+  local dialect = dialect_of(self, database)
+  local name, schema_name, expected, hint = dialect.name.relation(title)
+  if not name then
+    self:problem(made, nil, ("%s %s"):format(show(title), schema_name), expected, hint)
     return nil
   end
   -- The same relation may be spelt with quotes or without.
   local identity = (schema_name or "") .. "\0" .. name
   target = database.targets[identity]
   if not target then
-    local names = database.names[schema_name or ""] or {}
-    database.names[schema_name or ""] = names
-    target = { schema = schema_name, name = name, display = title, names = names, foreign_keys = {},
-      set = database.set, class = database.class, entries = database.entries }
+    target = { schema = schema_name, name = name, display = title, names = names_of(database, schema_name),
+      foreign_keys = {}, set = database.set, class = database.class, entries = database.entries, dialect = dialect,
+      known = self.known[dialect.driver] }
     database.targets[identity] = target
     database.relations[title] = { queries = {}, file = made.file, line = made.line }
     target.relation = database.relations[title]
@@ -177,10 +172,8 @@ function Checker:items(made, relation, raw, each, depth)
 end
 
 local kinds = schema.kinds
-local ENTRY = {
-  [kinds.index] = true, [kinds.unique_constraint] = true, [kinds.primary_key] = true,
-  [kinds.exclusion_constraint] = true, [kinds.foreign_key] = true, [kinds.constraint] = true,
-}
+local ENTRY = {}
+for _, kind in pairs(kinds) do ENTRY[kind] = kind.entry end
 
 local function described(item)
   if type(item) == "table" and type(item.kind) == "table" and item.kind.name then
@@ -191,21 +184,11 @@ local function described(item)
   return show(item)
 end
 
-function Checker:query(made, relation)
-  local raw = made.raw
-  local result = self:options(made, relation, kinds.query, raw, { file = made.file, line = made.line }, true)
-  if type(raw[1]) ~= "string" or #raw ~= 1 then
-    self:problem(made, relation, "query does not hold one statement", 'query { "SELECT …", … }')
-  end
-  result.sql = raw[1]
-  return result
-end
-
 function Checker:block(made, database)
   local target = self:target(database, made.title, made)
   if not target then -- the mistakes inside are still worth telling
     target = { name = "?", display = made.title, names = {}, foreign_keys = {}, set = core.declarations(),
-      entries = {}, relation = { queries = {} } }
+      entries = {}, relation = { queries = {} }, dialect = dialect_of(self, database) }
   end
   local relation = target.display
   local options = self:options(made, relation, kinds.on, made.raw, {}, true)
@@ -217,7 +200,7 @@ function Checker:block(made, database)
       self:entry(item, target)
     elseif kind == kinds.query then
       local queries = target.relation.queries
-      queries[#queries + 1] = self:query(item, relation)
+      queries[#queries + 1] = target.dialect.definition.query(self, item, relation)
     elseif kind == KEY then
       self:problem(made, relation, "on holds a key", "index { … }", "put it into index { … }")
     else
@@ -281,21 +264,8 @@ end
 
 --- `index { sql = … }` outside of any `on`: the statement says which relation.
 function Checker:top_level(made, database)
-  if made.raw.sql == nil then
-    self:problem(made, nil, made.kind.name .. " outside of on",
-      ('on "schema.table" { %s { … } }'):format(made.kind.name))
-    return
-  elseif made.kind == kinds.query or not made.kind.options.sql then
-    self:problem(made, nil, made.kind.name .. " cannot be given as sql", "constraint { sql = … } or index { sql = … }")
-    return
-  end
-  local ok = type(made.raw.sql) == "string" and core.parse_sql(made.raw.sql)
-  if not ok then -- once more, for the message
-    made.relation = true
-    self:parse(made, nil)
-    return
-  end
-  local target = self:target(database, core.quote_name(ok.schema, ok.relation), made)
+  local title = dialect_of(self, database).definition.relation_of(self, made)
+  local target = title and self:target(database, title, made)
   if target then self:entry(made, target) end
 end
 
@@ -324,15 +294,8 @@ local function claim(self, made)
   end
 end
 
---- Takes in what one file declared.
----@param list table[]             # lunadex.registry.Session.made
-function Checker:file(list)
+local function take_in(self, list)
   self.copies = {}
-  -- First what stands inside something else, so that the rest can be taken in the order of the file.
-  for _, made in ipairs(list) do
-    local kind = made.kind
-    if kind == kinds.on or kind == kinds.database then claim(self, made) end
-  end
   for _, made in ipairs(list) do
     local kind = made.kind
     if kind == kinds.database then
@@ -357,8 +320,38 @@ function Checker:file(list)
   for _, made in ipairs(self.copies) do made.raw, made.kind = nil, nil end
 end
 
+-- The urls of a file's databases. Where one has none yet, a later file may have it: until then it is not known what may
+-- be declared of that database.
+local function look_for_urls(self, list)
+  local missing = false
+  for _, made in ipairs(list) do
+    if made.kind == kinds.database then
+      local url = type(made.raw) == "table" and made.raw.url
+      if type(url) == "string" then self.urls[made.title] = self.urls[made.title] or url end
+      missing = missing or not self.urls[made.title]
+    end
+  end
+  return not missing
+end
+
+--- Takes in what one file declared.
+---@param list table[]             # lunadex.registry.Session.made
+function Checker:file(list)
+  -- First what stands inside something else, so that the rest can be taken in the order of the file.
+  for _, made in ipairs(list) do
+    local kind = made.kind
+    if kind == kinds.on or kind == kinds.database then claim(self, made) end
+  end
+  if look_for_urls(self, list) and #self.postponed == 0 then
+    take_in(self, list)
+  else
+    self.postponed[#self.postponed + 1] = list
+  end
+end
+
 --- What can only be said when all files are read.
 function Checker:finish()
+  for _, list in ipairs(self.postponed) do take_in(self, list) end
   for _, each in ipairs(self.repeating) do
     local made, target = each.made, each.target
     local name = made.duplicate_of
@@ -375,10 +368,11 @@ end
 ---@return table                   # databases, rules, backfills
 function Checker:registry()
   if #self.databases == 0 then self:database "default" end
+  for _, database in ipairs(self.databases) do dialect_of(self, database) end
   local databases = {}
   for i, database in ipairs(self.databases) do
     databases[i] = { name = database.name, url = database.url, description = database.description,
-      set = database.set, entries = database.entries, relations = database.relations }
+      driver = database.dialect.driver, set = database.set, entries = database.entries, relations = database.relations }
   end
   return { databases = databases, rules = self.rules, backfills = self.backfills }
 end

@@ -1,24 +1,30 @@
 --- What the parts of the check share: the one who checks, what it has found and what it keeps.
 --
--- Its methods are in one file for each subject: options, keys, definition, check.
+-- Its methods are in one file for each subject: check, options. What a declaration holds is read by its database's
+-- dialect, which calls back.
 
 ---@class lunadex.registry.Checker
 ---@field problems lunadex.registry.Problems
----@field expressions table<string, string>  # known to be right: as written → as kept
----@field keys table<table, lunadex.Key>      # likewise
+---@field driver fun(database: string, url: string?): string   # of which kind a database is
+---@field known table<string, {keys: table<table, lunadex.Key>, expressions: table<string, string>}>   # by driver:
+---       what was found to be right, as written → as kept; the core looks there, too
 local Checker = {}
 Checker.__index = Checker
 
 ---@param problems lunadex.registry.Problems
+---@param driver fun(database: string, url: string?): string
 ---@return lunadex.registry.Checker
-function Checker.new(problems)
-  local keys, expressions = {}, {}
+function Checker.new(problems, driver)
   return setmetatable({
     problems = problems,
-    keys = keys,
-    expressions = expressions,
-    known = { keys = keys, expressions = expressions }, -- what the core has to know of it
+    driver = driver,
+    known = {
+      postgres = { keys = {}, expressions = {} },
+      mongodb = { keys = {}, expressions = {}, documents = true },
+    },
     databases = {},    -- in order, and by name
+    urls = {},         -- of databases, by name, as soon as some file says them
+    postponed = {},    -- what files declared for databases of which it is not known yet where they are
     rules = {},
     backfills = {},
     repeating = {},    -- declarations with duplicate_of, and their targets

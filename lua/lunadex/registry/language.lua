@@ -8,7 +8,7 @@ local schema = require "lunadex.registry.schema"
 local M = {}
 
 local HOLE = sandbox.HOLE
-local kinds, KEY = schema.kinds, schema.key
+local kinds, KEY = schema.kinds, schema.KEY
 local current_line = core.current_line
 
 ---@class lunadex.registry.Session
@@ -126,6 +126,8 @@ function M.words(session)
     end
     return key
   end
+
+  words.null = schema.null
 
   -- env "NAME", env("NAME", default)
   function words.env(name, default)

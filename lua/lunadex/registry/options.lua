@@ -20,9 +20,7 @@ end
 
 local function names_of(kind)
   local names = {}
-  for _, option in ipairs(kind.list) do
-    if not option.backend then names[#names + 1] = option.name end
-  end
+  for i, option in ipairs(kind.list) do names[i] = option.name end
   table.sort(names)
   return names
 end
@@ -30,6 +28,12 @@ end
 function Checker:unknown_option(made, relation, kind, name)
   if type(name) ~= "string" then
     self:problem(made, relation, ("%s holds the key %s"):format(kind.name, show(name)))
+    return
+  end
+  local foreign = kind.foreign
+  if foreign and foreign.options[name] ~= nil then
+    self:problem(made, relation, ("%s is an option of %s; %s has no such thing"):format(name, foreign.product,
+      foreign.here), nil, foreign.options[name] or nil)
     return
   end
   local names = names_of(kind)
@@ -51,11 +55,6 @@ end
 --- Checks one option. The value to keep, or nil after saying what is wrong.
 function Checker:option(made, relation, kind, option, value)
   if value == HOLE then return nil end
-  if option.backend then
-    self:problem(made, relation, ("%s is an option of %s; PostgreSQL has no such thing"):format(option.name,
-      option.backend), nil, "Databases of " .. option.backend .. " are not supported yet.")
-    return nil
-  end
   if not option.types[type(value)] then
     self:problem(made, relation, ("option %s of %s is %s"):format(option.name, kind.name, show(value)),
       types_of(option))

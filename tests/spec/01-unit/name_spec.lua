@@ -1,4 +1,4 @@
-local naming = require "lunadex.name"
+local naming = require "lunadex.postgres.name"
 
 -- What PostgreSQL 15 chose for the same statements.
 describe("names that nobody gave", function()

@@ -3,7 +3,8 @@ describe("plan", function()
   local planning, core, facts, catalog, measures
 
   local function relation(name)
-    return { schema = "public", name = name, display = "public." .. name, kind = "table", rows = 10, bytes = 8192,
+    return { schema = "public", space = "public", name = name, display = "public." .. name, kind = "table",
+      rows = 10, bytes = 8192,
       indexes = function() return {} end, partitions = function() return {} end }
   end
 

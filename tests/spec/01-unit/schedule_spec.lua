@@ -1,7 +1,7 @@
 -- What may run side by side, and in which order: pure policy, on plans made by hand.
-local schedule = require "lunadex.schedule"
+local schedule = require "lunadex.postgres.schedule"
 
-describe("a schedule", function()
+describe("a schedule on PostgreSQL", function()
   local relations
 
   local function relation(name, parent)

@@ -1,16 +1,18 @@
 -- The text alone, from scripted catalogs; that it loads and plans to nothing is tests/spec/04-postgres/snapshot_spec.
-describe("snapshot", function()
+local lua_text = require "lunadex.lua_text"
+
+describe("a snapshot of PostgreSQL", function()
   local snapshot
 
   setup(function()
     package.loaded["lunadex.core"] = {
       quote_name = function(schema, name) return (schema and schema .. "." or "") .. name end,
     }
-    package.loaded["lunadex.snapshot"] = nil
-    snapshot = require "lunadex.snapshot"
+    package.loaded["lunadex.postgres.snapshot"] = nil
+    snapshot = require "lunadex.postgres.snapshot"
   end)
   teardown(function()
-    package.loaded["lunadex.core"], package.loaded["lunadex.snapshot"] = nil, nil
+    package.loaded["lunadex.core"], package.loaded["lunadex.postgres.snapshot"] = nil, nil
   end)
 
   local function relation(display, indexes, partitions)
@@ -50,8 +52,8 @@ describe("snapshot", function()
   it("quotes any name", function()
     local all = { "plain", 'qu"ote', "back\\slash", "new\nline", "]]", 'a"]]', 'a"]', "ümläut", "nul\1\0", "'" }
     for _, given in ipairs(all) do
-      assert.equal(given, load("return " .. snapshot.quote(given))())
-      assert.is_nil(snapshot.quote(given):find("\n", 1, true))
+      assert.equal(given, load("return " .. lua_text.quote(given))())
+      assert.is_nil(lua_text.quote(given):find("\n", 1, true))
     end
   end)
 

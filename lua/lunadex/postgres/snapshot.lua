@@ -2,44 +2,16 @@
 
 local core = require "lunadex.core"
 
+local lua_text = require "lunadex.lua_text"
+
 local M = {}
 
-local WIDTH = 118
-
--- Strings -------------------------------------------------------------------------------------------------------------
-
-local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\\"] = "\\\\", ['"'] = '\\"' }
-
---- Any text as a Lua string, on one line. Quotes and backslashes of SQL stay readable in long brackets.
----@param text string
----@return string
-function M.quote(text)
-  if text:find('["\\]') and not text:find("%c") then
-    local level = ""
-    while text:find("]" .. level .. "]", 1, true) or text:sub(-1 - #level) == "]" .. level do level = level .. "=" end
-    return "[" .. level .. "[" .. text .. "]" .. level .. "]"
-  end
-  return '"' .. text:gsub('[%c"\\]', function(c)
-    return escapes[c] or ("\\%03d"):format(c:byte())
-  end) .. '"'
-end
-
-local quote = M.quote
+local quote, is_identifier, comment = lua_text.quote, lua_text.is_identifier, lua_text.comment
 
 local function list(strings)
   local quoted = {}
   for i, text in ipairs(strings) do quoted[i] = quote(text) end
   return "{ " .. table.concat(quoted, ", ") .. " }"
-end
-
-local function is_identifier(text)
-  return text:match("^[%a_][%w_]*$") and not M.reserved[text]
-end
-
-M.reserved = {}
-local words = "and break do else elseif end false for function goto if in local nil not or repeat return then true"
-for word in (words .. " until while"):gmatch("%a+") do
-  M.reserved[word] = true
 end
 
 -- Storage parameters keep their order, for it is part of what pg_get_indexdef prints.
@@ -175,18 +147,10 @@ local function item_text(index, fields, parts, duplicate_of)
     local entries = partitions(index, fields)
     if #entries > 0 then add("partitions = {\n      " .. table.concat(entries, ",\n      ") .. ",\n    }") end
   end
-  local line = ("  %s { %s },"):format(fields.kind, table.concat(all, ", "))
-  if #line <= WIDTH and not line:find("\n", 1, true) then return line end
-  -- The keys on the first line, every option on its own.
-  return ("  %s { %s,\n    %s,\n  },"):format(fields.kind, table.concat(all, ", ", 1, count),
-    table.concat(all, ",\n    ", count + 1))
+  return lua_text.item(fields.kind, all, count)
 end
 
 local ranks = { primary_key = 1, unique_constraint = 2, exclusion_constraint = 3, index = 4, foreign_key = 5 }
-
-local function comment(text)
-  return (text:gsub("%c", " "))
-end
 
 local function relation_text(relation, warnings)
   local indexes = {}

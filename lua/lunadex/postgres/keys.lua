@@ -1,29 +1,30 @@
 -- Keys: what was written as one, and what is meant.
 
-local Checker = require "lunadex.registry.checker"
+local common = require "lunadex.registry.schema"
 local sandbox = require "lunadex.sandbox"
-local schema = require "lunadex.registry.schema"
+local schema = require "lunadex.postgres.schema"
+
+local M = {}
 
 local HOLE = sandbox.HOLE
-local KEY = schema.key
 local next, type, math_type = next, type, math.type
-local show = schema.show
+local show = common.show
 
 -- What a key may be, for messages.
-Checker.KEY_EXPECTED = 'a column\'s name, asc "…", desc "…", expr "…" or key { … }'
+M.expected = 'a column\'s name, asc "…", desc "…", expr "…" or key { … }'
 
 --- What was written as a key, as a fresh table that the caller may change; nil after saying what is wrong.
-function Checker:key(made, relation, written)
+local function read(checker, made, relation, written)
   if written == HOLE then return nil end
   if type(written) == "string" then
     local kept, expected, wrong = schema.check_name(written)
     if not kept then
-      self:problem(made, relation, ("the column %s of %s %s"):format(show(written), made.kind.name, wrong), expected)
+      checker:problem(made, relation, ("the column %s of %s %s"):format(show(written), made.kind.name, wrong), expected)
       return nil
     end
     return { column = written }
-  elseif type(written) ~= "table" or written.kind ~= KEY then
-    self:problem(made, relation, ("%s has %s for a key"):format(made.kind.name, show(written)), self.KEY_EXPECTED,
+  elseif type(written) ~= "table" or written.kind ~= common.KEY then
+    checker:problem(made, relation, ("%s has %s for a key"):format(made.kind.name, show(written)), M.expected,
       type(written) == "table" and not written.kind and 'a key in full is written key { "column", … }' or nil)
     return nil
   end
@@ -31,31 +32,31 @@ function Checker:key(made, relation, written)
   local how, base = written.how, written.base
   if how == "expr" then
     if type(base) ~= "string" then
-      self:problem(made, relation, "expr is followed by " .. show(base), 'expr "sql"')
+      checker:problem(made, relation, "expr is followed by " .. show(base), 'expr "sql"')
       return nil
     end
-    local kept, expected, wrong = schema.expression(base, self)
+    local kept, expected, wrong = schema.expression(base, checker.known.postgres)
     if not kept then
-      self:problem(made, relation, ("the expression %s %s"):format(show(base), wrong), expected)
+      checker:problem(made, relation, ("the expression %s %s"):format(show(base), wrong), expected)
       return nil
     end
     return { expression = kept }
   elseif how ~= "key" then
-    local key = self:key(made, relation, base)
+    local key = read(checker, made, relation, base)
     if key then key.descending = how == "desc" or nil end
     return key
   end
 
-  local key = self:key(made, relation, base[1])
+  local key = read(checker, made, relation, base[1])
   local integers = 0
   for name in next, base do
     if math_type(name) == "integer" then integers = integers + 1 end
   end
   if integers > 1 then
-    self:problem(made, relation, "key { … } holds more than one column", 'one key { "column", … } for each')
+    checker:problem(made, relation, "key { … } holds more than one column", 'one key { "column", … } for each')
     return nil
   end
-  local options = self:options(made, relation, KEY, base, {}, true)
+  local options = checker:options(made, relation, schema.key, base, {}, true)
   if not key then return nil end
   if options.descending ~= nil then key.descending = options.descending or nil end
   key.nulls = options.nulls or key.nulls
@@ -70,12 +71,19 @@ function Checker:key(made, relation, written)
 end
 
 --- The key to keep: with defaults left out.
-function Checker:finished_key(made, relation, written)
-  local known = self.keys[written]
+---@param checker lunadex.registry.Checker
+---@param made table
+---@param relation string
+---@param written any
+---@return lunadex.Key? key        # nil after saying what is wrong
+function M.finished(checker, made, relation, written)
+  local known = checker.known.postgres.keys[written]
   if known then return known end
-  local key = self:key(made, relation, written)
+  local key = read(checker, made, relation, written)
   if not key then return nil end
   if key.nulls == (key.descending and "first" or "last") then key.nulls = nil end
-  if type(written) == "table" then self.keys[written] = key end
+  if type(written) == "table" then checker.known.postgres.keys[written] = key end
   return key
 end
+
+return M

@@ -3,7 +3,7 @@
 -- Each function returns a list of steps; `undo` of one lists the steps that take back what the earlier ones left if
 -- this one fails for good. Nothing here waits or schedules; a dry run prints the same list.
 
-local naming = require "lunadex.name"
+local naming = require "lunadex.postgres.name"
 
 local M = {}
 
@@ -457,6 +457,22 @@ function M.findings(change, plan)
   end
   local blocked = #found == 0 and blocking(change, plan.info.version_number)
   if blocked then found[1] = { level = "warning", rule = "blocks", message = blocked } end
+  return found
+end
+
+--- What was asked for and means nothing here.
+---@param options lunadex.PlanOptions
+---@return lunadex.Finding[]
+function M.without_counterpart(options)
+  local found = {}
+  if options.hide_first then
+    found[1] = { level = "info", rule = "no-counterpart",
+      message = "--hide-first: PostgreSQL cannot hide an index from queries; strays are kept, or dropped if asked" }
+  end
+  if options.allow_gap then
+    found[#found + 1] = { level = "info", rule = "no-counterpart",
+      message = "--allow-gap: on PostgreSQL whatever is replaced is replaced without a gap" }
+  end
   return found
 end
 

@@ -1,9 +1,55 @@
 --- Names that nobody gave: PostgreSQL's own convention, so that a registry without names and a server without lunadex
 --- come to the same ones.
 
+local core = require "lunadex.core"
+
 local M = {}
 
 M.limit = 63 -- bytes: NAMEDATALEN - 1
+
+-- Why two indexes of different relations cannot have the same name.
+M.shared = "Names of indexes and keys are shared by all tables of a schema."
+
+--- A relation's name as a registry writes it: its name and, if it says one, its schema; or nil and what is wrong.
+---@param title string
+---@return string? name
+---@return string? schema_or_wrong
+---@return string? expected
+---@return string? hint
+function M.relation(title)
+  local schema, name = core.split_name(title)
+  local wrong
+  if title:find("\0", 1, true) then
+    wrong = "holds a zero byte"
+  elseif not utf8.len(title) then
+    wrong = "is not valid UTF-8"
+  elseif not name or name == "" or schema == "" then
+    wrong = "is not the name of a relation"
+  elseif #name > M.limit or #(schema or "") > M.limit then
+    wrong = ("is longer than %d bytes"):format(M.limit)
+  end
+  if not wrong then return name, schema end
+  return nil, wrong, '"table" or "schema.table"', 'a part that holds a dot is quoted: \'public."odd.name"\''
+end
+
+--- How an index is called with its schema.
+---@param relation lunadex.Relation
+---@param name string
+---@return string
+function M.display(relation, name)
+  return core.quote_name(relation.schema, name)
+end
+
+--- Where a name has to be its own: a foreign key's among the constraints of its relation, any other's among the indexes
+--- and relations of the schema.
+---@param fields lunadex.Fields
+---@param schema string?           # of its relation
+---@param name string
+---@return string key
+function M.place(fields, schema, name)
+  if fields.kind == "foreign_key" then return table.concat({ "f", schema or "", fields.relation, name }, "\0") end
+  return (schema or "") .. "\0" .. name
+end
 
 -- Cuts to at most `bytes` bytes without splitting a character.
 local function clip(text, bytes)
@@ -124,6 +170,21 @@ function M.base_of(temporary, suffix, names)
   for _, name in ipairs(names) do
     if M.temporary(name, suffix) == temporary then return name end
   end
+end
+
+--- What a replacement of `name` is called until it takes its place.
+---@param name string
+---@return string
+function M.replacement(name)
+  return M.temporary(name, "new")
+end
+
+--- The one of `names` that left this name behind when it was replaced.
+---@param name string
+---@param names string[]
+---@return string?
+function M.left_by(name, names)
+  return M.base_of(name, "old", names)
 end
 
 --- What the server reindexed under this name (`<name>_ccnew`, `<name>_ccold`, cut and numbered where it had to be): the

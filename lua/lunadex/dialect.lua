@@ -1,0 +1,49 @@
+--- What depends on the kind of database, on this side of the core: PostgreSQL's in lunadex.postgres, MongoDB's in
+--- lunadex.mongodb. Both folders hold modules of the same names with the same functions:
+--
+--   schema       what may be declared, as data
+--   definition   what was declared → the core's definition
+--   name         names of relations, names that nobody gave, names while something is replaced
+--   steps        what one change takes
+--   schedule     what may run side by side
+--   snapshot     what is live → registry text
+--
+-- Each is loaded when it is first asked for: a run on PostgreSQL reads nothing of MongoDB's.
+
+local M = {}
+
+---@class lunadex.Dialect
+---@field driver "postgres"|"mongodb"
+---@field product string           # for people
+---@field row string               # what relations consist of
+---@field schema table
+---@field definition table
+---@field name table
+---@field steps table
+---@field schedule table
+---@field snapshot table
+
+local function dialect(driver, words)
+  words.driver = driver
+  return setmetatable(words, {
+    __index = function(self, part)
+      local module = require("lunadex." .. driver .. "." .. part)
+      self[part] = module
+      return module
+    end,
+  })
+end
+
+local dialects = {
+  postgres = dialect("postgres", { product = "PostgreSQL", row = "row" }),
+  mongodb = dialect("mongodb", { product = "MongoDB", row = "document" }),
+}
+
+--- The dialect of the driver of that name.
+---@param driver string            # lunadex.ServerInfo.driver
+---@return lunadex.Dialect
+function M.of(driver)
+  return dialects[driver] or dialects.postgres
+end
+
+return M
