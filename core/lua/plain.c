@@ -17,6 +17,7 @@ typedef struct plain {
   lua_State *L;
   ldx_arena *arena;
   int raw, known_keys, known_expressions; /* stack indices */
+  bool documents;                         /* keys are paths of fields, and there are no methods */
   ldx_lua_fields *out;
 } plain;
 
@@ -29,6 +30,13 @@ static const char *plain_name(const plain *p) {
   for (size_t i = 0; i < length; i++)
     if (text[i] < ' ' || text[i] > '~') return NULL;
   return ldx_arena_strndup(p->arena, text, length);
+}
+
+/* Whether nothing is wrong with a path, whatever the server's version: parts without $, and not the key of every
+ * collection alone. */
+static bool is_plain_path(const char *path, size_t key_count) {
+  if (*path == '.' || strstr(path, "..") || path[strlen(path) - 1] == '.' || strchr(path, '$')) return false;
+  return key_count > 1 || strcmp(path, "_id") != 0;
 }
 
 /* [-0, +0, m] */
@@ -49,6 +57,7 @@ static bool take_key(const plain *p, size_t i) {
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
+  if (taken && p->documents) return !key->opclass && is_plain_path(key->column, p->out->definition.key_count);
   return taken;
 }
 
@@ -74,15 +83,18 @@ static bool take_option(const plain *p) {
   lua_State *L = p->L;
   ldx_definition *definition = &p->out->definition;
   const char *option = lua_tostring(L, -2);
-  if (strcmp(option, "name") == 0) return (p->out->name = plain_name(p));
-  if (strcmp(option, "include") == 0) return take_columns(p, &definition->include);
+  if (strcmp(option, "name") == 0) {
+    p->out->name = plain_name(p);
+    return p->out->name && !(p->documents && (strcmp(p->out->name, "*") == 0 || strcmp(p->out->name, "_id_") == 0));
+  }
+  if (strcmp(option, "include") == 0) return !p->documents && take_columns(p, &definition->include);
   if (definition->kind != LDX_KIND_INDEX) return false;
-  if (strcmp(option, "method") == 0) return (definition->method = plain_name(p));
+  if (strcmp(option, "method") == 0) return !p->documents && (definition->method = plain_name(p));
   if (strcmp(option, "unique") == 0) {
     definition->unique = lua_toboolean(L, -1);
     return lua_isboolean(L, -1);
   }
-  if (strcmp(option, "where") == 0 && lua_type(L, -1) == LUA_TSTRING) {
+  if (strcmp(option, "where") == 0 && !p->documents && lua_type(L, -1) == LUA_TSTRING) {
     lua_pushvalue(L, -1);
     if (lua_rawget(L, p->known_expressions) == LUA_TSTRING)
       definition->predicate = ldx_arena_strdup(p->arena, lua_tostring(L, -1));
@@ -97,6 +109,13 @@ static bool agree(const ldx_definition *definition) {
   if (strcmp(definition->method, "btree") == 0) return true;
   return definition->key_count == 1 && !definition->keys[0].descending && !definition->keys[0].nulls_first &&
          !definition->unique && definition->include.count == 0;
+}
+
+static bool no_field_twice(const ldx_definition *definition) {
+  for (size_t i = 1; i < definition->key_count; i++)
+    for (size_t j = 0; j < i; j++)
+      if (strcmp(definition->keys[i].column, definition->keys[j].column) == 0) return false;
+  return true;
 }
 
 static bool take(const plain *p) {
@@ -115,6 +134,10 @@ static bool take(const plain *p) {
   definition->keys = LDX_ARENA_NEW(p->arena, ldx_key, definition->key_count);
   for (size_t i = 0; i < definition->key_count; i++)
     if (!take_key(p, i)) return false;
+  if (p->documents) {
+    definition->method = "";
+    return no_field_twice(definition);
+  }
   if (!definition->method) definition->method = "btree";
   return agree(definition);
 }
@@ -128,13 +151,15 @@ bool ldx_lua_take_plain(lua_State *L, int raw, ldx_kind kind, int known, ldx_are
   int top = lua_gettop(L);
   lua_getfield(L, known, "keys");
   lua_getfield(L, known, "expressions");
+  lua_getfield(L, known, "documents");
   plain p = {.L = L,
              .arena = arena,
              .raw = lua_absindex(L, raw),
              .known_keys = top + 1,
              .known_expressions = top + 2,
+             .documents = lua_toboolean(L, top + 3),
              .out = out};
-  bool taken = take(&p);
+  bool taken = (kind == LDX_KIND_INDEX || !p.documents) && take(&p);
   lua_settop(L, top);
   return taken;
 }

@@ -131,6 +131,7 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
   step->maintenance_work_mem = text(L, argument, argument, "maintenance_work_mem", arena);
   double parallel = number(L, argument, argument, "parallel_workers", -1);
   step->parallel_workers = parallel < 0 ? -1 : parallel > 1024 ? 1024 : (int)parallel;
+  step->commit_quorum = text(L, argument, argument, "commit_quorum", arena);
 
   if (raw(L, argument, "fields") != LUA_TNIL) {
     ldx_lua_fields *fields = LDX_ARENA_NEW(arena, ldx_lua_fields, 1);
@@ -152,11 +153,14 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
 }
 
 int ldx_lua_describe(lua_State *L) {
+  ldx_error error;
+  const ldx_driver *driver = ldx_driver_for(luaL_optstring(L, 2, ""), &error);
+  if (!driver) luaL_argerror(L, 2, error.message);
   lua_settop(L, 1);
   ldx_arena *arena = ldx_lua_push_arena(L);
   ldx_step step;
   ldx_lua_check_step(L, 1, arena, &step, NULL);
-  lua_pushstring(L, ldx_driver_postgres.describe(arena, &step));
+  lua_pushstring(L, driver->describe(arena, &step));
   ldx_lua_free_arena(L, 2);
   return 1;
 }

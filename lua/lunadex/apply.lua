@@ -360,7 +360,7 @@ function M.statements(plan, options)
     if change.action ~= "keep" then
       local sql = {}
       for _, step in ipairs(steps.of(change, context, options or {})) do
-        local text = core.describe(step)
+        local text = core.describe(step, plan.connection.target)
         if text ~= "" then sql[#sql + 1] = text end -- it only looks
       end
       result[#result + 1] = { change = change, sql = sql }

@@ -19,6 +19,7 @@ local M = {}
 ---@field rule string
 ---@field message string
 ---@field hint string?
+---@field refused boolean?         # an error that is none of the registry: what is wanted is not safe
 ---@field relation string?
 ---@field name string?
 ---@field definition string?
@@ -53,6 +54,8 @@ local M = {}
 ---@field dialect lunadex.Dialect
 ---@field findings lunadex.Finding[]
 ---@field summary table<string, integer>
+---@field has_errors boolean?      # it cannot be applied
+---@field is_wrong boolean?        # as the registry contradicts the database
 ---@field planned lunadex.PlannedChange[]   # all but plain keeps
 ---@field entries lunadex.Entry[]
 ---@field diff lunadex.Diff
@@ -176,7 +179,10 @@ function M.make(database, connection, options)
     if action and action ~= "error" then plan.planned[#plan.planned + 1] = change end
   end
   for _, finding in ipairs(plan.findings) do
-    if finding.level == "error" then plan.has_errors = true end
+    if finding.level == "error" then
+      plan.has_errors = true
+      plan.is_wrong = plan.is_wrong or not finding.refused
+    end
   end
   if not plan.has_errors then
     for _, step in ipairs(dialect.schedule.of(plan, options):rehearse(options.jobs or schedule.default_jobs)) do
@@ -203,7 +209,7 @@ function Plan:refusal()
   for _, finding in ipairs(self.findings) do
     if finding.level == "error" then lines[#lines + 1] = M.finding_text(finding) end
   end
-  return errors.new("invalid_definition", table.concat(lines, "\n"))
+  return errors.new(self.is_wrong and "invalid_definition" or "refused", table.concat(lines, "\n"))
 end
 
 --- The changes in order of declaration, strays to be dropped last. Plain keeps are left out unless asked for:

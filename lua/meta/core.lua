@@ -274,6 +274,7 @@ function Diff:changes(quiet_keeps) end
 ---@field blockers_after number?    # seconds after which that is done
 ---@field maintenance_work_mem string?
 ---@field parallel_workers integer?
+---@field commit_quorum string?    # MongoDB
 ---@field retry lunadex.Retry?
 
 ---@class lunadex.Retry
@@ -361,8 +362,9 @@ function core.wait(databases, timeout) end
 
 --- The statements of a step, as `perform` would send them on an untouched database.
 ---@param step lunadex.Step
+---@param target string?           # says which driver; default: PostgreSQL's
 ---@return string
-function core.describe(step) end
+function core.describe(step, target) end
 
 --- Signals: after `core.catch_signals()` SIGINT, SIGTERM and SIGHUP only set a flag that `core.signal()` reads
 --- (and ends a running poll); the second one kills the process.

@@ -62,7 +62,13 @@ end
 ---@param command table            # of argparse
 function M.define(command)
   command:flag "--drop-strays" :description "Drop indexes of declared relations that are not declared."
-  command:flag "--rename" :description "Rename indexes that match under another name."
+  command:flag "--hide-first"
+    :description("Hide such indexes from queries instead, which can be undone at once; with --drop-strays, drop those "
+      .. "that are hidden already. MongoDB only.")
+  command:flag "--allow-gap"
+    :description("Allow to drop an index before what replaces it is built, where the server does not take both. "
+      .. "MongoDB only.")
+  command:flag "--rename" :description "Rename indexes that match under another name. PostgreSQL only."
   command:flag "--repair"
     :description "Drop what failed builds left invalid, on any relation, where no declaration is about it."
   command:option "--mode" :choices { "auto", "concurrent", "blocking" }
@@ -125,8 +131,10 @@ local function refusals(plans)
         if finding.level == "error" then lines[#lines + 1] = planning.finding_text(finding) end
       end
       lines[#lines + 1] = "nothing was changed"
-      troubles[#troubles + 1] = { error = errors.new("registry", table.concat(lines, "\n")),
-        label = plan.connection.label }
+      troubles[#troubles + 1] = {
+        error = errors.new(plan.is_wrong and "registry" or "refused", table.concat(lines, "\n")),
+        label = plan.connection.label,
+      }
     end
   end
   return troubles

@@ -41,8 +41,8 @@ local function common_options(command, module)
     command:option "--database" :argname "<name>" :description "Only this database of the registry."
   end
   command:option "--target" :argname "<url>"
-    :description("postgresql://user@host/database, or key=value pairs. Default: the registry's url, LUNADEX_TARGET, "
-      .. "DATABASE_URL, the PG* variables.")
+    :description("postgresql://user@host/database, key=value pairs, or mongodb://host/database. Default: the "
+      .. "registry's url, LUNADEX_TARGET, DATABASE_URL, MONGODB_URI, the PG* variables.")
   command:option "--jobs" :argname "<n>" :convert(jobs) :description "Changes at a time. Default: 2."
   command:flag "--json" :description "Results for machines."
   command:flag "--quiet" :description "Only the summary."
@@ -51,7 +51,7 @@ local function common_options(command, module)
 end
 
 local function make_parser()
-  local parser = argparse("lunadex", "Index management for PostgreSQL: declare, plan, apply.")
+  local parser = argparse("lunadex", "Index management for PostgreSQL and MongoDB: declare, plan, apply.")
   parser:usage_max_width(100)
   parser:help_max_width(100)
   help_flag(parser)
@@ -64,6 +64,7 @@ local function make_parser()
   parser:epilog("examples:\n"
     .. "  lunadex plan registry/ --target postgresql://app@db/shop\n"
     .. "  lunadex apply registry/ --target postgresql://app@db/shop\n"
+    .. "  lunadex apply registry/users.lua --target mongodb://db/app\n"
     .. "  lunadex snapshot -o registry/shop.lua\n"
     .. "  lunadex plan --help\n\n" .. exit_statuses)
   local modules = {}

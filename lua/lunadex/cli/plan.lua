@@ -18,7 +18,11 @@ M.examples = [[
 function M.define(command)
   command:flag "--detailed-exitcode" :description "Exit with 2 when there are changes."
   command:flag "--drop-strays" :description "Plan to drop indexes that are not declared."
-  command:flag "--rename" :description "Plan to rename indexes that match under another name."
+  command:flag "--hide-first"
+    :description "Plan to hide such indexes from queries, and to drop only those that are hidden already. MongoDB only."
+  command:flag "--allow-gap"
+    :description "Plan also what drops the old index before the new one is built. MongoDB only."
+  command:flag "--rename" :description "Plan to rename indexes that match under another name. PostgreSQL only."
   command:flag "--repair"
     :description "Plan to drop what failed builds left invalid, on any relation, where no declaration is about it."
   command:option "--mode" :choices { "auto", "concurrent", "blocking" } :description "How indexes would be built."
@@ -42,7 +46,7 @@ function M.run(options)
       report.plan(plan, { files = common.origin(options), mode = options.mode, quiet = options.quiet,
         several = plans.several })
     end
-    local own = plan.has_errors and common.EXIT.registry
+    local own = plan.is_wrong and common.EXIT.registry or plan.has_errors and common.EXIT.refused
       or options.detailed_exitcode and plan:has_changes() and common.EXIT.changes or 0
     status = math.max(status, own)
   end

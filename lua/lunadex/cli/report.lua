@@ -19,10 +19,10 @@ local verbs = {
 
 local builds = { create = true, replace = true, rebuild = true }
 
-local function figures(change, mode)
+local function figures(plan, change, mode)
   local estimate, parts = change.estimate, {}
   if estimate.rows and estimate.table_bytes then
-    parts[1] = format.quantity(estimate.rows, "row") .. ", " .. format.bytes(estimate.table_bytes)
+    parts[1] = format.quantity(estimate.rows, plan.dialect.row) .. ", " .. format.bytes(estimate.table_bytes)
   end
   if change.entry and change.entry.fields.kind ~= "foreign_key" then
     local index = {}
@@ -101,7 +101,7 @@ local function lines(plan, options)
     if change.action ~= "keep" then
       local facts = { change.definition }
       if builds[change.action] then
-        local text = figures(change, options.mode)
+        local text = figures(plan, change, options.mode)
         if text ~= "" then facts[#facts + 1] = text end
       end
       if not obvious(change) then facts[#facts + 1] = change.reason end
@@ -146,7 +146,7 @@ local function picture(plan, options)
         .. (builds[change.action] and change.critical and "   " .. output.style("red", "critical") or ""))
       if change.description then more(format.line(change.description)) end
       more(format.line(change.definition))
-      local text = builds[change.action] and figures(change, options.mode) or ""
+      local text = builds[change.action] and figures(plan, change, options.mode) or ""
       if not obvious(change) then
         text = change.reason .. (text ~= "" and "; " .. text or "")
       end

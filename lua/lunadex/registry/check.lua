@@ -35,7 +35,8 @@ function Checker:look_at_twins(made, target, twin)
     twin = target.set:twin(twin)
   end
   self:problem(made, target.display, ("the same definition as %s"):format(place(first)), nil,
-    first.name and ('remove one of them, or write duplicate_of = "%s" if both are meant'):format(first.name)
+    target.dialect.schema.same
+      or first.name and ('remove one of them, or write duplicate_of = "%s" if both are meant'):format(first.name)
       or 'remove one of them; or give the first a name and write duplicate_of = "that name" if both are meant')
 end
 

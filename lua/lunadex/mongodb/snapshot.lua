@@ -1,0 +1,212 @@
+--- A registry written from what is live: every index of every collection but those of _id, so that a plan of it has
+--- nothing to do.
+
+local json = require "lunadex.mongodb.json"
+local lua_text = require "lunadex.lua_text"
+local null = require("lunadex.registry.schema").null
+local schema = require "lunadex.mongodb.schema"
+
+local M = {}
+
+local quote, is_identifier, comment = lua_text.quote, lua_text.is_identifier, lua_text.comment
+
+-- Values --------------------------------------------------------------------------------------------------------------
+
+local function name_text(name)
+  if is_identifier(name) then return name end
+  local text = quote(name)
+  return text:sub(1, 1) == "[" and "[ " .. text .. " ]" or "[" .. text .. "]"
+end
+
+-- Whether the order of an object's fields may get lost: that of operators and of conditions may, that of a value that
+-- is compared as a whole may not.
+local function keeps_meaning(node, is_value)
+  if type(node) ~= "table" or node == null or node.tag == "number" then return true end
+  if node.tag == "array" then
+    for _, item in ipairs(node) do
+      if not keeps_meaning(item, is_value) then return false end
+    end
+    return true
+  end
+  local before
+  for _, pair in ipairs(node) do
+    local name, value = pair[1], pair[2]
+    local operator = name:sub(1, 1) == "$"
+    if is_value and not operator and before and name < before then return false end
+    before = name
+    -- Below $and and its like are conditions again, below other operators and fields values.
+    local conditions = name == "$and" or name == "$or" or name == "$nor"
+    if not keeps_meaning(value, not conditions) then return false end
+  end
+  return true
+end
+
+-- A node as Lua from which json.of makes the same; nil if there is no such thing.
+local function value_text(node, name)
+  if type(node) == "string" then return quote(node) end
+  if type(node) == "boolean" or node == null then return tostring(node) end
+  if node.tag == "number" then
+    local number = json.number(node)
+    local text = json.number_text(number)
+    -- 5.0 is another type than 5; and what has too many digits stays as it is.
+    if node[1]:find "[.eE]" and not text:find "[.e]" then text = text .. ".0" end
+    return tonumber(text) == tonumber(node[1]) and text or nil
+  end
+  if #node == 0 then
+    local list = json.takes_list[name] or false
+    return list == (node.tag == "array") and "{}" or nil
+  end
+  local parts = {}
+  for i, item in ipairs(node) do
+    local text
+    if node.tag == "array" then
+      text = value_text(item)
+    else
+      text = value_text(item[2], item[1])
+      text = text and name_text(item[1]) .. " = " .. text
+    end
+    if not text then return nil end
+    parts[i] = text
+  end
+  return "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+-- An option's JSON as a table of Lua, or as it is where that would not say the same.
+local function object_text(text, is_filter)
+  local node = json.parse(text)
+  local table_text = node and keeps_meaning(node, not is_filter) and value_text(node)
+  return table_text or quote(text)
+end
+
+-- What the server fills in of a collation by itself, in locales that have nothing of their own.
+local COLLATION = {
+  caseLevel = "false", caseFirst = '"off"', strength = "3", numericOrdering = "false",
+  alternate = '"non-ignorable"', maxVariable = '"punct"', normalization = "false", backwards = "false",
+}
+local plain_locales = {}
+for locale in ("en de es fr it nl pt pl ru sv fi nb cs sk hu ro el tr uk simple"):gmatch "%a+" do
+  plain_locales[locale] = true
+end
+
+local function collation_text(text)
+  local node = json.parse(text)
+  local locale = json.field(node, "locale")
+  local parts = {}
+  for _, pair in ipairs(node) do
+    local usual = COLLATION[pair[1]] == json.text(pair[2])
+    if pair[1] ~= "locale" and pair[1] ~= "version" and not (usual and plain_locales[locale]) then
+      parts[#parts + 1] = ("%s = %s"):format(name_text(pair[1]), value_text(pair[2]))
+    end
+  end
+  table.insert(parts, 1, "locale = " .. quote(locale))
+  return "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+local function seconds_text(text)
+  local seconds = math.tointeger(tonumber(text))
+  if not seconds or seconds == 0 then return text end
+  if seconds % 86400 == 0 then return ('"%dd"'):format(seconds // 86400) end
+  if seconds % 3600 == 0 then return ('"%dh"'):format(seconds // 3600) end
+  return text
+end
+
+local function string_text(text) return quote(json.parse(text)) end
+
+local function as_it_is(text) return text end
+
+-- The server's options: how a registry calls them, in the order in which it says them.
+local OPTIONS = {
+  { "sparse", "sparse", as_it_is }, { "collation", "collation", collation_text },
+  { "wildcardProjection", "wildcard_projection", object_text }, { "expireAfterSeconds", "expire_after", seconds_text },
+  { "weights", "weights", object_text }, { "default_language", "default_language", string_text },
+  { "language_override", "language_override", string_text }, { "bits", "bits", as_it_is }, { "min", "min", as_it_is },
+  { "max", "max", as_it_is }, { "storageEngine", "storage_engine", object_text }, { "hidden", "hidden", as_it_is },
+}
+
+-- Indexes -------------------------------------------------------------------------------------------------------------
+
+local function key_text(key)
+  if not key.opclass then return (key.descending and "desc " or "") .. quote(key.column) end
+  local kind = tonumber(key.opclass) and key.opclass or quote(key.opclass)
+  if is_identifier(key.column) then return ("{ %s = %s }"):format(key.column, kind) end
+  return ("key { %s, type = %s }"):format(quote(key.column), kind)
+end
+
+-- What words cannot say, as createIndexes takes it.
+local function specification(index, fields)
+  local pattern, spec = { tag = "object" }, { tag = "object" }
+  for i, key in ipairs(fields.keys) do
+    local number = key.opclass and tonumber(key.opclass)
+    pattern[i] = { key.column, key.opclass and (number and { tag = "number", key.opclass } or key.opclass)
+      or { tag = "number", key.descending and "-1" or "1" } }
+  end
+  local function add(name, node) spec[#spec + 1] = { name, node } end
+  add("key", pattern)
+  add("name", index.name)
+  if fields.unique then add("unique", true) end
+  if fields.where then add("partialFilterExpression", json.parse(fields.where)) end
+  for _, list in ipairs { fields.traits or {}, fields.with or {} } do
+    for _, pair in ipairs(list) do add(pair[1], json.parse(pair[2])) end
+  end
+  return ("  index { spec = %s },"):format(quote(json.text(spec)))
+end
+
+local function sayable(fields)
+  for _, key in ipairs(fields.keys) do
+    if key.opclass and not tonumber(key.opclass) and not schema.TYPES[key.opclass] then return false end
+  end
+  return true
+end
+
+local function item_text(index, inherits)
+  local fields = index:fields()
+  if not sayable(fields) then return specification(index, fields) end
+  local parts, options = {}, {}
+  for i, key in ipairs(fields.keys) do parts[i] = key_text(key) end
+  local function add(text) parts[#parts + 1] = text end
+  add("name = " .. quote(index.name))
+  if fields.unique then add "unique = true" end
+  if fields.where then add("partial = " .. object_text(fields.where, true)) end
+  for _, list in ipairs { fields.traits or {}, fields.with or {} } do
+    for _, pair in ipairs(list) do options[pair[1]] = pair[2] end
+  end
+  for _, option in ipairs(OPTIONS) do
+    local text = options[option[1]]
+    if text then add(("%s = %s"):format(option[2], option[3](text))) end
+  end
+  -- Where the collection has a collation, to have none has to be said.
+  if inherits and not options.collation then add 'collation = { locale = "simple" }' end
+  return lua_text.item("index", parts, #fields.keys)
+end
+
+local function relation_text(relation, warnings)
+  local lines = {}
+  local indexes = relation:indexes()
+  table.sort(indexes, function(a, b) return a.name < b.name end)
+  for _, index in ipairs(indexes) do
+    if index.inherited or index.clustered then -- luacheck: ignore 542
+    elseif index.valid then
+      lines[#lines + 1] = item_text(index, relation.odd_collation)
+    else
+      lines[#lines + 1] = ("  -- %s is being built and left out: %s"):format(comment(index.name), comment(index.text))
+      warnings[#warnings + 1] = ("%s of %s is being built and left out"):format(index.name, relation.display)
+    end
+  end
+  if #lines == 0 then return nil end
+  return ("on %s {\n%s\n}\n"):format(quote(relation.name), table.concat(lines, "\n"))
+end
+
+--- The registry of a catalog, and what was left out.
+---@param catalog lunadex.Catalog
+---@return string text
+---@return string[] warnings
+function M.text(catalog)
+  local blocks, warnings = { "-- Written by `lunadex snapshot` from the live database.\n" }, {}
+  for relation in catalog:relations() do
+    -- Ours, if there are any: the run lock, the history.
+    if not relation.name:find "^lunadex%." then blocks[#blocks + 1] = relation_text(relation, warnings) end
+  end
+  return table.concat(blocks, "\n"), warnings
+end
+
+return M

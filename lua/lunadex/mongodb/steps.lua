@@ -1,0 +1,231 @@
+--- What one change of a plan takes on MongoDB: the steps that the core performs, in order.
+--
+-- Nothing here is renamed: the server cannot. What replaces an index is built beside it under a name of its own
+-- (name.lua, replacement) where the server keeps two of the same keys apart; where it does not, the old one goes first,
+-- and only if that was allowed.
+
+local format = require "lunadex.format"
+local naming = require "lunadex.mongodb.name"
+
+local M = {}
+
+M.default_retries = 10
+
+local function copy(source, changes)
+  local result = {}
+  for key, value in pairs(source) do result[key] = value end
+  for key, value in pairs(changes) do result[key] = value end
+  return result
+end
+
+local function named(relation, name)
+  for _, index in ipairs(relation:indexes()) do
+    if index.name == name then return index end
+  end
+end
+
+local function is_text(fields)
+  for _, key in ipairs(fields.keys) do
+    if key.opclass == "text" then return true end
+  end
+  return false
+end
+
+local function with_option(fields, name, value)
+  local with = {}
+  for _, pair in ipairs(fields.with or {}) do
+    if pair[1] ~= name then with[#with + 1] = pair end
+  end
+  with[#with + 1] = { name, value }
+  return copy(fields, { with = with })
+end
+
+--- Whether an index is kept from queries.
+---@param index lunadex.Index
+---@return boolean
+function M.is_hidden(index)
+  for _, pair in ipairs(index:fields().with or {}) do
+    if pair[1] == "hidden" then return pair[2] == "true" end
+  end
+  return false
+end
+
+-- Steps ---------------------------------------------------------------------------------------------------------------
+
+local Writer = {}
+Writer.__index = Writer
+
+local function step_of(self, kind, name, fields)
+  local options, entry, relation = self.options, self.change.entry or {}, self.change.on
+  return {
+    kind = kind, relation = relation.name, name = name, commit_quorum = entry.commit_quorum,
+    fields = fields and copy(fields, { relation = relation.name, name = name }),
+    check_duplicates = kind == "build" and fields.unique and options.check_duplicates or nil,
+    retry = { attempts = options.retries or M.default_retries },
+  }
+end
+
+function Writer:add(kind, name, fields)
+  local step = step_of(self, kind, name, fields)
+  self.steps[#self.steps + 1] = step
+  return step
+end
+
+local make = {}
+
+function make:create()
+  self:add("build", self.change.name, self.change.entry.fields)
+end
+
+-- Somebody is at it, or it will go on by itself: to ask for it again is to wait for it.
+function make:wait()
+  local change = self.change
+  self:add("build", change.live_name, change.entry.fields)
+  if change.resume then self:add("drop", change.name) end
+end
+
+make.rebuild = make.wait
+
+function make:alter()
+  local change = self.change
+  local live = change.fact.live
+  self:add("alter", change.live_name, change.hide and with_option(live:fields(), "hidden", "true")
+    or change.entry.fields)
+end
+
+function make:drop()
+  self:add("drop", self.change.live_name)
+end
+
+-- Why the server would not have both at a time; nil: it would.
+local function obstacle(change, matches)
+  local live, fields = change.fact.live, change.entry.fields
+  if matches(live, change) then
+    if change.resume then return nil end -- it is the new one
+    return "to the server it is the same index, as keys, unique, sparse, partial and collation are"
+  end
+  return is_text(live:fields()) and is_text(fields) and "a collection has but one text index" or nil
+end
+
+-- The name of what is built in place of `live`, which has another one until then.
+local function name_beside(change)
+  local live = change.fact.live
+  if change.resume then return live.name end
+  return live.name == change.name and naming.replacement(change.name) or change.name
+end
+
+function make:replace()
+  local change, matches = self.change, self.context.matches
+  local live, fields = change.fact.live, change.entry.fields
+  if obstacle(change, matches) then
+    local name = change.name
+    local holder = name ~= live.name and named(change.on, name)
+    if holder then name = live.name end
+    self:add("drop", live.name)
+    -- The old one was good enough until now.
+    self:add("build", name, fields).undo = { step_of(self, "build", live.name, live:fields()) }
+    return
+  end
+  self:add("build", name_beside(change), fields)
+  self:add("drop", change.resume and change.name or live.name)
+end
+
+-- Findings ------------------------------------------------------------------------------------------------------------
+
+local function about(seconds)
+  return seconds and seconds >= 1 and " for about " .. format.rough(seconds) or ""
+end
+
+local function gap(change, reason, allowed)
+  return {
+    level = allowed and "warning" or "error", rule = "gap", refused = true,
+    message = ("%s cannot be built beside the old one, as %s: queries and constraints would be without it%s"):format(
+      change.name, reason, about(change.estimate.seconds)),
+    hint = allowed and "The old one is dropped first, since --allow-gap was given."
+      or "--allow-gap drops the old one first; declaring it as it is keeps it.",
+  }
+end
+
+-- A text index of the collection that stands in the way of another.
+local function other_text_index(change)
+  if not is_text(change.entry.fields) then return nil end
+  for _, index in ipairs(change.on:indexes()) do
+    if is_text(index:fields()) then return index end
+  end
+end
+
+--- What has to be said of a change before it is made.
+---@param change lunadex.PlannedChange
+---@param plan lunadex.Plan
+---@return lunadex.Finding[]
+function M.findings(change, plan)
+  local action = change.action
+  if action == "create" then
+    local other = other_text_index(change)
+    return other and { {
+      level = "error", rule = "one-text-index",
+      message = ("%s has a text index already, %s: %s"):format(change.relation, other.name, other.text),
+      hint = "A collection has but one. Give the declaration that name, which replaces it, or drop it first.",
+    } } or {}
+  elseif action ~= "replace" then
+    return {}
+  end
+  local reason = obstacle(change, M.context(plan).matches)
+  if reason then return { gap(change, reason, plan.options.allow_gap) } end
+  local name = name_beside(change)
+  if change.resume or name == change.name then return {} end
+  return { {
+    level = "warning", rule = "other-name",
+    message = ("it will be called %s, as nothing can be renamed and %s is there until it is built"):format(name,
+      change.name),
+    hint = "Queries that name their index in a hint have to name this one.",
+  } }
+end
+
+local NOTHING = {
+  { "rename", "--rename: MongoDB cannot rename an index; one under another name is as good" },
+  { "mode", "--mode: no build of MongoDB blocks reads and writes", except = "auto" },
+  { "lock_timeout", "--lock-timeout: no build of MongoDB waits for a lock" },
+  { "drain_timeout", "--drain-timeout: no build of MongoDB waits for other transactions at its end" },
+  { "cancel_blockers", "--cancel-blockers: nobody is in the way of a build of MongoDB" },
+  { "terminate_blockers", "--terminate-blockers: nobody is in the way of a build of MongoDB" },
+  { "maintenance_work_mem",
+    "--maintenance-work-mem: MongoDB's parameter maxIndexBuildMemoryUsageMegabytes decides for all builds" },
+  { "parallel_workers", "--parallel-workers: MongoDB builds an index with one thread" },
+}
+
+--- What was asked for and means nothing here.
+---@param options lunadex.PlanOptions
+---@return lunadex.Finding[]
+function M.without_counterpart(options)
+  local found = {}
+  for _, each in ipairs(NOTHING) do
+    local value = options[each[1]]
+    if value and value ~= each.except and not (type(value) == "table" and #value == 0) then
+      found[#found + 1] = { level = "info", rule = "no-counterpart", message = each[2] }
+    end
+  end
+  return found
+end
+
+--- What a plan's steps share.
+---@param plan lunadex.Plan
+---@return table
+function M.context(plan)
+  return {
+    matches = function(index, change, options) return index:matches(plan.set, change.ordinal, options) end,
+  }
+end
+
+--- The steps of one change.
+---@param change lunadex.PlannedChange
+---@param context table            # of M.context
+---@param options lunadex.StepOptions
+---@return lunadex.Step[]
+function M.of(change, context, options)
+  local writer = setmetatable({ change = change, context = context, options = options, steps = {} }, Writer)
+  make[change.action](writer)
+  return writer.steps
+end
+
+return M

@@ -1,0 +1,324 @@
+-- MongoDB's names, steps, schedules and snapshots: pure policy, on plans and catalogs made by hand. What the server
+-- makes of them is tests/spec/07-mongodb.
+local naming = require "lunadex.mongodb.name"
+local schedule = require "lunadex.mongodb.schedule"
+local snapshot = require "lunadex.mongodb.snapshot"
+local steps = require "lunadex.mongodb.steps"
+
+describe("names on MongoDB", function()
+  local function choose(keys, taken)
+    return naming.choose({ keys = keys }, "c", function(name) return taken and taken[name] end)
+  end
+
+  it("that nobody gave are those that drivers make", function()
+    assert.equal("a_1_b.c_-1", choose { { column = "a" }, { column = "b.c", descending = true } })
+    assert.equal("title_text_body_text", choose { { column = "title", opclass = "text" },
+      { column = "body", opclass = "text" } })
+    assert.equal("at_2dsphere_b_2", choose { { column = "at", opclass = "2dsphere" }, { column = "b", opclass = "2" } })
+    assert.equal("$**_1", choose { { column = "$**" } })
+    assert.equal("a_1_3", choose({ { column = "a" } }, { a_1 = true, a_1_2 = true }))
+  end)
+
+  it("of replacements lead back", function()
+    assert.equal("x", naming.left_by(naming.replacement "x", { "a", "x" }))
+    assert.is_nil(naming.left_by("x", { "x" }))
+  end)
+end)
+
+local function relation(name, indexes)
+  local result = { name = name, display = name, space = name, kind = "collection", odd_collation = false }
+  function result.indexes() return indexes or {} end
+  return result
+end
+
+local function live(name, fields, more)
+  fields.kind, fields.method = "index", ""
+  local result = { name = name, fields_ = fields, text = "…", valid = true, live = true, inherited = false,
+    clustered = false }
+  function result:fields() return self.fields_ end
+  function result:matches() return self.same or false end
+  for key, value in pairs(more or {}) do result[key] = value end
+  return result
+end
+
+describe("steps on MongoDB", function()
+  local a = { { column = "a" } }
+
+  -- "build n, drop o; undo build o"
+  local function text(change, options)
+    local parts = {}
+    change.entry = change.entry or { fields = { kind = "index", method = "", keys = a }, commit_quorum = "2" }
+    change.on = change.on or relation("c", { change.fact and change.fact.live })
+    local made = steps.of(change, steps.context { set = {} }, options or {})
+    for i, step in ipairs(made) do
+      assert.equal("c", step.relation)
+      if step.fields then assert.equal(step.name, step.fields.name) end
+      parts[i] = step.kind .. " " .. step.name
+      for _, undo in ipairs(step.undo or {}) do parts[i] = parts[i] .. "; undo " .. undo.kind .. " " .. undo.name end
+    end
+    return table.concat(parts, ", "), made
+  end
+
+  local function findings(change, options)
+    change.estimate, change.relation = { seconds = 40 }, "c"
+    local plan = { options = options or {}, set = {} }
+    local found = steps.findings(change, plan)
+    return found[1] and found[1].level .. " " .. found[1].rule, found[1]
+  end
+
+  it("build, alter and drop", function()
+    local shown, made = text { action = "create", name = "n" }
+    assert.equal("build n", shown)
+    assert.equal("2", made[1].commit_quorum)
+    assert.equal("drop n", (text { action = "drop", live_name = "n", fact = { live = live("n", { keys = a }) } }))
+    assert.equal("build n", (text { action = "wait", name = "m", live_name = "n" }))
+    assert.equal("alter n", (text { action = "alter", live_name = "n", fact = { live = live("n", { keys = a }) } }))
+  end)
+
+  it("hide what is not wanted as it is", function()
+    local _, made = text { action = "alter", live_name = "n", hide = true, entry = {},
+      fact = { live = live("n", { keys = a, with = { { "expireAfterSeconds", "5" } } }) } }
+    assert.same({ { "expireAfterSeconds", "5" }, { "hidden", "true" } }, made[1].fields.with)
+    assert.is_true(steps.is_hidden(live("n", { keys = a, with = { { "hidden", "true" } } })))
+    assert.is_false(steps.is_hidden(live("n", { keys = a })))
+  end)
+
+  it("replace side by side under another name, and back the next time", function()
+    local change = { action = "replace", name = "n", fact = { live = live("n", { keys = a }) } }
+    assert.equal("build n_ldx, drop n", (text(change)))
+    local rule, finding = findings(change)
+    assert.equal("warning other-name", rule)
+    assert.matches("n_ldx", finding.message)
+    change = { action = "replace", name = "n", fact = { live = live("n_ldx", { keys = a }) } }
+    assert.equal("build n, drop n_ldx", (text(change)))
+    assert.is_nil(findings(change))
+    -- Built already when the last run ended.
+    change = { action = "replace", name = "n", resume = true, fact = { live = live("n_ldx", { keys = a },
+      { same = true }) } }
+    assert.equal("build n_ldx, drop n", (text(change)))
+    assert.is_nil(findings(change))
+    change.action, change.live_name = "wait", "n_ldx"
+    assert.equal("build n_ldx, drop n", (text(change)))
+  end)
+
+  it("drop first what the server takes for the same, if that is allowed", function()
+    local change = { action = "replace", name = "n", fact = { live = live("n", { keys = a }, { same = true }) } }
+    assert.equal("drop n, build n; undo build n", (text(change)))
+    local rule, finding = findings(change)
+    assert.equal("error gap", rule)
+    assert.is_true(finding.refused)
+    assert.matches("for about 40 s", finding.message)
+    assert.matches("--allow-gap", finding.hint, 1, true)
+    assert.equal("warning gap", (findings(change, { allow_gap = true })))
+    change.fact.live = live("old", { keys = a }, { same = true })
+    change.on = nil
+    assert.equal("drop old, build n; undo build old", (text(change)))
+    change.on = relation("c", { live("n", { keys = a }) })
+    assert.equal("drop old, build old; undo build old", (text(change)))
+  end)
+
+  it("know that a collection has one text index", function()
+    local words = { { column = "t", opclass = "text" } }
+    local entry = { fields = { kind = "index", method = "", keys = words } }
+    local change = { action = "replace", name = "n", entry = entry, fact = { live = live("n", { keys = words }) } }
+    assert.equal("drop n, build n; undo build n", (text(change)))
+    assert.equal("error gap", (findings(change)))
+    change = { action = "create", name = "n", entry = entry, on = relation("c", { live("x", { keys = words }) }) }
+    assert.equal("error one-text-index", (findings(change)))
+    change.on = relation("c", { live("x", { keys = a }) })
+    assert.is_nil(findings(change))
+  end)
+
+  it("say once what has no counterpart", function()
+    local function rules(options)
+      local found = {}
+      for i, finding in ipairs(steps.without_counterpart(options)) do
+        assert.same({ "info", "no-counterpart" }, { finding.level, finding.rule })
+        found[i] = finding.message:match "^[%w-]+"
+      end
+      return table.concat(found, " ")
+    end
+    assert.equal("", rules { mode = "auto", cancel_blockers = {} })
+    assert.equal("--rename --mode --lock-timeout --cancel-blockers", rules { rename = true, mode = "blocking",
+      lock_timeout = 5, cancel_blockers = { "x" } })
+  end)
+end)
+
+describe("a schedule on MongoDB", function()
+  -- "t_a 10" is a build of ten seconds on t.
+  local function change(text, more)
+    local collection, name, seconds = text:match "^(%w+)_(%w+) ?([%d.]*)$"
+    local result = { action = "create", name = name, relation = collection, entry = { fields = {} },
+      estimate = { seconds = tonumber(seconds) } }
+    for key, value in pairs(more or {}) do result[key] = value end
+    return result
+  end
+
+  local function plan(changes, limit)
+    return { builds_at_once = limit, changes = function()
+      local i = 0
+      return function()
+        i = i + 1
+        return changes[i]
+      end
+    end }
+  end
+
+  local function order(changes, jobs, limit)
+    local parts = {}
+    for i, step in ipairs(schedule.of(plan(changes, limit)):rehearse(jobs)) do
+      parts[i] = ("%g %s"):format(math.floor(step.at + 0.5), step.item.change.name)
+    end
+    return table.concat(parts, ", ")
+  end
+
+  local unique = { entry = { fields = { unique = true } } }
+
+  it("builds side by side, the longest first, critical ones before", function()
+    assert.equal("0 c, 0 b, 9 a", order({ change "t_a 1", change "t_b 9", change "t_c 10" }, 2))
+    assert.equal("0 a, 0 c, 1 b", order({ change("t_a 1", { critical = true }), change "t_b 9", change "u_c 10" }, 2))
+  end)
+
+  it("begins no more than the server builds", function()
+    local changes = {}
+    for i = 1, 5 do changes[i] = change(("t_i%d 10"):format(i)) end
+    assert.equal("0 i1, 0 i2, 0 i3, 10 i4, 10 i5", order(changes, 8))
+    assert.equal("0 i1, 10 i2, 20 i3, 30 i4, 40 i5", order(changes, 8, 1))
+    local made = schedule.of(plan(changes, 1))
+    made:next(0)
+    assert.equal("the server builds 1 at a time", made:reason(made.items[2]))
+  end)
+
+  it("changes in place before anything is built on the collection, and drops last", function()
+    local alter, drop = { action = "alter" }, { action = "drop" }
+    assert.equal("0 x, 0 b, 1 y, 2 a, 7 d", order({ change("t_d 1", drop), change "t_a 5", change("t_x 1", alter),
+      change("t_y 1", alter), change "u_b 9" }, 2))
+    local made = schedule.of(plan { change("t_d 1", drop), change "t_a 5", change("t_x 1", alter) })
+    assert.equal("after a: it is dropped when the builds of its collection are done", made:reason(made.items[1]))
+    assert.equal("after x: nothing is changed in place while its collection has builds", made:reason(made.items[2]))
+  end)
+
+  it("begins unique builds when the others of their collection are under way", function()
+    assert.equal("0 c, 0 a, 3 b, 3 u", order({ change("t_u 9", unique), change "t_a 3", change "t_b 3",
+      change "v_c 3.1" }, 2))
+    -- A critical one does not wait for others; they wait for it.
+    local critical = { entry = unique.entry, critical = true }
+    assert.equal("0 u, 0 c, 9 a, 9 b", order({ change("t_u 9", critical), change "t_a 3", change "t_b 3",
+      change "v_c 9" }, 2))
+    assert.equal("0 u, 0 v", order({ change("t_u 9", unique), change("t_v 9", unique) }, 2))
+  end)
+
+  it("begins each of thousands of changes once, whatever depends on what", function()
+    math.randomseed(3)
+    local changes, seen, count = {}, {}, 0
+    for i = 1, 2000 do
+      local kind = math.random(6)
+      changes[i] = change(("t%d_i%d %d"):format(math.random(100), i, math.random(50)), kind == 1 and unique
+        or kind == 2 and { action = "drop" } or kind == 3 and { action = "alter" }
+        or { critical = math.random(2) == 1, entry = { fields = { unique = math.random(3) == 1 } } })
+    end
+    for _, step in ipairs(schedule.of(plan(changes)):rehearse(4)) do
+      assert.is_nil(seen[step.item])
+      seen[step.item], count = true, count + 1
+    end
+    assert.equal(2000, count)
+  end)
+end)
+
+describe("a snapshot of MongoDB", function()
+  local function text(...)
+    local relations = { ... }
+    return snapshot.text { relations = function()
+      local i = 0
+      return function()
+        i = i + 1
+        return relations[i]
+      end
+    end }
+  end
+
+  local function one(fields)
+    fields.keys = fields.keys or { { column = "a" } }
+    local written = text(relation("c", { live("x", fields) }))
+    return (written:match("%{\n(.*)\n%}\n$"):gsub("%s+", " "):gsub(", }", " }"):gsub("^ ", ""))
+  end
+
+  it("writes keys as people would", function()
+    assert.equal([[index { "a", desc "b.c", { at = "2dsphere" }, key { "d.e", type = "hashed" }, { f = 2 }, ]]
+      .. [[name = "x" },]], one { keys = { { column = "a" }, { column = "b.c", descending = true },
+        { column = "at", opclass = "2dsphere" }, { column = "d.e", opclass = "hashed" },
+        { column = "f", opclass = "2" } } })
+  end)
+
+  it("writes options in words", function()
+    assert.equal([[index { "a", name = "x", unique = true, sparse = true, ]]
+      .. [[collation = { locale = "en", strength = 2 }, expire_after = "30d", hidden = true },]], one {
+        unique = true, with = { { "expireAfterSeconds", "2592000" }, { "hidden", "true" } },
+        traits = { { "sparse", "true" }, { "collation", '{"locale":"en","caseLevel":false,"caseFirst":"off",'
+          .. '"strength":2,"numericOrdering":false,"alternate":"non-ignorable","maxVariable":"punct",'
+          .. '"normalization":false,"backwards":false}' } },
+      })
+    assert.equal([[index { { t = "text" }, name = "x", weights = { t = 10 }, default_language = "german" },]], one {
+      keys = { { column = "t", opclass = "text" } }, with = { { "weights", '{"t":10}' },
+        { "default_language", '"german"' } } })
+    -- What this locale has of its own is not taken for the usual.
+    assert.is_truthy(one { traits = { { "collation", '{"locale":"fr_CA","strength":3,"backwards":true}' } } }
+      :find("strength = 3, backwards = true", 1, true))
+  end)
+
+  it("writes filters as tables where that says the same", function()
+    local function partial(json) return one({ where = json }):match "partial = (.*) },$" end
+    assert.equal('{ b = { ["$gt"] = 5, ["$lt"] = 9.0 }, a = null, ["c.d"] = { ["$in"] = { "x", 1.5 } } }',
+      partial '{"b":{"$gt":5,"$lt":9.0},"a":null,"c.d":{"$in":["x",1.5]}}')
+    assert.equal('{ at = { ["$gt"] = { ["$date"] = "2024-01-01T00:00:00Z" } } }',
+      partial '{"at":{"$gt":{"$date":"2024-01-01T00:00:00Z"}}}')
+    assert.equal('{ ["$and"] = { { b = 1, a = 2 } } }', partial '{"$and":[{"b":1,"a":2}]}')
+    assert.equal("{}", partial "{}")
+    -- The order of what is compared as a whole counts, and an empty list is no object.
+    assert.equal('[[{"a":{"y":1,"x":2}}]]', partial '{"a":{"y":1,"x":2}}')
+    assert.equal('{ a = { x = 1, y = 2 } }', partial '{"a":{"x":1,"y":2}}')
+    assert.equal('[[{"a":[]}]]', partial '{"a":[]}')
+  end)
+
+  it("gives back what it wrote", function()
+    local registry, json = require "lunadex.registry", require "lunadex.mongodb.json"
+    for _, where in ipairs {
+      '{"a":{"$gt":5,"$lte":1e+300},"b":true}', '{"a":{"$date":"2024-01-01T00:00:00Z"}}', '{"$or":[{"b":1},{"a":2}]}',
+      '{"a":"quo\\"te \\\\ ]] \\u0001 ü"}', '{"and":1,"end.x":2,"]]":3}', '{"a":{"b":1,"a":1}}', '{"a":{"$in":[]}}',
+      '{"a":9223372036854775807,"b":-0.5,"c":1.0}',
+    } do
+      local written = text(relation("c", { live("x", { where = where, keys = { { column = "a" } } }) }))
+      local loaded, errors = registry.parse(written, "x.lua", { target = "mongodb://x" })
+      assert(loaded, errors and tostring(errors[1]) .. written)
+      local function sorted(node) -- fields in order of name, as far as that is allowed
+        if type(node) == "table" and node.tag == "object" then
+          table.sort(node, function(x, y) return x[1] < y[1] end)
+          for _, pair in ipairs(node) do sorted(pair[2]) end
+        elseif type(node) == "table" and node.tag == "array" then
+          for _, item in ipairs(node) do sorted(item) end
+        end
+        return node
+      end
+      assert.same(sorted(json.parse(where)), sorted(json.parse(loaded.databases[1].entries[1].fields.where)))
+    end
+  end)
+
+  it("leaves out what is being built, what is always there and what is ours", function()
+    local inherits = relation("d", { live("y", { keys = { { column = "a" } } }),
+      live("z", { keys = { { column = "b" } }, traits = { { "collation", '{"locale":"en"}' } } }) })
+    inherits.odd_collation = true
+    local written, warnings = text(relation("c", { live("x", { keys = { { column = "a" } } }, { valid = false }),
+      live("_id_", { keys = { { column = "_id" } } }, { inherited = true }) }), relation("empty"),
+      relation("lunadex.lock", { live("x", { keys = { { column = "a" } } }) }), inherits)
+    assert.equal(1, #warnings)
+    assert.is_truthy(written:find("-- x is being built and left out", 1, true))
+    for _, absent in ipairs { "_id_", "empty", "lunadex.lock" } do assert.is_nil(written:find(absent, 1, true)) end
+    assert.is_truthy(written:find('index { "a", name = "y", collation = { locale = "simple" } }', 1, true))
+    assert.is_truthy(written:find('index { "b", name = "z", collation = { locale = "en" } }', 1, true))
+  end)
+
+  it("writes as JSON what words cannot say", function()
+    assert.equal([==[index { spec = [[{"key":{"a":"geoHaystack"},"name":"x","bucketSize":1}]] },]==], one {
+      keys = { { column = "a", opclass = "geoHaystack" } }, with = { { "bucketSize", "1" } } })
+  end)
+end)
