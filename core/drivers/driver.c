@@ -14,10 +14,15 @@ const ldx_driver *ldx_driver_for(const char *url, ldx_error *error) {
   const char *equals = strchr(url, '=');
   if (*url == '\0' || (equals && (!scheme || equals < scheme))) return &ldx_driver_postgres;
   if (has_scheme(url, "mongodb://") || has_scheme(url, "mongodb+srv://")) {
+#ifdef LUNADEX_MONGODB
+    return &ldx_driver_mongodb;
+#else
     ldx_error_set(error, LDX_ERROR_UNSUPPORTED, "this build has no driver for MongoDB");
     return NULL;
+#endif
   }
-  ldx_error_set(error, LDX_ERROR_USAGE, "not a target: neither a postgres:// URL nor key=value pairs");
-  ldx_error_hint(error, "Write postgresql://user@host:port/database, or host=… dbname=….");
+  ldx_error_set(error, LDX_ERROR_USAGE, "not a target: neither a postgres:// or mongodb:// URL nor key=value pairs");
+  ldx_error_hint(error,
+                 "Write postgresql://user@host:port/database, host=… dbname=…, or mongodb://user@host:port/database.");
   return NULL;
 }

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "drivers/postgres/redact.h"
+#include "base/redact.h"
 
 static void check(const char *target, const char *message, const char *expected) {
   ldx_secrets secrets = {0};

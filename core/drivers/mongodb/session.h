@@ -10,17 +10,23 @@
 #include <mongoc/mongoc.h>
 #include <pthread.h>
 
+#include "base/redact.h"
 #include "lunadex/driver.h"
 
 struct ldx_session {
-  mongoc_client_t *client; /* its thread's */
+  mongoc_client_t *client;          /* its thread's */
+  mongoc_read_prefs_t *preferences; /* NULL: the primary's; on a set without one: any secondary's */
   char *database;
   ldx_server_info info;
-  int64_t number; /* random, > 0: commands that `cancel` is to find carry it in their comment, as does `server_pid` */
-  char *token;    /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
+  bool sharded;     /* reached through mongos */
+  bool stand_alone; /* no member of a replica set */
+  int64_t number;   /* random, > 0: commands that `cancel` is to find carry it in their comment, as does `server_pid` */
+  char *token;      /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
 
   /* For `cancel`, from another thread: a client of its own, made when first needed. */
   pthread_mutex_t cancel_mutex;
+  mongoc_uri_t *uri;   /* of both clients */
+  ldx_secrets secrets; /* of it, for messages; unchanged once open */
   mongoc_client_t *canceller;
   atomic_bool cancelled; /* a cancel request came since the last command began */
 };
@@ -31,22 +37,26 @@ bool ldx_mongo_command(ldx_session *session, const char *database, const bson_t 
                        ldx_error *error);
 
 /* All documents a cursor-making command (listIndexes, aggregate …) gives: `each` is called with every one and stops the
- * walk by returning false after filling `error`. */
+ * walk by returning false after filling `error`. The commands are tagged: `cancel` finds them. */
 typedef bool (*ldx_mongo_each)(const bson_t *document, void *state, ldx_error *error);
 bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *command, ldx_mongo_each each, void *state,
                     ldx_error *error);
 
 /* A long command (a build): tagged with the session's number in its `comment`, announced to the watcher
  * (ldx_context_running), ended early by cancellation or budget, and never by a socket timeout. Otherwise as
- * ldx_mongo_command. */
+ * ldx_mongo_command, on the session's database. */
 bool ldx_mongo_run(ldx_session *session, ldx_context *context, const bson_t *command, bson_t *reply, ldx_error *error);
 
-/* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. */
+/* Appends `comment: {lunadex: number}`, by which an operation is found in $currentOp: `command.comment.lunadex`. */
+void ldx_mongo_tag(const ldx_session *session, bson_t *command);
+
+/* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. `reply` may be NULL. */
 void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error);
 
-/* connect.c: ldx_driver.open, close, alive; cancel.c: ldx_driver.cancel. */
+/* connect.c: ldx_driver.open; session.c: close, alive; cancel.c: ldx_driver.cancel. */
 ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx_error *error);
 void ldx_mongo_close(ldx_session *session);
+/* libmongoc replaces links that were lost, so a session outlives them. */
 bool ldx_mongo_alive(ldx_session *session);
 void ldx_mongo_cancel(ldx_session *session);
 

@@ -13,7 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "redact.h"
+#include "base/redact.h"
 #include "session.h"
 
 static const double default_timeout = 10;

@@ -17,6 +17,7 @@ local may_include = {
   ["core/base"] = {},
   ["core/model"] = { "base" },
   ["core/drivers/postgres"] = { "base", "model" },
+  ["core/drivers/mongodb"] = { "base", "model" },
   ["core/drivers/fake"] = { "base", "model" },
   ["core/engine"] = { "base", "model" },
   ["core/lua"] = { "base", "model", "engine" },
@@ -28,6 +29,7 @@ local may_know = {
   ["core/base"] = { "arena", "error" },
   ["core/model"] = { "arena", "error", "index", "catalog", "diff" },
   ["core/drivers/postgres"] = { "arena", "error", "index", "catalog", "diff", "driver" },
+  ["core/drivers/mongodb"] = { "arena", "error", "index", "catalog", "diff", "driver" },
 }
 
 -- foreign header → the only folders that may include it

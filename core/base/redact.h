@@ -1,6 +1,6 @@
 /* redact.h: keeps secrets of a target out of messages. Pure text, no server. */
-#ifndef LUNADEX_POSTGRES_REDACT_H
-#define LUNADEX_POSTGRES_REDACT_H
+#ifndef LUNADEX_BASE_REDACT_H
+#define LUNADEX_BASE_REDACT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,145 @@
+#include "target.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+
+static const char usage_hint[] = "Write mongodb://user:password@host:port/database, with %%40 for an @ in a password.";
+
+/* Indexes of these are the server's own. */
+static bool is_internal(const char *database) {
+  return !strcmp(database, "admin") || !strcmp(database, "config") || !strcmp(database, "local");
+}
+
+static bool check_database(const char *database, ldx_error *error) {
+  if (!database || !*database) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "the target names no database");
+    ldx_error_hint(error, "Write it after the host: mongodb://host/DATABASE; where users are kept elsewhere, add "
+                          "?authSource=admin.");
+    return false;
+  }
+  if (is_internal(database)) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "the database \"%s\" is the server's own", database);
+    ldx_error_hint(error, "Name the application's database; if \"%s\" keeps its users, add ?authSource=%s.", database,
+                   database);
+    return false;
+  }
+  return true;
+}
+
+static bool settle(mongoc_uri_t *uri, const ldx_target *target) {
+  bool ok = true;
+  if (target->application_name && *target->application_name) {
+    char name[128]; /* what the server takes, with the zero */
+    snprintf(name, sizeof name, "%s", target->application_name);
+    ok = mongoc_uri_set_appname(uri, name) && ok;
+  }
+  /* A build lasts as long as it lasts. 0 would mean the default of five minutes. */
+  ok = mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, -1) && ok;
+  /* Whether to try again, and when, is decided where it can be cancelled. */
+  ok = mongoc_uri_set_option_as_bool(uri, MONGOC_URI_SERVERSELECTIONTRYONCE, true) && ok;
+  /* One host of a replica set stands for the set, as with the drivers of other languages. */
+  if (!mongoc_uri_has_option(uri, MONGOC_URI_DIRECTCONNECTION) &&
+      !mongoc_uri_get_option_as_bool(uri, MONGOC_URI_LOADBALANCED, false))
+    ok = mongoc_uri_set_option_as_bool(uri, MONGOC_URI_DIRECTCONNECTION, false) && ok;
+  return ok;
+}
+
+mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secrets, ldx_error *error) {
+  ldx_secrets_of_target(secrets, target->url);
+  if (ldx_target_is_ambiguous(target->url)) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "the target's user or password holds a character that a URL may not");
+    ldx_error_hint(error, "Write it percent-encoded: @ as %%40, / as %%2F, ? as %%3F, # as %%23.");
+    return NULL;
+  }
+  bson_error_t reason = {0};
+  mongoc_uri_t *uri = mongoc_uri_new_with_error(target->url, &reason);
+  if (!uri) {
+    char text[sizeof reason.message];
+    snprintf(text, sizeof text, "%s", reason.message);
+    ldx_redact(secrets, text, sizeof text);
+    ldx_error_set(error, LDX_ERROR_USAGE, "malformed target: %s", text);
+    ldx_error_hint(error, usage_hint);
+    return NULL;
+  }
+  if (mongoc_uri_get_password(uri)) ldx_secrets_add(secrets, mongoc_uri_get_password(uri));
+  /* A password that is also the user's name would star every message, and give itself away by that. */
+  if (mongoc_uri_get_username(uri)) ldx_secrets_forget(secrets, mongoc_uri_get_username(uri));
+  for (const mongoc_host_list_t *host = mongoc_uri_get_hosts(uri); host; host = host->next)
+    ldx_secrets_forget(secrets, host->host_and_port);
+  if (!check_database(mongoc_uri_get_database(uri), error)) {
+    mongoc_uri_destroy(uri);
+    return NULL;
+  }
+  if (!settle(uri, target)) {
+    mongoc_uri_destroy(uri);
+    ldx_error_set(error, LDX_ERROR_USAGE, "the target's options contradict what an index engine needs");
+    return NULL;
+  }
+  return uri;
+}
+
+static void append_encoded(ldx_buffer *buffer, const char *text) {
+  for (; *text; text++) {
+    unsigned char c = (unsigned char)*text;
+    if (c <= ' ' || c == 0x7F || strchr("%@/:?#&[]", c))
+      ldx_buffer_appendf(buffer, "%%%02X", c);
+    else
+      ldx_buffer_append_char(buffer, *text);
+  }
+}
+
+/* The options that say which deployment it is; others may be secret, or are of no interest. */
+static void append_options(ldx_buffer *buffer, const mongoc_uri_t *uri) {
+  const char *separator = "?";
+  const char *set = mongoc_uri_get_replica_set(uri), *source = mongoc_uri_get_auth_source(uri);
+  if (set) {
+    ldx_buffer_appendf(buffer, "%sreplicaSet=", separator);
+    append_encoded(buffer, set);
+    separator = "&";
+  }
+  if (source && mongoc_uri_get_username(uri) && strcmp(source, mongoc_uri_get_database(uri)) != 0) {
+    ldx_buffer_appendf(buffer, "%sauthSource=", separator);
+    append_encoded(buffer, source);
+    separator = "&";
+  }
+  if (mongoc_uri_get_option_as_bool(uri, MONGOC_URI_DIRECTCONNECTION, false)) {
+    ldx_buffer_appendf(buffer, "%sdirectConnection=true", separator);
+    separator = "&";
+  }
+  /* mongodb+srv:// means TLS anyway. */
+  if (mongoc_uri_get_tls(uri) && !mongoc_uri_get_srv_hostname(uri)) ldx_buffer_appendf(buffer, "%stls=true", separator);
+}
+
+void ldx_mongo_target_describe(const mongoc_uri_t *uri, ldx_server_info *info) {
+  const char *user = mongoc_uri_get_username(uri), *database = mongoc_uri_get_database(uri);
+  const char *service = mongoc_uri_get_srv_hostname(uri);
+  const mongoc_host_list_t *hosts = mongoc_uri_get_hosts(uri);
+  snprintf(info->database, sizeof info->database, "%s", database);
+  snprintf(info->user, sizeof info->user, "%s", user ? user : "");
+  snprintf(info->host, sizeof info->host, "%s", service ? service : hosts ? hosts->host : "");
+  if (hosts && !service) snprintf(info->port, sizeof info->port, "%u", hosts->port);
+  ldx_buffer b;
+  ldx_buffer_init(&b, NULL);
+  ldx_buffer_append(&b, service ? "mongodb+srv://" : "mongodb://");
+  if (user) {
+    append_encoded(&b, user);
+    ldx_buffer_append_char(&b, '@');
+  }
+  if (service) ldx_buffer_append(&b, service);
+  for (const mongoc_host_list_t *host = hosts; host && !service; host = host->next) {
+    bool usual = host->port == MONGOC_DEFAULT_PORT, socket = host->host[0] == '/';
+    if (socket)
+      append_encoded(&b, host->host);
+    else
+      ldx_buffer_appendf(&b, strchr(host->host, ':') ? "[%s]" : "%s", host->host);
+    if (!usual && !socket) ldx_buffer_appendf(&b, ":%u", host->port);
+    if (host->next) ldx_buffer_append_char(&b, ',');
+  }
+  ldx_buffer_append_char(&b, '/');
+  append_encoded(&b, database);
+  append_options(&b, uri);
+  snprintf(info->display, sizeof info->display, "%s", ldx_buffer_string(&b));
+  ldx_buffer_free(&b);
+}
