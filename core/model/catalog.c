@@ -142,11 +142,12 @@ ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint
   relation->id = id;
   relation->ordinal = catalog->relation_count; /* until finish sorts them */
   catalog->relations[catalog->relation_count++] = relation;
+  if (id == 0) return relation;
   table *by_id = &catalog->relations_by_id;
   if (catalog->relation_count * 2 > by_id->mask) {
     table_size(by_id, catalog->relation_count * 2);
     for (size_t i = 0; i + 1 < catalog->relation_count; i++)
-      table_put(by_id, hash_id(catalog->relations[i]->id), catalog->relations[i]);
+      if (catalog->relations[i]->id) table_put(by_id, hash_id(catalog->relations[i]->id), catalog->relations[i]);
   }
   table_put(by_id, hash_id(id), relation);
   return relation;

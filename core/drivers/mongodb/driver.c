@@ -1,11 +1,15 @@
 /* driver.c: MongoDB as a driver. */
+#include "catalog.h"
 #include "driver_parts.h"
+#include "resolve.h"
 #include "session.h"
 
 const ldx_driver ldx_driver_mongodb = {
     .name = "mongodb",
     .open = ldx_mongo_open,
     .close = ldx_mongo_close,
+    .catalog = ldx_mongo_catalog,
+    .resolve = ldx_mongo_resolve,
     .alive = ldx_mongo_alive,
     .cancel = ldx_mongo_cancel,
 };

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collation.h"
+
 /* The server that the session's commands go to: the primary, or what stands in for it. 0: none is to be had now. */
 static uint32_t choose_server(ldx_session *session, ldx_error *error) {
   bson_error_t reason = {0};
@@ -117,6 +119,7 @@ bool ldx_mongo_alive(ldx_session *session) {
 
 void ldx_mongo_close(ldx_session *session) {
   if (!session) return;
+  ldx_mongo_collations_free(session->collations);
   mongoc_client_destroy(session->client);
   mongoc_client_destroy(session->canceller);
   mongoc_read_prefs_destroy(session->preferences);

@@ -21,7 +21,8 @@ struct ldx_session {
   bool sharded;     /* reached through mongos */
   bool stand_alone; /* no member of a replica set */
   int64_t number;   /* random, > 0: commands that `cancel` is to find carry it in their comment, as does `server_pid` */
-  char *token;      /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
+  struct ldx_mongo_collations *collations; /* what the server made of them so far (collation.h); NULL: nothing yet */
+  char *token; /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
 
   /* For `cancel`, from another thread: a client of its own, made when first needed. */
   pthread_mutex_t cancel_mutex;

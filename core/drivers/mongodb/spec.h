@@ -4,34 +4,55 @@
  * where it is neither 1 nor -1; text indexes have their fields as keys, in order of name, with "text". `predicate` is
  * the partial filter as relaxed extended JSON, `predicate_form` its normal form (filter.h). `traits` are what the server
  * makes two indexes of: sparse ("true"), collation (complete, as the server fills it in, without its version),
- * wildcardProjection (normal form). `storage` is the rest: expireAfterSeconds, hidden, weights, default_language,
- * language_override, bits, min, max, storageEngine. What is the server's default is left out of both, and so is what it
+ * wildcardProjection (normal form). `storage` is the rest: expireAfterSeconds, hidden, weights (of fields that have
+ * another than 1), default_language, language_override, bits, min, max, storageEngine, and prepareUnique, which an
+ * interrupted conversion to unique leaves behind. What is the server's default is left out of both, and so is what it
  * ignores: background, v, ns, textIndexVersion, 2dsphereIndexVersion.
+ *
+ * An index without collation compares bytes; on a collection with a default collation it has to say so, and its trait
+ * says LDX_MONGO_SIMPLE (collation.h). So a definition, declared or live, makes the same index again when it is built.
  */
 #ifndef LUNADEX_MONGO_SPEC_H
 #define LUNADEX_MONGO_SPEC_H
 
 #include <mongoc/mongoc.h>
 
+#include "collation.h"
 #include "lunadex/catalog.h"
 #include "lunadex/error.h"
 
-/* One that a server has, from listIndexes or $listCatalog; all strings in `arena`. `relation` is left alone. */
-void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, ldx_definition *definition);
+/* What kind of index a key pattern makes. */
+typedef enum ldx_mongo_kind {
+  LDX_MONGO_PLAIN,
+  LDX_MONGO_TEXT,
+  LDX_MONGO_HASHED,
+  LDX_MONGO_2D,
+  LDX_MONGO_2DSPHERE,
+  LDX_MONGO_WILDCARD,
+} ldx_mongo_kind;
 
-/* The specification to build `definition` by: key, name and options; unique only if `unique`. The caller destroys `spec`.
- * False: a value is no JSON of the right kind. */
+ldx_mongo_kind ldx_mongo_kind_of(const ldx_definition *definition);
+
+/* One that a server has, from listIndexes or $listCatalog; all strings in `arena`. `relation` is left alone.
+ * `collection_collation`: the collection's default as JSON in normal form, or NULL. */
+void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
+                             ldx_definition *definition);
+
+/* The specification to build `definition` by, declared or canonical: key, name and options; unique only if `unique`. The
+ * caller destroys `spec`. False: a value is no JSON of the right kind; then there is nothing to destroy. */
 bool ldx_mongo_spec_of(const ldx_definition *definition, const char *name, bool unique, bson_t *spec, ldx_error *error);
 
-/* A declared definition in the form that ldx_mongo_definition_of gives. `collection_collation` is the collection's
- * default (JSON as in traits) or NULL; `collations` completes a collation that was given in part. False: it cannot be one
- * (`error` says why: a wrong filter, an option the kind of index does not have …). */
-typedef struct ldx_mongo_collations ldx_mongo_collations; /* collation.h */
+/* A declared definition in the form that ldx_mongo_definition_of gives. `collection_collation` as there; `collations`
+ * completes a collation that was given in part. False: it cannot be one (`error` says why: a wrong filter, an option the
+ * kind of index does not have …), or the server could not be asked (then the error can be tried again). */
 bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const char *collection_collation,
                          ldx_mongo_collations *collations, ldx_definition *canonical, ldx_error *error);
 
 /* Whether an index that has `from` can be made `to` by collMod alone: for the dialect. */
 bool ldx_mongo_can_alter(const ldx_definition *to, const ldx_live *live);
 bool ldx_mongo_can_become(const ldx_definition *to, const ldx_live *live);
+
+/* The value of an option, or NULL. */
+const char *ldx_mongo_option(const ldx_options *options, const char *name);
 
 #endif

@@ -25,8 +25,11 @@ struct ldx_relation {
   char kind;           /* 'r' table, 'p' partitioned, 'm' materialised view, 'f' foreign; 'c' collection, 't' of time
                           series, 'v' view, '-' a collection that the first index will make */
   bool extension_owned;
-  bool partition;     /* is a partition of `parent` */
-  bool odd_collation; /* some column has another than the database's collation */
+  bool partition;        /* is a partition of `parent` */
+  bool odd_collation;    /* some column has another than the database's collation */
+  bool capped;           /* MongoDB: so are the next two, JSON or NULL */
+  const char *collation; /* what its indexes have unless they say otherwise; NULL: they compare bytes */
+  const char *shard_key; /* the key it is sharded by; NULL: it is not, or nobody may say */
   uint32_t id;
   size_t ordinal;                /* 0 … count - 1 */
   ldx_relation *parent;          /* of a partition */

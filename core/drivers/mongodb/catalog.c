@@ -1,0 +1,305 @@
+/* DESIGN
+ *
+ * $listCatalog gives every index of a database in one answer, with the server's word on which are ready; it asks for more
+ * rights than most users have, and a router gives it once per shard. Else the collections are listed, and then the indexes
+ * of each: with `includeIndexBuildInfo`, since plain listIndexes shows an index under construction as if it were there.
+ * Time-series collections are always asked by name: what the catalog has of them are the indexes of their buckets, and
+ * `includeIndexBuildInfo` gives nothing at all for them (6.0), so `includeBuildUUIDs` has to do.
+ */
+#include "catalog.h"
+
+#include <string.h>
+
+#include "json.h"
+#include "model/catalog.h"
+#include "spec.h"
+
+typedef struct work {
+  ldx_session *session;
+  ldx_catalog *catalog;
+  ldx_arena *arena;
+  ldx_relation *relation; /* the one that indexes are read for */
+} work;
+
+/* --- relations ------------------------------------------------------------------------------------------------------------ */
+
+static bool find(const bson_t *document, const char *path, bson_iter_t *found) {
+  bson_iter_t iter;
+  return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, found);
+}
+
+static const char *text_at(const bson_t *document, const char *path) {
+  bson_iter_t found;
+  return find(document, path, &found) && BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : "";
+}
+
+static bool document_at(const bson_t *document, const char *path, bson_t *part) {
+  bson_iter_t found;
+  uint32_t length;
+  const uint8_t *data;
+  if (!find(document, path, &found) || !BSON_ITER_HOLDS_DOCUMENT(&found)) return false;
+  bson_iter_document(&found, &length, &data);
+  return bson_init_static(part, data, length);
+}
+
+static bool is_left_out(const char *name) {
+  return !strncmp(name, "system.", 7) || !strncmp(name, "lunadex.", 8);
+}
+
+static ldx_relation *add_relation(work *w, const char *name, const char *type, const bson_t *options) {
+  bson_t collation;
+  bson_iter_t iter;
+  const char *copy = ldx_arena_strdup(w->arena, name);
+  ldx_relation *relation = ldx_catalog_add_relation(w->catalog, (ldx_name){NULL, copy}, 0);
+  relation->display = copy;
+  relation->kind = !strcmp(type, "view") ? 'v' : !strcmp(type, "timeseries") ? 't' : 'c';
+  relation->rows = relation->bytes = -1;
+  if (options) {
+    if (document_at(options, "collation", &collation))
+      relation->collation = ldx_mongo_collation_form(w->arena, &collation);
+    relation->capped = bson_iter_init_find(&iter, options, "capped") && bson_iter_as_bool(&iter);
+  }
+  return relation;
+}
+
+/* --- indexes --------------------------------------------------------------------------------------------------------------- */
+
+static bool is_on_id(const ldx_definition *definition) {
+  return definition->key_count == 1 && !strcmp(definition->keys[0].column, "_id") && !definition->keys[0].opclass;
+}
+
+static void add_index(work *w, const bson_t *spec, bool ready) {
+  ldx_relation *relation = w->relation;
+  ldx_live *live = ldx_catalog_add_live(w->catalog, relation, ldx_arena_strdup(w->arena, text_at(spec, "name")), 0);
+  bson_iter_t iter;
+  live->clustered = bson_iter_init_find(&iter, spec, "clustered") && bson_iter_as_bool(&iter);
+  /* That of a clustered collection does not say what collation it has: it is the collection's. */
+  ldx_mongo_definition_of(w->arena, spec, live->clustered ? NULL : relation->collation, &live->definition);
+  live->definition.relation = relation->name;
+  if (live->clustered && relation->collation)
+    live->definition.traits.items[live->definition.traits.count++] = (ldx_option){"collation", relation->collation};
+  live->extension_owned = relation->kind != 't' && is_on_id(&live->definition);
+  if (live->extension_owned) live->definition.unique = false; /* nobody can say so of it */
+  live->bytes = -1;
+  live->live = true;
+  live->valid = live->ready = ready;
+}
+
+/* An item of listIndexes: the bare index, or {spec: …} with the build that it is still in. */
+static bool read_listed(const bson_t *item, void *state, ldx_error *error) {
+  (void)error;
+  bson_t spec;
+  bool wrapped = document_at(item, "spec", &spec);
+  add_index(state, wrapped ? &spec : item,
+            !bson_has_field(item, "indexBuildInfo") && !bson_has_field(item, "buildUUID"));
+  return true;
+}
+
+static bool list_indexes(work *w, ldx_relation *relation, ldx_error *error) {
+  bson_t command = BSON_INITIALIZER;
+  BSON_APPEND_UTF8(&command, "listIndexes", relation->name.name);
+  BSON_APPEND_BOOL(&command, relation->kind == 't' ? "includeBuildUUIDs" : "includeIndexBuildInfo", true);
+  w->relation = relation;
+  bool ok = ldx_mongo_walk(w->session, NULL, &command, read_listed, w, error);
+  bson_destroy(&command);
+  /* Dropped since it was listed: then it has none. */
+  if (!ok && error->code == LDX_ERROR_UNDEFINED) {
+    ldx_error_clear(error);
+    ok = true;
+  }
+  return ok;
+}
+
+/* --- all at once ------------------------------------------------------------------------------------------------------------ */
+
+/* The catalog keeps that of a clustered collection among the collection's options. */
+static void read_clustered(work *w, const bson_t *entry) {
+  bson_t clustered, spec;
+  if (!document_at(entry, "md.options.clusteredIndex", &clustered)) return;
+  bson_copy_to(&clustered, &spec);
+  BSON_APPEND_BOOL(&spec, "clustered", true);
+  add_index(w, &spec, true);
+  bson_destroy(&spec);
+}
+
+static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
+  (void)error;
+  work *w = state;
+  bson_t options, spec;
+  bson_iter_t indexes, index;
+  const char *name = text_at(entry, "name");
+  if (is_left_out(name)) return true;
+  w->relation =
+      add_relation(w, name, text_at(entry, "type"), document_at(entry, "md.options", &options) ? &options : NULL);
+  read_clustered(w, entry);
+  if (!find(entry, "md.indexes", &indexes) || !bson_iter_recurse(&indexes, &index)) return true;
+  while (bson_iter_next(&index)) {
+    uint32_t length;
+    const uint8_t *data;
+    bson_t item;
+    bson_iter_t ready;
+    if (!BSON_ITER_HOLDS_DOCUMENT(&index)) continue;
+    bson_iter_document(&index, &length, &data);
+    if (!bson_init_static(&item, data, length) || !document_at(&item, "spec", &spec)) continue;
+    add_index(w, &spec, !bson_iter_init_find(&ready, &item, "ready") || bson_iter_as_bool(&ready));
+  }
+  return true;
+}
+
+static bool list_catalog(work *w, ldx_error *error) {
+  bson_t *command =
+      BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$listCatalog", "{", "}", "}", "{", "$match", "{",
+               "db", BCON_UTF8(w->session->database), "}", "}", "{", "$project", "{", "name", BCON_INT32(1), "type",
+               BCON_INT32(1), "md.options.collation", BCON_INT32(1), "md.options.capped", BCON_INT32(1),
+               "md.options.clusteredIndex", BCON_INT32(1), "md.indexes.spec", BCON_INT32(1), "md.indexes.ready",
+               BCON_INT32(1), "}", "}", "]", "cursor", "{", "batchSize", BCON_INT32(10000), "}");
+  bool ok = ldx_mongo_walk(w->session, "admin", command, read_entry, w, error);
+  bson_destroy(command);
+  return ok;
+}
+
+/* --- one by one -------------------------------------------------------------------------------------------------------------- */
+
+static bool read_collection(const bson_t *entry, void *state, ldx_error *error) {
+  (void)error;
+  bson_t options;
+  const char *name = text_at(entry, "name");
+  if (!is_left_out(name))
+    add_relation(state, name, text_at(entry, "type"), document_at(entry, "options", &options) ? &options : NULL);
+  return true;
+}
+
+static bool list_collections(work *w, const char *only, ldx_error *error) {
+  bson_t command = BSON_INITIALIZER, filter;
+  BSON_APPEND_INT32(&command, "listCollections", 1);
+  if (only) {
+    BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
+    BSON_APPEND_UTF8(&filter, "name", only);
+    bson_append_document_end(&command, &filter);
+  }
+  bool ok = ldx_mongo_walk(w->session, NULL, &command, read_collection, w, error);
+  bson_destroy(&command);
+  return ok;
+}
+
+static bool list_all(work *w, bool series_only, ldx_error *error) {
+  for (size_t i = 0; i < ldx_catalog_relation_count(w->catalog); i++) {
+    ldx_relation *relation = ldx_catalog_relation_at(w->catalog, i);
+    if (relation->kind == 'v' || (series_only && relation->kind != 't')) continue;
+    if (!list_indexes(w, relation, error)) return false;
+  }
+  return true;
+}
+
+/* --- shard keys -------------------------------------------------------------------------------------------------------------- */
+
+/* Whether the index begins with the shard key and holds every document. */
+static bool carries(const ldx_live *live, const ldx_definition *shard_key) {
+  const ldx_definition *d = &live->definition;
+  const char *collation = ldx_mongo_option(&d->traits, "collation");
+  if (d->predicate || ldx_mongo_option(&d->traits, "sparse") || d->key_count < shard_key->key_count) return false;
+  if (collation && strcmp(collation, LDX_MONGO_SIMPLE) != 0) return false;
+  for (size_t i = 0; i < shard_key->key_count; i++) {
+    const ldx_key *a = &d->keys[i], *b = &shard_key->keys[i];
+    if (strcmp(a->column, b->column) != 0 || a->descending != b->descending) return false;
+    if (a->opclass && b->opclass ? strcmp(a->opclass, b->opclass) != 0 : a->opclass != b->opclass) return false;
+  }
+  return true;
+}
+
+/* Of several the one that is the key and nothing more; where there is none such, whichever is dropped last would be
+ * missed, so all of them count. */
+static void mark_shard_index(ldx_relation *relation, const ldx_definition *shard_key) {
+  bool exact = false;
+  for (size_t i = 0; i < relation->live_count; i++) {
+    ldx_live *live = relation->live[i];
+    live->referenced = carries(live, shard_key);
+    if (live->referenced && live->definition.key_count == shard_key->key_count) exact = true;
+  }
+  for (size_t i = 0; exact && i < relation->live_count; i++)
+    if (relation->live[i]->definition.key_count != shard_key->key_count) relation->live[i]->referenced = false;
+}
+
+static bool read_sharded(const bson_t *entry, void *state, ldx_error *error) {
+  (void)error;
+  static const char buckets[] = "system.buckets.";
+  work *w = state;
+  bson_t key, spec = BSON_INITIALIZER;
+  bson_iter_t iter;
+  const char *name = text_at(entry, "_id") + strlen(w->session->database) + 1;
+  if (!strncmp(name, buckets, strlen(buckets))) name += strlen(buckets);
+  ldx_relation *relation = ldx_catalog_relation(w->catalog, (ldx_name){NULL, name});
+  bool single = bson_iter_init_find(&iter, entry, "unsplittable") && bson_iter_as_bool(&iter);
+  if (relation && !single && document_at(entry, "key", &key)) {
+    ldx_definition definition = {0};
+    BSON_APPEND_DOCUMENT(&spec, "key", &key);
+    ldx_mongo_definition_of(w->arena, &spec, NULL, &definition);
+    relation->shard_key = ldx_mongo_json(w->arena, &key);
+    mark_shard_index(relation, &definition);
+  }
+  bson_destroy(&spec);
+  return true;
+}
+
+/* Who may not read the cluster's own database does without; there is none on a replica set that stands for itself. */
+static bool read_shard_keys(work *w, ldx_error *error) {
+  const char *database = w->session->database;
+  /* "/" follows "." */
+  bson_t *command =
+      BCON_NEW("find", BCON_UTF8("collections"), "filter", "{", "_id", "{", "$gte",
+               BCON_UTF8(ldx_arena_printf(w->arena, "%s.", database)), "$lt",
+               BCON_UTF8(ldx_arena_printf(w->arena, "%s/", database)), "}", "dropped", "{", "$ne", BCON_BOOL(true), "}",
+               "}", "projection", "{", "key", BCON_INT32(1), "unsplittable", BCON_INT32(1), "}");
+  bool ok = ldx_mongo_walk(w->session, "config", command, read_sharded, w, error);
+  bson_destroy(command);
+  if (ok || ldx_error_retry(error->code) != LDX_RETRY_NEVER || error->code == LDX_ERROR_CANCELLED) return ok;
+  ldx_error_clear(error);
+  return true;
+}
+
+/* --- all of it ---------------------------------------------------------------------------------------------------------------- */
+
+static const ldx_dialect dialect = {
+    .name = "mongodb",
+    .names_in_relations = true,
+    .can_alter = ldx_mongo_can_alter,
+    .can_become = ldx_mongo_can_become,
+};
+
+static void begin(work *w) {
+  w->catalog = ldx_catalog_new(&dialect);
+  w->arena = ldx_catalog_arena(w->catalog);
+}
+
+static ldx_catalog *finish(work *w, bool ok, ldx_error *error) {
+  if (ok) {
+    ldx_catalog_finish(w->catalog);
+    ok = read_shard_keys(w, error);
+  }
+  if (ok) return w->catalog;
+  ldx_catalog_release(w->catalog);
+  return NULL;
+}
+
+ldx_catalog *ldx_mongo_catalog(ldx_session *session, ldx_context *context, ldx_error *error) {
+  (void)context;
+  work w = {.session = session};
+  begin(&w);
+  bool ok = false, refused = session->sharded;
+  if (!refused) {
+    ok = list_catalog(&w, error) && list_all(&w, true, error);
+    refused = !ok && ldx_error_retry(error->code) == LDX_RETRY_NEVER && error->code != LDX_ERROR_CANCELLED;
+    if (refused) {
+      ldx_catalog_release(w.catalog);
+      begin(&w);
+    }
+  }
+  if (refused) ok = list_collections(&w, NULL, error) && list_all(&w, false, error);
+  return finish(&w, ok, error);
+}
+
+ldx_catalog *ldx_mongo_catalog_around(ldx_session *session, const char *collection, ldx_error *error) {
+  work w = {.session = session};
+  begin(&w);
+  return finish(&w, list_collections(&w, collection, error) && list_all(&w, false, error), error);
+}

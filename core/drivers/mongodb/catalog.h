@@ -1,0 +1,18 @@
+/* catalog.h: what is live in a MongoDB database.
+ *
+ * The index on _id, and that of a clustered collection, are the server's own: they stand there as `extension_owned`,
+ * which keeps them from being strays, dropped, renamed or written into snapshots, while a registry may declare them all
+ * the same. The index that carries a shard key is `referenced`. Collections named lunadex.* are ours and left out, and so
+ * are system.*; a time-series collection has its indexes on its own name, as its users see them.
+ */
+#ifndef LUNADEX_MONGO_CATALOG_H
+#define LUNADEX_MONGO_CATALOG_H
+
+#include "session.h"
+
+/* ldx_driver.catalog. One request where the server and the user's rights allow it, else one for each collection. */
+ldx_catalog *ldx_mongo_catalog(ldx_session *session, ldx_context *context, ldx_error *error);
+/* The same with one collection only, which need not exist; for what a step has to know. */
+ldx_catalog *ldx_mongo_catalog_around(ldx_session *session, const char *collection, ldx_error *error);
+
+#endif

@@ -1,0 +1,221 @@
+#include "check.h"
+
+#include <string.h>
+
+#include "spec.h"
+
+enum { MOST_KEYS = 32, LONGEST_NAMESPACE = 255 };
+
+static bool refuse(ldx_error *error, const char *message, const char *hint) {
+  ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "%s", message);
+  if (hint) ldx_error_hint(error, "%s", hint);
+  return false;
+}
+
+/* --- keys --------------------------------------------------------------------------------------------------------------- */
+
+static bool check_path(const char *path, ldx_error *error) {
+  if (!*path || *path == '.' || path[strlen(path) - 1] == '.' || strstr(path, ".."))
+    return refuse(error, "a key has a field without a name", NULL);
+  for (const char *part = path; part; part = strchr(part, '.') ? strchr(part, '.') + 1 : NULL) {
+    size_t length = strcspn(part, ".");
+    bool wildcard = !strcmp(part, "$**");
+    bool reference = part > path && ((length == 3 && !strncmp(part, "$id", 3)) ||
+                                     (length == 4 && !strncmp(part, "$ref", 4)) || !strncmp(part, "$db", 3));
+    if (*part == '$' && !wildcard && !reference) {
+      ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "a key cannot have the name %.200s: a field begins with $",
+                    path);
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool is_number(const char *text) {
+  return text[strspn(text, "0123456789+-.eE")] == '\0' && strpbrk(text, "0123456789");
+}
+
+static bool check_key(const ldx_key *key, ldx_error *error) {
+  static const char *const types[] = {"text", "hashed", "2d", "2dsphere"};
+  if (!key->column) return refuse(error, "MongoDB has no indexes on expressions", "Name a field.");
+  if (!check_path(key->column, error)) return false;
+  if (key->collation)
+    return refuse(error, "in MongoDB a collation is the whole index's, not one key's", "Give it as an option.");
+  if (!key->opclass) return true;
+  if (is_number(key->opclass)) {
+    if (strpbrk(key->opclass, "123456789")) return true;
+    return refuse(error, "a key's direction cannot be 0", "Write 1 or -1.");
+  }
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (!strcmp(types[i], key->opclass)) return true;
+  ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "there is no index type \"%.100s\"", key->opclass);
+  ldx_error_hint(error, "Write 1, -1, \"text\", \"hashed\", \"2dsphere\" or \"2d\".");
+  return false;
+}
+
+static size_t count_of(const ldx_definition *d, const char *type) {
+  size_t count = 0;
+  for (size_t i = 0; i < d->key_count; i++) count += d->keys[i].opclass && !strcmp(d->keys[i].opclass, type);
+  return count;
+}
+
+/* Which types of keys go together. */
+static bool check_types(const ldx_definition *d, ldx_error *error) {
+  size_t text = count_of(d, "text"), hashed = count_of(d, "hashed"), flat = count_of(d, "2d");
+  size_t sphere = count_of(d, "2dsphere");
+  if ((text > 0) + (hashed > 0) + (flat > 0) + (sphere > 0) > 1)
+    return refuse(error, "an index can have one special type only (text, hashed, 2d, 2dsphere)", NULL);
+  if (hashed > 1) return refuse(error, "only one key of an index can be hashed", NULL);
+  if (flat > 1) return refuse(error, "only one key of an index can be 2d", NULL);
+  if (flat && !(d->keys[0].opclass && !strcmp(d->keys[0].opclass, "2d")))
+    return refuse(error, "the 2d key has to be the first", NULL);
+  size_t blocks = 0;
+  for (size_t i = 0; i < d->key_count; i++) {
+    bool here = d->keys[i].opclass && !strcmp(d->keys[i].opclass, "text");
+    bool before = i > 0 && d->keys[i - 1].opclass && !strcmp(d->keys[i - 1].opclass, "text");
+    blocks += here && !before;
+  }
+  if (blocks > 1) return refuse(error, "the text keys of an index have to stand side by side", NULL);
+  return true;
+}
+
+static bool check_wildcard(const ldx_definition *d, ldx_error *error) {
+  for (size_t i = 0; i < d->key_count; i++) {
+    const ldx_key *key = &d->keys[i];
+    const char *wildcard = strstr(key->column, "$**");
+    if (!wildcard || (key->opclass && !strcmp(key->opclass, "text"))) continue;
+    if (d->key_count > 1)
+      return refuse(error, "a wildcard index has one key only",
+                    "From MongoDB 7.0 it may have others; Lunadex does not do that yet.");
+    if (key->descending || (key->opclass && *key->opclass == '-'))
+      return refuse(error, "a wildcard key has no direction but 1", NULL);
+    if (key->opclass && !is_number(key->opclass)) return refuse(error, "a wildcard key has no type", NULL);
+  }
+  return true;
+}
+
+bool ldx_mongo_check(const ldx_definition *d, ldx_error *error) {
+  if (d->kind != LDX_KIND_INDEX) {
+    ldx_error_set(error, LDX_ERROR_UNSUPPORTED, "MongoDB has no %s", ldx_kind_name(d->kind));
+    if (d->kind != LDX_KIND_FOREIGN_KEY) ldx_error_hint(error, "Declare a unique index.");
+    return false;
+  }
+  if ((d->method && *d->method) || d->include.count || d->nulls_not_distinct || d->tablespace)
+    return refuse(error, "MongoDB has no methods, included columns or tablespaces",
+                  "An index type is said of its key: { location = \"2dsphere\" }.");
+  if (d->key_count == 0) return refuse(error, "an index needs at least one key", NULL);
+  if (d->key_count > MOST_KEYS) return refuse(error, "an index has 32 keys at most", NULL);
+  for (size_t i = 0; i < d->key_count; i++) {
+    if (!check_key(&d->keys[i], error)) return false;
+    for (size_t j = 0; j < i; j++)
+      if (!strcmp(d->keys[i].column, d->keys[j].column))
+        return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the key %.200s is there twice", d->keys[i].column);
+  }
+  return check_types(d, error) && check_wildcard(d, error);
+}
+
+/* --- options ------------------------------------------------------------------------------------------------------------ */
+
+static bool has(const bson_t *spec, const char *name) {
+  bson_iter_t iter;
+  return bson_iter_init_find(&iter, spec, name) && (!BSON_ITER_HOLDS_BOOL(&iter) || bson_iter_bool(&iter));
+}
+
+static double number(const bson_t *spec, const char *name, double otherwise) {
+  bson_iter_t iter;
+  return bson_iter_init_find(&iter, spec, name) ? bson_iter_as_double(&iter) : otherwise;
+}
+
+static bool check_time_to_live(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
+  if (!has(spec, "expireAfterSeconds")) return true;
+  double seconds = number(spec, "expireAfterSeconds", 0);
+  if (d->key_count > 1)
+    return refuse(error, "an index with expireAfterSeconds has one key only",
+                  "Declare another index on the date alone.");
+  if (!strcmp(d->keys[0].column, "_id"))
+    return refuse(error, "documents cannot expire by _id", "Use a field with a date.");
+  if (ldx_mongo_kind_of(d) == LDX_MONGO_WILDCARD) return refuse(error, "documents cannot expire by a wildcard", NULL);
+  if (seconds < 0 || seconds >= 2147483648.0)
+    return refuse(error, "expireAfterSeconds lies between 0 and 2147483647", NULL);
+  return true;
+}
+
+static bool check_identity(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
+  if (d->key_count != 1 || strcmp(d->keys[0].column, "_id") != 0 || (d->keys[0].opclass && *d->keys[0].opclass != '-'))
+    return true;
+  if (d->keys[0].descending || d->keys[0].opclass)
+    return refuse(error, "the index on _id is ascending", "Every collection has it; it need not be declared.");
+  static const char *const none[] = {"unique", "sparse", "partialFilterExpression", "hidden"};
+  for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+    if (has(spec, none[i])) {
+      ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the index on _id is unique and has no option %s", none[i]);
+      ldx_error_hint(error, "Every collection has it; it need not be declared.");
+      return false;
+    }
+  return true;
+}
+
+static bool check_text(ldx_mongo_kind kind, const bson_t *spec, ldx_error *error) {
+  bson_iter_t iter, weight;
+  if (!bson_iter_init_find(&iter, spec, "weights")) return true;
+  if (kind != LDX_MONGO_TEXT) return refuse(error, "weights are for text indexes", NULL);
+  if (!bson_iter_recurse(&iter, &weight)) return true;
+  while (bson_iter_next(&weight)) {
+    double value = bson_iter_as_double(&weight);
+    if (!(value > 0 && value < 100000)) return refuse(error, "weights lie between 1 and 99999", NULL);
+  }
+  return true;
+}
+
+bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
+  ldx_mongo_kind kind = ldx_mongo_kind_of(d);
+  double bits = number(spec, "bits", 26);
+  if (!check_identity(d, spec, error) || !check_time_to_live(d, spec, error) || !check_text(kind, spec, error))
+    return false;
+  if (has(spec, "sparse") && d->predicate)
+    return refuse(error, "an index is either sparse or partial",
+                  "Add {\"field\": {\"$exists\": true}} to the filter instead of sparse.");
+  if (d->unique && kind == LDX_MONGO_HASHED) return refuse(error, "a hashed index cannot be unique", NULL);
+  if (kind == LDX_MONGO_WILDCARD && d->unique) return refuse(error, "a wildcard index cannot be unique", NULL);
+  if (kind == LDX_MONGO_WILDCARD && has(spec, "sparse"))
+    return refuse(error, "a wildcard index is sparse by itself", "Leave sparse out.");
+  if (has(spec, "wildcardProjection") && strcmp(d->keys[0].column, "$**") != 0)
+    return refuse(error, "wildcardProjection is for an index on $**", NULL);
+  if (bits < 1 || bits > 32) return refuse(error, "bits lie between 1 and 32", NULL);
+  if (number(spec, "min", -180) >= number(spec, "max", 180)) return refuse(error, "min has to be less than max", NULL);
+  return true;
+}
+
+/* --- where it goes -------------------------------------------------------------------------------------------------------- */
+
+bool ldx_mongo_check_relation(const ldx_definition *d, const ldx_relation *relation, ldx_error *error) {
+  bool expires = ldx_mongo_option(&d->storage, "expireAfterSeconds") != NULL;
+  ldx_mongo_kind kind = ldx_mongo_kind_of(d);
+  if (relation->kind == 'v')
+    return refuse(error, "a view has no indexes", "Declare them on the collection that it is made from.");
+  if (relation->capped && expires) return refuse(error, "documents of a capped collection cannot expire", NULL);
+  if (relation->kind != 't') return true;
+  if (d->unique) return refuse(error, "a time-series collection has no unique indexes", NULL);
+  if (expires)
+    return refuse(error, "in a time-series collection nothing expires by an index",
+                  "The collection itself has an option expireAfterSeconds.");
+  if (kind == LDX_MONGO_TEXT) return refuse(error, "a time-series collection has no text indexes", NULL);
+  if (kind == LDX_MONGO_WILDCARD && !strcmp(d->keys[0].column, "$**"))
+    return refuse(error, "in a time-series collection a wildcard covers the metadata only",
+                  "Write the name of its metadata field before it: \"meta.$**\".");
+  return true;
+}
+
+bool ldx_mongo_check_name(const char *name, ldx_error *error) {
+  if (!*name || !strcmp(name, "*")) return refuse(error, "an index cannot be called \"\" or \"*\"", NULL);
+  return true;
+}
+
+bool ldx_mongo_check_collection(const char *name, const char *database, ldx_error *error) {
+  if (!*name || *name == '.' || strchr(name, '$'))
+    return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "\"%.200s\" cannot be the name of a collection", name);
+  if (!strncmp(name, "system.", 7)) return refuse(error, "the collections system.* are the server's own", NULL);
+  if (strlen(name) + strlen(database) + 1 > LONGEST_NAMESPACE)
+    return refuse(error, "the names of database and collection have 255 bytes at most, with the dot", NULL);
+  return true;
+}

@@ -1,0 +1,20 @@
+/* check.h: what the server would refuse, in words of the registry. No server is asked. */
+#ifndef LUNADEX_MONGO_CHECK_H
+#define LUNADEX_MONGO_CHECK_H
+
+#include <mongoc/mongoc.h>
+
+#include "lunadex/diff.h"
+
+/* Whether MongoDB has such a thing at all: the kind, keys that go together. */
+bool ldx_mongo_check(const ldx_definition *declared, ldx_error *error);
+/* Whether its options fit its keys and their values are in range; `spec` is what it would be built by. */
+bool ldx_mongo_check_spec(const ldx_definition *declared, const bson_t *spec, ldx_error *error);
+/* Whether a collection of that kind takes such an index. */
+bool ldx_mongo_check_relation(const ldx_definition *canonical, const ldx_relation *relation, ldx_error *error);
+/* An index's name. */
+bool ldx_mongo_check_name(const char *name, ldx_error *error);
+/* A collection's, in that database. */
+bool ldx_mongo_check_collection(const char *name, const char *database, ldx_error *error);
+
+#endif

@@ -1,0 +1,150 @@
+#include "collation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+
+typedef struct answer {
+  const char *given, *complete;
+  struct answer *next;
+} answer;
+
+struct ldx_mongo_collations {
+  ldx_session *session;
+  ldx_arena *arena;
+  answer *answers;
+};
+
+static const struct {
+  const char *name, *usual;
+} fields[] = {
+    {"locale", ""},
+    {"caseLevel", "false"},
+    {"caseFirst", "\"off\""},
+    {"strength", "3"},
+    {"numericOrdering", "false"},
+    {"alternate", "\"non-ignorable\""},
+    {"maxVariable", "\"punct\""},
+    {"normalization", "false"},
+    {"backwards", "false"},
+};
+
+/* The server keeps numbers and booleans as it understood them, so the types are always the same. */
+const char *ldx_mongo_collation_form(ldx_arena *arena, const bson_t *collation) {
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    bson_iter_t iter;
+    bool given = bson_iter_init_find(&iter, collation, fields[i].name);
+    ldx_buffer_appendf(&b, "%s\"%s\": ", i ? ", " : "{", fields[i].name);
+    if (given)
+      ldx_mongo_form(&b, &iter);
+    else
+      ldx_buffer_append(&b, fields[i].usual);
+  }
+  ldx_buffer_append_char(&b, '}');
+  return ldx_buffer_string(&b);
+}
+
+/* The answer of a server that does not say: locales that differ are few. */
+static const char *guess(ldx_arena *arena, const bson_t *given) {
+  static const struct {
+    const char *locale, *field, *value;
+  } others[] = {
+      {"da", "caseFirst", "upper"},
+      {"mt", "caseFirst", "upper"},
+      {"fr_CA", "backwards", NULL},
+      {"th", "alternate", "shifted"},
+  };
+  bson_iter_t iter;
+  bson_t whole;
+  bson_copy_to(given, &whole);
+  const char *locale =
+      bson_iter_init_find(&iter, given, "locale") && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    if (strcmp(locale, others[i].locale) != 0 || bson_has_field(given, others[i].field)) continue;
+    if (others[i].value)
+      bson_append_utf8(&whole, others[i].field, -1, others[i].value, -1);
+    else
+      bson_append_bool(&whole, others[i].field, -1, true);
+  }
+  const char *form = ldx_mongo_collation_form(arena, &whole);
+  bson_destroy(&whole);
+  return form;
+}
+
+/* Explaining a search reads nothing, and needs no collection. */
+static const char *ask(ldx_mongo_collations *collations, const bson_t *given, ldx_error *error) {
+  bson_t *command = BCON_NEW("explain", "{", "find", BCON_UTF8("lunadex.collation"), "filter", "{", "}", "collation",
+                             BCON_DOCUMENT(given), "}", "verbosity", BCON_UTF8("queryPlanner"));
+  bson_t reply;
+  const char *form = NULL;
+  if (ldx_mongo_command(collations->session, NULL, command, &reply, error)) {
+    bson_iter_t iter, found;
+    uint32_t length;
+    const uint8_t *data;
+    bson_t complete;
+    if (bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "queryPlanner.collation", &found) &&
+        BSON_ITER_HOLDS_DOCUMENT(&found)) {
+      bson_iter_document(&found, &length, &data);
+      if (bson_init_static(&complete, data, length)) form = ldx_mongo_collation_form(collations->arena, &complete);
+    }
+    if (!form) form = guess(collations->arena, given);
+  } else if (error->code == LDX_ERROR_PERMISSION || error->code == LDX_ERROR_UNSUPPORTED) {
+    ldx_error_clear(error);
+    form = guess(collations->arena, given);
+  } else if (ldx_error_retry(error->code) == LDX_RETRY_NEVER && error->code != LDX_ERROR_AUTHENTICATION) {
+    error->code = LDX_ERROR_INVALID_DEFINITION;
+    ldx_error_hint(error, "A collation is {\"locale\": \"en\", \"strength\": 2}, say; the manual lists the locales.");
+  }
+  bson_destroy(&reply);
+  bson_destroy(command);
+  return form;
+}
+
+static bool is_simple(const bson_t *collation) {
+  bson_iter_t iter;
+  return bson_iter_init_find(&iter, collation, "locale") && BSON_ITER_HOLDS_UTF8(&iter) &&
+         !strcmp(bson_iter_utf8(&iter, NULL), "simple");
+}
+
+const char *ldx_mongo_collation_complete(ldx_mongo_collations *collations, ldx_arena *arena, const char *json,
+                                         ldx_error *error) {
+  bson_t given;
+  if (!ldx_mongo_parse(json, "the collation", &given, error)) return NULL;
+  const char *complete = NULL;
+  if (bson_empty(&given)) {
+    ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the collation is empty");
+  } else if (is_simple(&given)) {
+    complete = LDX_MONGO_SIMPLE;
+  } else {
+    answer *known = collations->answers;
+    while (known && strcmp(known->given, json) != 0) known = known->next;
+    if (!known) {
+      const char *form = ask(collations, &given, error);
+      if (form) {
+        known = LDX_ARENA_NEW(collations->arena, answer, 1);
+        *known = (answer){ldx_arena_strdup(collations->arena, json), form, collations->answers};
+        collations->answers = known;
+      }
+    }
+    if (known) complete = ldx_arena_strdup(arena, known->complete);
+  }
+  bson_destroy(&given);
+  return complete;
+}
+
+ldx_mongo_collations *ldx_mongo_collations_new(ldx_session *session) {
+  ldx_mongo_collations *collations = calloc(1, sizeof *collations);
+  if (!collations) abort(); /* as the arena does */
+  collations->session = session;
+  collations->arena = ldx_arena_new();
+  return collations;
+}
+
+void ldx_mongo_collations_free(ldx_mongo_collations *collations) {
+  if (!collations) return;
+  ldx_arena_free(collations->arena);
+  free(collations);
+}

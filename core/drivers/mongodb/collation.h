@@ -1,0 +1,30 @@
+/* collation.h: collations as the server fills them in.
+ *
+ * What a collation leaves out depends on its locale, so the server is asked, once for each that a session meets. A user
+ * who may not ask gets what nearly all locales have.
+ */
+#ifndef LUNADEX_MONGO_COLLATION_H
+#define LUNADEX_MONGO_COLLATION_H
+
+#include <mongoc/mongoc.h>
+
+#include "lunadex/arena.h"
+#include "session.h"
+
+/* The answers of a session's server; one thread's, like the session. */
+typedef struct ldx_mongo_collations ldx_mongo_collations;
+
+ldx_mongo_collations *ldx_mongo_collations_new(ldx_session *session);
+void ldx_mongo_collations_free(ldx_mongo_collations *collations); /* NULL is fine */
+
+/* A complete collation, from the server, in normal form: JSON, fields in one order, without the version. In the arena. */
+const char *ldx_mongo_collation_form(ldx_arena *arena, const bson_t *collation);
+/* The complete form of `json`, which may leave things out: in `arena`; LDX_MONGO_SIMPLE for the simple one. NULL: the
+ * server refuses it (LDX_ERROR_INVALID_DEFINITION), or cannot be asked now. */
+const char *ldx_mongo_collation_complete(ldx_mongo_collations *collations, ldx_arena *arena, const char *json,
+                                         ldx_error *error);
+
+/* Comparison of bytes, said explicitly: what an index has to say on a collection that has another one by default. */
+#define LDX_MONGO_SIMPLE "{\"locale\": \"simple\"}"
+
+#endif

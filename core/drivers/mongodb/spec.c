@@ -1,0 +1,257 @@
+/* spec.c: what a server has, as a definition; and which definitions collMod can turn into one another. */
+#include "spec.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "filter.h"
+#include "json.h"
+#include "projection.h"
+
+const char *ldx_mongo_option(const ldx_options *options, const char *name) {
+  for (size_t i = 0; i < options->count; i++)
+    if (!strcmp(options->items[i].name, name)) return options->items[i].value;
+  return NULL;
+}
+
+static bool holds(const ldx_key *key, const char *what) {
+  return key->opclass && !strcmp(key->opclass, what);
+}
+
+static bool is_wildcard(const char *path) {
+  size_t length = strlen(path);
+  return !strcmp(path, "$**") || (length > 4 && !strcmp(path + length - 4, ".$**"));
+}
+
+ldx_mongo_kind ldx_mongo_kind_of(const ldx_definition *definition) {
+  for (size_t i = 0; i < definition->key_count; i++) {
+    const ldx_key *key = &definition->keys[i];
+    if (holds(key, "text")) return LDX_MONGO_TEXT;
+    if (holds(key, "hashed")) return LDX_MONGO_HASHED;
+    if (holds(key, "2dsphere")) return LDX_MONGO_2DSPHERE;
+    if (holds(key, "2d")) return LDX_MONGO_2D;
+  }
+  bool wildcard = definition->key_count > 0 && is_wildcard(definition->keys[0].column);
+  return wildcard ? LDX_MONGO_WILDCARD : LDX_MONGO_PLAIN;
+}
+
+/* --- keys --------------------------------------------------------------------------------------------------------------- */
+
+static void set_key(ldx_arena *arena, ldx_key *key, const char *path, const bson_iter_t *value) {
+  key->column = path;
+  if (BSON_ITER_HOLDS_UTF8(value)) {
+    key->opclass = ldx_arena_strdup(arena, bson_iter_utf8(value, NULL));
+    return;
+  }
+  ldx_buffer number;
+  ldx_buffer_init(&number, arena);
+  ldx_mongo_number(&number, value);
+  const char *text = ldx_buffer_string(&number);
+  if (!strcmp(text, "-1"))
+    key->descending = key->nulls_first = true;
+  else if (strcmp(text, "1") != 0)
+    key->opclass = text;
+}
+
+static int compare_keys(const void *a, const void *b) {
+  return strcmp(((const ldx_key *)a)->column, ((const ldx_key *)b)->column);
+}
+
+static bool is_text(const bson_iter_t *value) {
+  return BSON_ITER_HOLDS_UTF8(value) && !strcmp(bson_iter_utf8(value, NULL), "text");
+}
+
+static bool find_members(const bson_t *spec, const char *name, bson_iter_t *member) {
+  bson_iter_t iter;
+  return bson_iter_init_find(&iter, spec, name) && BSON_ITER_HOLDS_DOCUMENT(&iter) && bson_iter_recurse(&iter, member);
+}
+
+static size_t count_members(const bson_t *spec, const char *name) {
+  bson_iter_t member;
+  size_t count = 0;
+  if (find_members(spec, name, &member))
+    while (bson_iter_next(&member)) count++;
+  return count;
+}
+
+/* The fields of a text index: those that its key names, which the server replaces by `_fts` and `_ftsx`, and those that
+ * have a weight, which it gives to all. Their order is of no consequence. */
+static size_t set_text_keys(ldx_arena *arena, ldx_key *keys, const bson_t *spec) {
+  bson_iter_t member;
+  size_t count = 0, kept = 0;
+  if (find_members(spec, "key", &member))
+    while (bson_iter_next(&member))
+      if (is_text(&member) && strcmp(bson_iter_key(&member), "_fts") != 0)
+        keys[count++].column = ldx_arena_strdup(arena, bson_iter_key(&member));
+  if (find_members(spec, "weights", &member))
+    while (bson_iter_next(&member)) keys[count++].column = ldx_arena_strdup(arena, bson_iter_key(&member));
+  if (count > 1) qsort(keys, count, sizeof *keys, compare_keys);
+  for (size_t i = 0; i < count; i++)
+    if (!kept || strcmp(keys[kept - 1].column, keys[i].column) != 0) keys[kept++].column = keys[i].column;
+  for (size_t i = 0; i < kept; i++) keys[i].opclass = "text";
+  return kept;
+}
+
+static void read_keys(ldx_arena *arena, const bson_t *spec, ldx_definition *definition) {
+  bson_iter_t member;
+  bool text = false;
+  definition->keys = LDX_ARENA_NEW(arena, ldx_key, count_members(spec, "key") + count_members(spec, "weights") + 1);
+  if (!find_members(spec, "key", &member)) return;
+  while (bson_iter_next(&member)) {
+    const char *path = bson_iter_key(&member);
+    ldx_key *next = &definition->keys[definition->key_count];
+    if (is_text(&member)) {
+      if (!text) definition->key_count += set_text_keys(arena, next, spec);
+      text = true;
+    } else if (strcmp(path, "_ftsx") != 0) {
+      set_key(arena, next, ldx_arena_strdup(arena, path), &member);
+      definition->key_count++;
+    }
+  }
+}
+
+/* --- options -------------------------------------------------------------------------------------------------------------- */
+
+static bool document_at(const bson_iter_t *iter, bson_t *document) {
+  uint32_t length;
+  const uint8_t *data;
+  if (!BSON_ITER_HOLDS_DOCUMENT(iter)) return false;
+  bson_iter_document(iter, &length, &data);
+  return bson_init_static(document, data, length);
+}
+
+static const char *flag_value(ldx_arena *arena, const bson_iter_t *iter) {
+  (void)arena;
+  return bson_iter_as_bool(iter) ? "true" : NULL;
+}
+
+/* Whole seconds, as the server counts them; what is no number lasts for ever. */
+static const char *seconds_value(ldx_arena *arena, const bson_iter_t *iter) {
+  double value = bson_iter_as_double(iter);
+  return ldx_arena_printf(arena, "%lld", isnan(value) || value > INT32_MAX ? INT32_MAX : (long long)value);
+}
+
+static const char *collation_value(ldx_arena *arena, const bson_iter_t *iter) {
+  bson_t document;
+  return document_at(iter, &document) ? ldx_mongo_collation_form(arena, &document) : NULL;
+}
+
+static const char *projection_value(ldx_arena *arena, const bson_iter_t *iter) {
+  bson_t document;
+  return document_at(iter, &document) ? ldx_mongo_projection_form(arena, &document, NULL) : NULL;
+}
+
+static const char *number_value(ldx_arena *arena, const bson_iter_t *iter) {
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  ldx_mongo_number(&b, iter);
+  return ldx_buffer_string(&b);
+}
+
+/* In order of field; whole numbers, which is what the server keeps; without those that are 1. */
+static const char *weights_value(ldx_arena *arena, const bson_iter_t *iter) {
+  bson_t document;
+  bson_iter_t member;
+  size_t count = 0;
+  if (!document_at(iter, &document)) return NULL;
+  ldx_key *keys = LDX_ARENA_NEW(arena, ldx_key, bson_count_keys(&document) + 1);
+  if (bson_iter_init(&member, &document)) {
+    while (bson_iter_next(&member)) {
+      long long weight = (long long)bson_iter_as_double(&member);
+      if (weight == 1) continue;
+      keys[count].column = ldx_arena_strdup(arena, bson_iter_key(&member));
+      keys[count++].opclass = ldx_arena_printf(arena, "%lld", weight);
+    }
+  }
+  if (count > 1) qsort(keys, count, sizeof *keys, compare_keys);
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  for (size_t i = 0; i < count; i++) {
+    ldx_buffer_append(&b, i ? ", " : "{");
+    ldx_mongo_quote(&b, keys[i].column, strlen(keys[i].column));
+    ldx_buffer_appendf(&b, ": %s", keys[i].opclass);
+  }
+  if (count) ldx_buffer_append_char(&b, '}');
+  return count ? ldx_buffer_string(&b) : NULL;
+}
+
+static const struct {
+  const char *name;
+  bool trait;
+  const char *usual; /* the server's default, which is left out */
+  const char *(*value)(ldx_arena *arena, const bson_iter_t *iter);
+} options[] = {
+    {"sparse", true, NULL, flag_value},
+    {"collation", true, NULL, collation_value},
+    {"wildcardProjection", true, NULL, projection_value},
+    {"expireAfterSeconds", false, NULL, seconds_value},
+    {"hidden", false, NULL, flag_value},
+    {"prepareUnique", false, NULL, flag_value},
+    {"weights", false, NULL, weights_value},
+    {"default_language", false, "\"english\"", ldx_mongo_json_value},
+    {"language_override", false, "\"language\"", ldx_mongo_json_value},
+    {"bits", false, "26", number_value},
+    {"min", false, "-180", number_value},
+    {"max", false, "180", number_value},
+    {"storageEngine", false, NULL, ldx_mongo_json_value},
+};
+
+enum { OPTIONS = sizeof options / sizeof *options };
+
+static void read_options(ldx_arena *arena, const bson_t *spec, ldx_definition *definition) {
+  definition->traits.items = LDX_ARENA_NEW(arena, ldx_option, OPTIONS + 1);
+  definition->storage.items = LDX_ARENA_NEW(arena, ldx_option, OPTIONS);
+  for (size_t i = 0; i < OPTIONS; i++) {
+    bson_iter_t iter;
+    if (!bson_iter_init_find(&iter, spec, options[i].name)) continue;
+    const char *value = options[i].value(arena, &iter);
+    if (!value || (options[i].usual && !strcmp(value, options[i].usual))) continue;
+    ldx_options *list = options[i].trait ? &definition->traits : &definition->storage;
+    list->items[list->count++] = (ldx_option){options[i].name, value};
+  }
+}
+
+void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
+                             ldx_definition *definition) {
+  bson_iter_t iter;
+  bson_t filter;
+  definition->kind = LDX_KIND_INDEX;
+  definition->method = "";
+  read_keys(arena, spec, definition);
+  read_options(arena, spec, definition);
+  definition->unique = bson_iter_init_find(&iter, spec, "unique") && bson_iter_as_bool(&iter);
+  if (bson_iter_init_find(&iter, spec, "partialFilterExpression") && document_at(&iter, &filter)) {
+    definition->predicate = ldx_mongo_json(arena, &filter);
+    definition->predicate_form = ldx_mongo_filter_form(arena, &filter, NULL);
+  }
+  if (collection_collation && !ldx_mongo_option(&definition->traits, "collation"))
+    definition->traits.items[definition->traits.count++] = (ldx_option){"collation", LDX_MONGO_SIMPLE};
+}
+
+/* --- what collMod can do ---------------------------------------------------------------------------------------------------- */
+
+static bool same_option(const ldx_options *a, const ldx_options *b, const char *name) {
+  const char *x = ldx_mongo_option(a, name), *y = ldx_mongo_option(b, name);
+  return x && y ? !strcmp(x, y) : x == y;
+}
+
+bool ldx_mongo_can_alter(const ldx_definition *to, const ldx_live *live) {
+  const ldx_options *from = &live->definition.storage;
+  for (size_t i = 0; i < OPTIONS; i++) {
+    const char *name = options[i].name;
+    bool any = !strcmp(name, "hidden") || !strcmp(name, "prepareUnique");
+    /* An index can get a time to live and another one, but not lose it. */
+    bool gets = !strcmp(name, "expireAfterSeconds") && ldx_mongo_option(&to->storage, name);
+    if (!options[i].trait && !any && !gets && !same_option(&to->storage, from, name)) return false;
+  }
+  return !live->extension_owned;
+}
+
+bool ldx_mongo_can_become(const ldx_definition *to, const ldx_live *live) {
+  if (!to->unique || live->definition.unique || to->key_count != live->definition.key_count) return false;
+  ldx_definition unique = live->definition;
+  unique.unique = true;
+  return ldx_fingerprint_equal(ldx_definition_fingerprint(&unique), ldx_definition_fingerprint(to)) &&
+         ldx_mongo_can_alter(to, live);
+}
