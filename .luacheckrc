@@ -11,7 +11,7 @@ files["registry"] = {
   std = "lua54",
   read_globals = {
     "database", "on", "index", "unique_constraint", "primary_key", "exclusion_constraint", "foreign_key", "constraint",
-    "query", "expr", "asc", "desc", "key", "env", "rule", "backfill",
+    "query", "expr", "asc", "desc", "key", "null", "env", "rule", "backfill",
   },
 }
 

@@ -20,7 +20,7 @@ describe("docs/registry.md", function()
     end
   end
   check("", common.kinds)
-  for _, driver in ipairs { "postgres" } do
+  for _, driver in ipairs { "postgres", "mongodb" } do
     local schema = dialect.of(driver).schema
     check(" on " .. dialect.of(driver).product, schema.kinds)
     check(" on " .. dialect.of(driver).product, { key = schema.key })

@@ -480,7 +480,10 @@ describe("docs/registry.md", function()
   local text = file:read "a"
   file:close()
   local count = 0
-  local function environment(name) return "postgresql:///" .. name:lower() end
+  local function environment(name)
+    if name == "MONGODB_URI" or name == "EVENTS_URL" then return "mongodb://localhost/" .. name:lower() end
+    return "postgresql:///" .. name:lower()
+  end
   for language, block in text:gmatch("```(%l+)\n(.-)```") do
     if language == "lua" or language == "yaml" then
       count = count + 1
