@@ -192,13 +192,27 @@ static int find_property(lua_State *L) {
 
 /* --- relation ------------------------------------------------------------------------------------------------------- */
 
-enum { R_SCHEMA = 1, R_NAME, R_DISPLAY, R_KIND, R_ROWS, R_BYTES, R_PARTITION, R_EXTENSION, R_PARENT, R_SPACE, R_ABSENT };
+enum {
+  R_SCHEMA = 1,
+  R_NAME,
+  R_DISPLAY,
+  R_KIND,
+  R_ROWS,
+  R_BYTES,
+  R_PARTITION,
+  R_EXTENSION,
+  R_PARENT,
+  R_SPACE,
+  R_ABSENT,
+  R_COLLATION,
+  R_SHARD_KEY
+};
 
 static const property relation_properties[] = {
-    {"schema", R_SCHEMA}, {"name", R_NAME},   {"display", R_DISPLAY},     {"kind", R_KIND},
-    {"rows", R_ROWS},     {"bytes", R_BYTES}, {"partition", R_PARTITION}, {"extension_owned", R_EXTENSION},
-    {"parent", R_PARENT}, {"space", R_SPACE}, {"absent", R_ABSENT},
-    {NULL, 0},
+    {"schema", R_SCHEMA},       {"name", R_NAME},   {"display", R_DISPLAY},     {"kind", R_KIND},
+    {"rows", R_ROWS},           {"bytes", R_BYTES}, {"partition", R_PARTITION}, {"extension_owned", R_EXTENSION},
+    {"parent", R_PARENT},       {"space", R_SPACE}, {"absent", R_ABSENT},       {"collation", R_COLLATION},
+    {"shard_key", R_SHARD_KEY}, {NULL, 0},
 };
 
 static const char *relation_kind(char kind) {
@@ -241,6 +255,12 @@ static int relation_index(lua_State *L) {
     break;
   case R_ABSENT:
     lua_pushboolean(L, relation->kind == '-');
+    break;
+  case R_COLLATION:
+    lua_pushstring(L, relation->collation);
+    break;
+  case R_SHARD_KEY:
+    lua_pushstring(L, relation->shard_key);
     break;
   case R_KIND:
     lua_pushstring(L, relation_kind(relation->kind));

@@ -16,6 +16,7 @@ local M = {}
 ---@field driver "postgres"|"mongodb"
 ---@field product string           # for people
 ---@field row string               # what relations consist of
+---@field relies string            # what may need an index that is nobody's constraint
 ---@field schema table
 ---@field definition table
 ---@field name table
@@ -35,8 +36,10 @@ local function dialect(driver, words)
 end
 
 local dialects = {
-  postgres = dialect("postgres", { product = "PostgreSQL", row = "row" }),
-  mongodb = dialect("mongodb", { product = "MongoDB", row = "document" }),
+  postgres = dialect("postgres", { product = "PostgreSQL", row = "row",
+    relies = "a foreign key relies on it" }),
+  mongodb = dialect("mongodb", { product = "MongoDB", row = "document",
+    relies = "it carries the shard key of its collection" }),
 }
 
 --- The dialect of the driver of that name.

@@ -175,6 +175,8 @@ function Catalog:tablespaces() end
 ---@field schema string?           # nil: the database has none
 ---@field space string             # within what the names of its indexes are unique: its schema, or its own name
 ---@field absent boolean           # a collection that its first index will make
+---@field collation string?        # MongoDB: what its indexes have unless they say otherwise, as JSON
+---@field shard_key string?        # MongoDB: the key it is sharded by, as JSON
 ---@field name string
 ---@field display string           # public.orders
 ---@field kind "table"|"partitioned table"|"materialized view"|"foreign table"|"collection"|"time series collection"|"view"
@@ -202,7 +204,7 @@ function Relation:columns() end
 ---@field partitioned boolean
 ---@field inherited boolean
 ---@field extension_owned boolean
----@field referenced boolean       # a foreign key relies on it, though no constraint owns it
+---@field referenced boolean       # a foreign key relies on it, though no constraint owns it; MongoDB: the shard key does
 ---@field replica_identity boolean
 ---@field clustered boolean
 ---@field constraint boolean       # belongs to a constraint (or is a foreign key)

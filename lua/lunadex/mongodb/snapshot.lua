@@ -184,9 +184,9 @@ local function relation_text(relation, warnings)
   local indexes = relation:indexes()
   table.sort(indexes, function(a, b) return a.name < b.name end)
   for _, index in ipairs(indexes) do
-    if index.inherited or index.clustered then -- luacheck: ignore 542
+    if index.extension_owned or index.clustered then -- luacheck: ignore 542
     elseif index.valid then
-      lines[#lines + 1] = item_text(index, relation.odd_collation)
+      lines[#lines + 1] = item_text(index, relation.collation ~= nil)
     else
       lines[#lines + 1] = ("  -- %s is being built and left out: %s"):format(comment(index.name), comment(index.text))
       warnings[#warnings + 1] = ("%s of %s is being built and left out"):format(index.name, relation.display)
@@ -203,8 +203,7 @@ end
 function M.text(catalog)
   local blocks, warnings = { "-- Written by `lunadex snapshot` from the live database.\n" }, {}
   for relation in catalog:relations() do
-    -- Ours, if there are any: the run lock, the history.
-    if not relation.name:find "^lunadex%." then blocks[#blocks + 1] = relation_text(relation, warnings) end
+    blocks[#blocks + 1] = relation_text(relation, warnings)
   end
   return table.concat(blocks, "\n"), warnings
 end

@@ -182,6 +182,16 @@ function M.findings(change, plan)
   } }
 end
 
+--- Why a live index that something else needs cannot be replaced, and what to do.
+---@param change lunadex.PlannedChange
+---@param live lunadex.Index
+---@return string message
+---@return string hint
+function M.relied_upon(change, live)
+  return ("%s, %s, cannot be replaced: it carries the shard key of %s, %s"):format(live.name, live.text,
+    change.relation, change.on.shard_key), "Declare it as it is, and the new one beside it under another name."
+end
+
 local NOTHING = {
   { "rename", "--rename: MongoDB cannot rename an index; one under another name is as good" },
   { "mode", "--mode: no build of MongoDB blocks reads and writes", except = "auto" },

@@ -58,21 +58,6 @@ function Maker:has_tablespace(name)
   return false
 end
 
--- The foreign keys that rely on a live index, as far as their columns tell: for a message.
-local function foreign_keys_on(catalog, live)
-  local columns, list = {}, {}
-  for _, key in ipairs(live:fields().keys) do columns[key.column] = true end
-  for relation in catalog:relations() do
-    for _, each in ipairs(relation:indexes()) do
-      local to = each.kind == "foreign_key" and not each.inherited and each:fields().references
-      local relies = to and to.schema == live.relation.schema and to.relation == live.relation.name
-      for _, column in ipairs(relies and to.columns or {}) do relies = relies and columns[column] end
-      if relies then list[#list + 1] = ("%s of %s"):format(each.name, relation.display) end
-    end
-  end
-  return table.concat(list, ", ")
-end
-
 -- Whether an index of this definition may be a replica identity; that no column is null, the server knows.
 local function may_identify(fields)
   if fields.kind == "primary_key" then return true end
@@ -98,13 +83,8 @@ function Maker:check_replaced(change)
     return false
   end
   if not (live and live.referenced) then return true end
-  self:finding(change, {
-    level = "error", rule = "referenced",
-    message = ("%s, %s, cannot be replaced: foreign keys rely on it: %s"):format(live.name, live.text,
-      foreign_keys_on(catalog, live)),
-    hint = "Drop these first, or declare the live one as it is" .. (change.entry.fields.kind == "primary_key" and "."
-      or ", and the new one beside it under another name."),
-  })
+  local message, hint = self.dialect.steps.relied_upon(change, live, catalog)
+  self:finding(change, { level = "error", rule = "referenced", message = message, hint = hint })
   return false
 end
 

@@ -114,13 +114,13 @@ local function usage_text(change)
 end
 
 -- Whether a live index may be dropped at all, or why not.
-local function undroppable(change)
+local function undroppable(change, dialect)
   local live, measure = change.fact.live, change.measure
   if measure and measure.being_built then
     return "being built" .. (measure.builder and measure.builder ~= "" and " by " .. measure.builder or "")
   end
   if live.constraint then return "it backs a constraint" end
-  if live.referenced then return "a foreign key relies on it" end
+  if live.referenced then return dialect.relies end
   if live.replica_identity then return "it is the replica identity of its table" end
   if live.extension_owned then return "it belongs to an extension" end
   if live.inherited or live.parent then return "it belongs to the index of a partitioned table" end
@@ -178,7 +178,7 @@ function Maker:settle_stray(change)
     change.action = nil -- it goes with the replacement that is finished
     return
   end
-  local why = undroppable(change)
+  local why = undroppable(change, self.dialect)
   local figures = usage_text(change)
   local clause = change.reason ~= "" and change.reason or "not declared"
   if not why and self:is_leftover(live) then

@@ -460,6 +460,34 @@ function M.findings(change, plan)
   return found
 end
 
+-- The foreign keys that rely on a live index, as far as their columns tell: for a message.
+local function foreign_keys_on(catalog, live)
+  local columns, list = {}, {}
+  for _, key in ipairs(live:fields().keys) do columns[key.column] = true end
+  for relation in catalog:relations() do
+    for _, each in ipairs(relation:indexes()) do
+      local to = each.kind == "foreign_key" and not each.inherited and each:fields().references
+      local relies = to and to.schema == live.relation.schema and to.relation == live.relation.name
+      for _, column in ipairs(relies and to.columns or {}) do relies = relies and columns[column] end
+      if relies then list[#list + 1] = ("%s of %s"):format(each.name, relation.display) end
+    end
+  end
+  return table.concat(list, ", ")
+end
+
+--- Why a live index that something else needs cannot be replaced, and what to do.
+---@param change lunadex.PlannedChange
+---@param live lunadex.Index
+---@param catalog lunadex.Catalog
+---@return string message
+---@return string hint
+function M.relied_upon(change, live, catalog)
+  return ("%s, %s, cannot be replaced: foreign keys rely on it: %s"):format(live.name, live.text,
+    foreign_keys_on(catalog, live)), "Drop these first, or declare the live one as it is"
+    .. (change.entry.fields.kind == "primary_key" and "."
+      or ", and the new one beside it under another name.")
+end
+
 --- What was asked for and means nothing here.
 ---@param options lunadex.PlanOptions
 ---@return lunadex.Finding[]
