@@ -112,6 +112,9 @@ end
 
 local function string_text(text) return quote(json.parse(text)) end
 
+-- The core writes numbers in a form of its own.
+local function number_text(text) return json.number_text(math.tointeger(tonumber(text)) or tonumber(text)) end
+
 local function as_it_is(text) return text end
 
 -- The server's options: how a registry calls them, in the order in which it says them.
@@ -119,15 +122,16 @@ local OPTIONS = {
   { "sparse", "sparse", as_it_is }, { "collation", "collation", collation_text },
   { "wildcardProjection", "wildcard_projection", object_text }, { "expireAfterSeconds", "expire_after", seconds_text },
   { "weights", "weights", object_text }, { "default_language", "default_language", string_text },
-  { "language_override", "language_override", string_text }, { "bits", "bits", as_it_is }, { "min", "min", as_it_is },
-  { "max", "max", as_it_is }, { "storageEngine", "storage_engine", object_text }, { "hidden", "hidden", as_it_is },
+  { "language_override", "language_override", string_text }, { "bits", "bits", number_text },
+  { "min", "min", number_text }, { "max", "max", number_text }, { "storageEngine", "storage_engine", object_text },
+  { "hidden", "hidden", as_it_is },
 }
 
 -- Indexes -------------------------------------------------------------------------------------------------------------
 
 local function key_text(key)
   if not key.opclass then return (key.descending and "desc " or "") .. quote(key.column) end
-  local kind = tonumber(key.opclass) and key.opclass or quote(key.opclass)
+  local kind = tonumber(key.opclass) and number_text(key.opclass) or quote(key.opclass)
   if is_identifier(key.column) then return ("{ %s = %s }"):format(key.column, kind) end
   return ("key { %s, type = %s }"):format(quote(key.column), kind)
 end
@@ -137,7 +141,7 @@ local function specification(index, fields)
   local pattern, spec = { tag = "object" }, { tag = "object" }
   for i, key in ipairs(fields.keys) do
     local number = key.opclass and tonumber(key.opclass)
-    pattern[i] = { key.column, key.opclass and (number and { tag = "number", key.opclass } or key.opclass)
+    pattern[i] = { key.column, key.opclass and (number and { tag = "number", number_text(key.opclass) } or key.opclass)
       or { tag = "number", key.descending and "-1" or "1" } }
   end
   local function add(name, node) spec[#spec + 1] = { name, node } end
@@ -158,7 +162,7 @@ local function sayable(fields)
   return true
 end
 
-local function item_text(index, inherits)
+local function item_text(index, inherited)
   local fields = index:fields()
   if not sayable(fields) then return specification(index, fields) end
   local parts, options = {}, {}
@@ -170,12 +174,14 @@ local function item_text(index, inherits)
   for _, list in ipairs { fields.traits or {}, fields.with or {} } do
     for _, pair in ipairs(list) do options[pair[1]] = pair[2] end
   end
+  local has_collation = options.collation ~= nil
+  if options.collation == inherited then options.collation = nil end
   for _, option in ipairs(OPTIONS) do
     local text = options[option[1]]
     if text then add(("%s = %s"):format(option[2], option[3](text))) end
   end
   -- Where the collection has a collation, to have none has to be said.
-  if inherits and not options.collation then add 'collation = { locale = "simple" }' end
+  if inherited and not has_collation then add 'collation = { locale = "simple" }' end
   return lua_text.item("index", parts, #fields.keys)
 end
 
@@ -186,7 +192,7 @@ local function relation_text(relation, warnings)
   for _, index in ipairs(indexes) do
     if index.extension_owned or index.clustered then -- luacheck: ignore 542
     elseif index.valid then
-      lines[#lines + 1] = item_text(index, relation.collation ~= nil)
+      lines[#lines + 1] = item_text(index, relation.collation)
     else
       lines[#lines + 1] = ("  -- %s is being built and left out: %s"):format(comment(index.name), comment(index.text))
       warnings[#warnings + 1] = ("%s of %s is being built and left out"):format(index.name, relation.display)

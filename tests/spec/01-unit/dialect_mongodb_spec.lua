@@ -244,10 +244,10 @@ describe("a snapshot of MongoDB", function()
   end
 
   it("writes keys as people would", function()
-    assert.equal([[index { "a", desc "b.c", { at = "2dsphere" }, key { "d.e", type = "hashed" }, { f = 2 }, ]]
+    assert.equal([[index { "a", desc "b.c", { at = "2dsphere" }, key { "d.e", type = "hashed" }, { f = 2.5 }, ]]
       .. [[name = "x" },]], one { keys = { { column = "a" }, { column = "b.c", descending = true },
         { column = "at", opclass = "2dsphere" }, { column = "d.e", opclass = "hashed" },
-        { column = "f", opclass = "2" } } })
+        { column = "f", opclass = "25e-1" } } })
   end)
 
   it("writes options in words", function()
@@ -305,8 +305,9 @@ describe("a snapshot of MongoDB", function()
 
   it("leaves out what is being built, and what is always there", function()
     local inherits = relation("d", { live("y", { keys = { { column = "a" } } }),
-      live("z", { keys = { { column = "b" } }, traits = { { "collation", '{"locale":"en"}' } } }) })
-    inherits.collation = '{"locale":"en"}'
+      live("z", { keys = { { column = "b" } }, traits = { { "collation", '{"locale":"en"}' } } }),
+      live("zz", { keys = { { column = "c" } }, traits = { { "collation", '{"locale":"de"}' } } }) })
+    inherits.collation = '{"locale":"de"}'
     local written, warnings = text(relation("c", { live("x", { keys = { { column = "a" } } }, { valid = false }),
       live("_id_", { keys = { { column = "_id" } } }, { extension_owned = true }) }), relation("empty"), inherits)
     assert.equal(1, #warnings)
@@ -314,6 +315,7 @@ describe("a snapshot of MongoDB", function()
     for _, absent in ipairs { "_id_", "empty" } do assert.is_nil(written:find(absent, 1, true)) end
     assert.is_truthy(written:find('index { "a", name = "y", collation = { locale = "simple" } }', 1, true))
     assert.is_truthy(written:find('index { "b", name = "z", collation = { locale = "en" } }', 1, true))
+    assert.is_truthy(written:find('index { "c", name = "zz" }', 1, true))
   end)
 
   it("writes as JSON what words cannot say", function()

@@ -1,6 +1,6 @@
 -- Policy alone: scripted facts in, a plan out. The facts themselves are the core's, on real servers in 04-postgres.
 describe("plan", function()
-  local planning, core, facts, catalog, measures
+  local planning, core, facts, catalog, measures, driver
 
   local function relation(name)
     return { schema = "public", space = "public", name = name, display = "public." .. name, kind = "table",
@@ -40,7 +40,9 @@ describe("plan", function()
       copy = function(self) return self end,
     }
     return planning.make({ name = "default", set = set, entries = entries }, {
-      connect = function() return { display = "postgresql://db/shop", warning = "", read_only = false } end,
+      connect = function()
+        return { driver = driver, display = "postgresql://db/shop", warning = "", read_only = false }
+      end,
       catalog = function() return catalog end,
       resolve = function() return true end,
       measure = function(_, items)
@@ -57,14 +59,15 @@ describe("plan", function()
   -- The modules that hold the core, so that they take the scripted one, and the real one afterwards.
   local function forget()
     for name in pairs(package.loaded) do
-      if name == "lunadex.core" or name:find "^lunadex%.plan" then
+      if name == "lunadex.core" or name:find "^lunadex%.plan" or name:find "^lunadex%.dialect"
+        or name:find "^lunadex%.postgres%." or name:find "^lunadex%.mongodb%." then
         package.loaded[name] = nil
       end
     end
   end
 
   before_each(function()
-    facts, measures = {}, {}
+    facts, measures, driver = {}, {}, "postgres"
     catalog = { names = {}, tables = {} }
     function catalog:index(schema, name) return self.names[schema .. "." .. name] end
     function catalog:relation(schema, name) return self.tables[schema .. "." .. name] end
@@ -220,5 +223,143 @@ describe("plan", function()
     local none, err = make(entries, { only = { "nope" } })
     assert.is_nil(none)
     assert.equal("usage", err.code)
+  end)
+
+  describe("on MongoDB", function()
+    local users
+
+    before_each(function()
+      driver = "mongodb"
+      users = { space = "users", name = "users", display = "users", kind = "collection", rows = 10, bytes = 100 }
+      function users.indexes() return catalog.all or {} end
+      function users.partitions() return {} end
+    end)
+
+    -- A live index of users; `with`: its options.
+    local function index(name, more)
+      local result = live(name, { relation = users })
+      function result.fields() return { keys = { { column = "a" } }, with = more and more.with } end
+      function result.matches() return more and more.same or false end
+      for key, value in pairs(more or {}) do result[key] = value end
+      catalog.names["users." .. name] = result
+      catalog.all = catalog.all or {}
+      table.insert(catalog.all, result)
+      return result
+    end
+
+    local function about(action, ordinal, more)
+      local result = fact(action, ordinal, more)
+      result.relation = users
+      return result
+    end
+
+    local function declare(name)
+      return entry(name, { relation = "users", fields = { kind = "index", relation = "users", method = "", name = name,
+        keys = { { column = "a" } } } })
+    end
+
+    it("names the unnamed as drivers do, within their collection", function()
+      facts = { about("create", 1), about("create", 2) }
+      index "a_1"
+      catalog.tables["nil.a_1_2"] = relation "a_1_2"
+      assert.same({ "create a_1_2", "create a_1_3" }, actions(make { declare(nil), declare(nil) }))
+    end)
+
+    it("says that a name differs, and that it cannot be changed", function()
+      facts = { about("keep", 1, { live = index "other", name_differs = true }) }
+      local plan = make({ declare "n" }, { rename = true })
+      assert.same({}, (function()
+        local list = {}
+        for change in plan:changes() do if change.action ~= "keep" then list[#list + 1] = change.action end end
+        return list
+      end)())
+      assert.same({ "info no-counterpart", "info name-differs" }, rules(plan))
+      assert.is_nil(plan.findings[2].hint)
+    end)
+
+    it("replaces under another name, finishes what was interrupted, and is content then", function()
+      facts = { about("replace", 1, { live = index "n" }) }
+      local plan = make { declare "n" }
+      assert.same({ "replace n" }, actions(plan))
+      assert.same({ "warning other-name" }, rules(plan))
+      -- Built, but the old one is still there.
+      facts = { about("keep", 1, { live = index("n_ldx", { same = true }), name_differs = true }),
+        about("stray", nil, { live = catalog.names["users.n"] }) }
+      plan = make { declare "n" }
+      assert.same({ "replace n" }, actions(plan))
+      assert.is_true(plan:changes()().resume)
+      assert.same({}, rules(plan))
+      -- The old one is gone.
+      catalog.names, catalog.all = {}, nil
+      facts = { about("keep", 1, { live = index("n_ldx", { same = true }), name_differs = true }) }
+      plan = make { declare "n" }
+      assert.is_false(plan:has_changes())
+      assert.same({ "info name-differs" }, rules(plan))
+    end)
+
+    it("finds what it replaced the last time, and drops no other stray unasked", function()
+      facts = { about("create", 1), about("stray", nil, { live = index "n_ldx" }),
+        about("stray", nil, { live = index "m_ldx" }), about("stray", nil, { live = index "m" }) }
+      local plan = make { declare "n" }
+      assert.same({ "replace n" }, actions(plan))
+      local change = plan:changes()()
+      assert.same({ "n", "n_ldx", "n_ldx" }, { change.name, change.live_name, change.fact.live.name })
+      assert.same({ "info stray", "info stray" }, rules(plan))
+      assert.same({ 0, 1, 2 }, { plan.summary.create, plan.summary.replace, plan.summary.stray })
+      -- Left by such a replacement that was interrupted.
+      catalog.names, catalog.all = {}, nil
+      facts = { about("keep", 1, { live = index("n", { same = true }) }),
+        about("stray", nil, { live = index "n_ldx" }) }
+      assert.same({ "drop n_ldx" }, actions(make { declare "n" }))
+    end)
+
+    it("refuses a gap unless it is allowed", function()
+      facts = { about("replace", 1, { live = index("n", { same = true }) }) }
+      local plan = make { declare "n" }
+      assert.same({}, actions(plan))
+      assert.same({ "error gap" }, rules(plan))
+      assert.same({ true, false }, { plan.has_errors, plan.is_wrong })
+      assert.equal("refused", plan:refusal().code)
+      plan = make({ declare "n" }, { allow_gap = true })
+      assert.same({ "replace n" }, actions(plan))
+      assert.same({ "warning gap" }, rules(plan))
+      assert.is_nil(plan:refusal())
+    end)
+
+    it("hides strays before it drops them, when asked", function()
+      local function plan(options, with)
+        catalog.names, catalog.all = {}, nil
+        facts = { about("stray", nil, { live = index("s", { with = with }) }) }
+        return make({}, options)
+      end
+      local hidden = { { "hidden", "true" } }
+      assert.same({}, actions(plan {}))
+      assert.same({ "alter s" }, actions(plan { hide_first = true }))
+      assert.is_true(plan { hide_first = true }:changes()().hide)
+      assert.same({}, actions(plan({ hide_first = true }, hidden)))
+      assert.same({ "alter s" }, actions(plan { hide_first = true, drop_strays = true }))
+      assert.same({ "drop s" }, actions(plan({ hide_first = true, drop_strays = true }, hidden)))
+      assert.same({ "drop s" }, actions(plan { drop_strays = true }))
+      driver = "postgres"
+      facts = { fact("stray", nil, { live = live "s" }) }
+      local made = make({}, { hide_first = true })
+      assert.same({}, actions(made))
+      assert.same({ "info no-counterpart", "info stray" }, rules(made))
+    end)
+
+    it("waits for whatever is not finished", function()
+      facts = { about("rebuild", 1, { live = index("n", { valid = false, same = true }), reason = "invalid" }) }
+      measures = { { rows = 1, table_bytes = 1, index_bytes = 1, scans = 0, scans_since = 1, being_built = true,
+        builder = "mongosh" } }
+      assert.same({ "wait n" }, actions(make { declare "n" }))
+    end)
+  end)
+
+  it("is made of a registry that was read for the same kind of database", function()
+    local plan, err = planning.make({ name = "default", driver = "mongodb", set = {}, entries = {} }, {
+      connect = function() return { driver = "postgres", display = "postgresql://db/shop", warning = "" } end })
+    assert.is_nil(plan)
+    assert.equal("usage", err.code)
+    assert.matches("read as one of MongoDB, but postgresql://db/shop is a database of PostgreSQL", err.message, 1, true)
   end)
 end)

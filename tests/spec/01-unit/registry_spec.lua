@@ -456,6 +456,7 @@ describe("registry.load", function()
     for _, path in ipairs { "registry/shop/shop.lua", "registry/deploy", "registry/dictionary" } do
       assert(registry.load(path))
     end
+    assert(registry.load "registry/models")
   end)
 
   it("reads 20,000 indexes in a moment", function()
