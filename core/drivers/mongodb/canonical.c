@@ -68,13 +68,15 @@ static bool append_option(bson_t *spec, const ldx_option *option, ldx_error *err
               : *wanted == 't' ? BSON_ITER_HOLDS_UTF8(&value)
               : *wanted == 'o' ? BSON_ITER_HOLDS_DOCUMENT(&value)
                                : number;
-  if (fits && *wanted == 'b')
-    bson_append_bool(spec, option->name, -1, bson_iter_as_bool(&value));
-  else if (fits)
+  if (fits && *wanted == 'b') {
+    /* Said to be false, some would be kept all the same, and others refused. */
+    if (bson_iter_as_bool(&value)) bson_append_bool(spec, option->name, -1, true);
+  } else if (fits) {
     bson_append_iter(spec, option->name, -1, &value);
-  else
+  } else {
     ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "%s is %s %s, not %.200s", option->name, article(wanted), wanted,
                   option->value);
+  }
   bson_destroy(&holder);
   return fits;
 }
@@ -155,7 +157,7 @@ bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const
       !settle_collation(arena, declared, collection_collation, collations, &collation, error) ||
       !ldx_mongo_spec_of(declared, NULL, declared->unique, &spec, error))
     return false;
-  bool ok = check_documents(arena, &spec, error) && ldx_mongo_check_spec(declared, &spec, error);
+  bool ok = check_documents(arena, &spec, error);
   if (ok) {
     bson_init(&plain);
     bson_copy_to_excluding_noinit(&spec, &plain, "collation", (char *)NULL);
@@ -165,6 +167,7 @@ bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const
       canonical->traits.items[canonical->traits.count++] =
           (ldx_option){"collation", ldx_arena_strdup(arena, collation)};
     bson_destroy(&plain);
+    ok = ldx_mongo_check_spec(canonical, &spec, error);
   }
   bson_destroy(&spec);
   return ok;

@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "spec.h"
@@ -76,6 +77,10 @@ static bool check_types(const ldx_definition *d, ldx_error *error) {
     blocks += here && !before;
   }
   if (blocks > 1) return refuse(error, "the text keys of an index have to stand side by side", NULL);
+  for (size_t i = 0; text && i < d->key_count; i++)
+    if (d->keys[i].opclass && strcmp(d->keys[i].opclass, "text") != 0 && strtod(d->keys[i].opclass, NULL) != 1 &&
+        strtod(d->keys[i].opclass, NULL) != -1)
+      return refuse(error, "beside text keys others are 1 or -1", NULL);
   return true;
 }
 
@@ -126,33 +131,36 @@ static double number(const bson_t *spec, const char *name, double otherwise) {
   return bson_iter_init_find(&iter, spec, name) ? bson_iter_as_double(&iter) : otherwise;
 }
 
+static bool is_on_id(const ldx_definition *d) {
+  return d->key_count == 1 && !strcmp(d->keys[0].column, "_id") && !d->keys[0].opclass;
+}
+
 static bool check_time_to_live(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
   if (!has(spec, "expireAfterSeconds")) return true;
   double seconds = number(spec, "expireAfterSeconds", 0);
   if (d->key_count > 1)
     return refuse(error, "an index with expireAfterSeconds has one key only",
                   "Declare another index on the date alone.");
-  if (!strcmp(d->keys[0].column, "_id"))
-    return refuse(error, "documents cannot expire by _id", "Use a field with a date.");
+  if (is_on_id(d)) return refuse(error, "documents cannot expire by _id", "Use a field with a date.");
   if (ldx_mongo_kind_of(d) == LDX_MONGO_WILDCARD) return refuse(error, "documents cannot expire by a wildcard", NULL);
   if (seconds < 0 || seconds >= 2147483648.0)
     return refuse(error, "expireAfterSeconds lies between 0 and 2147483647", NULL);
   return true;
 }
 
-static bool check_identity(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
-  if (d->key_count != 1 || strcmp(d->keys[0].column, "_id") != 0 || (d->keys[0].opclass && *d->keys[0].opclass != '-'))
-    return true;
-  if (d->keys[0].descending || d->keys[0].opclass)
-    return refuse(error, "the index on _id is ascending", "Every collection has it; it need not be declared.");
-  static const char *const none[] = {"unique", "sparse", "partialFilterExpression", "hidden"};
-  for (size_t i = 0; i < sizeof none / sizeof *none; i++)
-    if (has(spec, none[i])) {
-      ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the index on _id is unique and has no option %s", none[i]);
-      ldx_error_hint(error, "Every collection has it; it need not be declared.");
-      return false;
-    }
-  return true;
+static bool check_identity(const ldx_definition *d, ldx_error *error) {
+  static const char hint[] = "Every collection has it; it need not be declared.";
+  if (!is_on_id(d)) return true;
+  if (d->keys[0].descending) return refuse(error, "the index on _id is ascending", hint);
+  const char *option = d->unique ? "unique" : d->predicate ? "partialFilterExpression" : NULL;
+  for (size_t i = 0; i < d->traits.count; i++)
+    if (strcmp(d->traits.items[i].name, "collation") != 0) option = d->traits.items[i].name;
+  if (d->storage.count) option = d->storage.items[0].name;
+  if (!option) return true;
+  ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the index on _id is unique by itself and has no option %s",
+                option);
+  ldx_error_hint(error, "%s", hint);
+  return false;
 }
 
 static bool check_text(ldx_mongo_kind kind, const bson_t *spec, ldx_error *error) {
@@ -170,8 +178,7 @@ static bool check_text(ldx_mongo_kind kind, const bson_t *spec, ldx_error *error
 bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
   ldx_mongo_kind kind = ldx_mongo_kind_of(d);
   double bits = number(spec, "bits", 26);
-  if (!check_identity(d, spec, error) || !check_time_to_live(d, spec, error) || !check_text(kind, spec, error))
-    return false;
+  if (!check_identity(d, error) || !check_time_to_live(d, spec, error) || !check_text(kind, spec, error)) return false;
   if (has(spec, "sparse") && d->predicate)
     return refuse(error, "an index is either sparse or partial",
                   "Add {\"field\": {\"$exists\": true}} to the filter instead of sparse.");
@@ -194,6 +201,12 @@ bool ldx_mongo_check_relation(const ldx_definition *d, const ldx_relation *relat
   if (relation->kind == 'v')
     return refuse(error, "a view has no indexes", "Declare them on the collection that it is made from.");
   if (relation->capped && expires) return refuse(error, "documents of a capped collection cannot expire", NULL);
+  const char *collation = ldx_mongo_option(&d->traits, "collation");
+  if (is_on_id(d) && relation->kind != 't' &&
+      (collation && relation->collation ? strcmp(collation, relation->collation) != 0
+                                        : collation != relation->collation))
+    return refuse(error, "the index on _id has the collection's collation",
+                  "Every collection has it; it need not be declared.");
   if (relation->kind != 't') return true;
   if (d->unique) return refuse(error, "a time-series collection has no unique indexes", NULL);
   if (expires)

@@ -9,7 +9,7 @@
 /* Whether MongoDB has such a thing at all: the kind, keys that go together. */
 bool ldx_mongo_check(const ldx_definition *declared, ldx_error *error);
 /* Whether its options fit its keys and their values are in range; `spec` is what it would be built by. */
-bool ldx_mongo_check_spec(const ldx_definition *declared, const bson_t *spec, ldx_error *error);
+bool ldx_mongo_check_spec(const ldx_definition *canonical, const bson_t *spec, ldx_error *error);
 /* Whether a collection of that kind takes such an index. */
 bool ldx_mongo_check_relation(const ldx_definition *canonical, const ldx_relation *relation, ldx_error *error);
 /* An index's name. */

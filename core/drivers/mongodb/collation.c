@@ -1,5 +1,6 @@
 #include "collation.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,48 +31,42 @@ static const struct {
     {"backwards", "false"},
 };
 
+/* What a locale has instead of the usual, in the server's ICU (57.1, since MongoDB 3.4). */
+static const struct {
+  const char *locales, *field, *value;
+} peculiar[] = {
+    {" da mt ", "caseFirst", "\"upper\""},
+    {" fr_CA ", "backwards", "true"},
+    {" th ", "alternate", "\"shifted\""},
+    {" as bn el fa gu he hi ig km kn kok mr my or pa ps si ta te th vi yi yo ", "normalization", "true"},
+};
+
+static const char *usual_of(const char *locale, size_t field) {
+  char word[64];
+  int length = snprintf(word, sizeof word, " %s ", locale);
+  for (size_t i = 0; i < sizeof peculiar / sizeof *peculiar; i++)
+    if (length < (int)sizeof word && !strcmp(peculiar[i].field, fields[field].name) &&
+        strstr(peculiar[i].locales, word))
+      return peculiar[i].value;
+  return fields[field].usual;
+}
+
 /* The server keeps numbers and booleans as it understood them, so the types are always the same. */
 const char *ldx_mongo_collation_form(ldx_arena *arena, const bson_t *collation) {
   ldx_buffer b;
+  bson_iter_t iter;
   ldx_buffer_init(&b, arena);
+  bool named = bson_iter_init_find(&iter, collation, "locale") && BSON_ITER_HOLDS_UTF8(&iter);
+  const char *locale = named ? bson_iter_utf8(&iter, NULL) : "";
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-    bson_iter_t iter;
-    bool given = bson_iter_init_find(&iter, collation, fields[i].name);
     ldx_buffer_appendf(&b, "%s\"%s\": ", i ? ", " : "{", fields[i].name);
-    if (given)
+    if (bson_iter_init_find(&iter, collation, fields[i].name))
       ldx_mongo_form(&b, &iter);
     else
-      ldx_buffer_append(&b, fields[i].usual);
+      ldx_buffer_append(&b, usual_of(locale, i));
   }
   ldx_buffer_append_char(&b, '}');
   return ldx_buffer_string(&b);
-}
-
-/* The answer of a server that does not say: locales that differ are few. */
-static const char *guess(ldx_arena *arena, const bson_t *given) {
-  static const struct {
-    const char *locale, *field, *value;
-  } others[] = {
-      {"da", "caseFirst", "upper"},
-      {"mt", "caseFirst", "upper"},
-      {"fr_CA", "backwards", NULL},
-      {"th", "alternate", "shifted"},
-  };
-  bson_iter_t iter;
-  bson_t whole;
-  bson_copy_to(given, &whole);
-  const char *locale =
-      bson_iter_init_find(&iter, given, "locale") && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
-  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-    if (strcmp(locale, others[i].locale) != 0 || bson_has_field(given, others[i].field)) continue;
-    if (others[i].value)
-      bson_append_utf8(&whole, others[i].field, -1, others[i].value, -1);
-    else
-      bson_append_bool(&whole, others[i].field, -1, true);
-  }
-  const char *form = ldx_mongo_collation_form(arena, &whole);
-  bson_destroy(&whole);
-  return form;
 }
 
 /* Explaining a search reads nothing, and needs no collection. */
@@ -90,10 +85,10 @@ static const char *ask(ldx_mongo_collations *collations, const bson_t *given, ld
       bson_iter_document(&found, &length, &data);
       if (bson_init_static(&complete, data, length)) form = ldx_mongo_collation_form(collations->arena, &complete);
     }
-    if (!form) form = guess(collations->arena, given);
+    if (!form) form = ldx_mongo_collation_form(collations->arena, given);
   } else if (error->code == LDX_ERROR_PERMISSION || error->code == LDX_ERROR_UNSUPPORTED) {
     ldx_error_clear(error);
-    form = guess(collations->arena, given);
+    form = ldx_mongo_collation_form(collations->arena, given);
   } else if (ldx_error_retry(error->code) == LDX_RETRY_NEVER && error->code != LDX_ERROR_AUTHENTICATION) {
     error->code = LDX_ERROR_INVALID_DEFINITION;
     ldx_error_hint(error, "A collation is {\"locale\": \"en\", \"strength\": 2}, say; the manual lists the locales.");

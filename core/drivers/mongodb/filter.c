@@ -15,6 +15,8 @@
 
 #include "json.h"
 
+enum { MOST_LEVELS = 4 }; /* the server's internalPartialFilterExpressionMaxDepth */
+
 typedef enum node_kind { AND, OR, EQUAL, IN, OTHER } node_kind;
 
 typedef struct node {
@@ -166,8 +168,10 @@ static bool add_operator(work *w, node *parent, const char *path, const bson_ite
     add_child(w, parent, in(w, path, iter));
   } else if (!strcmp(name, "$all") && array) {
     bson_iter_t element;
+    node *all = node_new(w, AND, NULL);
     if (bson_iter_recurse(iter, &element))
-      while (bson_iter_next(&element)) add_child(w, parent, equality(w, path, &element));
+      while (bson_iter_next(&element)) add_child(w, all, equality(w, path, &element));
+    add_child(w, parent, all);
   } else if (!strcmp(name, "$exists")) {
     if (!bson_iter_as_bool(iter) && !BSON_ITER_HOLDS_UTF8(iter)) return refuse(w, "$exists: false");
     add_child(w, parent, other(w, path, name, ""));
@@ -192,6 +196,11 @@ static bool has_operators(const bson_iter_t *iter) {
 
 static bool add_document(work *w, node *parent, bson_iter_t *iter);
 
+/* A document of a single condition is that condition. */
+static node *unwrap(node *document) {
+  return document->count == 1 ? document->children[0] : document;
+}
+
 static bool add_list(work *w, node *parent, node_kind kind, const bson_iter_t *iter) {
   bson_iter_t element, member;
   node *list = node_new(w, kind, NULL);
@@ -201,7 +210,7 @@ static bool add_list(work *w, node *parent, node_kind kind, const bson_iter_t *i
       if (!BSON_ITER_HOLDS_DOCUMENT(&element) || !bson_iter_recurse(&element, &member))
         return refuse(w, "an $and or $or of anything but objects");
       if (!add_document(w, child, &member)) return false;
-      add_child(w, list, child);
+      add_child(w, list, unwrap(child));
     }
   }
   if (!list->count) return refuse(w, "an $and or $or of nothing");
@@ -291,10 +300,22 @@ static const char *text_of(work *w, const node *n) {
   return ldx_buffer_string(&b);
 }
 
+static bool check_depth(work *w, const node *n, int level) {
+  if (level > MOST_LEVELS) {
+    ldx_error_set(w->error, LDX_ERROR_INVALID_DEFINITION, "a partial filter is nested %d deep at most", MOST_LEVELS);
+    ldx_error_hint(w->error, "An $and in an $and, or an $or in an $or, can be written as one.");
+    return false;
+  }
+  for (size_t i = 0; (n->kind == AND || n->kind == OR) && i < n->count; i++)
+    if (!check_depth(w, n->children[i], level + 1)) return false;
+  return true;
+}
+
 const char *ldx_mongo_filter_form(ldx_arena *arena, const bson_t *filter, ldx_error *error) {
   work w = {arena, error};
   bson_iter_t iter;
   node *root = node_new(&w, AND, NULL);
   if (!bson_iter_init(&iter, filter) || !add_document(&w, root, &iter)) return NULL;
+  if (error && !check_depth(&w, unwrap(root), 1)) return NULL;
   return text_of(&w, simplify(&w, root));
 }

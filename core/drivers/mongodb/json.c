@@ -41,20 +41,72 @@ const char *ldx_mongo_json_value(ldx_arena *arena, const bson_iter_t *iter) {
   return length > before ? ldx_arena_strndup(arena, text + before, length - before - 1) : "null";
 }
 
+/* libbson takes an object that begins with "$type" for binary data as it was written long ago; to us it is an operator. So
+ * the word goes in under another name, and comes out under its own. */
+#define MASKED "\001type"
+
+static char *mask(const char *text) {
+  static const char word[] = "\"$type\"", other[] = "\"\\u0001type\"";
+  ldx_buffer b;
+  ldx_buffer_init(&b, NULL);
+  for (const char *found; (found = strstr(text, word)); text = found + strlen(word)) {
+    ldx_buffer_append_bytes(&b, text, (size_t)(found - text));
+    const char *after = found + strlen(word) + strspn(found + strlen(word), " \t\r\n");
+    ldx_buffer_append(&b, *after == ':' ? other : word);
+  }
+  ldx_buffer_append(&b, text);
+  return b.data;
+}
+
+static void unmask(bson_iter_t *from, bson_t *to) {
+  while (bson_iter_next(from)) {
+    const char *name = !strcmp(bson_iter_key(from), MASKED) ? "$type" : bson_iter_key(from);
+    bson_iter_t member;
+    bson_t part;
+    bool document = BSON_ITER_HOLDS_DOCUMENT(from), array = BSON_ITER_HOLDS_ARRAY(from);
+    if ((!document && !array) || !bson_iter_recurse(from, &member)) {
+      bson_append_iter(to, name, -1, from);
+    } else if (document) {
+      bson_append_document_begin(to, name, -1, &part);
+      unmask(&member, &part);
+      bson_append_document_end(to, &part);
+    } else {
+      bson_append_array_begin(to, name, -1, &part);
+      unmask(&member, &part);
+      bson_append_array_end(to, &part);
+    }
+  }
+}
+
+static bool from_json(bson_t *document, const char *text, bson_error_t *reason) {
+  char *masked = mask(text);
+  bson_t parsed;
+  bson_iter_t iter;
+  bool ok = bson_init_from_json(&parsed, masked, (ssize_t)strlen(masked), reason);
+  if (ok) {
+    bson_init(document);
+    if (bson_iter_init(&iter, &parsed)) unmask(&iter, document);
+    bson_destroy(&parsed);
+  }
+  free(masked);
+  return ok;
+}
+
 bool ldx_mongo_parse(const char *text, const char *what, bson_t *document, ldx_error *error) {
   bson_error_t reason = {0};
   const char *start = text + strspn(text, " \t\r\n");
   bool object = *start == '{';
-  if (object && bson_init_from_json(document, start, (ssize_t)strlen(start), &reason)) return true;
+  if (object && from_json(document, start, &reason)) return true;
   return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "%s is not a JSON object%s%s", what, object ? ": " : "",
                        object ? reason.message : "");
 }
 
 void ldx_mongo_parse_value(const char *text, bson_t *holder, bson_iter_t *iter) {
   ldx_buffer b;
+  bson_error_t ignored;
   ldx_buffer_init(&b, NULL);
   ldx_buffer_appendf(&b, "{\"v\": %s}", text);
-  bool ok = bson_init_from_json(holder, ldx_buffer_string(&b), (ssize_t)b.length, NULL);
+  bool ok = from_json(holder, ldx_buffer_string(&b), &ignored);
   if (ok && !(bson_count_keys(holder) == 1 && bson_iter_init_find(iter, holder, "v"))) {
     bson_destroy(holder);
     ok = false;
@@ -101,13 +153,21 @@ static void read_decimal(const char *text, decimal *d) {
 }
 
 static void write_decimal(ldx_buffer *out, const decimal *d) {
+  long count = (long)d->count, point = count + d->exponent; /* how many digits stand before it */
   if (d->negative) ldx_buffer_append_char(out, '-');
-  if (!d->count) ldx_buffer_append_char(out, '0');
-  ldx_buffer_append_bytes(out, d->digits, d->count);
-  if (d->exponent > 0 && d->exponent <= 20)
-    for (long i = 0; i < d->exponent; i++) ldx_buffer_append_char(out, '0');
-  else if (d->exponent)
+  if (!count) {
+    ldx_buffer_append_char(out, '0');
+  } else if (point < -5 || point > 21) {
+    ldx_buffer_append_bytes(out, d->digits, d->count);
     ldx_buffer_appendf(out, "e%ld", d->exponent);
+  } else {
+    if (point <= 0) ldx_buffer_append(out, "0.");
+    for (long i = point; i < 0; i++) ldx_buffer_append_char(out, '0');
+    for (long i = 0; i < count || i < point; i++) {
+      if (i == point && i > 0) ldx_buffer_append_char(out, '.');
+      ldx_buffer_append_char(out, i < count ? d->digits[i] : '0');
+    }
+  }
 }
 
 void ldx_mongo_number(ldx_buffer *out, const bson_iter_t *iter) {

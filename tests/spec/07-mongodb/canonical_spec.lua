@@ -1,0 +1,278 @@
+-- Two indexes are the same for us if and only if they are for the server. The server is asked by createIndexes under the
+-- name that is there: it says that all indexes exist already, or that they conflict, and builds nothing.
+--
+-- LUNADEX_SEED, LUNADEX_CASES as in 05-properties.
+local engine = require "support.engine"
+local indexes = require "support.indexes"
+local mongodb = require "support.mongodb"
+local random = require "support.random"
+
+local long = os.getenv "LUNADEX_TEST_LONG" ~= nil
+local seed = math.tointeger(tonumber(os.getenv "LUNADEX_SEED" or "1"))
+local wanted = math.tointeger(tonumber(os.getenv "LUNADEX_CASES" or (long and "3000" or "300")))
+local BATCH = 100
+
+-- Random filters, of few fields and values, so that two are equal often enough ----------------------------------------
+
+local values = { "1", "1.0", '{"$numberLong": "1"}', '{"$numberDecimal": "1.0"}', "2", "2.5", '"a"', '"b"', "null", "true",
+  "[1]", "[1.0, 2]", "{}", '{"b": 1}', '{"b": 1.0}', '{"b": 1, "c": 2}', '{"c": 2, "b": 1}', '{"$date": "2020-01-01T00:00:00Z"}',
+  '{"$oid": "507f1f77bcf86cd799439011"}' }
+local fields = { "x", "x", "y", "x.b" }
+local types = { '"string"', "2", '["string"]', '["string", "int"]', "[16, 2]", '"number"', '["int", "long"]', '"null"' }
+
+local function list_of(rng, most, make)
+  local parts = {}
+  for i = 1, rng:integer(1, most) do parts[i] = make(rng) end
+  return "[" .. table.concat(parts, ", ") .. "]"
+end
+
+local function value(rng) return rng:pick(values) end
+
+local function condition(rng)
+  local kind = rng:weighted { { "plain", 30 }, { "$eq", 12 }, { "$in", 20 }, { "$exists", 10 }, { "$type", 8 },
+    { "range", 15 }, { "$all", 5 } }
+  if kind == "plain" then return value(rng) end
+  if kind == "$eq" then return ('{"$eq": %s}'):format(value(rng)) end
+  if kind == "$in" or kind == "$all" then return ('{"%s": %s}'):format(kind, list_of(rng, 3, value)) end
+  if kind == "$exists" then return ('{"$exists": %s}'):format(rng:pick { "true", "1", "2.5" }) end
+  -- As the first of an object, libbson's parser, which the specs' own client has, takes $type for something else.
+  if kind == "$type" then return ('{"$exists": true, "$type": %s}'):format(rng:pick(types)) end
+  local low = ('"%s": %s'):format(rng:pick { "$gt", "$gte" }, value(rng))
+  local high = ('"%s": %s'):format(rng:pick { "$lt", "$lte" }, value(rng))
+  return rng:pick { "{" .. low .. "}", "{" .. high .. "}", "{" .. low .. ", " .. high .. "}", "{" .. high .. ", " .. low .. "}" }
+end
+
+local function filter(rng, depth)
+  depth = depth or 0
+  local parts, used = {}, {}
+  for _ = 1, rng:weighted { { 1, 60 }, { 2, 40 } } do
+    local deep = depth < 3 and rng:chance(35)
+    local name = deep and rng:pick { "$and", "$or", "$or" } or rng:pick(fields)
+    if not used[name] then
+      used[name] = true
+      local part = deep and list_of(rng, 3, function() return filter(rng, depth + 1) end) or condition(rng)
+      parts[#parts + 1] = ('"%s": %s'):format(name, part)
+    end
+  end
+  return "{" .. table.concat(parts, ", ") .. "}"
+end
+
+-- Another way to say the same, or something near it.
+local rewrites = {
+  function(text) return ('{"$and": [%s]}'):format(text) end,
+  function(text) return ('{"$or": [%s]}'):format(text) end,
+  function(text) return ('{"$or": [%s, %s]}'):format(text, text) end,
+  function(text) return ('{"$and": [{}, %s]}'):format(text) end,
+  function(text) return (text:gsub(": 1([,}%]])", ": 1.0%1")) end,
+  function(text) return (text:gsub(': ("[ab]")', ': {"$eq": %1}', 1)) end,
+  function(text) return (text:gsub(': ("[ab]")', ': {"$in": [%1]}', 1)) end,
+  function(text) return (text:gsub('"%$gt"', '"$gte"', 1)) end,
+  function(text) return (text:gsub('"x"', '"y"', 1)) end,
+  function(text, rng)
+    -- The members of the first list, in another order.
+    return (text:gsub('("%$in": %[)(%d), (%d)', function(head, a, b)
+      return rng:chance(80) and head .. b .. ", " .. a or nil
+    end, 1))
+  end,
+  function(text) return text:find '"%$type"' and text or (text:gsub('^{("[^"]+": %b{}), (.*)}$', "{%2, %1}")) end,
+  function(text) return text end,
+}
+
+-- Random specifications -----------------------------------------------------------------------------------------------
+
+local collations = { '{"locale": "en"}', '{"locale": "en", "strength": 3}', '{"locale": "en", "strength": 2}',
+  '{"locale": "fr_CA"}', '{"locale": "fr_CA", "backwards": true}', '{"locale": "da", "caseFirst": "upper"}',
+  '{"locale": "da"}', '{"locale": "simple"}', '{"locale": "th"}', '{"locale": "en", "strength": 2.0, "caseLevel": false}' }
+local projections = { '{"a": 1}', '{"a": true, "_id": 0}', '{"a": 1, "_id": 1}', '{"a": 0}', '{"a": false}', '{"b": {"c": 1}}',
+  '{"b.c": 1}', '{"b.c": 1, "a": 1}', '{"a": 1, "b": {"c": true}}', '{"a": 0, "_id": 1}', '{"_id": 1}', '{"_id": 0}' }
+local directions = { "1", "1", "1", "-1", "1.0", "-1.0", "2", '{"$numberLong": "1"}', "0.5" }
+
+local function plain_keys(rng)
+  local keys, used = {}, {}
+  for _ = 1, rng:weighted { { 1, 60 }, { 2, 30 }, { 3, 10 } } do
+    local name = rng:pick { "a", "b", "c.d", "_id" }
+    if not used[name] then keys[#keys + 1] = { name, rng:pick(directions) } end
+    used[name] = true
+  end
+  return keys
+end
+
+local kinds = {
+  plain = function(rng) return plain_keys(rng) end,
+  text = function(rng)
+    local keys = {}
+    for i, name in ipairs(rng:shuffled { "t", "u", "v" }) do
+      if i <= rng:integer(1, 3) then keys[#keys + 1] = { name, '"text"' } end
+    end
+    if rng:chance(30) then table.insert(keys, 1, { "a", "1" }) end
+    if rng:chance(30) then keys[#keys + 1] = { "b", "-1" } end
+    return keys
+  end,
+  hashed = function(rng) return rng:chance(50) and { { "a", '"hashed"' } } or { { "b", "1" }, { "a", '"hashed"' } } end,
+  ["2dsphere"] = function(rng) return rng:chance(50) and { { "a", '"2dsphere"' } } or { { "b", "-1" }, { "a", '"2dsphere"' } } end,
+  ["2d"] = function(rng) return rng:chance(50) and { { "a", '"2d"' } } or { { "a", '"2d"' }, { "b", "1" } } end,
+  wildcard = function(rng) return { { rng:pick { "$**", "$**", "a.$**" }, rng:pick { "1", "1", "2", "-1" } } } end,
+}
+
+-- name → chance in per cent, values
+local options = {
+  { "unique", 15, { "true", "true", "false" } },
+  { "sparse", 15, { "true", "false" } },
+  { "collation", 20, collations },
+  { "expireAfterSeconds", 12, { "3600", "3600.0", '{"$numberLong": "3600"}', "60", "0", "-1", '{"$numberDouble": "NaN"}', "2147483647" } },
+  { "hidden", 8, { "true", "false" } },
+  { "weights", 8, { '{"t": 2}', '{"t": 2.0}', '{"t": 1}', '{"w": 5, "t": 2}', '{"t": 2, "w": 5.5}', '{"t": 0}' } },
+  { "default_language", 6, { '"english"', '"german"', '"none"' } },
+  { "language_override", 5, { '"language"', '"lang"' } },
+  { "bits", 5, { "10", "10.0", "20", "40" } },
+  { "min", 3, { "-90", "-90.0", "500" } },
+  { "storageEngine", 4, { '{"wiredTiger": {}}', '{"wiredTiger": {"configString": "prefix_compression=false"}}' } },
+}
+
+local function option_value(rng, item, spec_kind)
+  local name = item[1]
+  local only = { weights = "text", default_language = "text", language_override = "text", bits = "2d", min = "2d" }
+  if only[name] and spec_kind ~= only[name] then return nil end
+  return rng:pick(item[3])
+end
+
+-- The server wants no option at all said of the index on _id, not even that it is off.
+local function is_on_id(spec)
+  local value_ = #spec.keys == 1 and spec.keys[1][1] == "_id" and spec.keys[1][2]
+  return value_ and (tonumber(value_) or 1) ^ 2 == 1
+end
+
+local function random_spec(rng)
+  local kind = rng:weighted { { "plain", 55 }, { "text", 15 }, { "hashed", 6 }, { "2dsphere", 6 }, { "2d", 6 }, { "wildcard", 12 } }
+  local spec = { kind = kind, keys = kinds[kind](rng), options = {} }
+  for _, item in ipairs(options) do
+    local text = rng:chance(item[2]) and not is_on_id(spec) and option_value(rng, item, kind)
+    if text then spec.options[#spec.options + 1] = { item[1], text } end
+  end
+  if rng:chance(35) then spec.options[#spec.options + 1] = { "partialFilterExpression", filter(rng) } end
+  if kind == "wildcard" and rng:chance(50) then
+    spec.options[#spec.options + 1] = { "wildcardProjection", rng:pick(projections) }
+  end
+  return spec
+end
+
+local function relative(rng, spec)
+  local copy = { kind = spec.kind, keys = {}, options = {} }
+  for i, key in ipairs(spec.keys) do
+    local other = rng:chance(15) and not key[2]:find '"'
+    copy.keys[i] = { key[1], other and rng:pick(directions) or key[2] }
+  end
+  if rng:chance(15) then copy.keys = rng:shuffled(copy.keys) end
+  for _, option in ipairs(rng:shuffled(spec.options)) do
+    local name, text = option[1], option[2]
+    if name == "partialFilterExpression" then
+      for _ = 1, rng:integer(0, 2) do text = rng:pick(rewrites)(text, rng) end
+    elseif name == "wildcardProjection" then
+      if rng:chance(60) then text = rng:pick(projections) end
+    elseif rng:chance(40) then
+      for _, item in ipairs(options) do
+        if item[1] == name then text = option_value(rng, item, spec.kind) end
+      end
+    end
+    if not rng:chance(6) and not is_on_id(copy) then copy.options[#copy.options + 1] = { name, text } end
+  end
+  return copy
+end
+
+-- What the server says ------------------------------------------------------------------------------------------------
+
+local conflicts = { [85] = true, [86] = true }
+
+local function ask(server, database, collection, spec)
+  local reply, message, code = server:try(database,
+    ('{ "createIndexes": "%s", "indexes": [%s] }'):format(collection, indexes.json(spec, "n")))
+  if reply then return reply.note and "same" or "built" end
+  if conflicts[code] then return "different", message end
+  return "refused", message
+end
+
+local function option_of(spec, name)
+  for _, option in ipairs(spec.options) do
+    if option[1] == name then return option[2] end
+  end
+end
+
+describe("an index of MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database
+  setup(function()
+    server = mongodb.shared()
+    database = server:create_database()
+  end)
+
+  -- Live ones first, all in one catalog; then what each declared one is to us, and to the server.
+  local function batch(pairs_)
+    server:drop_database(database)
+    local list, asked = {}, {}
+    for i, pair in ipairs(pairs_) do
+      local collection = "c" .. i
+      local create = pair.collation and ('{ "create": "%s", "collation": %s }'):format(collection, pair.collation)
+      if create then server:command(database, create) end
+      pair.refused = ask(server, database, collection, pair.live) == "refused"
+      -- What cannot live is compared in what is refused alone.
+      list[#list + 1] = indexes.fields(pair.refused and pair.live or pair.declared, collection, "n")
+      asked[#asked + 1] = pair
+    end
+    local db <close> = engine.open(server:url(database))
+    local diff = db:diff(list)
+    for change in diff:changes() do
+      local pair = change.ordinal and asked[change.ordinal]
+      if pair then pair.action, pair.why = change.action, change.error and change.error.message or change.reason end
+    end
+    for i, pair in ipairs(pairs_) do
+      if pair.refused then
+        pair.says = "refused"
+      else
+        pair.says, pair.message = ask(server, database, "c" .. i, pair.declared)
+        -- A conflict comes first; what is wrong besides shows where nothing is in the way.
+        if pair.says == "different" and pair.action == "error" then
+          local says, message = ask(server, database, "fresh" .. i, pair.declared)
+          if says == "refused" then pair.says, pair.message = says, message end
+        end
+      end
+    end
+  end
+
+  local function ours(pair)
+    if pair.action == "error" then return "refused" end
+    if pair.action == "keep" then return "same" end
+    -- The server takes hidden for no difference at all.
+    local hidden = option_of(pair.live, "hidden") == "true" ~= (option_of(pair.declared, "hidden") == "true")
+    if hidden and pair.action == "alter" and pair.says == "same" then return "same" end
+    return "different"
+  end
+
+  it("is the same as another one when the server says so", function()
+    local rng, counts, wrong, done = random.new(seed, 7), {}, {}, 0
+    while done < wanted do
+      local list = {}
+      for i = 1, math.min(BATCH, wanted - done) do
+        local live = random_spec(rng)
+        -- On a collection that has a collation, the server wants to be told that a text index has none. We tell it.
+        local collated = rng:chance(10) and live.kind ~= "text" and live.kind ~= "2d"
+        list[i] = { live = live, declared = relative(rng, live),
+          collation = collated and '{"locale": "en", "strength": 2}' or nil }
+      end
+      batch(list)
+      for _, pair in ipairs(list) do
+        counts[pair.says] = (counts[pair.says] or 0) + 1
+        if ours(pair) ~= pair.says and not (pair.says == "built" and ours(pair) == "different") then
+          wrong[#wrong + 1] = ("live     %s%s\ndeclared %s\nserver: %s (%s)\nours:   %s (%s)"):format(
+            indexes.json(pair.live, "n"), pair.collation and " on a collection of " .. pair.collation or "",
+            indexes.json(pair.declared, "n"), pair.says, pair.message or "", pair.action, pair.why)
+        end
+      end
+      done = done + #list
+    end
+    assert.equal("", table.concat(wrong, "\n\n"))
+    for _, what in ipairs { "same", "different", "refused" } do
+      assert.is_true((counts[what] or 0) > wanted / 20, what .. ": " .. tostring(counts[what]))
+    end
+  end)
+end)
