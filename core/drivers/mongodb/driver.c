@@ -10,6 +10,8 @@ const ldx_driver ldx_driver_mongodb = {
     .close = ldx_mongo_close,
     .catalog = ldx_mongo_catalog,
     .resolve = ldx_mongo_resolve,
+    .measure = ldx_mongo_measure,
+    .query = ldx_mongo_query,
     .alive = ldx_mongo_alive,
     .cancel = ldx_mongo_cancel,
 };

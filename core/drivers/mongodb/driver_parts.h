@@ -5,4 +5,11 @@
 
 #include "lunadex/driver.h"
 
+/* measure.c */
+bool ldx_mongo_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error);
+
+/* query.c */
+ldx_result *ldx_mongo_query(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
+                            size_t parameter_count, ldx_error *error);
+
 #endif

@@ -69,14 +69,15 @@ bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *co
   uint32_t server;
   bson_t reply, options = BSON_INITIALIZER, tagged;
   bson_copy_to(command, &tagged);
-  ldx_mongo_tag(session, &tagged);
+  if (!bson_has_field(command, "comment")) ldx_mongo_tag(session, &tagged);
   atomic_store(&session->cancelled, false);
   bool ok = command_on(session, &server, database, &tagged, &reply, error);
   bson_destroy(&tagged);
-  if (!ok) {
+  if (!ok || !bson_has_field(&reply, "cursor")) {
+    ok = ok && each(&reply, state, error);
     bson_destroy(&reply);
     bson_destroy(&options);
-    return false;
+    return ok;
   }
   BSON_APPEND_INT32(&options, "serverId", (int32_t)server);
   /* The cursor takes the reply over. */

@@ -38,7 +38,8 @@ bool ldx_mongo_command(ldx_session *session, const char *database, const bson_t 
                        ldx_error *error);
 
 /* All documents a cursor-making command (listIndexes, aggregate …) gives: `each` is called with every one and stops the
- * walk by returning false after filling `error`. The commands are tagged: `cancel` finds them. */
+ * walk by returning false after filling `error`. A command that makes no cursor gives its reply as the only document. The
+ * commands are tagged, unless they have a comment of their own: `cancel` finds them. */
 typedef bool (*ldx_mongo_each)(const bson_t *document, void *state, ldx_error *error);
 bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *command, ldx_mongo_each each, void *state,
                     ldx_error *error);
