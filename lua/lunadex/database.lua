@@ -4,6 +4,7 @@
 -- cleans up.
 
 local core = require "lunadex.core"
+local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
@@ -15,6 +16,7 @@ local M = {}
 ---@field display string           # what to show
 ---@field label string?            # its name among several databases of one run
 ---@field jobs integer
+---@field holds_lock boolean?
 ---@field handle lunadex.Database
 ---@field on_reading fun(event: lunadex.Event)?   # hears what keeps it waiting while it reads
 local Connection = {}
@@ -141,7 +143,9 @@ function Connection:lock()
       "Nothing more was begun; run it again to go on.")
     if self.on_lock_lost then self.on_lock_lost(self.lock_lost) end
   end)
-  return take(self)
+  local ok, err = take(self)
+  self.holds_lock = ok
+  return ok, err
 end
 
 --- Whether the run lock was kept since it was taken: without it another run may have changed anything.
@@ -178,6 +182,7 @@ end
 
 --- Gives the run lock back; also while stopping.
 function Connection:unlock()
+  self.holds_lock = nil
   return outcome(task.ticket(self.handle, self.handle:unlock()):await())
 end
 
@@ -190,6 +195,8 @@ end
 --- Cancels what runs and closes; may be called again.
 function Connection:close()
   if not self.handle then return end
+  -- A lease would keep others waiting until it ends, where a session's lock ends with it.
+  if self.holds_lock and dialects.of(self.info and self.info.driver).leases then task.run(self.unlock, self) end
   task.forget(self.handle)
   self.handle:close()
   self.handle = nil

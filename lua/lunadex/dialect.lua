@@ -17,6 +17,8 @@ local M = {}
 ---@field product string           # for people
 ---@field row string               # what relations consist of
 ---@field relies string            # what may need an index that is nobody's constraint
+---@field makes_relations boolean? # a relation that is not there comes with its first index
+---@field leases boolean?          # the run lock outlives its session
 ---@field schema table
 ---@field definition table
 ---@field name table
@@ -38,15 +40,15 @@ end
 local dialects = {
   postgres = dialect("postgres", { product = "PostgreSQL", row = "row",
     relies = "a foreign key relies on it" }),
-  mongodb = dialect("mongodb", { product = "MongoDB", row = "document",
+  mongodb = dialect("mongodb", { product = "MongoDB", row = "document", makes_relations = true, leases = true,
     relies = "it carries the shard key of its collection" }),
 }
 
 --- The dialect of the driver of that name.
----@param driver string            # lunadex.ServerInfo.driver
+---@param driver string?           # lunadex.ServerInfo.driver
 ---@return lunadex.Dialect
 function M.of(driver)
-  return dialects[driver] or dialects.postgres
+  return driver and dialects[driver] or dialects.postgres
 end
 
 return M

@@ -98,7 +98,7 @@ function M.define(command)
   command:option "--fail-on" :choices { "critical", "any", "never" } :default "critical"
     :description "Which failures make the exit status 3. Default: critical."
   command:flag "--record"
-    :description "Keep a history of this run in the database, in the schema lunadex; status shows it."
+    :description "Keep a history of this run in the database, in tables or collections of its own; status shows it."
   command:flag "--dry-run" :description "Print the statements; change nothing."
 end
 

@@ -27,6 +27,8 @@ function M.relation(title)
     wrong = "begins with a dot"
   elseif title:find "^system%." then
     wrong, hint = "belongs to the server", "Indexes of a time series collection are declared on the collection itself."
+  elseif title:find "^lunadex%." then
+    wrong = "belongs to Lunadex"
   elseif #title > LONGEST - 2 then
     wrong = ("is longer than %d bytes"):format(LONGEST - 2)
   end

@@ -18,25 +18,15 @@ local function name_text(name)
   return text:sub(1, 1) == "[" and "[ " .. text .. " ]" or "[" .. text .. "]"
 end
 
--- Whether the order of an object's fields may get lost: that of operators and of conditions may, that of a value that
--- is compared as a whole may not.
-local function keeps_meaning(node, is_value)
-  if type(node) ~= "table" or node == null or node.tag == "number" then return true end
-  if node.tag == "array" then
-    for _, item in ipairs(node) do
-      if not keeps_meaning(item, is_value) then return false end
+-- Whether fields are in the order in which a table of Lua gives them: what is built anew shall be the same to the byte.
+local function in_order(node)
+  if type(node) ~= "table" or node == null then return true end
+  for i, item in ipairs(node) do
+    if node.tag == "object" then
+      if i > 1 and item[1] < node[i - 1][1] then return false end
+      item = item[2]
     end
-    return true
-  end
-  local before
-  for _, pair in ipairs(node) do
-    local name, value = pair[1], pair[2]
-    local operator = name:sub(1, 1) == "$"
-    if is_value and not operator and before and name < before then return false end
-    before = name
-    -- Below $and and its like are conditions again, below other operators and fields values.
-    local conditions = name == "$and" or name == "$or" or name == "$nor"
-    if not keeps_meaning(value, not conditions) then return false end
+    if not in_order(item) then return false end
   end
   return true
 end
@@ -72,10 +62,9 @@ local function value_text(node, name)
 end
 
 -- An option's JSON as a table of Lua, or as it is where that would not say the same.
-local function object_text(text, is_filter)
+local function object_text(text)
   local node = json.parse(text)
-  local table_text = node and keeps_meaning(node, not is_filter) and value_text(node)
-  return table_text or quote(text)
+  return in_order(node) and value_text(node) or quote(text)
 end
 
 -- What the server fills in of a collation by itself, in locales that have nothing of their own.
@@ -170,7 +159,7 @@ local function item_text(index, inherited)
   local function add(text) parts[#parts + 1] = text end
   add("name = " .. quote(index.name))
   if fields.unique then add "unique = true" end
-  if fields.where then add("partial = " .. object_text(fields.where, true)) end
+  if fields.where then add("partial = " .. object_text(fields.where)) end
   for _, list in ipairs { fields.traits or {}, fields.with or {} } do
     for _, pair in ipairs(list) do options[pair[1]] = pair[2] end
   end

@@ -268,15 +268,15 @@ describe("a snapshot of MongoDB", function()
 
   it("writes filters as tables where that says the same", function()
     local function partial(json) return one({ where = json }):match "partial = (.*) },$" end
-    assert.equal('{ b = { ["$gt"] = 5, ["$lt"] = 9.0 }, a = null, ["c.d"] = { ["$in"] = { "x", 1.5 } } }',
-      partial '{"b":{"$gt":5,"$lt":9.0},"a":null,"c.d":{"$in":["x",1.5]}}')
+    assert.equal('{ a = null, b = { ["$gt"] = 5, ["$lt"] = 9.0 }, ["c.d"] = { ["$in"] = { "x", 1.5 } } }',
+      partial '{"a":null,"b":{"$gt":5,"$lt":9.0},"c.d":{"$in":["x",1.5]}}')
     assert.equal('{ at = { ["$gt"] = { ["$date"] = "2024-01-01T00:00:00Z" } } }',
       partial '{"at":{"$gt":{"$date":"2024-01-01T00:00:00Z"}}}')
-    assert.equal('{ ["$and"] = { { b = 1, a = 2 } } }', partial '{"$and":[{"b":1,"a":2}]}')
     assert.equal("{}", partial "{}")
-    -- The order of what is compared as a whole counts, and an empty list is no object.
+    -- The order of fields would get lost, and an empty list is no object.
+    assert.equal('[[{"b":1,"a":2}]]', partial '{"b":1,"a":2}')
     assert.equal('[[{"a":{"y":1,"x":2}}]]', partial '{"a":{"y":1,"x":2}}')
-    assert.equal('{ a = { x = 1, y = 2 } }', partial '{"a":{"x":1,"y":2}}')
+    assert.equal("{ a = { x = 1, y = 2 } }", partial '{"a":{"x":1,"y":2}}')
     assert.equal('[[{"a":[]}]]', partial '{"a":[]}')
   end)
 
@@ -290,16 +290,7 @@ describe("a snapshot of MongoDB", function()
       local written = text(relation("c", { live("x", { where = where, keys = { { column = "a" } } }) }))
       local loaded, errors = registry.parse(written, "x.lua", { target = "mongodb://x" })
       assert(loaded, errors and tostring(errors[1]) .. written)
-      local function sorted(node) -- fields in order of name, as far as that is allowed
-        if type(node) == "table" and node.tag == "object" then
-          table.sort(node, function(x, y) return x[1] < y[1] end)
-          for _, pair in ipairs(node) do sorted(pair[2]) end
-        elseif type(node) == "table" and node.tag == "array" then
-          for _, item in ipairs(node) do sorted(item) end
-        end
-        return node
-      end
-      assert.same(sorted(json.parse(where)), sorted(json.parse(loaded.databases[1].entries[1].fields.where)))
+      assert.equal(json.text(json.parse(where)), loaded.databases[1].entries[1].fields.where)
     end
   end)
 

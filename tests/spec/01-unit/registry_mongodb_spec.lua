@@ -254,6 +254,7 @@ local wrong = {
   { text = [[on "u" { query { { a = 1 }, sort = { "$x" } } }]], 'the field "$x" of query' },
   { text = [[on "" { index { "a" } }]], "is not the name of a collection" },
   { text = [[on "system.js" { index { "a" } }]], "belongs to the server" },
+  { text = [[on "lunadex.lock" { index { "a" } }]], "belongs to Lunadex" },
   { text = [[on "a$b" { index { "a" } }]], "holds a $" },
   { text = [[on ".a" { index { "a" } }]], "begins with a dot" },
   { text = [[on "a\0b" { index { "a" } }]], "holds a zero byte" },
