@@ -26,10 +26,13 @@ local M = {}
 ---@field schedule table
 ---@field snapshot table
 
+local parts = { schema = true, definition = true, name = true, steps = true, schedule = true, snapshot = true }
+
 local function dialect(driver, words)
   words.driver = driver
   return setmetatable(words, {
     __index = function(self, part)
+      if not parts[part] then return nil end
       local module = require("lunadex." .. driver .. "." .. part)
       self[part] = module
       return module
