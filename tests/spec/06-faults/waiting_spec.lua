@@ -112,6 +112,16 @@ describe("somebody else", function()
     end)
   end)
 
+  it("keeps an old snapshot: what only waits for it leaves its place to the next build, and to no third", function()
+    local old = faults.snapshot(server, database)
+    local run = apply(nil, "--jobs", "1")
+    for _, relation in ipairs { "t", "u" } do faults.phase(server, database, "waiting for old snapshots", relation) end
+    assert.equal("2", server:value(database, "SELECT count(*) FROM pg_stat_progress_create_index"))
+    assert.equal("f", server:value(database, "SELECT " .. faults.has("t_x_ldx_new")))
+    old:close()
+    ends_well(run)
+  end)
+
   -- Longer than every budget there is: the lock's is 0.3 seconds here, and what comes after the work has none.
   describe("keeps an old snapshot", function()
     for _, phase in ipairs { "waiting for writers before build", "waiting for writers before validation",
