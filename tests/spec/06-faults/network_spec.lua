@@ -26,21 +26,17 @@ local phases = { connects, locks, reads, resolves, builds, looks_at_builds, swap
 describe("the network", function()
   local reason = pg.missing()
   if reason then return pending(reason) end
-  local server, database, registry, watch, link, v_p
+  local scene, server, database, registry, link, v_p
 
   before_each(function()
-    server = pg.shared()
-    database = server:create_database()
-    server:psql(database, faults.schema .. kept)
+    scene = faults.scene { schema = kept, registry = keeps }
+    server, database, registry = scene.server, scene.database, scene.registry
     v_p = server:value(database, "SELECT 'v_p'::regclass::oid")
-    registry = lunadex.registry(faults.registry .. keeps)
-    watch = faults.watch(server, database, faults.has_t_x)
     link = proxies.start(server)
   end)
   after_each(function()
-    if watch then watch:stop() end
     link:close()
-    server:drop_database(database)
+    scene:close()
   end)
 
   local function apply()
@@ -48,19 +44,12 @@ describe("the network", function()
       link:url(database) }
   end
 
-  local function no_gap()
-    local looks, gaps = watch:stop()
-    watch = nil
-    assert.same({}, gaps)
-    assert.is_true(looks > 0)
-  end
-
   local function ends_well(run)
     local result = lunadex.result(run:wait())
     assert.equal(0, result.status, tostring(result))
     faults.settled(server, database, registry)
     assert.equal(v_p, server:value(database, "SELECT 'v_p'::regclass::oid"), "what was to be kept was replaced")
-    no_gap()
+    scene:no_gap()
     return result
   end
 
@@ -89,7 +78,7 @@ describe("the network", function()
             assert.equal(phase.status, result.status, tostring(result))
             assert.same({}, faults.damage(server, database))
             faults.converges(server, database, registry)
-            no_gap()
+            scene:no_gap()
           end)
       end
     end

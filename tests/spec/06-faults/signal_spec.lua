@@ -9,31 +9,18 @@ local shell = require "support.shell"
 describe("told to stop", function()
   local reason = pg.missing()
   if reason then return pending(reason) end
-  local server, database, registry, watch
+  local scene, server, database, registry
 
   before_each(function()
-    server = pg.shared()
-    database = server:create_database()
-    server:psql(database, faults.schema)
-    registry = lunadex.registry(faults.registry)
-    watch = faults.watch(server, database, faults.has_t_x)
+    scene = faults.scene()
+    server, database, registry = scene.server, scene.database, scene.registry
   end)
-  after_each(function()
-    if watch then watch:stop() end
-    server:drop_database(database)
-  end)
+  after_each(function() scene:close() end)
 
   local function apply(url, more)
     local words = { "apply", registry, "--mode", "concurrent", "--json", "--target", url or server:url(database) }
     for key, value in pairs(more or {}) do words[key] = value end
     return lunadex.start(words)
-  end
-
-  local function no_gap()
-    local looks, gaps = watch:stop()
-    watch = nil
-    assert.same({}, gaps)
-    assert.is_true(looks > 10)
   end
 
   local signals = { INT = 130, TERM = 143, HUP = 129 }
@@ -49,7 +36,7 @@ describe("told to stop", function()
       assert.same({}, faults.damage(server, database))
       gate:open()
       faults.converges(server, database, registry)
-      no_gap()
+      scene:no_gap()
     end)
   end
 
@@ -66,7 +53,7 @@ describe("told to stop", function()
     assert.equal(130, result.status, tostring(result))
     assert.same({}, faults.damage(server, database))
     faults.converges(server, database, registry)
-    no_gap()
+    scene:no_gap()
   end)
 
   it("between a build and its swap: what was built is kept for the next run", function()
@@ -85,7 +72,7 @@ describe("told to stop", function()
     assert.equal(143, result.status, tostring(result))
     faults.converges(server, database, registry)
     assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
-    no_gap()
+    scene:no_gap()
   end)
 
   it("while it drops what was replaced: the next run finishes that", function()
@@ -106,7 +93,7 @@ describe("told to stop", function()
     assert.is_truthy(result.stdout:find("DROP INDEX CONCURRENTLY", 1, true), tostring(result))
     reader:close()
     faults.converges(server, database, registry)
-    no_gap()
+    scene:no_gap()
   end)
 
   it("by SIGHUP under nohup: it goes on", function()
@@ -118,7 +105,7 @@ describe("told to stop", function()
     local result = lunadex.result(run:wait())
     assert.equal(0, result.status, tostring(result))
     faults.settled(server, database, registry)
-    no_gap()
+    scene:no_gap()
   end)
 
   it("by a second signal: out at once, and the next run takes the build over", function()
@@ -141,6 +128,6 @@ describe("told to stop", function()
     gate:open()
     faults.converges(server, database, registry)
     assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
-    no_gap()
+    scene:no_gap()
   end)
 end)

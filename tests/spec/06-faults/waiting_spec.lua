@@ -8,37 +8,24 @@ local shell = require "support.shell"
 describe("somebody else", function()
   local reason = pg.missing()
   if reason then return pending(reason) end
-  local server, database, registry, watch
+  local scene, server, database, registry
 
   before_each(function()
-    server = pg.shared()
-    database = server:create_database()
-    server:psql(database, faults.schema)
-    registry = lunadex.registry(faults.registry)
-    watch = faults.watch(server, database, faults.has_t_x)
+    scene = faults.scene()
+    server, database, registry = scene.server, scene.database, scene.registry
   end)
-  after_each(function()
-    if watch then watch:stop() end
-    server:drop_database(database)
-  end)
+  after_each(function() scene:close() end)
 
   local function apply(url, ...)
     return lunadex.start { "apply", registry, "--mode", "concurrent", "--json", "--fail-on", "any", "--target",
       url or server:url(database), ... }
   end
 
-  local function no_gap()
-    local looks, gaps = watch:stop()
-    watch = nil
-    assert.same({}, gaps)
-    assert.is_true(looks > 10)
-  end
-
   local function ends_well(run)
     local result = lunadex.result(run:wait())
     assert.equal(0, result.status, tostring(result))
     faults.settled(server, database, registry)
-    no_gap()
+    scene:no_gap()
     return result
   end
 
@@ -75,7 +62,7 @@ describe("somebody else", function()
         local result = lunadex.result(run:wait())
         assert.equal(0, result.status, tostring(result))
         faults.converges(server, database, registry)
-        no_gap()
+        scene:no_gap()
       end)
     end
 
@@ -89,7 +76,7 @@ describe("somebody else", function()
       assert.same({}, faults.damage(server, database))
       holder:close()
       faults.converges(server, database, registry)
-      no_gap()
+      scene:no_gap()
     end)
 
     it("of the swap: the swap is tried again, not the build", function()
@@ -250,6 +237,6 @@ describe("somebody else", function()
     end
     assert.is_true(done >= 1)
     faults.settled(server, database, registry)
-    no_gap()
+    scene:no_gap()
   end)
 end)
