@@ -111,6 +111,7 @@ static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
   copy->other = ldx_arena_strdup(arena, step->other);
   copy->spare = ldx_arena_strdup(arena, step->spare);
   copy->maintenance_work_mem = ldx_arena_strdup(arena, step->maintenance_work_mem);
+  ldx_strings_copy(arena, &copy->nullable, &step->nullable);
   ldx_strings_copy(arena, &copy->dismissal.cancel, &step->dismissal.cancel);
   ldx_strings_copy(arena, &copy->dismissal.terminate, &step->dismissal.terminate);
   if (step->definition) {

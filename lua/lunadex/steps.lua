@@ -37,6 +37,16 @@ local function validates_later(fields, version)
   return fields.kind == "foreign_key" and version >= 180000
 end
 
+-- The columns of a key that may hold null as yet.
+local function nullable_columns(relation, fields)
+  local wanted, found = {}, {}
+  for _, key in ipairs(fields.keys) do wanted[key.column] = true end
+  for _, column in ipairs(relation:columns()) do
+    if wanted[column.name] and not column.not_null then found[#found + 1] = column.name end
+  end
+  return found
+end
+
 local Writer = {}
 Writer.__index = Writer
 
@@ -52,6 +62,10 @@ function Writer:add(kind, relation, step)
     step.partitioned = whole and not validates_later(step.fields, self.context.version) or nil
   elseif step.kind == "drop" then
     step.only = partitioned or nil -- which cannot be dropped concurrently
+  end
+  if step.kind == "build" and step.fields.kind == "primary_key" and relation == self.change.on then
+    -- What is below follows: partitions have no nulls where the whole has none.
+    step.nullable = nullable_columns(relation, step.fields)
   end
   step.mode = step.mode or options.mode or entry.mode or "auto"
   step.lock_timeout = options.lock_timeout or entry.lock_timeout or M.default_lock_timeout

@@ -206,6 +206,20 @@ bool ldx_pg_key_can_use_index(const ldx_definition *definition) {
 
 /* --- describe ------------------------------------------------------------------------------------------------------- */
 
+static char *describe_key(ldx_arena *arena, const ldx_step *step, bool blocking, double timeout) {
+  const ldx_strings *nullable = &step->nullable;
+  const char *proof = "";
+  if (nullable->count)
+    proof = ldx_arena_printf(arena, "%s;\n%s;\n", ldx_pg_sql_add_not_null_check(arena, step, nullable),
+                             ldx_pg_sql_validate(arena, step, LDX_PG_NOT_NULL_CHECK));
+  if (step->only || step->partitioned || !ldx_pg_key_can_use_index(step->definition))
+    return ldx_arena_printf(arena, "%s%s", proof, ldx_pg_sql_add_constraint(arena, step, nullable, ""));
+  const char *index = step->use_existing ? step->other : step->name;
+  const char *add = ldx_pg_sql_add_key_using(arena, step, index, nullable, "");
+  if (step->use_existing) return ldx_arena_printf(arena, "%s%s", proof, add);
+  return ldx_arena_printf(arena, "%s%s;\n%s", proof, ldx_pg_sql_build(arena, step, index, blocking, timeout), add);
+}
+
 static char *describe_build(ldx_arena *arena, const ldx_step *step) {
   const ldx_definition *d = step->definition;
   bool blocking = step->mode == LDX_MODE_BLOCKING;
@@ -215,11 +229,7 @@ static char *describe_build(ldx_arena *arena, const ldx_step *step) {
     break;
   case LDX_KIND_UNIQUE:
   case LDX_KIND_PRIMARY_KEY:
-    if (step->only || step->partitioned || !ldx_pg_key_can_use_index(d))
-      return ldx_pg_sql_add_constraint(arena, step, NULL, "");
-    if (step->use_existing) return ldx_pg_sql_add_key_using(arena, step, step->other, NULL, "");
-    return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_build(arena, step, step->name, blocking, timeout),
-                            ldx_pg_sql_add_key_using(arena, step, step->name, NULL, ""));
+    return describe_key(arena, step, blocking, timeout);
   case LDX_KIND_EXCLUSION:
     return ldx_pg_sql_add_constraint(arena, step, NULL, "");
   case LDX_KIND_FOREIGN_KEY:
