@@ -135,7 +135,8 @@ describe("keys", function()
       for _, statement in ipairs(statements(both)) do
         local built = statement:find "^CREATE UNIQUE INDEX CONCURRENTLY"
           or statement:find "ADD CONSTRAINT .* USING INDEX"
-        assert.is_truthy(built or statement:find "lunadex_not_null" or statement:find "ALTER TABLE ONLY" or statement:find "ATTACH PARTITION", statement)
+        assert.is_truthy(built or statement:find "lunadex_not_null" or statement:find "ALTER TABLE ONLY"
+          or statement:find "ATTACH PARTITION", statement)
       end
       settles(both)
       assert.same({
