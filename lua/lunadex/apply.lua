@@ -130,18 +130,23 @@ function Run:change(item)
     definition = change.definition, critical = change.critical, description = change.description,
     reason = change.reason, builder = change.builder,
   })
-  local failure, undo
+  local failure, undo, cleanup
   for _, step in ipairs(steps.of(change, self.context, self.options)) do
     local ok, err = self:perform(item, step)
     if not ok then
-      failure, undo = err, step.undo
+      failure, undo, cleanup = err, step.undo, step.cleanup
       break
     end
   end
-  if failure and undo and not task.stopping() then
-    -- The replacement stands ready but may not take its place: it goes again. After an interruption it stays, for the
-    -- next run.
+  if failure and undo and not failure.retryable and not task.stopping() then
+    -- What was built may not take its place: it goes again. Where only the moment was bad, and after an interruption,
+    -- the work stays, and the next run goes on from there.
     for _, step in ipairs(undo) do self:perform(item, step) end
+  elseif failure and undo then
+    self:hear(item, undo[1], { event = "note", text = "what was built stays, for the next run" })
+  end
+  if failure and cleanup and not task.stopping() then
+    for _, step in ipairs(cleanup) do self:perform(item, step) end
   end
   local summary, outcome = self.summary, outcomes[change.action]
   if failure then

@@ -259,6 +259,8 @@ function Diff:changes(quiet_keeps) end
 ---@field other_schema string?
 ---@field other_relation string?
 ---@field mode "auto"|"concurrent"|"blocking"|nil
+---@field id integer?             # drop: of the index that is to go (Index.id); nil: whatever has the name
+---@field only_invalid boolean?    # drop: only while it is of no use
 ---@field only boolean?
 ---@field check_duplicates boolean? # build of something unique: read the table first
 ---@field use_existing boolean?

@@ -187,14 +187,6 @@ char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options
   return b.length ? in_slice(arena, step, ldx_buffer_string(&b)) : NULL;
 }
 
-char *ldx_pg_sql_move(ldx_arena *arena, const ldx_step *step, bool in_place) {
-  const char *index = index_of(arena, step, step->name);
-  const char *tablespace = ldx_pg_quote_identifier(arena, step->definition->tablespace);
-  if (in_place)
-    return in_slice(arena, step, ldx_arena_printf(arena, "ALTER INDEX %s SET TABLESPACE %s", index, tablespace));
-  return ldx_arena_printf(arena, "REINDEX (TABLESPACE %s) INDEX CONCURRENTLY %s", tablespace, index);
-}
-
 bool ldx_pg_only_looks(const ldx_step *step) {
   return step->kind == LDX_STEP_VALIDATE && step->definition && step->definition->kind != LDX_KIND_FOREIGN_KEY;
 }
@@ -263,9 +255,7 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
   case LDX_STEP_ALTER: {
     ldx_options none = {0};
     char *options = ldx_pg_sql_alter(arena, step, &none);
-    char *move = step->definition->tablespace ? ldx_pg_sql_move(arena, step, false) : NULL;
-    if (options && move) return ldx_arena_printf(arena, "%s;\n%s", options, move);
-    return options ? options : move ? move : ldx_arena_strdup(arena, "");
+    return options ? options : ldx_arena_strdup(arena, "");
   }
   case LDX_STEP_VALIDATE:
     if (ldx_pg_only_looks(step)) return ldx_arena_strdup(arena, "");

@@ -46,7 +46,7 @@ local function common_options(command, module)
   command:option "--jobs" :argname "<n>" :convert(jobs)
     :description "Changes at work at a time; as many again may wait for others. Default: 2."
   command:flag "--json" :description "Results for machines."
-  command:flag "--quiet" :description "Only the summary."
+  command:flag "--quiet" :description "Only the summary, and what brings back what was dropped."
   command:flag "--verbose" :description "Tell more."
   command:flag "--no-color" :description "No colours."
 end

@@ -493,4 +493,20 @@ describe("keys", function()
       end
     end)
   end)
+
+  it("that fail leave no check for nulls behind, and take no other for proof", function()
+    sql "CREATE TABLE t (a int, b int); INSERT INTO t SELECT i, i FROM generate_series(1, 9) i"
+    local reader = server:session(database, "reader")
+    reader:run "BEGIN; SELECT count(*) FROM t"
+    local text = [[ on "t" { primary_key { "b", name = "k" } } ]]
+    local result = run("apply", text, "--retries", "2", "--lock-timeout", "0.3s", "--mode", "concurrent")
+    assert.matches("failed 1", result.stdout, 1, true)
+    reader:close()
+    assert.same({}, constraints())
+    sql "ALTER TABLE t ADD CONSTRAINT lunadex_not_null CHECK (a IS NOT NULL); UPDATE t SET b = NULL WHERE a = 5"
+    result = run("apply", text, "--mode", "concurrent", "--fail-on", "any")
+    assert.equal(3, result.status)
+    assert.matches("holds nulls", result.stderr, 1, true)
+    assert.same({}, constraints())
+  end)
 end)

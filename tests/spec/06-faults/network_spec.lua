@@ -157,4 +157,48 @@ describe("the network", function()
     assert.is_true(event.ok, tostring(event.error))
     assert.equal(90, event.result[1][1])
   end)
+
+  it("cut while an index is dropped: what brings it back has been told", function()
+    server:psql(database, "CREATE INDEX u_stray ON u (b)")
+    link:trap("cut", "after", 'DROP INDEX CONCURRENTLY "public"."u_stray"')
+    local result = lunadex.result(lunadex.start({ "apply", registry, "--drop-strays", "--quiet", "--target",
+      link:url(database) }):wait())
+    link:fired()
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("u_stray; to bring it back: CREATE INDEX u_stray ON public.u USING btree (b)", result.stderr, 1,
+      true)
+    faults.settled(server, database, registry)
+  end)
+
+  -- Both texts stand in the server's queue: that of the dead client is first.
+  for what, case in pairs {
+    swap = { lock = "ALTER INDEX t_x SET (fillfactor = 90)", text = '%RENAME TO "t_x_ldx_old"%' },
+    build = { lock = "LOCK TABLE u IN SHARE MODE", text = 'CREATE INDEX CONCURRENTLY "u_ab"%' },
+  } do
+    it(("cut while a %s waits for its lock: it is done once, and counts"):format(what), function()
+      local stalled
+      if what == "build" then
+        link:trap("stall", "before", 'CREATE INDEX CONCURRENTLY "u_ab"')
+      end
+      local holder = server:session(database, "holder")
+      if what == "swap" then holder:run("BEGIN; " .. case.lock) end
+      local run = lunadex.start { "apply", registry, "--mode", "concurrent", "--json", "--fail-on", "any", "--only",
+        what == "swap" and "t_x" or "u_ab", "--target", link:url(database) }
+      if what == "build" then
+        stalled = link:fired()
+        holder:run("BEGIN; " .. case.lock)
+        link:resume(stalled)
+      end
+      local waiting = ([[SELECT pid FROM pg_stat_activity WHERE query LIKE '%s' AND wait_event_type = 'Lock'
+        AND datname = current_database() ORDER BY query_start]]):format(case.text)
+      local pid = shell.eventually("it to wait", function() return server:value(database, waiting) end)
+      link:make("cut", pid)
+      shell.eventually("the next attempt", function() return run:stdout():find('"retry"', 1, true) end)
+      shell.sleep(2.5) -- until it looks, and waits as well
+      holder:close()
+      local result = lunadex.result(run:wait())
+      assert.equal(0, result.status, tostring(result))
+      faults.converges(server, database, registry)
+    end)
+  end
 end)
