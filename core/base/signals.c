@@ -10,21 +10,39 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
 enum { STOP_SIGNALS = sizeof stop_signals / sizeof stop_signals[0] };
 
 static atomic_int caught;
 static int pipe_ends[2] = {-1, -1};
 
+/* A terminal sends Ctrl-C to the whole process group, and a wrapper that forwards signals sends it once more: what comes
+ * so soon after the first is no second one. */
+static const double one_press = 0.3;
+
+/* The handler's own: the other signals wait while it runs, and only the main thread takes them. */
+static double first_at;
+
+/* The second one is not for us: the system does what it does by default, whatever this program waits for. */
+static void end_at_once(int signal) {
+  struct sigaction now;
+  if (ldx_clock_now() - first_at < one_press || sigaction(signal, NULL, &now) != 0) return;
+  now.sa_handler = SIG_DFL;
+  sigaction(signal, &now, NULL);
+  raise(signal); /* comes when this returns */
+}
+
 static void handle(int signal) {
   int saved = errno;
-  atomic_store(&caught, signal);
-  for (int i = 0; i < STOP_SIGNALS; i++) {
-    struct sigaction now;
-    if (sigaction(stop_signals[i], NULL, &now) != 0 || now.sa_handler != handle) continue;
-    now.sa_handler = SIG_DFL;
-    sigaction(stop_signals[i], &now, NULL);
+  if (atomic_load(&caught)) {
+    end_at_once(signal);
+    errno = saved;
+    return;
   }
+  first_at = ldx_clock_now();
+  atomic_store(&caught, signal);
   ssize_t written = write(pipe_ends[1], "!", 1);
   (void)written; /* a full pipe is readable, too */
   errno = saved;

@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/* From now on the first SIGINT, SIGTERM or SIGHUP is only remembered; the next one of any of them kills the process.
+/* From now on the first SIGINT, SIGTERM or SIGHUP is only remembered; the next one of any of them, but for what comes in
+ * the same third of a second, kills the process.
  * An ignored SIGHUP (nohup) stays ignored. Once is enough; false: no descriptor is left. */
 bool ldx_signals_catch(void);
 

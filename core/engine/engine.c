@@ -195,14 +195,9 @@ static void cancel(ldx_engine *engine, ldx_context *context) {
     ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled before it began");
     ldx_event_post_done(context);
   }
-  seat *s = context->seat;
   pthread_cond_broadcast(&engine->sleep);
   pthread_mutex_unlock(&engine->mutex);
-  /* Taking the lock is a moment's work, and afterwards nobody could tell whether it is held. */
-  if (!s || s == &engine->watcher) return;
-  pthread_mutex_lock(&s->mutex);
-  if (s->context == context) ldx_seat_cancel(s);
-  pthread_mutex_unlock(&s->mutex);
+  /* The watcher asks the server: the owner must not wait for a network that is silent. */
   ldx_watcher_notify(engine);
 }
 

@@ -128,12 +128,6 @@ static void run(ldx_engine *engine, ldx_job *job) {
 
 /* --- looking at steps ----------------------------------------------------------------------------------------------- */
 
-static void copy_strings(ldx_arena *arena, ldx_strings *list) {
-  const char *const *items = list->items;
-  list->items = LDX_ARENA_NEW(arena, const char *, list->count + 1);
-  for (size_t i = 0; i < list->count; i++) list->items[i] = ldx_arena_strdup(arena, items[i]);
-}
-
 /* The owner may have a job back, with all it points to, before the driver has looked at its step. */
 static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
   ldx_step *copy = LDX_ARENA_NEW(arena, ldx_step, 1);
@@ -146,8 +140,9 @@ static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
   copy->other = ldx_arena_strdup(arena, step->other);
   copy->spare = ldx_arena_strdup(arena, step->spare);
   copy->maintenance_work_mem = ldx_arena_strdup(arena, step->maintenance_work_mem);
-  copy_strings(arena, &copy->dismissal.cancel);
-  copy_strings(arena, &copy->dismissal.terminate);
+  ldx_strings_copy(arena, &copy->nullable, &step->nullable);
+  ldx_strings_copy(arena, &copy->dismissal.cancel, &step->dismissal.cancel);
+  ldx_strings_copy(arena, &copy->dismissal.terminate, &step->dismissal.terminate);
   if (step->definition) {
     ldx_definition *definition = LDX_ARENA_NEW(arena, ldx_definition, 1);
     ldx_definition_copy(arena, definition, step->definition);
@@ -305,7 +300,7 @@ static bool look(ldx_engine *engine, ldx_watched *watched, looked_at *looks) {
   return true;
 }
 
-/* Whether something is being cancelled, and the requests that are due. */
+/* Sends the cancel requests that are due; whether something is being cancelled. */
 static bool cancel_again(ldx_engine *engine) {
   bool any = false;
   for (size_t i = 0; i < engine->worker_count; i++) {
@@ -344,6 +339,7 @@ void *ldx_watcher_run(void *the_engine) {
     if (job) run(engine, job);
 
     double next = 3600;
+    if (cancel_again(engine)) next = quick_look;
     bool running = steps_run(engine, &next);
     double now = ldx_clock_now();
     if (running && now - failed >= open_again && (engine->watcher.session == NULL || now - looked >= next)) {
@@ -354,7 +350,6 @@ void *ldx_watcher_run(void *the_engine) {
       keep_lock(engine);
       if (next > lock_look) next = lock_look;
     }
-    if (cancel_again(engine) && next > quick_look) next = quick_look;
     /* A new statement wakes the watcher, but is looked at only after the interval: most are over by then. */
     wait_for_change(engine, next);
   }

@@ -116,11 +116,14 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
   step->other_relation.schema = text(L, argument, argument, "other_schema", arena);
   step->other_relation.name = text(L, argument, argument, "other_relation", arena);
   step->mode = (ldx_mode)choice(L, argument, argument, "mode", modes, sizeof modes / sizeof modes[0], LDX_MODE_AUTO);
+  step->id = (uint32_t)number(L, argument, argument, "id", 0);
+  step->only_invalid = flag(L, argument, argument, "only_invalid");
   step->only = flag(L, argument, argument, "only");
   step->use_existing = flag(L, argument, argument, "use_existing");
   step->replace = flag(L, argument, argument, "replace");
   step->check_duplicates = flag(L, argument, argument, "check_duplicates");
   step->partitioned = flag(L, argument, argument, "partitioned");
+  step->nullable = strings(L, argument, argument, "nullable", arena);
   step->lock_timeout = number(L, argument, argument, "lock_timeout", 0);
   step->drain_timeout = number(L, argument, argument, "drain_timeout", 0);
   step->dismissal = (ldx_dismissal){

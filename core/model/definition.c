@@ -188,7 +188,7 @@ ldx_fingerprint ldx_definition_index_fingerprint(const ldx_definition *key) {
 
 /* --- copy --------------------------------------------------------------------------------------------------------- */
 
-static void copy_strings(ldx_arena *arena, ldx_strings *to, const ldx_strings *from) {
+void ldx_strings_copy(ldx_arena *arena, ldx_strings *to, const ldx_strings *from) {
   to->count = from->count;
   to->items = from->count ? LDX_ARENA_NEW(arena, const char *, from->count) : NULL;
   for (size_t i = 0; i < from->count; i++) to->items[i] = ldx_arena_strdup(arena, from->items[i]);
@@ -222,17 +222,17 @@ void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definit
     to->keys[i].collation = ldx_arena_strdup(arena, key->collation);
     to->keys[i].operator= ldx_arena_strdup(arena, key->operator);
   }
-  copy_strings(arena, &to->include, &from->include);
+  ldx_strings_copy(arena, &to->include, &from->include);
   to->predicate = ldx_arena_strdup(arena, from->predicate);
   to->predicate_form = ldx_arena_strdup(arena, from->predicate_form);
   copy_options(arena, &to->traits, &from->traits);
   copy_options(arena, &to->storage, &from->storage);
   to->tablespace = ldx_arena_strdup(arena, from->tablespace);
   to->references = copy_name(arena, from->references);
-  copy_strings(arena, &to->references_columns, &from->references_columns);
+  ldx_strings_copy(arena, &to->references_columns, &from->references_columns);
   to->on_update = ldx_arena_strdup(arena, from->on_update);
   to->on_delete = ldx_arena_strdup(arena, from->on_delete);
-  copy_strings(arena, &to->on_delete_columns, &from->on_delete_columns);
+  ldx_strings_copy(arena, &to->on_delete_columns, &from->on_delete_columns);
   to->match = ldx_arena_strdup(arena, from->match);
 }
 

@@ -1,7 +1,8 @@
 --- Plans made real: changes as the schedules let them begin, side by side, and what came of each.
 --
 -- One database's plan is a run; the runs of several databases share one pool of workers, so that a change costs one of
--- `jobs` wherever it is made.
+-- `jobs` wherever it is made. One that only waits for other sessions does no work: meanwhile the next one may begin, so
+-- that a report with an old snapshot does not keep the processors idle.
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
@@ -37,6 +38,13 @@ local outcomes = {
 
 -- Seconds after which a wait that goes on is told again.
 local reminder = 60
+
+--- How many sessions make `jobs` changes at a time: as many again may be waiting.
+---@param jobs integer
+---@return integer
+function M.sessions(jobs)
+  return 2 * jobs
+end
 
 local Run = {}
 Run.__index = Run
@@ -86,6 +94,7 @@ function Run:hear(item, step, event)
       })
     end
     item.blocker = who
+    self.pool:waits(item, who and (event.draining or not event.started) or false)
   elseif event.event == "note" then
     item.notes[#item.notes + 1] = event.text
     self:event("note", item, { text = event.text })
@@ -101,6 +110,7 @@ function Run:perform(item, step)
   if self.halted then return nil, errors.new("cancelled", self.halted.message) end
   local attempts = 1
   local ok, err, done = self.connection:perform(step, function(event) self:hear(item, step, event) end)
+  self.pool:waits(item, false)
   local finished = ok and err or done
   if finished and finished.attempts then attempts = finished.attempts end
   item.attempts = math.max(item.attempts or 1, attempts)
@@ -119,18 +129,23 @@ function Run:change(item)
     definition = change.definition, critical = change.critical, description = change.description,
     reason = change.reason, builder = change.builder,
   })
-  local failure, undo
+  local failure, undo, cleanup
   for _, step in ipairs(self.dialect.steps.of(change, self.context, self.options)) do
     local ok, err = self:perform(item, step)
     if not ok then
-      failure, undo = err, step.undo
+      failure, undo, cleanup = err, step.undo, step.cleanup
       break
     end
   end
-  if failure and undo and not task.stopping() then
-    -- The replacement stands ready but may not take its place: it goes again. After an interruption it stays, for the
-    -- next run.
+  if failure and undo and not failure.retryable and not task.stopping() then
+    -- What was built may not take its place: it goes again. Where only the moment was bad, and after an interruption,
+    -- the work stays, and the next run goes on from there.
     for _, step in ipairs(undo) do self:perform(item, step) end
+  elseif failure and undo then
+    self:hear(item, undo[1], { event = "note", text = "what was built stays, for the next run" })
+  end
+  if failure and cleanup and not task.stopping() then
+    for _, step in ipairs(cleanup) do self:perform(item, step) end
   end
   local summary, outcome = self.summary, outcomes[change.action]
   if failure then
@@ -181,10 +196,11 @@ end
 
 ---@param plan lunadex.Plan
 ---@param options lunadex.ApplyOptions
-local function new_run(plan, options)
+local function new_run(plan, options, pool)
   return setmetatable({
-    plan = plan, dialect = plan.dialect, connection = plan.connection, label = plan.connection.label, options = options,
-    on_event = options.on_event, context = plan.dialect.steps.context(plan), active = 0, begun = 0, failures = {},
+    pool = pool, plan = plan, dialect = plan.dialect, connection = plan.connection, label = plan.connection.label,
+    options = options, on_event = options.on_event, context = plan.dialect.steps.context(plan), active = 0, begun = 0,
+    failures = {},
     critical_failed = false,
     summary = {
       total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
@@ -242,20 +258,31 @@ end
 
 ---@class lunadex.Pool             # what the workers share
 ---@field runs table[]
+---@field jobs integer
 ---@field active integer           # changes under way
----@field freed lunadex.Point      # one of them has ended
+---@field waiting integer          # of these, how many only wait for other sessions
+---@field freed lunadex.Point      # one of them has ended, or waits
 local Pool = {}
 Pool.__index = Pool
 
+--- Whether a change that is under way only waits for other sessions now.
+function Pool:waits(item, waiting)
+  if waiting == (item.waiting or false) then return end
+  item.waiting = waiting
+  self.waiting = self.waiting + (waiting and 1 or -1)
+  if waiting then self.freed:announce() end
+end
+
 -- The next change, of the run that has got least so far: a database with much to do does not keep the others waiting.
 function Pool:next()
+  if self.active - self.waiting >= self.jobs then return nil end
   table.sort(self.runs, function(a, b)
     if a.active ~= b.active then return a.active < b.active end
     if a.begun ~= b.begun then return a.begun < b.begun end
     return a.place < b.place
   end)
   for _, run in ipairs(self.runs) do
-    local item = not run.halted and run.schedule:next(core.now())
+    local item = not run.halted and run.active < run.connection.jobs and run.schedule:next(core.now())
     if item then return run, item end
   end
 end
@@ -316,16 +343,17 @@ function M.together(plans, options)
   return task.run(function()
     local ok, err, connection = check(plans, options)
     if not ok then return nil, err, connection end
-    local runs, pool = {}, setmetatable({ runs = {}, active = 0, freed = task.point() }, Pool)
+    local jobs = math.max(options.jobs or schedule.default_jobs, 1)
+    local runs, pool = {}, setmetatable({ runs = {}, jobs = jobs, active = 0, waiting = 0, freed = task.point() }, Pool)
     for i, plan in ipairs(plans) do
-      local run = new_run(plan, options)
+      local run = new_run(plan, options, pool)
       run.place, run.databases = i, #plans > 1 and #plans or nil
       runs[i], pool.runs[i] = run, run
       run:start()
     end
     for _, run in ipairs(runs) do run:end_if_over() end
     local workers = {}
-    for i = 1, math.max(options.jobs or schedule.default_jobs, 1) do
+    for i = 1, M.sessions(jobs) do
       workers[i] = task.spawn(pool.work, pool)
     end
     for _, worker in ipairs(workers) do worker:join() end

@@ -15,7 +15,7 @@ local M = {}
 ---@field target string            # as given: may hold a password, never to be shown
 ---@field display string           # what to show
 ---@field label string?            # its name among several databases of one run
----@field jobs integer
+---@field jobs integer             # sessions at a time
 ---@field holds_lock boolean?
 ---@field handle lunadex.Database
 ---@field on_reading fun(event: lunadex.Event)?   # hears what keeps it waiting while it reads
@@ -42,19 +42,23 @@ local function reading(self, job)
   end)
 end
 
---- Opens a connection; nothing is sent before the first job.
+--- Opens a connection; nothing is sent before the first job. `jobs`: the most sessions at a time (default 8), each of
+--- which is opened when it is first needed.
 ---@param url string
 ---@param options {jobs: integer?, application_name: string?, connect_timeout: number?}?
 ---@return lunadex.Connection?
 ---@return lunadex.Error? err
 function M.open(url, options)
   options = options or {}
-  local handle, err = core.open(url, options)
+  local jobs = options.jobs or 8
+  local handle, err = core.open(url, {
+    jobs = jobs, application_name = options.application_name, connect_timeout = options.connect_timeout,
+  })
   if not handle then return nil, err end
   return setmetatable({
     target = url,
     display = target.redact(url),
-    jobs = options.jobs or 2,
+    jobs = jobs,
     handle = handle,
   }, Connection)
 end

@@ -264,11 +264,14 @@ function Diff:changes(quiet_keeps) end
 ---@field other_schema string?
 ---@field other_relation string?
 ---@field mode "auto"|"concurrent"|"blocking"|nil
+---@field id integer?             # drop: of the index that is to go (Index.id); nil: whatever has the name
+---@field only_invalid boolean?    # drop: only while it is of no use
 ---@field only boolean?
 ---@field check_duplicates boolean? # build of something unique: read the table first
 ---@field use_existing boolean?
 ---@field replace boolean?         # build of a key, rename: the constraint that has the name goes with it
 ---@field partitioned boolean?     # build of a constraint: its relation is, and it is added in no other way than in one go
+---@field nullable string[]?       # build of a primary key: its columns that may hold null, for describe
 ---@field lock_timeout number?     # seconds
 ---@field drain_timeout number?
 ---@field cancel_blockers string[]?    # names of applications: what they run is cancelled when it blocks the step

@@ -1,5 +1,6 @@
 -- What tests of faults share: builds that stop where they are told to, somebody who watches, and the last look.
 local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
 local shell = require "support.shell"
 
 local M = {}
@@ -153,6 +154,42 @@ end
 
 --- SQL: the same for t_x of `M.schema`, old or new.
 M.has_t_x = M.has("t_x", "1") .. " OR " .. M.has("t_x", "0")
+
+---@class support.Scene
+---@field server support.Server
+---@field database string
+---@field registry string   path
+---@field watch support.Watch?
+local Scene = {}
+Scene.__index = Scene
+
+--- The stage of most tests in a database of its own, and somebody who watches t_x: for before_each.
+---@param more {schema: string?, registry: string?}?   what stands there besides
+---@return support.Scene
+function M.scene(more)
+  more = more or {}
+  local server = pg.shared()
+  local database = server:create_database()
+  server:psql(database, M.schema .. (more.schema or ""))
+  return setmetatable({
+    server = server, database = database, registry = lunadex.registry(M.registry .. (more.registry or "")),
+    watch = M.watch(server, database, M.has_t_x),
+  }, Scene)
+end
+
+--- For after_each.
+function Scene:close()
+  if self.watch then self.watch:stop() end
+  self.server:drop_database(self.database)
+end
+
+--- That t_x, old or new, was there all the while.
+function Scene:no_gap()
+  local looks, gaps = self.watch:stop()
+  self.watch = nil
+  if #gaps > 0 then error(table.concat(gaps, "\n"), 2) end
+  if looks == 0 then error("nobody looked", 2) end
+end
 
 --- What is wrong with a database after a run, as a list; none if catalog and data are as they should be: nothing
 --- invalid, nothing of ours left over, no session, and every index holds exactly the rows of its table.

@@ -12,16 +12,14 @@ typedef struct ldx_pg_attempt {
   ldx_context *context;
   ldx_arena *arena;
   ldx_error *error;
-  double started;
+  double cleanup_limit; /* > 0: it cleans up, for at most so many seconds a statement, whatever the run is told */
+  bool checked;         /* for duplicates */
 } ldx_pg_attempt;
 
 /* --- attempt.c ------------------------------------------------------------------------------------------------------ */
 
 /* Sends `sql` and waits as ldx_pg_run does. */
 bool ldx_pg_send(ldx_pg_attempt *attempt, const char *sql);
-/* False with LDX_ERROR_CANCELLED or LDX_ERROR_LOCK_TIMEOUT once the run was told to stop or the budget is spent;
- * `waits_for` says what for. Sleeps a little otherwise. */
-bool ldx_pg_pause(ldx_pg_attempt *attempt, const char *waits_for);
 /* Waits until no transaction of another session that is older than a second holds a lock on relation `oid` that a build
  * (or, with `any`, a drop) would have to wait for. Waiting *before* the start costs nothing: a build that is cancelled
  * while it waits leaves an invalid index, a cancelled drop a dead one. */
@@ -31,6 +29,7 @@ bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any);
 
 /* What stands under `name` beside the step's relation, in the attempt's arena. */
 bool ldx_pg_see_index(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state *state);
+bool ldx_pg_see_index_of(ldx_pg_attempt *attempt, ldx_name relation, const char *name, ldx_pg_index_state *state);
 bool ldx_pg_see_constraint(ldx_pg_attempt *attempt, const char *name, ldx_pg_constraint_state *state);
 
 #endif

@@ -9,6 +9,7 @@
  * invalid, so both wait for old transactions on the table before they begin.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -27,6 +28,8 @@ static const double tiny_lock_timeout = 1;
 /* For cleaning up: after a failure; and when somebody waits for the program to end, or when whoever kept the build from
  * its lock most likely keeps the drop from it, too. */
 static const double cleanup_limit = 30, hurried_cleanup_limit = 5;
+/* Seconds after which a wait for somebody's build is told again. */
+static const double reminder = 60;
 
 static const char *display(ldx_pg_attempt *attempt, const char *name) {
   return ldx_pg_display_name(attempt->arena, (ldx_name){.schema = attempt->step->relation.schema, .name = name});
@@ -51,6 +54,7 @@ static bool taken(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_
 /* Looks until nobody is building the index any more. */
 static bool settle(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state *state) {
   int64_t told = 0;
+  double told_at = 0;
   /* Somebody else's build takes as long as it takes; our lock budget is not about that. */
   for (;;) {
     if (!ldx_pg_see_index(attempt, name, state)) return false;
@@ -59,10 +63,10 @@ static bool settle(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state
       return false;
     }
     if (!state->index || state->valid || !state->builder) return true;
-    if (told != state->builder) {
+    if (told != state->builder || ldx_clock_now() - told_at > reminder) {
       ldx_context_note(attempt->context, "%s is being built by %s (%s): waiting for it", display(attempt, name),
                        state->builder_who, state->builder_phase);
-      told = state->builder;
+      told = state->builder, told_at = ldx_clock_now();
     }
     if (ldx_context_cancelled(attempt->context)) {
       ldx_error_set(attempt->error, LDX_ERROR_CANCELLED, "cancelled");
@@ -77,11 +81,9 @@ static bool settle(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state
 static bool drop_invalid(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
   ldx_name index = {.schema = attempt->step->relation.schema, .name = name};
   if (!ldx_pg_wait_for_table(attempt, state->relation, true)) return false;
-  if (!ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, state->object_kind == 'i')))
-    return false;
-  ldx_context_note(attempt->context, "dropped the invalid leftover %s; to bring it back: %s", display(attempt, name),
+  ldx_context_note(attempt->context, "drops the invalid leftover %s; to bring it back: %s", display(attempt, name),
                    state->definition);
-  return true;
+  return ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, state->object_kind == 'i'));
 }
 
 void ldx_pg_drop_leftover(ldx_pg_attempt *attempt, const char *name, double limit) {
@@ -89,6 +91,7 @@ void ldx_pg_drop_leftover(ldx_pg_attempt *attempt, const char *name, double limi
   ldx_error_clear(&error);
   ldx_pg_attempt own = *attempt;
   own.error = &error;
+  own.cleanup_limit = limit;
   ldx_pg_index_state state;
   if (!ldx_pg_alive(attempt->session)) return;
   if (!ldx_pg_see_index(&own, name, &state)) return;
@@ -183,6 +186,7 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
     }
     if (!drop_invalid(attempt, name, &state)) return false;
   }
+  if (!ldx_pg_check_duplicates(attempt)) return false;
   if (!set_memory(attempt, true)) return false;
   bool ok = create(attempt, name, &state);
   if (ok && built) *built = true;
@@ -217,28 +221,45 @@ static const char *undo_of(ldx_arena *arena, const char *definition) {
   return ldx_arena_printf(arena, "%.*s ON %s", (int)(p - definition), definition, p + strlen(only));
 }
 
+/* Looks at what is to go once nobody is at it; `gone`: there is nothing. False also where it is not what was planned to
+ * go: that was decided about another index, or about one that was of no use. */
+static bool see_doomed(ldx_pg_attempt *attempt, ldx_pg_index_state *state, bool *gone) {
+  const ldx_step *step = attempt->step;
+  if (!settle(attempt, step->name, state)) return false;
+  *gone = !state->object;
+  if (*gone) return true;
+  if (!state->index || !state->same_relation)
+    return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s is not an index of %s", display(attempt, step->name),
+                         relation_display(attempt));
+  bool another = step->id && step->id != strtoul(state->object, NULL, 10);
+  if (!another && !(step->only_invalid && state->valid)) return true;
+  ldx_error_set(attempt->error, LDX_ERROR_DEPENDENT, "%s is %s since it was planned to go: it stays",
+                display(attempt, step->name), another ? "another index" : "valid");
+  ldx_error_hint(attempt->error, "The next run looks at it anew.");
+  return false;
+}
+
 bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_pg_index_state state;
-  if (!ldx_pg_see_index(attempt, step->name, &state)) return false;
-  if (!state.object) return true;
-  if (!state.index || !state.same_relation) {
-    ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s is not an index of %s", display(attempt, step->name),
-                  relation_display(attempt));
-    return false;
-  }
+  bool gone;
+  if (!see_doomed(attempt, &state, &gone)) return false;
+  if (gone) return true;
   bool concurrently = state.object_kind == 'i' && !state.parent;
   ldx_name index = {.schema = step->relation.schema, .name = step->name};
-  if (concurrently && !ldx_pg_wait_for_table(attempt, state.relation, true)) return false;
-  bool was_valid = state.valid;
-  const char *definition = undo_of(attempt->arena, state.definition);
-  if (ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently))) {
-    ldx_context_note(attempt->context, "dropped %s; to bring it back: %s", display(attempt, step->name), definition);
-    return true;
+  if (concurrently) {
+    if (!ldx_pg_wait_for_table(attempt, state.relation, true) || !see_doomed(attempt, &state, &gone)) return false;
+    if (gone) return true;
   }
+  bool was_valid = state.valid;
+  /* Before it goes: whoever is cut off from the answer has to know as well. */
+  ldx_context_note(attempt->context, "drops %s; to bring it back: %s", display(attempt, step->name),
+                   undo_of(attempt->arena, state.definition));
+  if (ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently))) return true;
   ldx_error ignored;
   ldx_pg_attempt own = *attempt;
   own.error = &ignored;
+  own.cleanup_limit = hurried_cleanup_limit;
   if (concurrently && was_valid && ldx_pg_alive(attempt->session) && ldx_pg_see_index(&own, step->name, &state) &&
       state.index && !state.valid)
     ldx_context_note(

@@ -11,6 +11,7 @@
 
 #include "build.h"
 #include "constraint.h"
+#include "duplicates.h"
 #include "marks.h"
 #include "postgres_sql.h"
 #include "render.h"
@@ -18,7 +19,8 @@
 #include "statements.h"
 #include "who.h"
 
-static const double cleanup_limit = 10;
+/* Somebody may wait for the program to end. */
+static const double cleanup_limit = 5;
 
 static const char *relation_display(ldx_pg_attempt *attempt) {
   return ldx_pg_display_name(attempt->arena, attempt->step->relation);
@@ -44,9 +46,15 @@ static char type_of(ldx_kind kind) {
   return '\0';
 }
 
-/* Whether the same attempt may be made again later, so that what is half done should stay. */
+/* Whether the same may be tried again later, by this run or, after an interruption, the next one: then what took its time
+ * stays. */
+static bool may_go_on(ldx_pg_attempt *attempt) {
+  return ldx_error_retry(attempt->error->code) != LDX_RETRY_NEVER || attempt->error->code == LDX_ERROR_CANCELLED;
+}
+
+/* Whether this run tries again, so that everything half done should stay. */
 static bool goes_on(ldx_pg_attempt *attempt) {
-  return ldx_error_retry(attempt->error->code) != LDX_RETRY_NEVER && !ldx_context_cancelled(attempt->context);
+  return may_go_on(attempt) && !ldx_context_cancelled(attempt->context);
 }
 
 /* Takes back a half-made constraint after a failure that no retry will follow. */
@@ -67,7 +75,8 @@ static void take_back(ldx_pg_attempt *attempt, const char *constraint, const cha
 
 /* --- unique constraints and primary keys ------------------------------------------------------------------------------ */
 
-static bool nullable_columns(ldx_pg_attempt *attempt, const char *oid, ldx_strings *out) {
+/* `*covered`: the check that is there is about all of them. */
+static bool nullable_columns(ldx_pg_attempt *attempt, const char *oid, ldx_strings *out, bool *covered) {
   const ldx_definition *d = attempt->step->definition;
   const char **names = LDX_ARENA_NEW(attempt->arena, const char *, d->key_count + 1);
   for (size_t i = 0; i < d->key_count; i++) names[i] = d->keys[i].column;
@@ -76,15 +85,22 @@ static bool nullable_columns(ldx_pg_attempt *attempt, const char *oid, ldx_strin
   if (!r) return false;
   out->count = (size_t)PQntuples(r);
   out->items = LDX_ARENA_NEW(attempt->arena, const char *, out->count + 1);
-  for (size_t i = 0; i < out->count; i++) out->items[i] = ldx_arena_strdup(attempt->arena, PQgetvalue(r, (int)i, 0));
+  *covered = true;
+  for (size_t i = 0; i < out->count; i++) {
+    out->items[i] = ldx_arena_strdup(attempt->arena, PQgetvalue(r, (int)i, 0));
+    *covered = *covered && *PQgetvalue(r, (int)i, 1) == 't';
+  }
   PQclear(r);
   return true;
 }
 
 /* Proves that the columns hold no null; before the index is built, since that takes longer than to find one. */
-static bool prove_not_null(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state, const ldx_strings *columns) {
-  if (state->has_check && state->check_validated) return true;
-  if (!state->has_check && !ldx_pg_send(attempt, ldx_pg_sql_add_not_null_check(attempt->arena, attempt->step, columns)))
+static bool prove_not_null(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state, const ldx_strings *columns,
+                           bool covered) {
+  if (state->has_check && !covered) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "an earlier check for nulls");
+  bool there = state->has_check && covered;
+  if (there && state->check_validated) return true;
+  if (!there && !ldx_pg_send(attempt, ldx_pg_sql_add_not_null_check(attempt->arena, attempt->step, columns)))
     return false;
   if (ldx_pg_send(attempt, ldx_pg_sql_validate(attempt->arena, attempt->step, LDX_PG_NOT_NULL_CHECK))) return true;
   if (!strcmp(attempt->error->native, "23514")) {
@@ -99,14 +115,17 @@ static bool prove_not_null(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
 /* The index is what remains of a key that could not be made; it was not declared as such. */
 static void drop_own_index(ldx_pg_attempt *attempt) {
   ldx_error error;
+  ldx_error_clear(&error);
   ldx_name index = {.schema = attempt->step->relation.schema, .name = attempt->step->name};
   if (!ldx_pg_alive(attempt->session)) return;
   char *sql = ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true);
   PGresult *result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
-  ldx_context_note(attempt->context,
-                   result ? "dropped the index that was built for the key: %s"
-                          : "the index that was built for the key stays: %s",
-                   ldx_pg_quote_name(attempt->arena, index));
+  if (result)
+    ldx_context_note(attempt->context, "dropped the index that was built for the key: %s",
+                     ldx_pg_quote_name(attempt->arena, index));
+  else
+    ldx_context_note(attempt->context, "the index that was built for the key stays (%s): DROP INDEX CONCURRENTLY %s",
+                     error.message, ldx_pg_quote_name(attempt->arena, index));
   PQclear(result);
 }
 
@@ -114,8 +133,9 @@ static void drop_own_index(ldx_pg_attempt *attempt) {
 static bool prepare_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state, ldx_strings *nullable) {
   *nullable = (ldx_strings){0};
   if (attempt->step->definition->kind != LDX_KIND_PRIMARY_KEY) return true;
-  if (!nullable_columns(attempt, state->relation, nullable)) return false;
-  if (nullable->count) return prove_not_null(attempt, state, nullable);
+  bool covered;
+  if (!nullable_columns(attempt, state->relation, nullable, &covered)) return false;
+  if (nullable->count) return prove_not_null(attempt, state, nullable, covered);
   /* A check without columns to prove is what an attempt left that died at the very end. */
   if (state->has_check) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
   return true;
@@ -141,11 +161,11 @@ static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constrain
   } else {
     ok = ldx_pg_build_index(attempt, index, &built);
   }
-  char *marks = ok && step->replace ? ldx_pg_sql_inherit_marks(attempt, step->name, true) : "";
+  char *marks = ok && step->replace ? ldx_pg_sql_inherit_marks(attempt, step->name, index, true) : "";
   ok = ok && marks && ldx_pg_send(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, index, &nullable, marks));
   if (ok || goes_on(attempt)) return ok;
   if (nullable.count) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
-  if (built) drop_own_index(attempt);
+  if (built && !may_go_on(attempt)) drop_own_index(attempt);
   return false;
 }
 
@@ -158,12 +178,10 @@ static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
   if (!step.only)
     ldx_context_note(attempt->context, "adds %s to %s in one go: reads and writes are blocked meanwhile", step.name,
                      relation_display(attempt));
-  char *marks = step.replace ? ldx_pg_sql_inherit_marks(attempt, step.name, true) : "";
+  char *marks = step.replace ? ldx_pg_sql_inherit_marks(attempt, step.name, NULL, true) : "";
   if (!marks) return false;
-  if (ldx_pg_send(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable, marks))) {
-    if (step.replace) ldx_pg_note_dropped_constraint(attempt, step.name, state->definition);
-    return true;
-  }
+  if (step.replace) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
+  if (ldx_pg_send(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable, marks))) return true;
   if (nullable.count && !goes_on(attempt)) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
   return false;
 }
@@ -192,9 +210,9 @@ static bool build_foreign_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_s
 
 /* --- replacing a key -------------------------------------------------------------------------------------------------- */
 
-void ldx_pg_note_dropped_constraint(ldx_pg_attempt *attempt, const char *name, const char *definition) {
-  ldx_context_note(attempt->context, "dropped constraint %s; to bring it back: ALTER TABLE %s ADD CONSTRAINT %s %s",
-                   name, ldx_pg_quote_name(attempt->arena, attempt->step->relation),
+void ldx_pg_note_constraint_drop(ldx_pg_attempt *attempt, const char *name, const char *definition) {
+  ldx_context_note(attempt->context, "drops constraint %s; to bring it back: ALTER TABLE %s ADD CONSTRAINT %s %s", name,
+                   ldx_pg_quote_name(attempt->arena, attempt->step->relation),
                    ldx_pg_quote_identifier(attempt->arena, name), definition);
 }
 
@@ -208,9 +226,8 @@ static bool replace_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *
   step.replace = state->type != 0;
   ldx_pg_attempt own = *attempt;
   own.step = &step;
-  if (!build_key_from_index(&own, state)) return false;
-  if (step.replace) ldx_pg_note_dropped_constraint(attempt, step.name, state->definition);
-  return true;
+  if (step.replace) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
+  return build_key_from_index(&own, state);
 }
 
 /* --- all of them ------------------------------------------------------------------------------------------------------ */
@@ -237,6 +254,7 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
                   relation_display(attempt), state.other_primary_key);
     return false;
   }
+  if (!ldx_pg_check_duplicates(attempt)) return false;
   if (state.relation_kind == 'r' && !step->only && ldx_pg_key_can_use_index(d))
     return build_key_from_index(attempt, &state);
   return add_constraint(attempt, &state);
@@ -257,7 +275,6 @@ bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt) {
   ldx_pg_constraint_state state;
   if (!ldx_pg_see_constraint(attempt, step->name, &state)) return false;
   if (!state.type) return true;
-  if (!ldx_pg_send(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name))) return false;
-  ldx_pg_note_dropped_constraint(attempt, step->name, state.definition);
-  return true;
+  ldx_pg_note_constraint_drop(attempt, step->name, state.definition);
+  return ldx_pg_send(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name));
 }

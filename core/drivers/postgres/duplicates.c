@@ -91,12 +91,16 @@ static void tell(ldx_pg_attempt *attempt, const PGresult *r) {
 
 static void hint_query(ldx_pg_attempt *attempt) {
   char *query = ldx_pg_sql_duplicates(attempt->arena, attempt->step);
-  if (query && strlen(query) < sizeof attempt->error->hint - 32)
+  if (!query) return;
+  if (strlen(query) < sizeof attempt->error->hint - 32)
     ldx_error_hint(attempt->error, "Find them all: %s", query);
+  else
+    ldx_context_note(attempt->context, "to find all duplicates: %s", query);
 }
 
 bool ldx_pg_check_duplicates(ldx_pg_attempt *attempt) {
-  if (!can_be_counted(attempt->step->definition)) return true;
+  if (!attempt->step->check_duplicates || attempt->checked || !can_be_counted(attempt->step->definition)) return true;
+  attempt->checked = true;
   PGresult *r =
       ldx_pg_run(attempt->session, attempt->context, sql_samples(attempt->arena, attempt->step), 0, attempt->error);
   if (!r) return false;

@@ -38,11 +38,12 @@ static ldx_options options_of(ldx_arena *arena, const char *text) {
   return options;
 }
 
-bool ldx_pg_look_at_index(ldx_session *session, ldx_arena *arena, ldx_name relation, const char *name,
-                          ldx_pg_index_state *state, ldx_error *error) {
+bool ldx_pg_look_at_index(const ldx_pg_look *look, ldx_name relation, const char *name, ldx_pg_index_state *state,
+                          ldx_error *error) {
   const char *values[] = {relation.schema, relation.name, name};
+  ldx_arena *arena = look->arena;
   *state = (ldx_pg_index_state){0};
-  PGresult *r = ldx_pg_exec_params(session, ldx_sql_index_state, 3, values, error);
+  PGresult *r = ldx_pg_run_params(look->session, look->context, ldx_sql_index_state, 3, values, look->limit, error);
   if (!r) return false;
   if (PQntuples(r) > 0) {
     state->relation = ldx_arena_strdup(arena, value(r, 0, 0));
@@ -59,18 +60,19 @@ bool ldx_pg_look_at_index(ldx_session *session, ldx_arena *arena, ldx_name relat
       snprintf(state->builder_phase, sizeof state->builder_phase, "%s", value(r, 0, 8) ? value(r, 0, 8) : "");
     }
     state->parent = ldx_arena_strdup(arena, value(r, 0, 16));
-    state->tablespace = ldx_arena_strdup(arena, value(r, 0, 17));
-    state->options = options_of(arena, value(r, 0, 18));
+    state->options = options_of(arena, value(r, 0, 17));
   }
   PQclear(r);
   return true;
 }
 
-bool ldx_pg_look_at_constraint(ldx_session *session, ldx_arena *arena, ldx_name relation, const char *name,
+bool ldx_pg_look_at_constraint(const ldx_pg_look *look, ldx_name relation, const char *name,
                                ldx_pg_constraint_state *state, ldx_error *error) {
   const char *values[] = {relation.schema, relation.name, name};
+  ldx_arena *arena = look->arena;
   *state = (ldx_pg_constraint_state){0};
-  PGresult *r = ldx_pg_exec_params(session, ldx_sql_constraint_state, 3, values, error);
+  PGresult *r =
+      ldx_pg_run_params(look->session, look->context, ldx_sql_constraint_state, 3, values, look->limit, error);
   if (!r) return false;
   if (PQntuples(r) > 0) {
     state->relation = ldx_arena_strdup(arena, value(r, 0, 0));

@@ -4,6 +4,15 @@
 
 #include "session.h"
 
+/* How to look. For the text of a definition the server locks its table, if only against ACCESS EXCLUSIVE: a look may have
+ * to wait for somebody, and then is watched, cancelled and ended like any statement of a step. */
+typedef struct ldx_pg_look {
+  ldx_session *session;
+  ldx_arena *arena;     /* for strings */
+  ldx_context *context; /* NULL: nobody hears of it, and it is not cancelled */
+  double limit;         /* seconds; 0: none but the context's */
+} ldx_pg_look;
+
 typedef struct ldx_pg_index_state {
   const char *relation; /* oid of the relation; NULL: missing */
   char relation_kind;
@@ -15,14 +24,13 @@ typedef struct ldx_pg_index_state {
   const char *definition; /* CREATE INDEX …, to bring it back */
   int64_t builder;        /* somebody is at it; 0: nobody */
   char builder_who[512], builder_phase[96];
-  const char *parent;     /* oid of the partitioned index it is attached to */
-  const char *tablespace; /* NULL: the default one */
+  const char *parent; /* oid of the partitioned index it is attached to */
   ldx_options options;
 } ldx_pg_index_state;
 
-/* Fills *state (strings in `arena`) for what is called `name` in the schema of `relation`. */
-bool ldx_pg_look_at_index(ldx_session *session, ldx_arena *arena, ldx_name relation, const char *name,
-                          ldx_pg_index_state *state, ldx_error *error);
+/* Fills *state for what is called `name` in the schema of `relation`. */
+bool ldx_pg_look_at_index(const ldx_pg_look *look, ldx_name relation, const char *name, ldx_pg_index_state *state,
+                          ldx_error *error);
 
 typedef struct ldx_pg_constraint_state {
   const char *relation; /* oid; NULL: missing */
@@ -35,7 +43,7 @@ typedef struct ldx_pg_constraint_state {
 } ldx_pg_constraint_state;
 
 /* The same for the constraint `name` of `relation`. */
-bool ldx_pg_look_at_constraint(ldx_session *session, ldx_arena *arena, ldx_name relation, const char *name,
+bool ldx_pg_look_at_constraint(const ldx_pg_look *look, ldx_name relation, const char *name,
                                ldx_pg_constraint_state *state, ldx_error *error);
 
 #endif

@@ -123,7 +123,8 @@ static double estimate(ldx_session *session, ldx_arena *arena, const ldx_measure
 static void find_builder(ldx_session *session, ldx_arena *arena, ldx_measure *item) {
   ldx_error ignored;
   ldx_pg_index_state state;
-  if (!ldx_pg_look_at_index(session, arena, item->relation->name, item->live->name, &state, &ignored)) return;
+  const ldx_pg_look look = {.session = session, .arena = arena, .limit = 2};
+  if (!ldx_pg_look_at_index(&look, item->relation->name, item->live->name, &state, &ignored)) return;
   if (!state.builder) return;
   item->being_built = true;
   ldx_pg_one_line(item->builder, sizeof item->builder, state.builder_who);

@@ -3,10 +3,8 @@
 
 #include <string.h>
 
-#include "base/clock.h"
 #include "build.h"
 #include "constraint.h"
-#include "duplicates.h"
 #include "marks.h"
 #include "postgres_sql.h"
 #include "render.h"
@@ -64,10 +62,10 @@ static bool rename_it(ldx_pg_attempt *attempt) {
   ldx_step now = *step;
   now.replace = old.type != 0;
   bool has_index = now.replace && old.type != 'f', key = step->definition && step->definition->kind != LDX_KIND_INDEX;
-  char *marks = has_index ? ldx_pg_sql_inherit_marks(attempt, step->other, key) : "";
-  if (!marks || !ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, &now, from, marks))) return false;
-  if (now.replace) ldx_pg_note_dropped_constraint(attempt, step->other, old.definition);
-  return true;
+  char *marks = has_index ? ldx_pg_sql_inherit_marks(attempt, step->other, step->name, key) : "";
+  if (!marks) return false;
+  if (now.replace) ldx_pg_note_constraint_drop(attempt, step->other, old.definition);
+  return ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, &now, from, marks));
 }
 
 static bool swap(ldx_pg_attempt *attempt) {
@@ -78,7 +76,10 @@ static bool swap(ldx_pg_attempt *attempt) {
     return false;
   /* Both renames are one transaction: `other` gone and `name` there means that it was committed. */
   if (new == LDX_PG_NAMED_NOTHING) return old != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->other);
-  char *marks = ldx_pg_sql_inherit_marks(attempt, step->name, false);
+  if (spare != LDX_PG_NAMED_NOTHING)
+    return ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "%s is in the way: %s cannot be called so",
+                         step->spare, step->name);
+  char *marks = ldx_pg_sql_inherit_marks(attempt, step->name, step->other, false);
   return marks && ldx_pg_send(attempt, ldx_pg_sql_swap(attempt->arena, step, old, new, marks));
 }
 
@@ -86,8 +87,7 @@ static bool attach(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_pg_index_state parent, child;
   if (!ldx_pg_see_index(attempt, step->name, &parent) ||
-      !ldx_pg_look_at_index(attempt->session, attempt->arena, step->other_relation, step->other, &child,
-                            attempt->error))
+      !ldx_pg_see_index_of(attempt, step->other_relation, step->other, &child))
     return false;
   if (!parent.index) return nothing_named(attempt, step->name);
   if (!child.index) return nothing_on(attempt, step->other_relation, step->other);
@@ -112,25 +112,12 @@ static bool verify(ldx_pg_attempt *attempt) {
   PGresult *r = ldx_pg_exec_params(attempt->session, lacking, 2, values, attempt->error);
   if (!r) return false;
   const char *which = PQntuples(r) == 1 && !PQgetisnull(r, 0, 0) ? PQgetvalue(r, 0, 0) : "none it knows of";
-  ldx_error_set(attempt->error, LDX_ERROR_INTERNAL, "%s is not valid yet; partitions without their part of it: %s",
+  ldx_error_set(attempt->error, LDX_ERROR_SERVER, "%s is not valid yet; partitions without a valid part of it: %s",
                 step->name, which);
-  ldx_error_hint(attempt->error, "The next run adds what is missing.");
+  ldx_error_hint(attempt->error, "A partition that was attached meanwhile is the next run's; where a part is attached "
+                                 "but invalid, the whole has to be dropped and built anew.");
   PQclear(r);
   return false;
-}
-
-/* REINDEX CONCURRENTLY builds `name_ccnew` (numbered if that is taken) and leaves it invalid when it fails. */
-static void drop_reindex_leftovers(ldx_pg_attempt *attempt) {
-  for (int n = 0; n < 3; n++) {
-    const char *suffix = n ? ldx_arena_printf(attempt->arena, "_ccnew%d", n) : "_ccnew";
-    /* The server cuts the name, not the suffix, and no character in two. */
-    const char *base = attempt->step->name;
-    size_t room = LONGEST_NAME - strlen(suffix), length = strlen(base);
-    if (length > room) length = room;
-    while (length > 0 && ((unsigned char)base[length] & 0xC0) == 0x80) length--;
-    char *name = ldx_arena_printf(attempt->arena, "%.*s%s", (int)length, base, suffix);
-    ldx_pg_drop_leftover(attempt, name, 10);
-  }
 }
 
 static bool alter(ldx_pg_attempt *attempt) {
@@ -139,17 +126,7 @@ static bool alter(ldx_pg_attempt *attempt) {
   if (!ldx_pg_see_index(attempt, step->name, &state)) return false;
   if (!state.index || !state.same_relation) return nothing_named(attempt, step->name);
   char *sql = ldx_pg_sql_alter(attempt->arena, step, &state.options);
-  if (sql && !ldx_pg_send(attempt, sql)) return false;
-
-  const char *tablespace = step->definition->tablespace;
-  if (!tablespace || !strcmp(tablespace, state.tablespace ? state.tablespace : "pg_default")) return true;
-  bool in_place = state.object_kind == 'I' || ldx_pg_version(attempt->session) < 140000;
-  if (in_place && state.object_kind == 'i')
-    ldx_context_note(attempt->context, "moves %s to another tablespace: the table is blocked meanwhile", step->name);
-  if (!in_place && !ldx_pg_wait_for_table(attempt, state.relation, true)) return false;
-  if (ldx_pg_send(attempt, ldx_pg_sql_move(attempt->arena, step, in_place))) return true;
-  if (!in_place) drop_reindex_leftovers(attempt);
-  return false;
+  return !sql || ldx_pg_send(attempt, sql);
 }
 
 static bool dispatch(ldx_pg_attempt *attempt) {
@@ -160,7 +137,6 @@ static bool dispatch(ldx_pg_attempt *attempt) {
   if (!check_name(attempt, step->name, true)) return false;
   switch (step->kind) {
   case LDX_STEP_BUILD:
-    if (step->check_duplicates && !ldx_pg_check_duplicates(attempt)) return false;
     if (step->definition->kind != LDX_KIND_INDEX) return ldx_pg_build_constraint(attempt);
     return ldx_pg_build_index(attempt, step->name, NULL);
   case LDX_STEP_ATTACH:
@@ -189,10 +165,15 @@ bool ldx_pg_perform(ldx_session *session, const ldx_step *step, ldx_context *con
       .context = context,
       .arena = ldx_arena_new(),
       .error = error ? error : &own,
-      .started = ldx_clock_now(),
   };
   ldx_error_clear(attempt.error);
   bool ok = dispatch(&attempt);
+  /* Between look and statement somebody may have done just that: an attempt before this one, whose statement still stood
+   * in the server's queue when its link was lost. */
+  if (!ok && (attempt.error->code == LDX_ERROR_DUPLICATE_NAME || attempt.error->code == LDX_ERROR_UNDEFINED)) {
+    ldx_error_clear(attempt.error);
+    ok = dispatch(&attempt);
+  }
   ldx_arena_free(attempt.arena);
   return ok;
 }

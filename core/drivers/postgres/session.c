@@ -188,37 +188,53 @@ static PGresult *not_sent(ldx_session *session, ldx_error *error) {
   return NULL;
 }
 
-static PGresult *send_and_collect(ldx_session *session, ldx_context *context, const char *sql, double limit,
+/* What is sent: one statement with parameters, or, without, one or more. */
+typedef struct request {
+  const char *sql;
+  int count;
+  const char *const *values; /* NULL: no parameters */
+} request;
+
+static PGresult *send_and_collect(ldx_session *session, ldx_context *context, request it, double limit,
                                   ldx_error *error) {
   /* A caller that began a transaction of its own ends it itself: it may go back to a savepoint. */
   bool idle = PQtransactionStatus(session->connection) == PQTRANS_IDLE;
   atomic_store(&session->cancelled, false);
-  if (!PQsendQuery(session->connection, sql)) return not_sent(session, error);
+  int sent = it.values ? PQsendQueryParams(session->connection, it.sql, it.count, NULL, it.values, NULL, NULL, 0)
+                       : PQsendQuery(session->connection, it.sql);
+  if (!sent) return not_sent(session, error);
   PGresult *result = collect(session, context, limit, error);
   if (!result && idle) ldx_pg_rollback(session);
   return result;
 }
 
-PGresult *ldx_pg_exec(ldx_session *session, const char *sql, ldx_error *error) {
-  return send_and_collect(session, NULL, sql, 0, error);
-}
-
-PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, const char *const *values,
-                             ldx_error *error) {
-  atomic_store(&session->cancelled, false);
-  if (!PQsendQueryParams(session->connection, sql, count, NULL, values, NULL, NULL, 0)) return not_sent(session, error);
-  return collect(session, NULL, 0, error);
-}
-
-PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql, double limit, ldx_error *error) {
+static PGresult *run(ldx_session *session, ldx_context *context, request it, double limit, ldx_error *error) {
   if (context && ldx_context_cancelled(context)) {
     ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled");
     return NULL;
   }
   if (context) ldx_context_running(context, PQbackendPID(session->connection));
-  PGresult *result = send_and_collect(session, context, sql, limit, error);
+  PGresult *result = send_and_collect(session, context, it, limit, error);
   if (context) ldx_context_running(context, 0);
   return result;
+}
+
+PGresult *ldx_pg_exec(ldx_session *session, const char *sql, ldx_error *error) {
+  return send_and_collect(session, NULL, (request){.sql = sql}, 0, error);
+}
+
+PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, const char *const *values,
+                             ldx_error *error) {
+  return send_and_collect(session, NULL, (request){sql, count, values}, 0, error);
+}
+
+PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql, double limit, ldx_error *error) {
+  return run(session, context, (request){.sql = sql}, limit, error);
+}
+
+PGresult *ldx_pg_run_params(ldx_session *session, ldx_context *context, const char *sql, int count,
+                            const char *const *values, double limit, ldx_error *error) {
+  return run(session, context, (request){sql, count, values}, limit, error);
 }
 
 bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error) {

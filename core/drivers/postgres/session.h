@@ -33,6 +33,8 @@ PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, c
  * as a lock timeout. Success wins: a statement that finished in spite of the cancel request has finished. While it
  * runs, the context knows the server's process. */
 PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql, double limit, ldx_error *error);
+PGresult *ldx_pg_run_params(ldx_session *session, ldx_context *context, const char *sql, int count,
+                            const char *const *values, double limit, ldx_error *error);
 /* Like ldx_pg_exec for a statement whose rows do not matter. */
 bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error);
 

@@ -187,14 +187,6 @@ char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options
   return b.length ? in_slice(arena, step, ldx_buffer_string(&b)) : NULL;
 }
 
-char *ldx_pg_sql_move(ldx_arena *arena, const ldx_step *step, bool in_place) {
-  const char *index = index_of(arena, step, step->name);
-  const char *tablespace = ldx_pg_quote_identifier(arena, step->definition->tablespace);
-  if (in_place)
-    return in_slice(arena, step, ldx_arena_printf(arena, "ALTER INDEX %s SET TABLESPACE %s", index, tablespace));
-  return ldx_arena_printf(arena, "REINDEX (TABLESPACE %s) INDEX CONCURRENTLY %s", tablespace, index);
-}
-
 bool ldx_pg_only_looks(const ldx_step *step) {
   return step->kind == LDX_STEP_VALIDATE && step->definition && step->definition->kind != LDX_KIND_FOREIGN_KEY;
 }
@@ -206,6 +198,20 @@ bool ldx_pg_key_can_use_index(const ldx_definition *definition) {
 
 /* --- describe ------------------------------------------------------------------------------------------------------- */
 
+static char *describe_key(ldx_arena *arena, const ldx_step *step, bool blocking, double timeout) {
+  const ldx_strings *nullable = &step->nullable;
+  const char *proof = "";
+  if (nullable->count)
+    proof = ldx_arena_printf(arena, "%s;\n%s;\n", ldx_pg_sql_add_not_null_check(arena, step, nullable),
+                             ldx_pg_sql_validate(arena, step, LDX_PG_NOT_NULL_CHECK));
+  if (step->only || step->partitioned || !ldx_pg_key_can_use_index(step->definition))
+    return ldx_arena_printf(arena, "%s%s", proof, ldx_pg_sql_add_constraint(arena, step, nullable, ""));
+  const char *index = step->use_existing ? step->other : step->name;
+  const char *add = ldx_pg_sql_add_key_using(arena, step, index, nullable, "");
+  if (step->use_existing) return ldx_arena_printf(arena, "%s%s", proof, add);
+  return ldx_arena_printf(arena, "%s%s;\n%s", proof, ldx_pg_sql_build(arena, step, index, blocking, timeout), add);
+}
+
 static char *describe_build(ldx_arena *arena, const ldx_step *step) {
   const ldx_definition *d = step->definition;
   bool blocking = step->mode == LDX_MODE_BLOCKING;
@@ -215,11 +221,7 @@ static char *describe_build(ldx_arena *arena, const ldx_step *step) {
     break;
   case LDX_KIND_UNIQUE:
   case LDX_KIND_PRIMARY_KEY:
-    if (step->only || step->partitioned || !ldx_pg_key_can_use_index(d))
-      return ldx_pg_sql_add_constraint(arena, step, NULL, "");
-    if (step->use_existing) return ldx_pg_sql_add_key_using(arena, step, step->other, NULL, "");
-    return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_build(arena, step, step->name, blocking, timeout),
-                            ldx_pg_sql_add_key_using(arena, step, step->name, NULL, ""));
+    return describe_key(arena, step, blocking, timeout);
   case LDX_KIND_EXCLUSION:
     return ldx_pg_sql_add_constraint(arena, step, NULL, "");
   case LDX_KIND_FOREIGN_KEY:
@@ -253,9 +255,7 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
   case LDX_STEP_ALTER: {
     ldx_options none = {0};
     char *options = ldx_pg_sql_alter(arena, step, &none);
-    char *move = step->definition->tablespace ? ldx_pg_sql_move(arena, step, false) : NULL;
-    if (options && move) return ldx_arena_printf(arena, "%s;\n%s", options, move);
-    return options ? options : move ? move : ldx_arena_strdup(arena, "");
+    return options ? options : ldx_arena_strdup(arena, "");
   }
   case LDX_STEP_VALIDATE:
     if (ldx_pg_only_looks(step)) return ldx_arena_strdup(arena, "");

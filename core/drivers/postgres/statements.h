@@ -46,8 +46,6 @@ char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, 
 char *ldx_pg_sql_attach(ldx_arena *arena, const ldx_step *step);
 /* NULL: nothing to change. `live` are the options the index has. */
 char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options *live);
-/* Moves the index to the definition's tablespace; `in_place` (version 13, partitioned indexes) locks it meanwhile. */
-char *ldx_pg_sql_move(ldx_arena *arena, const ldx_step *step, bool in_place);
 
 /* Whether the step sends nothing: it sees that an index or key is valid. */
 bool ldx_pg_only_looks(const ldx_step *step);

@@ -39,7 +39,7 @@ typedef struct ldx_server_info {
 typedef enum ldx_step_kind {
   LDX_STEP_BUILD,    /* build `definition` as `name` on `definition->relation` (an index, or a key with its index) */
   LDX_STEP_ATTACH,   /* attach index `other` (of a partition) to the partitioned index `name` */
-  LDX_STEP_DROP,     /* drop index `name` */
+  LDX_STEP_DROP,     /* drop index `name`, if it is the one that is meant */
   LDX_STEP_RENAME,   /* rename index or constraint `name` to `other` */
   LDX_STEP_SWAP,     /* in one transaction: `name` becomes `spare`, `other` becomes `name` */
   LDX_STEP_ALTER,    /* make `name` what `definition` says, in place: its storage options; MongoDB: uniqueness, too */
@@ -67,6 +67,8 @@ typedef struct ldx_step {
   const char *spare;
   ldx_name other_relation; /* ATTACH: the partition `other` belongs to */
   ldx_mode mode;
+  uint32_t id;           /* DROP: the number of the index that is to go; 0: whatever has the name */
+  bool only_invalid;     /* DROP: only while it is of no use */
   bool only;             /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
   bool use_existing;     /* BUILD of a unique constraint or primary key: from the unique index `other` */
   bool replace;          /* in the same transaction, the constraint that has the name goes; BUILD
@@ -74,6 +76,7 @@ typedef struct ldx_step {
   bool check_duplicates; /* BUILD of something unique: read the table first, and refuse at once */
   bool partitioned;      /* BUILD of a constraint: its relation is partitioned and this server adds it in no
                                      * other way than in one go; for `describe`, which cannot look */
+  ldx_strings nullable;  /* BUILD of a primary key: its columns that may hold null; likewise for `describe` */
   double lock_timeout;   /* seconds to get the table's lock before the work starts; 0: no limit */
   double drain_timeout;  /* seconds for waits after the work; 0: no limit */
   ldx_dismissal dismissal;

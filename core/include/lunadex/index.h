@@ -109,7 +109,8 @@ ldx_fingerprint ldx_definition_index_fingerprint(const ldx_definition *key);
  * tablespace if `declared` names one. */
 bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_definition *live);
 
-/* A deep copy into `arena`. */
+/* Deep copies into `arena`. */
+void ldx_strings_copy(ldx_arena *arena, ldx_strings *to, const ldx_strings *from);
 void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definition *from);
 
 /* One line for people, without name and relation: `UNIQUE btree (lower(email), at DESC) INCLUDE (x) WHERE …`,

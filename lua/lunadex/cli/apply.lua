@@ -233,7 +233,8 @@ end
 ---@return integer status
 function M.run(options)
   local hear = listener(options)
-  local plans <close>, troubles = common.plans(options, options.jobs, not options.dry_run and function(connections)
+  local sessions = applying.sessions(options.jobs)
+  local plans <close>, troubles = common.plans(options, sessions, not options.dry_run and function(connections)
     return lock_all(connections, options, hear)
   end or nil)
   if plans then troubles = refusals(plans) end
@@ -243,13 +244,8 @@ function M.run(options)
     for _, plan in ipairs(plans) do print_statements(plan, options, plans.several) end
     return 0
   end
-  local outcomes, err, where = applying.together(plans, {
-    jobs = options.jobs, mode = options.mode, lock_timeout = options.lock_timeout, retries = options.retries,
-    cancel_blockers = options.cancel_blockers, terminate_blockers = options.terminate_blockers,
-    blockers_after = options.blockers_after, drain_timeout = options.drain_timeout,
-    check_duplicates = options.check_duplicates, maintenance_work_mem = options.maintenance_work_mem,
-    parallel_workers = options.parallel_workers, record = options.record, on_event = hear, locked = true,
-  })
+  options.on_event, options.locked = hear, true
+  local outcomes, err, where = applying.together(plans, options)
   if not outcomes then return common.fail_each({ { error = err, label = where and where.label } }, options) end
   return conclude(plans, outcomes, options)
 end

@@ -96,13 +96,15 @@ end
 --- Opens a connection to a database of the registry (or to what option and environment say).
 ---@param options table
 ---@param url string?
----@param jobs integer?
+---@param sessions integer?        # at a time; default 1
 ---@return lunadex.Connection?
 ---@return lunadex.Error? err
-function M.open(options, url, jobs)
+function M.open(options, url, sessions)
   local found, source = target.find(options.target, url)
   if not found then return nil, source end
-  local connection, err = database.open(found, { jobs = jobs or 1, application_name = "lunadex " .. options.command })
+  local connection, err = database.open(found, {
+    jobs = sessions or 1, application_name = "lunadex " .. options.command,
+  })
   if not connection then return nil, err end
   -- Reading takes a moment; where it takes longer, who waits for it is told why.
   function connection.on_reading(event)
@@ -158,12 +160,12 @@ end
 
 -- Connects to what is meant before the registry is run, if that is certain: what is asked for is read meanwhile. Who
 -- may have to wait for another run reads the registry first, so that its mistakes are told at once.
-local function load_and_connect(options, jobs, begin)
+local function load_and_connect(options, sessions, begin)
   local connections, troubles = {}, {}
   local loaded, err = M.load(options, function(texts)
     if options.wait or not options.target and may_name_a_server(texts) then return end
     local problem
-    connections[1], problem = M.open(options, nil, jobs)
+    connections[1], problem = M.open(options, nil, sessions)
     troubles = problem and { { error = problem } } or begin(connections)
   end)
   local databases
@@ -173,7 +175,7 @@ local function load_and_connect(options, jobs, begin)
   if connections[1] or #troubles > 0 then return connections, troubles, databases end
   for _, each in ipairs(databases) do
     local label = #databases > 1 and each.name or nil
-    local connection, problem = M.open(options, each.url, jobs)
+    local connection, problem = M.open(options, each.url, sessions)
     if connection then connection.label = label else troubles[#troubles + 1] = { error = problem, label = label } end
     connections[#connections + 1] = connection
   end
@@ -185,12 +187,12 @@ end
 --- all of them or none, so that nothing is said or done about one database while another cannot even be read. One that
 --- --only says nothing about is left out, if it does say something about another.
 ---@param options table
----@param jobs integer
+---@param sessions integer         # on each database
 ---@param ready (fun(connections: lunadex.Connection[]): lunadex.cli.Trouble[])?   # before catalogs are read
 ---@return lunadex.cli.Plans? plans
 ---@return lunadex.cli.Trouble[]? troubles
-function M.plans(options, jobs, ready)
-  local connections, troubles, databases = load_and_connect(options, jobs, function(connections)
+function M.plans(options, sessions, ready)
+  local connections, troubles, databases = load_and_connect(options, sessions, function(connections)
     local found = ready and ready(connections) or {}
     for _, connection in ipairs(#found == 0 and connections or {}) do connection:prefetch() end
     return found

@@ -43,9 +43,10 @@ local function common_options(command, module)
   command:option "--target" :argname "<url>"
     :description("postgresql://user@host/database, key=value pairs, or mongodb://host/database. Default: the "
       .. "registry's url, LUNADEX_TARGET, DATABASE_URL, MONGODB_URI, the PG* variables.")
-  command:option "--jobs" :argname "<n>" :convert(jobs) :description "Changes at a time. Default: 2."
+  command:option "--jobs" :argname "<n>" :convert(jobs)
+    :description "Changes at work at a time; as many again may wait for others. Default: 2."
   command:flag "--json" :description "Results for machines."
-  command:flag "--quiet" :description "Only the summary."
+  command:flag "--quiet" :description "Only the summary, and what brings back what was dropped."
   command:flag "--verbose" :description "Tell more."
   command:flag "--no-color" :description "No colours."
 end

@@ -194,7 +194,9 @@ function on:retry(event)
 end
 
 function on:note(event)
-  self:say((event.number and heading(event) .. ": " or label(event)) .. format.line(event.text))
+  local text = (event.number and heading(event) .. ": " or label(event)) .. format.line(event.text)
+  -- It may be what brings back what is dropped: that is told in any case.
+  if self.quiet then output.complain(text) else self:say(text) end
 end
 
 function on:warning(event)

@@ -69,15 +69,31 @@ local function may_identify(fields)
   return true
 end
 
+-- `index`, or the part of it on some partition, that is the replica identity of its table.
+local function identifying(index, relation)
+  if index.replica_identity then return index end
+  for _, partition in ipairs(index.partitioned and relation:partitions() or {}) do
+    for _, part in ipairs(partition:indexes()) do
+      local found = part.parent and part.parent.name == index.name and part.parent.relation.display == relation.display
+        and identifying(part, partition)
+      if found then return found end
+    end
+  end
+end
+
 -- Whether what is replaced can go.
 function Maker:check_replaced(change)
   local catalog, live = self.plan.catalog, change.fact.live
   if change.resume then live = catalog:index(change.on.space, change.name) end
-  if live and live.replica_identity and not may_identify(change.entry.fields) then
+  local identity, fields = live and identifying(live, change.on), change.entry.fields
+  -- The parts of a primary key that goes and comes in one go are the server's to name: what hangs on them is lost.
+  local lost = identity and identity ~= live and fields.kind == "primary_key"
+  if identity and (lost or not may_identify(fields)) then
     self:finding(change, {
       level = "error", rule = "replica-identity",
       message = ("%s is the replica identity of %s, which the new one cannot be: it takes a unique index of columns")
-        :format(live.name, change.relation),
+        :format(identity.name, identity.relation.display)
+        .. (lost and ", and of a partition one that is there before the old one goes" or ""),
       hint = "Give the table another replica identity first: ALTER TABLE … REPLICA IDENTITY …",
     })
     return false

@@ -1,7 +1,8 @@
 --- What one change of a plan takes: the steps that the core performs, in order.
 --
 -- Each function returns a list of steps; `undo` of one lists the steps that take back what the earlier ones left if
--- this one fails for good. Nothing here waits or schedules; a dry run prints the same list.
+-- this one fails in a way that would repeat itself, `cleanup` those that do so however it fails. Nothing here waits or
+-- schedules; a dry run prints the same list.
 
 local naming = require "lunadex.postgres.name"
 
@@ -37,6 +38,19 @@ local function validates_later(fields, version)
   return fields.kind == "foreign_key" and version >= 180000
 end
 
+-- What proves that the columns of a primary key hold no null until it is there; left behind, it would refuse them.
+local NOT_NULL_CHECK = "lunadex_not_null" -- LDX_PG_NOT_NULL_CHECK
+
+-- The columns of a key that may hold null as yet.
+local function nullable_columns(relation, fields)
+  local wanted, found = {}, {}
+  for _, key in ipairs(fields.keys) do wanted[key.column] = true end
+  for _, column in ipairs(relation:columns()) do
+    if wanted[column.name] and not column.not_null then found[#found + 1] = column.name end
+  end
+  return found
+end
+
 local Writer = {}
 Writer.__index = Writer
 
@@ -52,6 +66,11 @@ function Writer:add(kind, relation, step)
     step.partitioned = whole and not validates_later(step.fields, self.context.version) or nil
   elseif step.kind == "drop" then
     step.only = partitioned or nil -- which cannot be dropped concurrently
+  end
+  if step.kind == "build" and step.fields.kind == "primary_key" and relation == self.change.on then
+    -- What is below follows: partitions have no nulls where the whole has none.
+    step.nullable = nullable_columns(relation, step.fields)
+    if #step.nullable > 0 then step.cleanup = self:undo(relation, NOT_NULL_CHECK, true) end
   end
   step.mode = step.mode or options.mode or entry.mode or "auto"
   step.lock_timeout = options.lock_timeout or entry.lock_timeout or M.default_lock_timeout
@@ -154,13 +173,14 @@ function Writer:undo_all(relation, name, constraint)
 end
 
 -- A part that has parts itself comes before everything that takes its time: what the server refuses fails at once, and
--- takes the others back.
-function Writer:build_head(relation, step)
+-- takes the others back. `live`: what there is of it already.
+function Writer:build_head(relation, step, live)
   step.only = true
   step.undo = self.heads
   self:add("build", relation, step)
   table.insert(self.steps, self.top, table.remove(self.steps))
   self.top = self.top + 1
+  if live then return end -- it is not this run's to take back
   local undo = self:undo(relation, step.name, step.fields.kind ~= "index")
   self.heads = table.move(self.heads, 1, #self.heads, 2, undo)
 end
@@ -196,7 +216,7 @@ function Writer:partition(relation, partition, name, attach)
       }),
     }
     if partition.kind == "partitioned table" then
-      self:build_head(partition, step)
+      self:build_head(partition, step, begun)
       self:partitions(partition, child, begun or nil, true)
     else
       self:add("build", partition, step)
@@ -226,7 +246,7 @@ end
 function Writer:build_in_parts(name, live)
   local relation, fields = self.change.on, copy(self.change.entry.fields, { name = name })
   self.top, self.heads, self.took_over = #self.steps + 1, {}, live
-  self:build_head(relation, { fields = fields, name = name })
+  self:build_head(relation, { fields = fields, name = name }, live)
   self:partitions(relation, name, live, true)
   self:add("validate", relation, { fields = fields, name = name })
 end
@@ -275,7 +295,7 @@ function make:rebuild()
   local live, fields = change.fact.live, change.entry.fields
   local relation = change.on
   if live.name ~= change.name and not live.partitioned then
-    self:add("drop", relation, { name = live.name })
+    self:add("drop", relation, { name = live.name, id = live.id, only_invalid = true })
   end
   local name = live.partitioned and live.name or change.name
   if fields.kind == "index" then return self:build_index(name, live) end
@@ -288,10 +308,9 @@ function make:wait()
   local name = change.live_name or change.name
   self:add("build", change.on, { fields = copy(change.entry.fields, { name = name }), name = name })
   if change.name and name == naming.temporary(change.name, "new") then
-    self:add("swap", change.on, {
-      name = change.name, other = name, spare = naming.temporary(change.name, "old"),
-    })
-    self:add("drop", change.on, { name = naming.temporary(change.name, "old") })
+    local old, spare = named(change.on, change.name), naming.temporary(change.name, "old")
+    self:add("swap", change.on, { name = change.name, other = name, spare = spare })
+    self:add("drop", change.on, { name = spare, id = old and old.id })
   end
 end
 
@@ -324,8 +343,10 @@ function make:rename()
   })
 end
 
+-- The very one that was looked at: it may be hours since, and its name somebody else's by now.
 function make:drop()
-  self:add("drop", self.change.on, { name = self.change.live_name })
+  local live = self.change.fact.live
+  self:add("drop", self.change.on, { name = live.name, id = live.id, only_invalid = not live.valid })
 end
 
 -- What an interrupted replacement has built, or attached already: it stays if it is what is wanted now, storage options
@@ -336,7 +357,12 @@ function Writer:begun(temporary, index_of_key)
   local live = named(relation, temporary)
   if not live then return nil end
   if self.context.matches(live, change, { as_index = index_of_key, storage = true }) then return live end
-  self:add(live.constraint and "drop_constraint" or "drop", relation, { name = temporary })
+  self:discard(live)
+end
+
+-- Drops what an earlier run left under a name of ours.
+function Writer:discard(live)
+  self:add(live.constraint and "drop_constraint" or "drop", live.relation, { name = live.name, id = live.id })
 end
 
 -- The new one is built under a temporary name and takes the old one's place in one transaction: there is no moment
@@ -351,9 +377,11 @@ function make:replace()
   if old and old.name ~= name and fields.kind == "index" then
     -- It has another name already: nobody has to give way.
     self:build_index(name)
-    self:add("drop", relation, { name = old.name })
+    self:add("drop", relation, { name = old.name, id = old.id })
     return
   end
+  local left = named(relation, spare)
+  if left then self:discard(left) end -- or the swap would fail after all the work
   local constraint = old and old.constraint and true or nil
 
   if fields.kind == "index" then
@@ -367,7 +395,7 @@ function make:replace()
     else
       local last = self:add("swap", relation, { name = name, other = temporary, spare = spare })
       last.undo = self:undo_all(relation, temporary, false)
-      self:add("drop", relation, { name = spare })
+      self:add("drop", relation, { name = spare, id = old.id })
     end
     for _, add in ipairs(self.later) do add() end
     return
@@ -395,7 +423,7 @@ function make:replace()
       other = by_index and temporary or nil, replace = constraint,
     }).undo = by_index and constraint and undo or nil
   end
-  if old and not constraint then self:add("drop", relation, { name = spare }) end
+  if old and not constraint then self:add("drop", relation, { name = spare, id = old.id }) end
 end
 
 -- A primary key that some partition has of its own and that cannot become a part of the one declared.

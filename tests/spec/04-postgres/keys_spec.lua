@@ -100,6 +100,23 @@ describe("keys", function()
     return list
   end
 
+  it("over columns that may hold null say in a dry run how that is proved, and it can be done by hand", function()
+    local setup = "CREATE TABLE t (a int, b int NOT NULL); INSERT INTO t SELECT i, i FROM generate_series(1, 9) i"
+    local text = [[ on "t" { primary_key { "a", "b", name = "k" } } ]]
+    local list = survives(setup, text)
+    assert.matches('CHECK ("a" IS NOT NULL) NOT VALID', list[1], 1, true)
+    assert.matches('VALIDATE CONSTRAINT', list[2], 1, true)
+    assert.matches('ALTER COLUMN "a" SET NOT NULL', list[#list], 1, true)
+    server:drop_database(database)
+    create_database()
+    sql(setup)
+    sql(apply(text, "--dry-run").stdout)
+    settles(text)
+    assert.same({ "a", "b" }, row_texts [[SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0
+      AND attnotnull ORDER BY 1]])
+    assert.same({ "t k PRIMARY KEY (a, b)" }, constraints())
+  end)
+
   local tree = [[
     CREATE TABLE p (a int, b int, c int) PARTITION BY RANGE (a);
     CREATE TABLE p0 PARTITION OF p FOR VALUES FROM (0) TO (10);
@@ -118,7 +135,8 @@ describe("keys", function()
       for _, statement in ipairs(statements(both)) do
         local built = statement:find "^CREATE UNIQUE INDEX CONCURRENTLY"
           or statement:find "ADD CONSTRAINT .* USING INDEX"
-        assert.is_truthy(built or statement:find "ALTER TABLE ONLY" or statement:find "ATTACH PARTITION", statement)
+        assert.is_truthy(built or statement:find "lunadex_not_null" or statement:find "ALTER TABLE ONLY"
+          or statement:find "ATTACH PARTITION", statement)
       end
       settles(both)
       assert.same({
@@ -474,5 +492,21 @@ describe("keys", function()
         assert.equal(later, seen:find('VALIDATE CONSTRAINT "p_fk"', 1, true) ~= nil, seen)
       end
     end)
+  end)
+
+  it("that fail leave no check for nulls behind, and take no other for proof", function()
+    sql "CREATE TABLE t (a int, b int); INSERT INTO t SELECT i, i FROM generate_series(1, 9) i"
+    local reader = server:session(database, "reader")
+    reader:run "BEGIN; SELECT count(*) FROM t"
+    local text = [[ on "t" { primary_key { "b", name = "k" } } ]]
+    local result = run("apply", text, "--retries", "2", "--lock-timeout", "0.3s", "--mode", "concurrent")
+    assert.matches("failed 1", result.stdout, 1, true)
+    reader:close()
+    assert.same({}, constraints())
+    sql "ALTER TABLE t ADD CONSTRAINT lunadex_not_null CHECK (a IS NOT NULL); UPDATE t SET b = NULL WHERE a = 5"
+    result = run("apply", text, "--mode", "concurrent", "--fail-on", "any")
+    assert.equal(3, result.status)
+    assert.matches("holds nulls", result.stderr, 1, true)
+    assert.same({}, constraints())
   end)
 end)

@@ -87,4 +87,19 @@ describe("apply on partitions", function()
     apply()
     assert.equal("b0_b_idx1 b1_b_idx b1a_b_idx big_b", names())
   end)
+
+  it("that were there before are not taken back when the rest fails", function()
+    server:psql(database, [[CREATE TABLE p (a int NOT NULL, b int NOT NULL, c int NOT NULL) PARTITION BY RANGE (a);
+      CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+      CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (c);
+      CREATE TABLE p2a PARTITION OF p2 FOR VALUES FROM (0) TO (20);
+      CREATE UNIQUE INDEX p_ab ON ONLY p (a, b); CREATE UNIQUE INDEX p1_ab ON p1 (a, b);
+      ALTER INDEX p_ab ATTACH PARTITION p1_ab]])
+    local before = server:indexes(database)
+    -- p2's unique index would need c, by which it is partitioned.
+    local result = lunadex.run { "apply", lunadex.registry [[ on "p" {
+      index { "a", "b", unique = true, name = "p_ab" } } ]], "--fail-on", "any", "--target", server:url(database) }
+    assert.equal(3, result.status, tostring(result))
+    assert.same(before, server:indexes(database))
+  end)
 end)

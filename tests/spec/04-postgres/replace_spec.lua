@@ -77,4 +77,31 @@ describe("a replacement", function()
     assert.same({ "t", "f", "it's ours", "CREATE UNIQUE INDEX t_id ON public.t USING btree (a)" }, marks())
     assert.is_nil(server:indexes(database)["public.t_id_ldx_new"])
   end)
+
+  it("what an earlier one left under the name that the old one is to have goes first", function()
+    server:psql(database, [[CREATE TABLE s (a int, b int); CREATE INDEX s_x ON s (a);
+      CREATE INDEX s_x_ldx_old ON s (b)]])
+    local registry = lunadex.registry [[ on "s" { index { "a", "b", name = "s_x" } } ]]
+    local result = lunadex.run { "apply", registry, "--fail-on", "any", "--mode", "concurrent", "--target",
+      server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("s_x", server:value(database, [[SELECT string_agg(c.relname, ' ') FROM pg_index i JOIN pg_class c
+      ON c.oid = i.indexrelid WHERE i.indrelid = 's'::regclass]]))
+  end)
+
+  it("what hangs on the parts of a partitioned one goes over, or it is refused", function()
+    server:psql(database, [[CREATE TABLE p (a int NOT NULL, b int NOT NULL) PARTITION BY RANGE (a);
+      CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+      CREATE UNIQUE INDEX p_x ON p (a);
+      ALTER TABLE p1 REPLICA IDENTITY USING INDEX p1_a_idx; COMMENT ON INDEX p1_a_idx IS 'ours']])
+    local plain = lunadex.registry [[ on "p" { index { "a", "b", name = "p_x" } } ]]
+    local refused = lunadex.run { "plan", plain, "--target", server:url(database) }
+    assert.matches("p1_a_idx is the replica identity of public.p1", refused.stdout .. refused.stderr, 1, true)
+    local unique = lunadex.registry [[ on "p" { index { "a", "b", unique = true, name = "p_x" } } ]]
+    local result = lunadex.run { "apply", unique, "--fail-on", "any", "--target", server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("true ours i", server:value(database, [[SELECT concat_ws(' ', i.indisreplident::text,
+      obj_description(i.indexrelid, 'pg_class'), r.relreplident) FROM pg_index i JOIN pg_class r ON r.oid = i.indrelid
+      WHERE r.relname = 'p1']]))
+  end)
 end)

@@ -26,21 +26,17 @@ local phases = { connects, locks, reads, resolves, builds, looks_at_builds, swap
 describe("the network", function()
   local reason = pg.missing()
   if reason then return pending(reason) end
-  local server, database, registry, watch, link, v_p
+  local scene, server, database, registry, link, v_p
 
   before_each(function()
-    server = pg.shared()
-    database = server:create_database()
-    server:psql(database, faults.schema .. kept)
+    scene = faults.scene { schema = kept, registry = keeps }
+    server, database, registry = scene.server, scene.database, scene.registry
     v_p = server:value(database, "SELECT 'v_p'::regclass::oid")
-    registry = lunadex.registry(faults.registry .. keeps)
-    watch = faults.watch(server, database, faults.has_t_x)
     link = proxies.start(server)
   end)
   after_each(function()
-    if watch then watch:stop() end
     link:close()
-    server:drop_database(database)
+    scene:close()
   end)
 
   local function apply()
@@ -48,19 +44,12 @@ describe("the network", function()
       link:url(database) }
   end
 
-  local function no_gap()
-    local looks, gaps = watch:stop()
-    watch = nil
-    assert.same({}, gaps)
-    assert.is_true(looks > 0)
-  end
-
   local function ends_well(run)
     local result = lunadex.result(run:wait())
     assert.equal(0, result.status, tostring(result))
     faults.settled(server, database, registry)
     assert.equal(v_p, server:value(database, "SELECT 'v_p'::regclass::oid"), "what was to be kept was replaced")
-    no_gap()
+    scene:no_gap()
     return result
   end
 
@@ -89,7 +78,7 @@ describe("the network", function()
             assert.equal(phase.status, result.status, tostring(result))
             assert.same({}, faults.damage(server, database))
             faults.converges(server, database, registry)
-            no_gap()
+            scene:no_gap()
           end)
       end
     end
@@ -168,4 +157,48 @@ describe("the network", function()
     assert.is_true(event.ok, tostring(event.error))
     assert.equal(90, event.result[1][1])
   end)
+
+  it("cut while an index is dropped: what brings it back has been told", function()
+    server:psql(database, "CREATE INDEX u_stray ON u (b)")
+    link:trap("cut", "after", 'DROP INDEX CONCURRENTLY "public"."u_stray"')
+    local result = lunadex.result(lunadex.start({ "apply", registry, "--drop-strays", "--quiet", "--target",
+      link:url(database) }):wait())
+    link:fired()
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("u_stray; to bring it back: CREATE INDEX u_stray ON public.u USING btree (b)", result.stderr, 1,
+      true)
+    faults.settled(server, database, registry)
+  end)
+
+  -- Both texts stand in the server's queue: that of the dead client is first.
+  for what, case in pairs {
+    swap = { lock = "ALTER INDEX t_x SET (fillfactor = 90)", text = '%RENAME TO "t_x_ldx_old"%' },
+    build = { lock = "LOCK TABLE u IN SHARE MODE", text = 'CREATE INDEX CONCURRENTLY "u_ab"%' },
+  } do
+    it(("cut while a %s waits for its lock: it is done once, and counts"):format(what), function()
+      local stalled
+      if what == "build" then
+        link:trap("stall", "before", 'CREATE INDEX CONCURRENTLY "u_ab"')
+      end
+      local holder = server:session(database, "holder")
+      if what == "swap" then holder:run("BEGIN; " .. case.lock) end
+      local run = lunadex.start { "apply", registry, "--mode", "concurrent", "--json", "--fail-on", "any", "--only",
+        what == "swap" and "t_x" or "u_ab", "--target", link:url(database) }
+      if what == "build" then
+        stalled = link:fired()
+        holder:run("BEGIN; " .. case.lock)
+        link:resume(stalled)
+      end
+      local waiting = ([[SELECT pid FROM pg_stat_activity WHERE query LIKE '%s' AND wait_event_type = 'Lock'
+        AND datname = current_database() ORDER BY query_start]]):format(case.text)
+      local pid = shell.eventually("it to wait", function() return server:value(database, waiting) end)
+      link:make("cut", pid)
+      shell.eventually("the next attempt", function() return run:stdout():find('"retry"', 1, true) end)
+      shell.sleep(2.5) -- until it looks, and waits as well
+      holder:close()
+      local result = lunadex.result(run:wait())
+      assert.equal(0, result.status, tostring(result))
+      faults.converges(server, database, registry)
+    end)
+  end
 end)

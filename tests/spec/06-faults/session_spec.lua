@@ -8,19 +8,13 @@ local shell = require "support.shell"
 describe("the server ends", function()
   local reason = pg.missing()
   if reason then return pending(reason) end
-  local server, database, registry, watch
+  local scene, server, database, registry
 
   before_each(function()
-    server = pg.shared()
-    database = server:create_database()
-    server:psql(database, faults.schema)
-    registry = lunadex.registry(faults.registry)
-    watch = faults.watch(server, database, faults.has_t_x)
+    scene = faults.scene()
+    server, database, registry = scene.server, scene.database, scene.registry
   end)
-  after_each(function()
-    if watch then watch:stop() end
-    server:drop_database(database)
-  end)
+  after_each(function() scene:close() end)
 
   local function apply(url)
     return lunadex.start { "apply", registry, "--mode", "concurrent", "--json", "--target",
@@ -41,13 +35,6 @@ describe("the server ends", function()
     return n
   end
 
-  local function no_gap()
-    local looks, gaps = watch:stop()
-    watch = nil
-    assert.same({}, gaps)
-    assert.is_true(looks > 10)
-  end
-
   describe("a builder's session", function()
     it("while it scans the table: the same run builds again", function()
       local gate = faults.close_gate(server, database)
@@ -59,7 +46,7 @@ describe("the server ends", function()
       assert.equal(0, result.status, tostring(result))
       assert.is_true(count(result, "retry") >= 1)
       faults.settled(server, database, registry)
-      no_gap()
+      scene:no_gap()
     end)
 
     for _, phase in ipairs { "waiting for writers before build", "waiting for writers before validation",
@@ -92,7 +79,7 @@ describe("the server ends", function()
         local result = lunadex.result(run:wait())
         assert.equal(0, result.status, tostring(result))
         faults.settled(server, database, registry)
-        no_gap()
+        scene:no_gap()
       end)
     end
 
@@ -114,7 +101,7 @@ describe("the server ends", function()
       local result = lunadex.result(run:wait())
       assert.equal(0, result.status, tostring(result))
       faults.settled(server, database, registry)
-      no_gap()
+      scene:no_gap()
     end)
   end)
 
@@ -133,7 +120,7 @@ describe("the server ends", function()
       assert.same({}, faults.damage(server, database))
       gate:open()
       faults.converges(server, database, registry)
-      no_gap()
+      scene:no_gap()
     end)
 
     it("while the run waits to swap: what was built stays for the next run", function()
@@ -148,7 +135,7 @@ describe("the server ends", function()
       holder:close()
       faults.converges(server, database, registry)
       assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
-      no_gap()
+      scene:no_gap()
     end)
 
     it("while the run plans: nothing is begun", function()
@@ -167,7 +154,7 @@ describe("the server ends", function()
       lost(result)
       other:close()
       faults.converges(server, database, registry)
-      no_gap()
+      scene:no_gap()
     end)
   end)
 

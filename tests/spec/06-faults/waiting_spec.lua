@@ -8,37 +8,24 @@ local shell = require "support.shell"
 describe("somebody else", function()
   local reason = pg.missing()
   if reason then return pending(reason) end
-  local server, database, registry, watch
+  local scene, server, database, registry
 
   before_each(function()
-    server = pg.shared()
-    database = server:create_database()
-    server:psql(database, faults.schema)
-    registry = lunadex.registry(faults.registry)
-    watch = faults.watch(server, database, faults.has_t_x)
+    scene = faults.scene()
+    server, database, registry = scene.server, scene.database, scene.registry
   end)
-  after_each(function()
-    if watch then watch:stop() end
-    server:drop_database(database)
-  end)
+  after_each(function() scene:close() end)
 
   local function apply(url, ...)
     return lunadex.start { "apply", registry, "--mode", "concurrent", "--json", "--fail-on", "any", "--target",
       url or server:url(database), ... }
   end
 
-  local function no_gap()
-    local looks, gaps = watch:stop()
-    watch = nil
-    assert.same({}, gaps)
-    assert.is_true(looks > 10)
-  end
-
   local function ends_well(run)
     local result = lunadex.result(run:wait())
     assert.equal(0, result.status, tostring(result))
     faults.settled(server, database, registry)
-    no_gap()
+    scene:no_gap()
     return result
   end
 
@@ -75,7 +62,7 @@ describe("somebody else", function()
         local result = lunadex.result(run:wait())
         assert.equal(0, result.status, tostring(result))
         faults.converges(server, database, registry)
-        no_gap()
+        scene:no_gap()
       end)
     end
 
@@ -89,7 +76,7 @@ describe("somebody else", function()
       assert.same({}, faults.damage(server, database))
       holder:close()
       faults.converges(server, database, registry)
-      no_gap()
+      scene:no_gap()
     end)
 
     it("of the swap: the swap is tried again, not the build", function()
@@ -110,6 +97,16 @@ describe("somebody else", function()
         end
       end
     end)
+  end)
+
+  it("keeps an old snapshot: what only waits for it leaves its place to the next build, and to no third", function()
+    local old = faults.snapshot(server, database)
+    local run = apply(nil, "--jobs", "1")
+    for _, relation in ipairs { "t", "u" } do faults.phase(server, database, "waiting for old snapshots", relation) end
+    assert.equal("2", server:value(database, "SELECT count(*) FROM pg_stat_progress_create_index"))
+    assert.equal("f", server:value(database, "SELECT " .. faults.has("t_x_ldx_new")))
+    old:close()
+    ends_well(run)
   end)
 
   -- Longer than every budget there is: the lock's is 0.3 seconds here, and what comes after the work has none.
@@ -240,6 +237,76 @@ describe("somebody else", function()
     end
     assert.is_true(done >= 1)
     faults.settled(server, database, registry)
-    no_gap()
+    scene:no_gap()
+  end)
+
+  it("locks the table against everybody while a step looks at it: it is told, ends with the budget, and on a signal",
+    function()
+      for _, how in ipairs { "budget", "signal" } do
+        local link = proxies.start(server)
+        finally(function() link:close() end)
+        link:trap("stall", "before", 'RENAME TO "t_x_ldx_old"')
+        local budget = how == "budget" and "0.5s" or "60s"
+        local run = apply(link:url(database), "--lock-timeout", budget, "--retries", "2", "--only", "t_x")
+        local port = link:fired()
+        local holder = server:session(database, "migration")
+        holder:send "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE" -- what was sent is in front
+        link:resume(port)
+        holder:wait()
+        blamed(run, holder)
+        if how == "signal" then run:kill "INT" end
+        local result = lunadex.result(run:wait())
+        assert.equal(how == "signal" and 130 or 3, result.status, tostring(result))
+        holder:close()
+        faults.converges(server, database, registry)
+        server:psql(database, "DROP INDEX t_x, t_b; CREATE INDEX t_x ON t (a)")
+      end
+    end)
+
+  it("cannot be seen to be old by who has no right to: it is waited for all the same", function()
+    local role = "owner_" .. database
+    server:psql(database, ([[CREATE ROLE %s LOGIN; ALTER TABLE t OWNER TO %s; GRANT CREATE ON SCHEMA public TO %s;
+      CREATE INDEX t_old ON t (b)]]):format(role, role, role))
+    finally(function()
+      server:psql(database, ("REASSIGN OWNED BY %s TO postgres; DROP OWNED BY %s; DROP ROLE %s"):format(role, role,
+        role))
+    end)
+    local reader = server:session(database, "reader")
+    reader:run "BEGIN; SELECT count(*) FROM t"
+    shell.sleep(1.2)
+    local run = lunadex.start { "apply", lunadex.registry [[ on "t" { index { "a", name = "t_x" } } ]], "--drop-strays",
+      "--json", "--lock-timeout", "0.5s", "--retries", "2", "--target", server:url(database, role) }
+    local result = lunadex.result(run:wait())
+    assert.equal("t", server:value(database, "SELECT " .. faults.has("t_old")), tostring(result))
+    assert.matches("lock_timeout", result.stdout, 1, true)
+    reader:close()
+    lunadex.run { "apply", lunadex.registry [[ on "t" { index { "a", name = "t_x" } } ]], "--drop-strays", "--target",
+      server:url(database, role) }
+    assert.equal("0", server:value(database, "SELECT count(*) FROM pg_class WHERE relname = 't_old'"))
+  end)
+
+  it("keeps the swap from its lock for good: what was built stays, and the next run goes on from there", function()
+    local holder = server:session(database, "holder")
+    holder:run "BEGIN; ALTER INDEX t_x SET (fillfactor = 90)"
+    local result = lunadex.result(apply(nil, "--lock-timeout", "0.3s", "--retries", "2"):wait())
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("what was built stays", result.stdout, 1, true)
+    local built = server:value(database, "SELECT 't_x_ldx_new'::regclass::oid")
+    holder:close()
+    faults.converges(server, database, registry)
+    assert.equal(built, server:value(database, "SELECT 't_x'::regclass::oid"))
+    scene:no_gap()
+  end)
+
+  it("is idle with a lock on a leftover: nobody builds it, and the lock has a budget", function()
+    server:psql(database, [[CREATE INDEX t_b ON t (b);
+      UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_b'::regclass]])
+    local holder = server:session(database, "tuner")
+    holder:run "BEGIN; ALTER INDEX t_b SET (fillfactor = 90)"
+    local result = lunadex.result(apply(nil, "--lock-timeout", "0.5s", "--retries", "1", "--only", "t_b"):wait())
+    assert.equal(3, result.status, tostring(result))
+    assert.matches('"tuner"', result.stderr, 1, true)
+    holder:close()
+    faults.converges(server, database, registry)
   end)
 end)

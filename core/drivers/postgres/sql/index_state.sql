@@ -17,14 +17,12 @@ SELECT r.oid,                                   -- 0
        s.query,
        (SELECT c.oid FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhparent
          WHERE h.inhrelid = o.oid),             -- 16
-       t.spcname,
        pg_catalog.array_to_string(o.reloptions, pg_catalog.chr(10))
   FROM pg_catalog.pg_namespace n
   LEFT JOIN pg_catalog.pg_class r
     ON r.relnamespace = n.oid AND r.relname = $2 AND r.relkind IN ('r', 'p', 'm', 'f')
   LEFT JOIN pg_catalog.pg_class o ON o.relnamespace = n.oid AND o.relname = $3
   LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = o.oid
-  LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = o.reltablespace
   LEFT JOIN LATERAL (
 \ir parts/index_builder.sql
        ) b ON i.indexrelid IS NOT NULL AND NOT i.indisvalid

@@ -1,13 +1,19 @@
--- Who would keep a build ($2 false) or a drop ($2 true) on relation $1 waiting: the oldest transaction of another session
--- that holds such a lock for more than a second. Younger ones are gone before they matter, autovacuum gives way.
+-- Who would keep a build ($2 false) or a drop ($2 true) on relation $1 waiting: transactions of other sessions that hold
+-- such a lock, the oldest first; a build also those that wait for the lock it needs itself, for two builds in one queue end
+-- in a deadlock. Autovacuum gives way.
 SELECT l.pid, l.usename, l.host, l.application, l.state, -- seven columns, as `who` reads them
-       extract(epoch FROM pg_catalog.clock_timestamp() - l.since), l.query
+       extract(epoch FROM pg_catalog.clock_timestamp() - l.since), l.query,
+       l.virtualtransaction,                    -- 7
+       -- Null: we may not see when it began. Such a process has a user; the server's own ones have none.
+       l.since < pg_catalog.clock_timestamp() - interval '1 second'
   FROM (
 \ir parts/locks.sql
        ) l
- WHERE l.relation = $1::pg_catalog.oid AND l.granted
-   AND ($2::bool OR l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareLock'))
+ WHERE l.relation = $1::pg_catalog.oid
+   AND (l.granted OR NOT $2::bool AND l.mode = 'ShareUpdateExclusiveLock')
+   AND ($2::bool OR
+\ir parts/hinders_build.sql
+       )
    AND coalesce(l.backend_type, '') <> 'autovacuum worker'
-   AND l.since < pg_catalog.clock_timestamp() - interval '1 second'
- ORDER BY l.since
- LIMIT 1;
+   AND (l.since IS NOT NULL OR l.usename IS NOT NULL)
+ ORDER BY l.since NULLS LAST;

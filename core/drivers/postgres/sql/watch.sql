@@ -57,10 +57,13 @@ SELECT w.pid,                                   -- 0
         WHERE a.state = 'idle'
           AND l.locktype = 'relation' AND l.granted AND l.pid <> w.pid
           AND l.relation = t.relation
-          AND (t.drops OR l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareLock'))
-          AND s.backend_type <> 'autovacuum worker'
-          AND s.xact_start < pg_catalog.clock_timestamp() - interval '1 second'
-        ORDER BY s.xact_start
+          AND (t.drops OR
+\ir parts/hinders_build.sql
+              )
+          AND coalesce(s.backend_type, '') <> 'autovacuum worker'
+          -- Without the right to see it, nobody's transaction has a beginning; the server's own processes have no user.
+          AND coalesce(s.xact_start < pg_catalog.clock_timestamp() - interval '1 second', s.usename IS NOT NULL)
+        ORDER BY s.xact_start NULLS LAST
         LIMIT 1) i ON true
   LEFT JOIN LATERAL (
 \ir parts/prepared.sql

@@ -7,7 +7,7 @@
               s.state,
               coalesce(s.xact_start, x.prepared) AS since,
               s.query,
-              s.backend_type, l.relation, l.mode, l.granted
+              s.backend_type, l.relation, l.mode, l.granted, l.virtualtransaction
          FROM pg_catalog.pg_locks l
          LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = l.pid
          -- A prepared transaction has locks without a process; its number is among them.

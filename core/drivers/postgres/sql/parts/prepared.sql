@@ -6,6 +6,8 @@
            ON n.pid IS NULL AND n.locktype = 'transactionid' AND n.virtualtransaction = l.virtualtransaction
          JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = n.transactionid
         WHERE t.waits AND l.locktype = 'relation' AND l.granted AND l.pid IS NULL AND l.relation = t.relation
-          AND (t.drops OR l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareLock'))
+          AND (t.drops OR
+\ir hinders_build.sql
+              )
         ORDER BY x.prepared
         LIMIT 1
