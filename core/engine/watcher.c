@@ -49,8 +49,10 @@ static void lose_session(ldx_engine *engine, const ldx_error *error) {
 /* After a call failed: whether the link went with it. */
 static void check_session(ldx_engine *engine, const ldx_error *error) {
   ldx_retry class = ldx_error_retry(error->code);
-  if (class == LDX_RETRY_VERIFY || class == LDX_RETRY_RECONNECT || !engine->driver->alive(engine->watcher.session))
-    lose_session(engine, error);
+  bool lost = class == LDX_RETRY_VERIFY || class == LDX_RETRY_RECONNECT;
+  /* A lock that is renewed hangs on no link; nor does its session, as long as it says that it lives. */
+  if (engine->driver->hold) lost = false;
+  if (lost || !engine->driver->alive(engine->watcher.session)) lose_session(engine, error);
 }
 
 /* Where the session has died since it was last used, the lock has gone with it. */

@@ -57,6 +57,7 @@ local M = {}
 ---@field has_errors boolean?      # it cannot be applied
 ---@field is_wrong boolean?        # as the registry contradicts the database
 ---@field planned lunadex.PlannedChange[]   # all but plain keeps
+---@field builds_at_once integer?  # what the server runs at a time, where it says so
 ---@field entries lunadex.Entry[]
 ---@field diff lunadex.Diff
 ---@field set lunadex.Declarations
@@ -185,7 +186,9 @@ function M.make(database, connection, options)
     end
   end
   if not plan.has_errors then
-    for _, step in ipairs(dialect.schedule.of(plan, options):rehearse(options.jobs or schedule.default_jobs)) do
+    local jobs = options.jobs or schedule.default_jobs
+    if dialect.schedule.prepare then dialect.schedule.prepare(plan, jobs) end
+    for _, step in ipairs(dialect.schedule.of(plan, options):rehearse(jobs)) do
       step.item.change.waits = step.reason
     end
   end

@@ -1,52 +1,83 @@
-/* cancel.c: ends on the server what a session's thread waits for. */
+/* cancel.c: a session's second client, which never waits for long; and what ends on the server what the first one waits
+ * for.
+ */
+#include "driver_parts.h"
 #include "session.h"
+#include "who.h"
 
-enum { MOST_OPERATIONS = 16, TIMEOUT_MS = 5000 };
+enum { TIMEOUT_MS = 5000, MOST_OPERATIONS = 64 };
 
-static mongoc_client_t *canceller(ldx_session *session) {
+/* The mutex is held. NULL: out of memory. */
+static mongoc_client_t *second_client(ldx_session *session) {
   if (session->canceller) return session->canceller;
   mongoc_uri_t *uri = mongoc_uri_copy(session->uri);
   mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, TIMEOUT_MS);
   session->canceller = mongoc_client_new_from_uri(uri);
+  if (session->canceller) mongoc_client_set_error_api(session->canceller, MONGOC_ERROR_API_VERSION_2);
   mongoc_uri_destroy(uri);
   return session->canceller;
 }
 
-/* The operations of that number, which are the commands of one session; $currentOp shows it only our own user's. */
-static int find(mongoc_client_t *client, const mongoc_read_prefs_t *preferences, int64_t number, bson_value_t *ids) {
-  bson_t *command =
-      BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "}", "}", "{", "$match", "{",
-               "command.comment.lunadex", BCON_INT64(number), "}", "}", "]", "cursor", "{", "}");
-  bson_t reply;
-  bson_iter_t iter, batch, element;
-  int count = 0;
-  if (mongoc_client_command_simple(client, "admin", command, preferences, &reply, NULL) &&
-      bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch", &batch) &&
-      bson_iter_recurse(&batch, &element)) {
-    while (count < MOST_OPERATIONS && bson_iter_next(&element)) {
-      bson_iter_t operation;
-      if (bson_iter_recurse(&element, &operation) && bson_iter_find(&operation, "opid"))
-        bson_value_copy(bson_iter_value(&operation), &ids[count++]);
-    }
+bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
+                     ldx_error *error) {
+  bson_error_t reason = {0};
+  bson_iter_t iter, message;
+  bool ok = false;
+  pthread_mutex_lock(&session->cancel_mutex);
+  mongoc_client_t *client = second_client(session);
+  if (client) {
+    ok = mongoc_client_command_simple(client, database ? database : session->database, command, session->preferences,
+                                      reply, &reason);
+    if (!ok) ldx_mongo_error(session, &reason, reply, error);
+  } else {
+    bson_init(reply);
+    ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
   }
+  pthread_mutex_unlock(&session->cancel_mutex);
+  /* Done by one member, and perhaps by no other: if that one is lost, it never was. */
+  if (ok && bson_iter_init(&iter, reply) && bson_iter_find_descendant(&iter, "writeConcernError.errmsg", &message))
+    ok = ldx_error_set(error, LDX_ERROR_LINK_LOST, "no majority of the members confirmed it: %.800s",
+                       bson_iter_utf8(&message, NULL));
+  return ok;
+}
+
+/* --- cancelling ---------------------------------------------------------------------------------------------------------- */
+
+static void end_operation(ldx_session *session, const bson_t *document) {
+  bson_t command = BSON_INITIALIZER, reply;
+  bson_iter_t opid;
+  ldx_error ignored;
+  if (!bson_iter_init_find(&opid, document, "opid")) return;
+  BSON_APPEND_INT32(&command, "killOp", 1);
+  bson_append_iter(&command, "op", -1, &opid);
+  ldx_mongo_aside(session, "admin", &command, &reply, &ignored);
   bson_destroy(&reply);
-  bson_destroy(command);
-  return count;
+  bson_destroy(&command);
+}
+
+/* Whether `worker` does what `own` waits for, on behalf of this process: of a session of it that lost its link. What
+ * anybody else asked for is never ended. */
+static bool is_our_build(const ldx_session *session, const ldx_mongo_operation *own,
+                         const ldx_mongo_operation *worker) {
+  return worker->worker && worker->process == ldx_mongo_process() && own->collection && own->index &&
+         ldx_mongo_operation_is_about(worker, session->database, own->collection, own->index);
 }
 
 void ldx_mongo_cancel(ldx_session *session) {
+  ldx_mongo_operation operations[MOST_OPERATIONS];
+  bson_t documents[MOST_OPERATIONS], reply;
+  ldx_error ignored;
   atomic_store(&session->cancelled, true);
-  pthread_mutex_lock(&session->cancel_mutex);
-  mongoc_client_t *client = canceller(session);
-  bson_value_t ids[MOST_OPERATIONS];
-  int count = client ? find(client, session->preferences, session->number, ids) : 0;
-  for (int i = 0; i < count; i++) {
-    bson_t command = BSON_INITIALIZER;
-    BSON_APPEND_INT32(&command, "killOp", 1);
-    BSON_APPEND_VALUE(&command, "op", &ids[i]);
-    mongoc_client_command_simple(client, "admin", &command, session->preferences, NULL, NULL);
-    bson_destroy(&command);
-    bson_value_destroy(&ids[i]);
+  size_t count = 0;
+  if (ldx_mongo_operations(session, &reply, &ignored))
+    count = ldx_mongo_operations_of(&reply, documents, operations, MOST_OPERATIONS);
+  for (size_t i = 0; i < count; i++) {
+    const ldx_mongo_operation *own = &operations[i];
+    if (own->number != session->number) continue;
+    end_operation(session, own->document);
+    for (size_t j = 0; j < count; j++)
+      if (operations[j].number != session->number && is_our_build(session, own, &operations[j]))
+        end_operation(session, operations[j].document);
   }
-  pthread_mutex_unlock(&session->cancel_mutex);
+  bson_destroy(&reply);
 }

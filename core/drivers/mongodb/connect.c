@@ -239,6 +239,18 @@ static int64_t random_number(void) {
   return (int64_t)(number >> 1);
 }
 
+static pthread_once_t process_once = PTHREAD_ONCE_INIT;
+static int64_t process_number;
+
+static void choose_process(void) {
+  process_number = random_number();
+}
+
+int64_t ldx_mongo_process(void) {
+  pthread_once(&process_once, choose_process);
+  return process_number;
+}
+
 ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx_error *error) {
   pthread_once(&once, start_library);
   ldx_session *session = calloc(1, sizeof *session);

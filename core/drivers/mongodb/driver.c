@@ -12,6 +12,13 @@ const ldx_driver ldx_driver_mongodb = {
     .resolve = ldx_mongo_resolve,
     .measure = ldx_mongo_measure,
     .query = ldx_mongo_query,
+    .perform = ldx_mongo_perform,
+    .describe = ldx_mongo_describe,
+    .watch = ldx_mongo_watch,
+    .lock = ldx_mongo_lock,
+    .unlock = ldx_mongo_unlock,
+    .hold = ldx_mongo_hold,
+    .history = ldx_mongo_history,
     .alive = ldx_mongo_alive,
     .cancel = ldx_mongo_cancel,
 };

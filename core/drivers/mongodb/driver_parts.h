@@ -12,4 +12,18 @@ bool ldx_mongo_measure(ldx_session *session, ldx_measure *items, size_t count, l
 ldx_result *ldx_mongo_query(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
                             size_t parameter_count, ldx_error *error);
 
+/* perform.c, describe.c, watch.c */
+bool ldx_mongo_perform(ldx_session *session, const ldx_step *step, ldx_context *context, ldx_error *error);
+char *ldx_mongo_describe(ldx_arena *arena, const ldx_step *step);
+bool ldx_mongo_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error);
+
+/* lock.c: a lease, renewed by `hold`. */
+bool ldx_mongo_lock(ldx_session *session, ldx_error *error);
+bool ldx_mongo_unlock(ldx_session *session, ldx_error *error);
+bool ldx_mongo_hold(ldx_session *session, double *good_for, ldx_error *error);
+
+/* history.c */
+ldx_result *ldx_mongo_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
+                              size_t parameter_count, ldx_error *error);
+
 #endif

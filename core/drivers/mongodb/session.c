@@ -61,6 +61,7 @@ void ldx_mongo_tag(const ldx_session *session, bson_t *command) {
   bson_t comment;
   bson_append_document_begin(command, "comment", -1, &comment);
   BSON_APPEND_INT64(&comment, "lunadex", session->number);
+  BSON_APPEND_INT64(&comment, "process", ldx_mongo_process());
   bson_append_document_end(command, &comment);
 }
 

@@ -49,8 +49,17 @@ bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *co
  * ldx_mongo_command, on the session's database. */
 bool ldx_mongo_run(ldx_session *session, ldx_context *context, const bson_t *command, bson_t *reply, ldx_error *error);
 
-/* Appends `comment: {lunadex: number}`, by which an operation is found in $currentOp: `command.comment.lunadex`. */
+/* Appends `comment: {lunadex: number, process}`, by which an operation is found in $currentOp:
+ * `command.comment.lunadex`. */
 void ldx_mongo_tag(const ldx_session *session, bson_t *command);
+/* Of this process, random, > 0: sessions come and go with their links, and a build may outlive the one that began it. */
+int64_t ldx_mongo_process(void);
+
+/* A command by a client of the session's own beside the first, which waits no longer than some seconds: for what must not
+ * be held up by a server that does not answer. `reply` is always initialised, the caller destroys it. What a majority of
+ * the members did not confirm, where the command asks for that, is LDX_ERROR_LINK_LOST. From any thread. */
+bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
+                     ldx_error *error);
 
 /* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. `reply` may be NULL. */
 void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error);

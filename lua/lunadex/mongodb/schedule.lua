@@ -8,12 +8,31 @@
 -- * What is dropped goes when the builds of its collection are done, for one of them may be what replaces it in use.
 -- Critical builds first, then the longest.
 
+local json = require "lunadex.mongodb.json"
 local schedule = require "lunadex.schedule"
 
 local M = {}
 
---- How many builds the server runs at a time, unless it is told otherwise.
+--- How many builds a server runs at a time, unless it was told otherwise.
 M.builds_at_once = 3
+
+local waves = { alter = 1, create = 2, replace = 2, rebuild = 2, wait = 2, drop = 3 }
+local ALTER, BUILD, DROP = waves.alter, waves.create, waves.drop
+
+--- Asks the server how many that are, where it matters. Who may not ask takes the usual number.
+---@param plan lunadex.Plan
+---@param jobs integer
+function M.prepare(plan, jobs)
+  local builds = 0
+  for change in plan:changes() do
+    if waves[change.action] == BUILD then builds = builds + 1 end
+  end
+  if math.min(builds, jobs) < 2 then return end
+  local rows = plan.connection:query '{ "getParameter": 1, "maxNumActiveUserIndexBuilds": 1, "$db": "admin" }'
+  local reply = rows and rows[1] and json.parse(rows[1][1])
+  local number = reply and json.number(json.field(reply, "maxNumActiveUserIndexBuilds"))
+  plan.builds_at_once = number and number >= 1 and number or nil
+end
 
 ---@class lunadex.mongodb.Item: lunadex.Item
 ---@field wave integer
@@ -24,9 +43,6 @@ M.builds_at_once = 3
 ---@field collections table<string, lunadex.mongodb.Item[]>
 ---@field busy table<string, {building: integer, altering: lunadex.Item?}>   # by collection
 local Schedule = schedule.class()
-
-local ALTER, BUILD, DROP = 1, 2, 3
-local waves = { alter = ALTER, drop = DROP }
 
 local function better(a, b)
   if a.wave ~= b.wave then return a.wave < b.wave end
@@ -49,7 +65,7 @@ function M.of(plan)
     limit = plan.builds_at_once or M.builds_at_once }, Schedule)
   for change in plan:changes() do
     if change.action ~= "keep" then
-      local item = schedule.item(change, #self.items + 1, { wave = waves[change.action] or BUILD })
+      local item = schedule.item(change, #self.items + 1, { wave = waves[change.action] })
       self.items[#self.items + 1] = item
       local others = self.collections[change.relation] or {}
       self.collections[change.relation] = others

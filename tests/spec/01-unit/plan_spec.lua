@@ -45,6 +45,9 @@ describe("plan", function()
       end,
       catalog = function() return catalog end,
       resolve = function() return true end,
+      query = function(_, text)
+        return text:find "maxNumActiveUserIndexBuilds" and { { '{"maxNumActiveUserIndexBuilds": 1, "ok": 1.0}' } }
+      end,
       measure = function(_, items)
         local result = {}
         for i in ipairs(items) do
@@ -345,6 +348,13 @@ describe("plan", function()
       local made = make({}, { hide_first = true })
       assert.same({}, actions(made))
       assert.same({ "info no-counterpart", "info stray" }, rules(made))
+    end)
+
+    it("knows how many builds the server runs at a time", function()
+      facts = { about("create", 1), about("create", 2) }
+      local plan = make { declare "x", declare "y" }
+      assert.equal(1, plan.builds_at_once)
+      assert.equal("the server builds 1 at a time", plan.planned[2].waits)
     end)
 
     it("waits for whatever is not finished", function()

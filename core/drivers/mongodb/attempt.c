@@ -1,0 +1,145 @@
+#include "attempt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "shell.h"
+#include "who.h"
+
+enum { NAMESPACE_NOT_FOUND = 26 };
+static const char in_progress[] = "12587"; /* BackgroundOperationInProgressForNamespace */
+
+static bool flag(const bson_t *spec, const char *name) {
+  bson_iter_t iter;
+  return bson_iter_init_find(&iter, spec, name) && bson_iter_as_bool(&iter);
+}
+
+/* A copy that lives as long as the arena and needs no bson_destroy. */
+static void keep(ldx_arena *arena, const bson_iter_t *document, bson_t *to) {
+  uint32_t length;
+  const uint8_t *bytes;
+  bson_iter_document(document, &length, &bytes);
+  bson_init_static(to, memcpy(ldx_arena_alloc(arena, length), bytes, length), length);
+}
+
+static void read_spec(ldx_mongo_index *index) {
+  bson_iter_t iter;
+  index->name = bson_iter_init_find(&iter, &index->spec, "name") ? bson_iter_utf8(&iter, NULL) : "";
+  index->unique = flag(&index->spec, "unique");
+  index->prepare_unique = flag(&index->spec, "prepareUnique");
+  index->hidden = flag(&index->spec, "hidden");
+  index->expires = bson_iter_init_find(&iter, &index->spec, "expireAfterSeconds");
+  if (index->expires) index->expire_after = bson_iter_as_double(&iter);
+}
+
+typedef struct seen {
+  ldx_arena *arena;
+  size_t capacity;
+  ldx_mongo_indexes *indexes;
+} seen;
+
+static bool each_index(const bson_t *document, void *state, ldx_error *error) {
+  (void)error;
+  seen *s = state;
+  bson_iter_t iter;
+  if (!bson_iter_init_find(&iter, document, "spec") || !BSON_ITER_HOLDS_DOCUMENT(&iter)) return true;
+  if (s->indexes->count == s->capacity) {
+    size_t more = s->capacity ? s->capacity * 2 : 16;
+    ldx_mongo_index *items = LDX_ARENA_NEW(s->arena, ldx_mongo_index, more);
+    if (s->capacity) memcpy(items, s->indexes->items, s->capacity * sizeof *items);
+    s->indexes->items = items;
+    s->capacity = more;
+  }
+  ldx_mongo_index *index = &s->indexes->items[s->indexes->count++];
+  keep(s->arena, &iter, &index->spec);
+  index->building = bson_iter_init_find(&iter, document, "indexBuildInfo");
+  read_spec(index);
+  return true;
+}
+
+bool ldx_mongo_see(ldx_mongo_attempt *attempt, ldx_mongo_indexes *indexes) {
+  *indexes = (ldx_mongo_indexes){.exists = true};
+  /* Without the build info unfinished indexes look like finished ones. */
+  bson_t *command =
+      BCON_NEW("listIndexes", BCON_UTF8(attempt->step->relation.name), "includeIndexBuildInfo", BCON_BOOL(true));
+  seen state = {.arena = attempt->arena, .indexes = indexes};
+  bool ok = ldx_mongo_walk(attempt->session, NULL, command, each_index, &state, attempt->error);
+  bson_destroy(command);
+  if (ok || atoi(attempt->error->native) != NAMESPACE_NOT_FOUND) return ok;
+  ldx_error_clear(attempt->error);
+  indexes->exists = false;
+  return true;
+}
+
+const ldx_mongo_index *ldx_mongo_index_named(const ldx_mongo_indexes *indexes, const char *name) {
+  for (size_t i = 0; i < indexes->count; i++)
+    if (!strcmp(indexes->items[i].name, name)) return &indexes->items[i];
+  return NULL;
+}
+
+const char *ldx_mongo_undo_of(ldx_mongo_attempt *attempt, const bson_t *spec) {
+  ldx_buffer b;
+  ldx_buffer_init(&b, attempt->arena);
+  ldx_mongo_shell_create(&b, attempt->step->relation.name, spec, NULL);
+  return ldx_buffer_string(&b);
+}
+
+bool ldx_mongo_pause(ldx_mongo_attempt *attempt) {
+  if (ldx_context_cancelled(attempt->context)) return ldx_error_set(attempt->error, LDX_ERROR_CANCELLED, "cancelled");
+  ldx_clock_sleep(0.2);
+  return true;
+}
+
+bool ldx_mongo_change(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
+  const char *told = NULL;
+  bson_t own;
+  for (;;) {
+    if (reply) bson_init(reply);
+    if (!ldx_context_locked(attempt->context, attempt->error)) return false;
+    bool ok = ldx_mongo_run(attempt->session, attempt->context, command, &own, attempt->error);
+    if (reply) {
+      bson_destroy(reply);
+      bson_steal(reply, &own);
+    } else {
+      bson_destroy(&own);
+    }
+    if (ok || strcmp(attempt->error->native, in_progress) != 0) return ok;
+    const char *builder = ldx_mongo_builder_of(attempt, NULL);
+    if (builder && (!told || strcmp(told, builder) != 0)) {
+      ldx_context_note(attempt->context, "an index of %s is being built by %s: waiting for it",
+                       attempt->step->relation.name, builder);
+      told = builder;
+    }
+    if (!ldx_mongo_pause(attempt)) return false;
+    if (reply) bson_destroy(reply);
+  }
+}
+
+enum { MOST_OPERATIONS = 64 };
+
+const char *ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name) {
+  ldx_mongo_operation operations[MOST_OPERATIONS];
+  bson_t documents[MOST_OPERATIONS], reply;
+  const bson_t *client = NULL, *worker = NULL;
+  ldx_error ignored;
+  size_t count = 0;
+  if (ldx_mongo_operations(attempt->session, &reply, &ignored))
+    count = ldx_mongo_operations_of(&reply, documents, operations, MOST_OPERATIONS);
+  for (size_t i = 0; i < count; i++) {
+    const ldx_mongo_operation *operation = &operations[i];
+    if (operation->number == attempt->session->number ||
+        !ldx_mongo_operation_is_about(operation, attempt->session->database, attempt->step->relation.name, name))
+      continue;
+    /* Who asked for it; or what does it, if nobody waits for it any more. */
+    if (operation->worker)
+      worker = operation->document;
+    else if (!client)
+      client = operation->document;
+  }
+  char who[256];
+  if (client || worker) ldx_mongo_who(who, sizeof who, client ? client : worker);
+  bson_destroy(&reply);
+  return client || worker ? ldx_arena_strdup(attempt->arena, who) : NULL;
+}

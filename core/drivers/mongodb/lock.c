@@ -1,0 +1,178 @@
+/* lock.c: one run at a time per database, by a lease in a document of that database.
+ *
+ * `lunadex.lock` holds { _id: "run", owner, fence, since, expires, who }. Whoever finds it expired takes it, in one write
+ * that compares and sets by the server's clock, so that of two that come together one gets it. The holder puts the end off
+ * each second; if it stops, or cannot reach a majority, the lease ends by itself. `fence` grows with each owner and is
+ * never set back, for whatever is to tell a late owner from the present one (history.c).
+ *
+ * It lives in no connection: a session that loses its link has lost nothing until the lease ends.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "driver_parts.h"
+#include "session.h"
+
+#define COLLECTION "lunadex.lock"
+/* What of the document is of interest, with the server's time beside it. */
+#define LEASE_FIELDS                                                                                                   \
+  "owner", BCON_INT32(1), "since", BCON_INT32(1), "expires", BCON_INT32(1), "who", BCON_INT32(1), "now", "$$NOW"
+
+enum { LEASE_MS = 30000, MAJORITY_MS = 4000, TOKEN_BYTES = 16 };
+/* How much earlier than the server we take the lease for ended: clocks of members differ, and run at different speeds. */
+static const double margin = 5;
+
+static bool new_token(ldx_session *session, ldx_error *error) {
+  uint8_t bytes[TOKEN_BYTES];
+  if (session->token) return true; /* of a try whose answer was lost */
+  session->token = malloc(2 * TOKEN_BYTES + 1);
+  if (!session->token || getrandom(bytes, sizeof bytes, 0) != TOKEN_BYTES) {
+    free(session->token);
+    session->token = NULL;
+    return ldx_error_set(error, LDX_ERROR_INTERNAL, "no memory, or no random numbers");
+  }
+  for (size_t i = 0; i < TOKEN_BYTES; i++) snprintf(session->token + 2 * i, 3, "%02x", bytes[i]);
+  return true;
+}
+
+static void forget_token(ldx_session *session) {
+  free(session->token);
+  session->token = NULL;
+}
+
+/* Runs findAndModify: what the document is now, in `reply`, which the caller destroys. */
+static bool change(ldx_session *session, bson_t *query, bson_t *update, bool upsert, bson_t *reply, ldx_error *error) {
+  bson_t *command =
+      BCON_NEW("findAndModify", COLLECTION, "query", BCON_DOCUMENT(query), "update", "[", BCON_DOCUMENT(update), "]",
+               "upsert", BCON_BOOL(upsert), "new", BCON_BOOL(true), "fields", "{", LEASE_FIELDS, "}", "writeConcern",
+               "{", "w", "majority", "wtimeout", BCON_INT32(MAJORITY_MS), "}");
+  bool ok = ldx_mongo_aside(session, NULL, command, reply, error);
+  bson_destroy(command);
+  bson_destroy(query);
+  bson_destroy(update);
+  return ok;
+}
+
+/* The document at `path` of a reply. */
+static bool document_at(const bson_t *reply, const char *path, bson_t *document) {
+  bson_iter_t iter, found;
+  uint32_t length;
+  const uint8_t *bytes;
+  if (!bson_iter_init(&iter, reply) || !bson_iter_find_descendant(&iter, path, &found)) return false;
+  if (!BSON_ITER_HOLDS_DOCUMENT(&found)) return false;
+  bson_iter_document(&found, &length, &bytes);
+  return bson_init_static(document, bytes, length);
+}
+
+static const char *text(const bson_t *lease, const char *path) {
+  bson_iter_t iter, found;
+  bool is =
+      bson_iter_init(&iter, lease) && bson_iter_find_descendant(&iter, path, &found) && BSON_ITER_HOLDS_UTF8(&found);
+  return is ? bson_iter_utf8(&found, NULL) : "";
+}
+
+static int64_t number(const bson_t *lease, const char *path) {
+  bson_iter_t iter, found;
+  return bson_iter_init(&iter, lease) && bson_iter_find_descendant(&iter, path, &found) ? bson_iter_as_int64(&found)
+                                                                                        : 0;
+}
+
+/* In seconds. */
+static int64_t moment(const bson_t *lease, const char *name) {
+  bson_iter_t found;
+  bool is = bson_iter_init_find(&found, lease, name) && BSON_ITER_HOLDS_DATE_TIME(&found);
+  return is ? bson_iter_date_time(&found) / 1000 : 0;
+}
+
+/* `pid 4711 app@web-1 "lunadex", since 0:12; its lease ends at 10:11:12Z unless it is renewed` */
+static void holder(const bson_t *lease, char *to, size_t size) {
+  char until[32] = "";
+  const char *application = text(lease, "who.application");
+  time_t ends = (time_t)moment(lease, "expires");
+  long long since = (long long)(moment(lease, "now") - moment(lease, "since"));
+  struct tm parts;
+  if (gmtime_r(&ends, &parts)) strftime(until, sizeof until, "%H:%M:%SZ", &parts);
+  snprintf(to, size, "pid %lld %s@%s%s%s%s, since %lld:%02lld; its lease ends at %s unless it is renewed",
+           (long long)number(lease, "who.pid"), text(lease, "who.user"), text(lease, "who.host"),
+           *application ? " \"" : "", application, *application ? "\"" : "", since / 60, since % 60, until);
+}
+
+static bson_t *ourselves(const ldx_session *session) {
+  char host[256] = "";
+  const char *application = mongoc_uri_get_appname(session->uri);
+  if (gethostname(host, sizeof host - 1) != 0) *host = '\0';
+  return BCON_NEW("host", BCON_UTF8(host), "pid", BCON_INT64(getpid()), "user", BCON_UTF8(session->info.user),
+                  "application", BCON_UTF8(application ? application : ""));
+}
+
+bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
+  bson_t reply, lease;
+  if (!new_token(session, error)) return false;
+  bson_t *who = ourselves(session);
+  /* A missing time comes before every other: nobody has it then. */
+  bson_t *update = BCON_NEW("$replaceWith", "{", "$cond", "[", "{", "$lte", "[", "$expires", "$$NOW", "]", "}", "{",
+                            "_id", "$_id", "owner", BCON_UTF8(session->token), "fence", "{", "$add", "[", "{",
+                            "$ifNull", "[", "$fence", BCON_INT64(0), "]", "}", BCON_INT64(1), "]", "}", "since",
+                            "$$NOW", "expires", "{", "$add", "[", "$$NOW", BCON_INT32(LEASE_MS), "]", "}", "who", "{",
+                            "$literal", BCON_DOCUMENT(who), "}", "}", "$$ROOT", "]", "}");
+  bson_destroy(who);
+  bool ok = change(session, BCON_NEW("_id", "run"), update, true, &reply, error);
+  if (ok && document_at(&reply, "value", &lease) && strcmp(text(&lease, "owner"), session->token) != 0) {
+    ok = ldx_error_set(error, LDX_ERROR_LOCK_HELD, "another run holds the lock of this database");
+    if (error) holder(&lease, error->detail, sizeof error->detail);
+    ldx_error_hint(error, "Wait for it to end; `lunadex status` shows what it does.");
+    forget_token(session);
+  }
+  bson_destroy(&reply);
+  return ok;
+}
+
+static bson_t *own(const ldx_session *session) {
+  return BCON_NEW("_id", "run", "owner", BCON_UTF8(session->token));
+}
+
+bool ldx_mongo_unlock(ldx_session *session, ldx_error *error) {
+  bson_t reply;
+  if (!session->token) return true;
+  /* The document stays, for its fence. */
+  bson_t *update = BCON_NEW("$unset", "[", "owner", "since", "expires", "who", "]");
+  bool ok = change(session, own(session), update, false, &reply, error);
+  bson_destroy(&reply);
+  if (ok) forget_token(session);
+  return ok;
+}
+
+/* After it turned out not to be ours: whose it is. */
+static bool lost(ldx_session *session, ldx_error *error) {
+  bson_t reply, lease;
+  ldx_error ignored;
+  char who[512] = "";
+  bson_t *command =
+      BCON_NEW("find", COLLECTION, "filter", "{", "_id", "run", "}", "projection", "{", LEASE_FIELDS, "}");
+  if (ldx_mongo_aside(session, NULL, command, &reply, &ignored) && document_at(&reply, "cursor.firstBatch.0", &lease) &&
+      *text(&lease, "owner"))
+    holder(&lease, who, sizeof who);
+  bson_destroy(&reply);
+  bson_destroy(command);
+  forget_token(session);
+  ldx_error_set(error, LDX_ERROR_LOCK_LOST, *who ? "another run has taken the lock" : "the run lock was removed");
+  if (error) snprintf(error->detail, sizeof error->detail, "%s", who);
+  return false;
+}
+
+bool ldx_mongo_hold(ldx_session *session, double *good_for, ldx_error *error) {
+  bson_t reply, lease;
+  if (!session->token) return ldx_error_set(error, LDX_ERROR_LOCK_LOST, "the run lock is not held");
+  bson_t *update = BCON_NEW("$set", "{", "expires", "{", "$add", "[", "$$NOW", BCON_INT32(LEASE_MS), "]", "}", "}");
+  bool ok = change(session, own(session), update, false, &reply, error);
+  bool gone = ok && !document_at(&reply, "value", &lease);
+  bson_destroy(&reply);
+  if (gone) return lost(session, error);
+  /* From before the request: the server put the end off at that time or later. */
+  *good_for = LEASE_MS / 1000.0 - margin;
+  return ok;
+}

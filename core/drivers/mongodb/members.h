@@ -1,0 +1,14 @@
+/* members.h: what other members of the set, and the server's settings, mean for a build. */
+#ifndef LUNADEX_MONGO_MEMBERS_H
+#define LUNADEX_MONGO_MEMBERS_H
+
+#include "session.h"
+
+/* How many builds the server runs at a time. */
+size_t ldx_mongo_build_slots(ldx_session *session);
+
+/* If the step's build waits for members of the set to vote for its commit: sets `draining`, phase and blocker, which says
+ * for whom. */
+void ldx_mongo_missing_votes(ldx_session *session, const ldx_step *step, ldx_progress *progress);
+
+#endif

@@ -1,0 +1,243 @@
+/* watch.c: how far running steps are.
+ *
+ * A build shows as two operations: the client's, which only waits and carries our number in its comment, and that of a
+ * worker of the server, which has the progress. The worker's carries the comment of whoever asked first; after a restart
+ * it has none, so it is found by collection and index. `server_pid` is our number.
+ *
+ * `started` is false only while a lock is waited for: that is what the budget is for. A build that is queued behind others
+ * of the server has begun for us: those others take as long as they take.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "driver_parts.h"
+#include "members.h"
+#include "who.h"
+
+enum { MOST_OPERATIONS = 256 };
+
+/* What is going on, at one moment. */
+typedef struct look {
+  bson_t reply;
+  size_t count, builds; /* builds: that workers are at */
+  ldx_mongo_operation operations[MOST_OPERATIONS];
+  bson_t documents[MOST_OPERATIONS];
+} look;
+
+static bool look_around(ldx_session *session, look *l, ldx_error *error) {
+  bool ok = ldx_mongo_operations(session, &l->reply, error);
+  if (ok) l->count = ldx_mongo_operations_of(&l->reply, l->documents, l->operations, MOST_OPERATIONS);
+  for (size_t i = 0; i < l->count; i++)
+    if (l->operations[i].worker) l->builds++;
+  return ok;
+}
+
+/* --- who is in the way -------------------------------------------------------------------------------------------------- */
+
+static const char *text(const bson_iter_t *document, const char *path) {
+  bson_iter_t iter, found;
+  if (!bson_iter_recurse(document, &iter) || !bson_iter_find_descendant(&iter, path, &found)) return "";
+  return BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : "";
+}
+
+/* The operation of a lock's holder: by its connection, or, of a transaction that does nothing, by its logical session. */
+static bool describe_holder(ldx_session *session, const bson_iter_t *holder, ldx_progress *progress) {
+  static const char uuid[] = "UUID(\"";
+  bson_iter_t iter, opid;
+  bson_t match = BSON_INITIALIZER, reply;
+  ldx_error ignored;
+  const char *debug = strstr(text(holder, "debugInfo"), uuid);
+  bool found = false;
+  if (bson_iter_recurse(holder, &iter) && bson_iter_find_descendant(&iter, "clientInfo.opid", &opid)) {
+    bson_append_iter(&match, "opid", -1, &opid);
+  } else if (debug) {
+    uint8_t id[16];
+    size_t n = 0;
+    for (const char *p = debug + strlen(uuid); n < sizeof id && *p && *p != '"'; p += p[0] == '-' ? 1 : 2) {
+      char digits[3] = {p[0], p[1], '\0'};
+      if (*p != '-') id[n++] = (uint8_t)strtoul(digits, NULL, 16);
+    }
+    bson_append_binary(&match, "lsid.id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
+  }
+  bson_t *command =
+      BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers", BCON_BOOL(true),
+               "idleSessions", BCON_BOOL(true), "localOps", BCON_BOOL(true), "}", "}", "{", "$match",
+               BCON_DOCUMENT(&match), "}", "{", "$limit", BCON_INT32(1), "}", "]", "cursor", "{", "}");
+  if (!bson_empty(&match) && ldx_mongo_aside(session, "admin", command, &reply, &ignored)) {
+    bson_t operation;
+    uint32_t length;
+    const uint8_t *bytes;
+    if (bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch.0", &opid) &&
+        BSON_ITER_HOLDS_DOCUMENT(&opid)) {
+      bson_iter_document(&opid, &length, &bytes);
+      bson_init_static(&operation, bytes, length);
+      ldx_mongo_who(progress->blocker, sizeof progress->blocker, &operation);
+      found = true;
+    }
+    bson_destroy(&reply);
+  } else if (!bson_empty(&match)) {
+    bson_destroy(&reply);
+  }
+  bson_destroy(command);
+  bson_destroy(&match);
+  return found;
+}
+
+static bool same_operation(const bson_iter_t *waiter, const bson_iter_t *opid) {
+  bson_iter_t iter, found;
+  return bson_iter_recurse(waiter, &iter) && bson_iter_find_descendant(&iter, "clientInfo.opid", &found) &&
+         bson_iter_as_int64(&found) == bson_iter_as_int64(opid);
+}
+
+/* Whoever has the lock that the operation waits for. */
+static void find_holder(ldx_session *session, const ldx_mongo_operation *operation, ldx_progress *progress) {
+  bson_t *command = BCON_NEW("lockInfo", BCON_INT32(1)), reply;
+  bson_iter_t iter, opid, lock, list, entry, holder;
+  ldx_error ignored;
+  bool found = false;
+  snprintf(progress->blocker, sizeof progress->blocker, "an operation that the server does not show to this user");
+  progress->blocker_pid = -1;
+  if (bson_iter_init_find(&opid, operation->document, "opid") &&
+      ldx_mongo_aside(session, "admin", command, &reply, &ignored)) {
+    if (bson_iter_init_find(&iter, &reply, "lockInfo") && bson_iter_recurse(&iter, &lock)) {
+      while (!found && bson_iter_next(&lock)) {
+        bool waits = false;
+        if (bson_iter_recurse(&lock, &list) && bson_iter_find(&list, "pending") && bson_iter_recurse(&list, &entry))
+          while (!waits && bson_iter_next(&entry)) waits = same_operation(&entry, &opid);
+        if (waits && bson_iter_recurse(&lock, &list) && bson_iter_find(&list, "granted") &&
+            bson_iter_recurse(&list, &holder) && bson_iter_next(&holder))
+          found = describe_holder(session, &holder, progress);
+      }
+    }
+    bson_destroy(&reply);
+  }
+  bson_destroy(command);
+}
+
+/* --- one step ----------------------------------------------------------------------------------------------------------- */
+
+static void set_phase(ldx_progress *progress, const char *phase) {
+  snprintf(progress->phase, sizeof progress->phase, "%s", phase);
+}
+
+/* "Index Build: scanning collection Index Build: scanning collection: 29418/2000000 1%": the server's words, once. */
+static void set_message(ldx_progress *progress, const ldx_mongo_operation *operation) {
+  static const char head[] = "Index Build: ";
+  const char *words = operation->message;
+  if (!strncmp(words, head, sizeof head - 1)) words += sizeof head - 1;
+  const char *end = strstr(words, head);
+  size_t length = end ? (size_t)(end - words) : strlen(words);
+  while (length && words[length - 1] == ' ') length--;
+  int indexes = ldx_mongo_operation_indexes(operation);
+  char of[24] = "";
+  if (indexes > 1) snprintf(of, sizeof of, " (%d indexes)", indexes);
+  snprintf(progress->phase, sizeof progress->phase, "%.*s%s", (int)length, words, of);
+}
+
+static void from_worker(ldx_session *session, const ldx_step *step, const ldx_mongo_operation *worker,
+                        ldx_progress *progress) {
+  progress->started = true;
+  if (!*worker->message) {
+    set_phase(progress, "starting");
+    return;
+  }
+  set_message(progress, worker);
+  if (worker->total > 0) {
+    progress->done = worker->done < worker->total ? worker->done : worker->total;
+    progress->total = worker->total;
+    snprintf(progress->unit, sizeof progress->unit, "%s", strstr(worker->message, "scanning") ? "documents" : "keys");
+  } else if (strstr(worker->message, "draining")) {
+    /* What is left may be the votes of other members; that takes as long as they do. */
+    ldx_mongo_missing_votes(session, step, progress);
+  }
+}
+
+static void of_waiting(ldx_session *session, const look *l, const ldx_mongo_operation *own, ldx_progress *progress) {
+  if (own->waits_for_lock) {
+    set_phase(progress, "waiting for the collection's lock");
+    find_holder(session, own, progress);
+    return;
+  }
+  progress->started = true;
+  size_t most = l->builds ? ldx_mongo_build_slots(session) : 0;
+  if (l->builds && l->builds >= most) {
+    set_phase(progress, "queued");
+    snprintf(progress->blocker, sizeof progress->blocker,
+             "%zu other build%s: the server runs no more than %zu at a time", l->builds, l->builds == 1 ? "" : "s",
+             most);
+    progress->blocker_pid = -1;
+  } else {
+    set_phase(progress, "starting");
+  }
+}
+
+static bool is_true(const bson_t *document, const char *path) {
+  bson_iter_t iter, found;
+  return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, &found) && bson_iter_as_bool(&found);
+}
+
+static bool has(const bson_t *document, const char *path) {
+  bson_iter_t iter, found;
+  return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, &found);
+}
+
+/* The command that our session has sent, other than a build. */
+static void from_command(ldx_session *session, const ldx_mongo_operation *own, ldx_progress *progress) {
+  if (own->waits_for_lock) {
+    set_phase(progress, "waiting for the collection's lock");
+    find_holder(session, own, progress);
+    return;
+  }
+  progress->started = true;
+  if (!has(own->document, "command.collMod"))
+    set_phase(progress, has(own->document, "command.dropIndexes") ? "dropping" : "looking for duplicates");
+  else if (is_true(own->document, "command.dryRun"))
+    set_phase(progress, "looking for duplicates");
+  else
+    set_phase(progress, is_true(own->document, "command.index.unique") ? "making it unique" : "changing");
+}
+
+static void watch_step(ldx_session *session, const look *l, ldx_watched *watched) {
+  const ldx_step *step = watched->step;
+  const ldx_mongo_operation *own = NULL, *worker = NULL, *other = NULL;
+  for (size_t i = 0; i < l->count; i++) {
+    const ldx_mongo_operation *operation = &l->operations[i];
+    if (operation->number == watched->server_pid && !operation->worker) own = operation;
+    if (!operation->worker || !ldx_mongo_operation_is_about(operation, session->database, step->relation.name, NULL))
+      continue;
+    other = operation;
+    if (!ldx_mongo_operation_is_about(operation, session->database, step->relation.name, step->name)) continue;
+    /* Of several shards, the one that is furthest from its end. */
+    double left = operation->total > 0 ? 1 - operation->done / operation->total : 1;
+    if (!worker || left > (worker->total > 0 ? 1 - worker->done / worker->total : 1)) worker = operation;
+  }
+  bool builds = own && has(own->document, "command.createIndexes");
+  if (worker && (builds || !own)) {
+    from_worker(session, step, worker, &watched->progress);
+  } else if (builds) {
+    of_waiting(session, l, own, &watched->progress);
+  } else if (own) {
+    from_command(session, own, &watched->progress);
+  } else if (other) {
+    watched->progress.started = true;
+    set_phase(&watched->progress, "waiting for another build of the collection");
+    ldx_mongo_who(watched->progress.blocker, sizeof watched->progress.blocker, other->document);
+    watched->progress.blocker_pid = -1;
+  }
+}
+
+bool ldx_mongo_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error) {
+  if (!count) return true;
+  look *l = calloc(1, sizeof *l);
+  if (!l) return ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
+  bool ok = look_around(session, l, error);
+  for (size_t i = 0; ok && i < count; i++) {
+    steps[i].progress = (ldx_progress){0};
+    watch_step(session, l, &steps[i]);
+  }
+  bson_destroy(&l->reply);
+  free(l);
+  return ok;
+}

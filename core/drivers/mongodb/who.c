@@ -1,0 +1,159 @@
+#include "who.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+
+static const char worker_prefix[] = "IndexBuildsCoordinator";
+static const char unauthorized[] = "13";
+
+static bson_t *operations_command(const ldx_session *session, bool all) {
+  /* On a router the shards' operations are asked for, which is what it does without localOps. */
+  return BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers", BCON_BOOL(all),
+                  "localOps", BCON_BOOL(!session->sharded), "}", "}", "{", "$match", "{", "$or", "[", "{",
+                  "command.createIndexes", "{", "$exists", BCON_BOOL(true), "}", "}", "{", "command.comment.lunadex",
+                  "{", "$exists", BCON_BOOL(true), "}", "}", "]", "}", "}", "]", "cursor", "{", "batchSize",
+                  BCON_INT32(1000), "}");
+}
+
+bool ldx_mongo_operations(ldx_session *session, bson_t *reply, ldx_error *error) {
+  for (bool all = true;; all = false) {
+    bson_t *command = operations_command(session, all);
+    bool ok = ldx_mongo_aside(session, "admin", command, reply, error);
+    bson_destroy(command);
+    if (ok || !all || strcmp(error->native, unauthorized) != 0) return ok;
+    bson_destroy(reply);
+  }
+}
+
+size_t ldx_mongo_operations_of(const bson_t *reply, bson_t *documents, ldx_mongo_operation *operations, size_t most) {
+  bson_iter_t iter, batch, element;
+  size_t count = 0;
+  if (!bson_iter_init(&iter, reply) || !bson_iter_find_descendant(&iter, "cursor.firstBatch", &batch) ||
+      !bson_iter_recurse(&batch, &element))
+    return 0;
+  while (count < most && bson_iter_next(&element)) {
+    uint32_t length;
+    const uint8_t *bytes;
+    if (!BSON_ITER_HOLDS_DOCUMENT(&element)) continue;
+    bson_iter_document(&element, &length, &bytes);
+    if (!bson_init_static(&documents[count], bytes, length)) continue;
+    ldx_mongo_operation_of(&documents[count], &operations[count]);
+    count++;
+  }
+  return count;
+}
+
+static const char *text(const bson_t *document, const char *path) {
+  bson_iter_t iter, found;
+  if (!bson_iter_init(&iter, document) || !bson_iter_find_descendant(&iter, path, &found)) return NULL;
+  return BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : NULL;
+}
+
+static double number(const bson_t *document, const char *path) {
+  bson_iter_t iter, found;
+  if (!bson_iter_init(&iter, document) || !bson_iter_find_descendant(&iter, path, &found)) return 0;
+  return bson_iter_as_double(&found);
+}
+
+static const char *or_empty(const char *value) {
+  return value ? value : "";
+}
+
+void ldx_mongo_operation_of(const bson_t *document, ldx_mongo_operation *operation) {
+  bson_iter_t iter, found;
+  const char *collection = text(document, "command.createIndexes");
+  *operation = (ldx_mongo_operation){
+      .document = document,
+      .description = or_empty(text(document, "desc")),
+      .space = or_empty(text(document, "ns")),
+      .collection = collection ? collection : text(document, "command.collMod"),
+      .index = text(document, "command.indexes.0.name"),
+      .message = or_empty(text(document, "msg")),
+      .done = number(document, "progress.done"),
+      .total = number(document, "progress.total"),
+  };
+  operation->worker = !strncmp(operation->description, worker_prefix, sizeof worker_prefix - 1);
+  operation->waits_for_lock = bson_iter_init_find(&iter, document, "waitingForLock") && bson_iter_as_bool(&iter);
+  if (bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, "command.comment.lunadex", &found))
+    operation->number = bson_iter_as_int64(&found);
+  if (bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, "command.comment.process", &found))
+    operation->process = bson_iter_as_int64(&found);
+}
+
+/* The database: `$db` of the command, which is gone after a restart; or the first part of `ns`. */
+static bool in_database(const ldx_mongo_operation *operation, const char *database) {
+  const char *name = text(operation->document, "command.$db");
+  if (name) return !strcmp(name, database);
+  size_t length = strlen(database);
+  return !strncmp(operation->space, database, length) && operation->space[length] == '.';
+}
+
+static bool indexes_of(const ldx_mongo_operation *operation, bson_iter_t *element) {
+  bson_iter_t iter, indexes;
+  return bson_iter_init(&iter, operation->document) && bson_iter_find_descendant(&iter, "command.indexes", &indexes) &&
+         BSON_ITER_HOLDS_ARRAY(&indexes) && bson_iter_recurse(&indexes, element);
+}
+
+bool ldx_mongo_operation_is_about(const ldx_mongo_operation *operation, const char *database, const char *collection,
+                                  const char *name) {
+  bson_iter_t element, field;
+  if (!operation->collection || strcmp(operation->collection, collection) != 0) return false;
+  if (!in_database(operation, database)) return false;
+  if (!name) return true;
+  if (!indexes_of(operation, &element)) return false;
+  while (bson_iter_next(&element))
+    if (bson_iter_recurse(&element, &field) && bson_iter_find(&field, "name") && BSON_ITER_HOLDS_UTF8(&field) &&
+        !strcmp(bson_iter_utf8(&field, NULL), name))
+      return true;
+  return false;
+}
+
+int ldx_mongo_operation_indexes(const ldx_mongo_operation *operation) {
+  bson_iter_t element;
+  int count = 0;
+  if (indexes_of(operation, &element))
+    while (bson_iter_next(&element)) count++;
+  return count;
+}
+
+static void append_age(ldx_buffer *b, double seconds) {
+  long age = seconds > 0 ? (long)seconds : 0;
+  if (age >= 3600)
+    ldx_buffer_appendf(b, ", since %ld:%02ld:%02ld", age / 3600, age / 60 % 60, age % 60);
+  else
+    ldx_buffer_appendf(b, ", since %ld:%02ld", age / 60, age % 60);
+}
+
+void ldx_mongo_who(char *to, size_t size, const bson_t *document) {
+  ldx_mongo_operation operation;
+  ldx_mongo_operation_of(document, &operation);
+  bson_iter_t iter;
+  ldx_buffer b;
+  ldx_buffer_init(&b, NULL);
+  const char *user = text(document, "effectiveUsers.0.user"), *client = text(document, "client");
+  const char *application = text(document, "appName");
+  if (user) ldx_buffer_append(&b, user);
+  if (client) ldx_buffer_appendf(&b, "@%.*s", (int)strcspn(client, "/ "), client);
+  if (application && *application) ldx_buffer_appendf(&b, "%s\"%s\"", b.length ? " " : "", application);
+  if (!b.length) ldx_buffer_append(&b, operation.worker ? "the server, for a client that is gone" : "somebody");
+  if (bson_iter_init_find(&iter, document, "opid")) {
+    if (BSON_ITER_HOLDS_UTF8(&iter)) /* of a shard */
+      ldx_buffer_appendf(&b, ", op %s", bson_iter_utf8(&iter, NULL));
+    else
+      ldx_buffer_appendf(&b, ", op %lld", (long long)bson_iter_as_int64(&iter));
+  }
+  double open = number(document, "transaction.timeOpenMicros") / 1e6;
+  if (open > 0) {
+    ldx_buffer_append(&b, ", in a transaction");
+    append_age(&b, open);
+  } else if (number(document, "microsecs_running") > 0) {
+    append_age(&b, number(document, "microsecs_running") / 1e6);
+  }
+  if (operation.collection)
+    ldx_buffer_appendf(&b, ": %s %s", text(document, "command.collMod") ? "collMod" : "createIndexes",
+                       operation.collection);
+  snprintf(to, size, "%s", ldx_buffer_string(&b));
+  ldx_buffer_free(&b);
+}

@@ -1,0 +1,38 @@
+/* who.h: what $currentOp says of operations: which belong to which build, and whose they are. */
+#ifndef LUNADEX_MONGO_WHO_H
+#define LUNADEX_MONGO_WHO_H
+
+#include "session.h"
+
+/* One operation of $currentOp, as far as it matters here. Pointers are into its document. */
+typedef struct ldx_mongo_operation {
+  const bson_t *document;
+  const char *description; /* "conn12", "IndexBuildsCoordinatorMongod-3" */
+  const char *space;       /* "shop.users"; "" before the work has begun */
+  const char *collection;  /* of createIndexes or collMod; NULL: it is another command */
+  bool worker;             /* of the server: does a build, for whoever asked */
+  bool waits_for_lock;
+  const char *index;   /* the first of createIndexes, by name; NULL */
+  int64_t number;      /* of the session of Lunadex that sent it; 0: of none */
+  int64_t process;     /* likewise, ldx_mongo_process */
+  const char *message; /* "Index Build: scanning collection …"; "" */
+  double done, total;  /* total 0: no progress is given */
+} ldx_mongo_operation;
+
+/* The operations that build indexes, and all that sessions of Lunadex run: of everybody, or, where this user lacks the
+ * right for that (inprog), the user's own. By the session's second client. The caller destroys `reply`, also after an
+ * error. */
+bool ldx_mongo_operations(ldx_session *session, bson_t *reply, ldx_error *error);
+/* Those of such a reply, `most` of them at most. `documents` are views of the reply. Returns how many. */
+size_t ldx_mongo_operations_of(const bson_t *reply, bson_t *documents, ldx_mongo_operation *operations, size_t most);
+void ldx_mongo_operation_of(const bson_t *document, ldx_mongo_operation *operation);
+/* Whether it is about that index of that collection; `name` NULL: about any. */
+bool ldx_mongo_operation_is_about(const ldx_mongo_operation *operation, const char *database, const char *collection,
+                                  const char *name);
+/* How many indexes its command names. */
+int ldx_mongo_operation_indexes(const ldx_mongo_operation *operation);
+
+/* `app@host "name", op 4711, since 0:12: createIndexes users`, as much as is known. */
+void ldx_mongo_who(char *to, size_t size, const bson_t *document);
+
+#endif

@@ -1,0 +1,254 @@
+-- What each kind of change does to a real server, and that a second plan has nothing to do.
+local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
+local shell = require "support.shell"
+
+describe("apply on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = mongodb.shared()
+    database = server:create_database()
+    url = server:url(database)
+  end)
+  after_each(function() server:drop_database(database) end)
+
+  local function run(command, text, ...)
+    return lunadex.run { command, lunadex.registry(text), "--target", url, ... }
+  end
+
+  local function apply(text, ...)
+    local result = run("apply", text, ...)
+    assert.equal(0, result.status, tostring(result))
+    return result
+  end
+
+  -- Applied, it stays applied.
+  local function settles(text, ...)
+    apply(text, ...)
+    local result = run("plan", text, "--detailed-exitcode")
+    assert.equal(0, result.status, tostring(result))
+  end
+
+  -- The live indexes but that of _id, by name.
+  local function indexes(collection)
+    local found = {}
+    for _, spec in ipairs(server:indexes(database, collection or "t")) do
+      if spec.name ~= "_id_" then found[spec.name] = spec end
+    end
+    return found
+  end
+
+  local function names(collection)
+    local list = {}
+    for name in pairs(indexes(collection)) do list[#list + 1] = name end
+    table.sort(list)
+    return table.concat(list, " ")
+  end
+
+  local function create(specs, collection)
+    server:command(database, ('{"createIndexes":%q,"indexes":[%s]}'):format(collection or "t", specs))
+  end
+
+  local function fill(count)
+    server:fill(database, "t", count or 1000, { a = "$n", b = { ["$mod"] = { "$n", 7 } } })
+  end
+
+  it("builds what is declared, of every type, in collections that are there or not", function()
+    fill()
+    settles [[
+      on "t" {
+        index { "a", desc "b" }, index { { at = "2dsphere" }, sparse = true }, index { key { "h", type = "hashed" } },
+        index { { title = "text" }, "lang", weights = { title = 5 } }, index { "$**", wildcard_projection = { a = 1 } },
+        index { "a", name = "unique_a", unique = true, collation = { locale = "en", strength = 2 } },
+        index { "seen", expire_after = "2h", hidden = true }, index { { p = "2d" }, bits = 20 },
+        index { "b", partial = { a = { ["$gt"] = 5 }, c = null }, commit_quorum = "majority" },
+      }
+      on "new" { index { spec = '{ "key": { "x": 1, "y": -1 }, "name": "xy" }' } }
+    ]]
+    assert.equal("$**_1 a_1_b_-1 at_2dsphere b_1 h_hashed p_2d seen_1 title_text_lang_1 unique_a", names())
+    assert.equal("xy", names "new")
+    local live = indexes()
+    assert.is_true(live.unique_a.unique)
+    assert.same({ 7200, true }, { live.seen_1.expireAfterSeconds, live.seen_1.hidden })
+    assert.equal('{"a":{"$gt":5},"c":null}', mongodb.json(live.b_1.partialFilterExpression))
+  end)
+
+  it("prints what it would do, and does nothing", function()
+    fill()
+    create '{"name":"old","key":{"b":1},"sparse":true}'
+    local result = apply([[on "t" { index { "a", name = "t_a" }, index { "b", name = "old" } }]], "--dry-run")
+    assert.matches("createIndex", result.stdout, 1, true)
+    assert.matches("old_ldx", result.stdout, 1, true)
+    assert.matches("dropIndex", result.stdout, 1, true)
+    assert.equal("old", names())
+  end)
+
+  it("changes in place what can be", function()
+    fill()
+    create [[{"name":"ttl","key":{"seen":1},"expireAfterSeconds":60}, {"name":"plain","key":{"c":1}},
+      {"name":"u","key":{"a":1}}, {"name":"hidden","key":{"b":1},"hidden":true}]]
+    local text = [[on "t" { index { "seen", expire_after = 120 }, index { "c", expire_after = 60 },
+      index { "a", unique = true }, index { "b" } }]]
+    local result = run("plan", text, "--json")
+    assert.equal(4, result:json().summary.alter, tostring(result))
+    settles(text)
+    local live = indexes()
+    assert.equal("hidden plain ttl u", names())
+    assert.same({ 120, 60, true }, { live.ttl.expireAfterSeconds, live.plain.expireAfterSeconds, live.u.unique })
+    assert.is_nil(live.hidden.hidden)
+  end)
+
+  it("replaces side by side under another name, and back the next time", function()
+    fill()
+    create '{"name":"n","key":{"a":1}}'
+    local result = apply [[on "t" { index { "a", name = "n", sparse = true } }]]
+    assert.matches("it will be called n_ldx", result.stderr, 1, true)
+    assert.equal("n_ldx", names())
+    settles [[on "t" { index { "a", name = "n", sparse = true } }]]
+    assert.equal("n_ldx", names())
+    settles [[on "t" { index { "a", "b", name = "n" } }]]
+    assert.equal("n", names())
+    assert.equal('{"a":1,"b":1}', mongodb.json(indexes().n.key))
+  end)
+
+  it("finishes a replacement that was interrupted", function()
+    fill()
+    create '{"name":"n","key":{"a":1}}, {"name":"n_ldx","key":{"a":1},"sparse":true}'
+    settles [[on "t" { index { "a", name = "n", sparse = true } }]]
+    assert.equal("n_ldx", names())
+    create '{"name":"n","key":{"b":1}}'
+    settles [[on "t" { index { "b", name = "n" } }]]
+    assert.equal("n", names())
+  end)
+
+  it("leaves no gap unless it is allowed, and says for how long", function()
+    fill()
+    create '{"name":"n","key":{"a":1},"expireAfterSeconds":60}'
+    local text = [[on "t" { index { "a", name = "n" } }]]
+    for _, command in ipairs { "plan", "apply" } do
+      local result = run(command, text)
+      assert.equal(6, result.status, tostring(result))
+      assert.matches("n cannot be built beside the old one", result.stdout .. result.stderr, 1, true)
+      assert.matches("--allow-gap", result.stdout .. result.stderr, 1, true)
+    end
+    assert.equal(60, indexes().n.expireAfterSeconds)
+    assert.equal(0, run("plan", text, "--allow-gap").status)
+    settles(text, "--allow-gap")
+    assert.is_nil(indexes().n.expireAfterSeconds)
+  end)
+
+  it("replaces a text index, of which there is one", function()
+    fill()
+    create '{"name":"words","key":{"x":"text"}}'
+    local text = [[on "t" { index { { x = "text" }, { y = "text" }, name = "words", weights = { y = 3 } } }]]
+    assert.equal(6, run("apply", text).status)
+    settles(text, "--allow-gap")
+    assert.equal('{"x":1,"y":3}', mongodb.json(indexes().words.weights))
+    local result = run("apply", [[on "t" { index { { z = "text" }, name = "other" } }]])
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("t has a text index already, words", result.stderr, 1, true)
+  end)
+
+  it("keeps strays, hides them first, and brings them back", function()
+    fill()
+    create '{"name":"mine","key":{"a":1}}, {"name":"stray","key":{"b":1}}'
+    local text = [[on "t" { index { "a", name = "mine" } }]]
+    apply(text)
+    assert.equal("mine stray", names())
+    apply(text, "--hide-first")
+    assert.is_true(indexes().stray.hidden)
+    settles(text)
+    settles [[on "t" { index { "a", name = "mine" }, index { "b", name = "stray" } }]]
+    assert.is_nil(indexes().stray.hidden)
+    apply(text, "--hide-first", "--drop-strays")
+    assert.is_true(indexes().stray.hidden)
+    apply(text, "--hide-first", "--drop-strays")
+    assert.equal("mine", names())
+    create '{"name":"stray","key":{"b":1}}'
+    apply(text, "--drop-strays")
+    assert.equal("mine", names())
+  end)
+
+  it("matches by definition, and says once what cannot be renamed", function()
+    fill()
+    create '{"name":"live","key":{"a":1}}'
+    local text = [[on "t" { index { "a", name = "declared" } }]]
+    local result = apply(text, "--rename")
+    assert.matches("total 1, created 0, skipped 1", result.stdout, 1, true)
+    assert.equal("live", names())
+    local plan = run("plan", text, "--rename")
+    assert.matches("MongoDB cannot rename", plan.stdout, 1, true)
+    assert.matches("live is declared by definition", plan.stdout, 1, true)
+  end)
+
+  it("tells all duplicates of a unique index, and goes on with the others", function()
+    fill(100)
+    local result = run("apply", [[on "t" { index { "b", name = "u", unique = true, critical = true },
+      index { "a", name = "plain" } }]])
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("critical: t u: ", result.stderr, 1, true)
+    assert.is_truthy(indexes().plain)
+    assert.is_nil((indexes().u or {}).unique)
+  end)
+
+  it("refuses what contradicts the database", function()
+    server:command(database, '{"create":"v","viewOn":"t","pipeline":[]}')
+    local result = run("apply", [[on "v" { index { "a" } } on "t" { index { "a", name = "x" } }]])
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("registry.lua:1: v", result.stderr, 1, true)
+    assert.equal("", names())
+  end)
+
+  it("speaks to machines", function()
+    fill()
+    local events = run("apply", [[on "t" { index { "a", name = "t_a", description = "why" } }]], "--json"):events()
+    assert.equal("run_started", events[1].event)
+    local finished
+    for _, event in ipairs(events) do
+      if event.event == "build_finished" then finished = event end
+    end
+    assert.same({ "created", "t", "t_a", "{ a: 1 }" },
+      { finished.outcome, finished.relation, finished.name, events[2].definition })
+    assert.equal(1, events[#events].summary.created)
+  end)
+
+  it("builds side by side, no more than the server does", function()
+    server:fill(database, "t", 200000, { a = "$n", b = "$n", c = "$n", d = "$n", e = "$n" })
+    local text = [[on "t" { index { "a" }, index { "b" }, index { "c" }, index { "d" }, index { "e" } }]]
+    local most, active = 0, 0
+    for _, event in ipairs(run("apply", text, "--jobs", "8", "--json"):events()) do
+      if event.event == "build_started" then active = active + 1 end
+      if event.event == "build_finished" then active = active - 1 end
+      most = math.max(most, active)
+    end
+    assert.equal(3, most)
+    assert.equal("a_1 b_1 c_1 d_1 e_1", names())
+  end)
+
+  it("applies the examples that come with it", function()
+    local environment = { MONGODB_URI = url }
+    local result = lunadex.run { "apply", "registry/models", env = environment }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal(0, lunadex.run { "plan", "registry/models", "--detailed-exitcode", env = environment }.status)
+    assert.equal("sessions_expiry sessions_token", names "sessions")
+  end)
+
+  it("goes on while a writer goes on", function()
+    server:fill(database, "t", 100000, { a = "$n" })
+    local script = shell.directory("writer") .. "/done"
+    local process = lunadex.start { "apply", lunadex.registry [[on "t" { index { "a", unique = true } }]], "--target",
+      url }
+    local written = 0
+    while process:running() do
+      server:insert(database, "t", { { a = 1000000 + written } })
+      written = written + 1
+    end
+    shell.write_file(script, tostring(written))
+    assert.equal(0, lunadex.result(process:wait()).status)
+    assert.is_true(written > 0)
+    assert.is_true(indexes().a_1.unique)
+  end)
+end)

@@ -1,0 +1,121 @@
+-- A snapshot of a real database is a registry with nothing to do, and builds the same again.
+local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
+local shell = require "support.shell"
+
+describe("snapshot of MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = mongodb.shared()
+    database = server:create_database()
+    url = server:url(database)
+  end)
+  after_each(function() server:drop_database(database) end)
+
+  local function snapshot()
+    local path = shell.directory("snapshot") .. "/snapshot.lua"
+    local result = lunadex.run { "snapshot", "-o", path, "--target", url }
+    assert.equal(0, result.status, tostring(result))
+    return path, shell.read_file(path), result
+  end
+
+  local function specs(collections)
+    local found = {}
+    for _, collection in ipairs(collections) do
+      local list = {}
+      for i, spec in ipairs(server:indexes(database, collection)) do
+        spec.background, spec.v = nil, nil
+        -- What drivers leave behind although it is the default.
+        if spec.sparse == false then spec.sparse = nil end
+        list[i] = mongodb.json(spec)
+      end
+      table.sort(list)
+      found[collection] = list
+    end
+    return found
+  end
+
+  local collections = { "t", "de", "series", "clustered", "odd name" }
+
+  local function populate()
+    local function command(text) server:command(database, text) end
+    command [==[{"createIndexes":"t","indexes":[
+      {"name":"plain","key":{"a":1,"b.c":-1},"background":true,"sparse":false},
+      {"name":"unique","key":{"u":1},"unique":true,"sparse":true},
+      {"name":"ttl","key":{"at":1},"expireAfterSeconds":86400},
+      {"name":"odd ttl","key":{"at2":1},"expireAfterSeconds":61,"hidden":true},
+      {"name":"geo","key":{"g":"2dsphere","k":1}},
+      {"name":"flat","key":{"p":"2d"},"bits":20,"min":-10.5,"max":10},
+      {"name":"hash","key":{"x.y":"hashed","z":2.5}},
+      {"name":"words","key":{"k":1,"title":"text","body":"text"},"weights":{"title":10},"default_language":"german"},
+      {"name":"wild","key":{"$**":1},"wildcardProjection":{"a":1,"b.c":1}},
+      {"name":"below","key":{"attributes.$**":1}},
+      {"name":"collated","key":{"c":1},"collation":{"locale":"en","strength":2}},
+      {"name":"danish","key":{"c":1,"d":1},"collation":{"locale":"da","caseFirst":"off"}},
+      {"name":"french","key":{"c":-1},"collation":{"locale":"fr_CA"}},
+      {"name":"partial","key":{"q":1},"partialFilterExpression":{"s":{"$in":["a",1.0,null]},"d":
+        {"$gt":{"$date":"2024-01-01T00:00:00Z"}},"l":{"$numberLong":"5"},"$and":[{"z":1},{"a":{"$exists":true}}]}},
+      {"name":"partial whole","key":{"r":1},"partialFilterExpression":{"s":{"y":1,"x":2}}},
+      {"name":"engine","key":{"e":1},"storageEngine":{"wiredTiger":{"configString":"block_compressor=zlib"}}},
+      {"name":"odd \"na]]me\\","key":{"author.$id":1}}]}]==]
+    command '{"create":"de","collation":{"locale":"de","strength":1}}'
+    command [[{"createIndexes":"de","indexes":[{"name":"inherits","key":{"a":1}},
+      {"name":"simple","key":{"b":1},"collation":{"locale":"simple"}},
+      {"name":"other","key":{"c":1},"collation":{"locale":"en"}}]}]]
+    command '{"create":"series","timeseries":{"timeField":"t","metaField":"m"}}'
+    command '{"createIndexes":"series","indexes":[{"name":"meta","key":{"m.a":1}},{"name":"time","key":{"t":-1}}]}'
+    command '{"create":"clustered","clusteredIndex":{"key":{"_id":1},"unique":true}}'
+    command '{"createIndexes":"clustered","indexes":[{"name":"x","key":{"x":1}}]}'
+    command '{"createIndexes":"odd name","indexes":[{"name":"and","key":{"end":1}}]}'
+    command '{"create":"view","viewOn":"t","pipeline":[]}'
+    command '{"create":"empty"}'
+  end
+
+  it("has nothing to do, and reads well", function()
+    populate()
+    local path, text = snapshot()
+    local plan = lunadex.run { "plan", path, "--target", url, "--json" }
+    assert.equal(0, plan.status, tostring(plan))
+    local json = plan:json()
+    assert.same({ 0, json.summary.declared }, { json.summary.create + json.summary.replace + json.summary.alter
+      + json.summary.stray, json.summary.keep }, tostring(plan))
+    assert.same({}, json.findings)
+    for _, line in ipairs {
+      'index { "a", desc "b.c", name = "plain" },', 'index { "at", name = "ttl", expire_after = "1d" },',
+      'index { { g = "2dsphere" }, "k", name = "geo" },', 'index { "a", name = "inherits" },',
+      'index { "b", name = "simple", collation = { locale = "simple" } },',
+      'index { "c", name = "collated", collation = { locale = "en", strength = 2 } },',
+      'index { { p = "2d" }, name = "flat", bits = 20, min = -10.5, max = 10 },',
+    } do
+      assert.is_truthy(text:find(line, 1, true), line .. "\nin\n" .. text)
+    end
+    assert.is_nil(text:find("_id_", 1, true))
+  end)
+
+  it("builds the same again", function()
+    populate()
+    local path = snapshot()
+    local before = specs(collections)
+    for _, collection in ipairs(collections) do
+      if collection == "series" then
+        server:command(database, { "dropIndexes", collection, index = { "meta", "time" } })
+      else
+        server:command(database, { "dropIndexes", collection, index = "*" })
+      end
+    end
+    local result = lunadex.run { "apply", path, "--target", url }
+    assert.equal(0, result.status, tostring(result))
+    assert.same(before, specs(collections))
+  end)
+
+  it("leaves out what is ours", function()
+    server:insert(database, "t", { { a = 1 } })
+    local text = [[on "t" { index { "a" } }]]
+    assert.equal(0, lunadex.run { "apply", lunadex.registry(text), "--target", url, "--record" }.status)
+    local _, written = snapshot()
+    assert.is_nil(written:find("lunadex.", 1, true), written)
+  end)
+end)
