@@ -25,9 +25,10 @@ local M = {}
 M.version = core.version
 M.task = task
 
---- Reads registry files or directories; all mistakes are reported at once.
+--- Reads registry files or directories; all mistakes are reported at once. What they may say depends on the kind of
+--- database: that is said by options.target, else by the registry's urls, else by the environment, as for a run.
 ---@param paths string|string[]
----@param options table?
+---@param options lunadex.registry.Options?
 ---@return table? registry
 ---@return lunadex.Error? err      # `errors` holds one value for each mistake
 function M.load(paths, options)

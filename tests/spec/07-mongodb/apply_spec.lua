@@ -152,6 +152,43 @@ describe("apply on MongoDB", function()
     assert.matches("t has a text index already, words", result.stderr, 1, true)
   end)
 
+  it("brings back what had to go for something that cannot be built", function()
+    server:insert(database, "t", { { p = { 50, 50 } } })
+    create '{"name":"flat","key":{"p":"2d"}}'
+    local text = [[on "t" { index { { p = "2d" }, name = "flat", min = -10, max = 10, critical = true } }]]
+    local result = run("apply", text, "--allow-gap")
+    assert.equal(3, result.status, tostring(result))
+    assert.same({ "flat", nil }, { indexes().flat.name, indexes().flat.min })
+  end)
+
+  it("waits for what somebody else is building", function()
+    server:fill(database, "t", 200000, { a = "$n", b = "$n" })
+    local sent = server:send(database, '{"createIndexes":"t","indexes":[{"name":"theirs","key":{"a":1,"b":1}}]}')
+    shell.eventually("the build to be seen", function()
+      for _, spec in ipairs(server:indexes(database, "t")) do
+        if spec.buildUUID then return true end
+      end
+      return not sent:running()
+    end)
+    local text = [[on "t" { index { "a", "b" } }]]
+    local plan = run("plan", text, "--json"):json()
+    local applied = apply(text)
+    assert(sent:wait())
+    assert.same({ 1, 0 }, { plan.summary.wait, plan.summary.create }, mongodb.json(plan))
+    assert.matches("being built", plan.changes[1].reason)
+    assert.matches("skipped: built by somebody else", applied.stdout, 1, true)
+    assert.equal("theirs", names())
+  end)
+
+  it("reads a data dictionary", function()
+    local path = shell.directory "dictionary" .. "/users.yaml"
+    shell.write_file(path, 'table users:\n  index socialsec:\n    unique: "Y"\n    column socialsec:\n'
+      .. '    column year:\n      flag_asc: "N"\n')
+    local result = lunadex.run { "apply", path, "--target", url }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal('{"socialsec":1,"year":-1}', mongodb.json(indexes "users".socialsec.key))
+  end)
+
   it("keeps strays, hides them first, and brings them back", function()
     fill()
     create '{"name":"mine","key":{"a":1}}, {"name":"stray","key":{"b":1}}'
