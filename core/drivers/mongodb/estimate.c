@@ -168,7 +168,7 @@ static void read_part(const sample *s, const bson_t *document, const ldx_key *ke
 static bool read_document(const bson_t *document, void *state, ldx_error *error) {
   (void)error;
   sample *s = state;
-  size_t keys = s->definition->key_count, entries = 1, present = 0;
+  size_t keys = s->definition->key_count, entries = 1, present = 0, words = 0;
   part *parts = calloc(keys, sizeof *parts);
   if (!parts) abort(); /* as the arena does */
   s->documents++;
@@ -177,10 +177,14 @@ static bool read_document(const bson_t *document, void *state, ldx_error *error)
     read_part(s, document, &s->definition->keys[k], p);
     present += p->count > 0;
     bool text = s->kind == LDX_MONGO_TEXT && s->definition->keys[k].opclass;
-    if (!p->count && !text) add_value(p, 0, 1); /* missing: null */
+    if (text || s->kind == LDX_MONGO_WILDCARD)
+      words += p->count;
+    else if (!p->count)
+      add_value(p, 0, 1); /* missing: null */
     if (p->count > entries) entries = p->count;
   }
   bool left_out = (s->sparse || s->kind == LDX_MONGO_2D || s->kind == LDX_MONGO_2DSPHERE) && !present;
+  if ((s->kind == LDX_MONGO_TEXT || s->kind == LDX_MONGO_WILDCARD) && !words) left_out = true;
   for (size_t e = 0; e < entries && !left_out && s->entries < MOST_ENTRIES; e++, s->entries++) {
     uint64_t hash = 0;
     for (size_t k = 0; k < keys; k++) {

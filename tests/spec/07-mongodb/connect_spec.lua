@@ -1,0 +1,195 @@
+-- Sessions of MongoDB: what a target may say, which servers are found, who is let in, and what the errors are.
+local engine = require "support.engine"
+local mongodb = require "support.mongodb"
+local shell = require "support.shell"
+
+local function connect(url, options)
+  local db <close> = engine.open(url, options or { jobs = 1, connect_timeout = 5 })
+  return db:run "connect"
+end
+
+local function refused(url, code, options)
+  local info, err = connect(url, options)
+  assert.is_nil(info)
+  assert.equal(code, err.code, tostring(err))
+  return err
+end
+
+describe("a target of MongoDB", function()
+  it("names a database that may have indexes", function()
+    local err = refused("mongodb://127.0.0.1:1/", "usage")
+    assert.matches("mongodb://host/DATABASE", err.hint, 1, true)
+    refused("mongodb://127.0.0.1:1", "usage")
+    for _, name in ipairs { "admin", "config", "local" } do
+      assert.matches(name, refused("mongodb://127.0.0.1:1/" .. name, "usage").message, 1, true)
+    end
+  end)
+
+  it("keeps its password to itself", function()
+    for _, url in ipairs {
+      "mongodb://u:geheim@127.0.0.1:1/app", "mongodb://u:ge%heim@127.0.0.1:1/app", "mongodb://u:ge/heim@127.0.0.1:1/app",
+      "mongodb://u:geheim@127.0.0.1:1/app?appName", "mongodb://u:geheim@127.0.0.1:99999/app",
+      "mongodb://u:geheim:x@127.0.0.1:1/app", "mongodb+srv://u:geheim@nowhere.invalid/app",
+    } do
+      local _, err = connect(url)
+      assert.is_nil((tostring(err) .. (err.detail or "")):find("heim", 1, true), tostring(err))
+    end
+  end)
+
+  it("that leads nowhere says so at once", function()
+    local begun = os.time()
+    local err = refused("mongodb://127.0.0.1:1/app", "connect")
+    assert.matches("connection refused", err.message)
+    assert.is_true(os.time() - begun <= 2)
+  end)
+end)
+
+describe("a session of MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server
+  setup(function() server = mongodb.shared() end)
+
+  it("knows where it is", function()
+    local info = assert(connect(server:url "shop"))
+    assert.equal("mongodb", info.driver)
+    assert.equal("MongoDB", info.product)
+    assert.equal("6.0.5", info.version)
+    assert.equal(60005, info.version_number)
+    assert.equal("shop", info.database)
+    assert.equal(("mongodb://127.0.0.1:%d/shop?replicaSet=rs"):format(server.port), info.display)
+    assert.is_false(info.read_only)
+  end)
+
+  it("finds the replica set by one of its members, and is the same however it got there", function()
+    local by_set = assert(connect(server:url "shop"))
+    local by_host = assert(connect(("mongodb://127.0.0.1:%d/shop"):format(server.port)))
+    local direct = assert(connect(server.members[1]:url "shop"))
+    assert.equal(by_set.identity, by_host.identity)
+    assert.equal(by_set.identity, direct.identity)
+    assert.not_equal(by_set.identity, assert(connect(server:url "other")).identity)
+  end)
+
+  it("is told when the set is another one", function()
+    local err = refused(("mongodb://127.0.0.1:%d/shop?replicaSet=other"):format(server.port), "connect")
+    assert.matches("other", err.message)
+  end)
+
+  it("tells its name to the server", function()
+    local db <close> = engine.open(server:url "shop", { jobs = 1, application_name = "lunadex naming" })
+    assert(db:run "connect")
+    local reply = server:command("admin", [[{ "aggregate": 1, "cursor": {}, "pipeline": [
+      { "$currentOp": { "idleConnections": true } }, { "$match": { "appName": "lunadex naming" } }] }]])
+    assert.is_true(#reply.cursor.firstBatch > 0)
+  end)
+
+  it("gives up soon when nobody answers and the run stops", function()
+    -- Halted, the server's system still takes the connection.
+    local other = mongodb.start()
+    other.members[1]:kill "STOP"
+    local db <close> = engine.open(other:url "shop", { jobs = 1, connect_timeout = 60 })
+    local job = db.db:connect()
+    db.db:poll(0.5)
+    local begun = os.time()
+    db.db:cancel(job)
+    local done = db:finish(job)
+    assert.is_false(done.ok)
+    assert.equal("cancelled", done.error.code)
+    assert.is_true(os.time() - begun <= 4)
+    other.members[1]:kill "CONT"
+    other:kill()
+  end)
+
+  it("waits for a primary, and reads without one", function()
+    local set = mongodb.start { members = 3 }
+    local primary = set:primary()
+    local others = {}
+    for _, member in ipairs(set.members) do
+      if member ~= primary then others[#others + 1] = member end
+    end
+    set:command("shop", '{ "createIndexes": "users", "writeConcern": { "w": 3 }, "indexes": [{ "key": { "a": 1 }, "name": "a_1" }] }')
+    others[1]:kill()
+    primary:kill()
+    local db <close> = engine.open(set:url "shop", { jobs = 1, connect_timeout = 2 })
+    local info = assert(db:run "connect")
+    assert.is_true(info.standby and info.read_only)
+    local catalog = assert(db:run "catalog")
+    assert.equal("a_1", catalog:relation(nil, "users"):indexes()[2].name)
+    primary:start()
+    primary:started()
+    info = assert(connect(set:url "shop", { jobs = 1, connect_timeout = 20 }))
+    assert.is_false(info.standby)
+    set:kill()
+  end)
+
+  it("works on a server that is in no set", function()
+    local program = ".deps/mongodb-6.0.5/mongod"
+    local directory, port = shell.directory "mongodb", shell.free_port()
+    local process = shell.start { program, "--dbpath", directory, "--port", port, "--bind_ip", "127.0.0.1",
+      "--nounixsocket", "--logpath", directory .. "/log" }
+    local url = ("mongodb://127.0.0.1:%d/shop"):format(port)
+    local info = shell.eventually("mongod to answer", function() return (connect(url, { jobs = 1, connect_timeout = 1 })) end)
+    assert.is_false(info.read_only)
+    assert.equal(info.identity, assert(connect(url)).identity)
+    local db <close> = engine.open(url)
+    assert(db:run("query", '{ "createIndexes": "users", "indexes": [{ "key": { "a": 1 }, "name": "a_1" }] }'))
+    assert.equal(2, #assert(db:run "catalog"):relation(nil, "users"):indexes())
+    process:kill "KILL"
+    process:wait(20)
+  end)
+
+  describe("where users are checked", function()
+    local guarded, host
+
+    setup(function()
+      local key = shell.directory("key") .. "/key"
+      shell.write_file(key, "c2VjcmV0c2VjcmV0c2VjcmV0")
+      shell.check("chmod 600 " .. shell.quote(key))
+      guarded = mongodb.start { arguments = { "--auth", "--keyFile", key } }
+      host = ("127.0.0.1:%d"):format(guarded.port)
+      guarded:command("admin", [[{ "createUser": "root", "pwd": "geheim", "roles": ["root"] }]])
+      guarded:disconnect()
+      local db <close> = engine.open(("mongodb://root:geheim@%s/shop?authSource=admin"):format(host))
+      for _, command in ipairs {
+        '{ "createUser": "app", "pwd": "p@ss/w", "roles": ["readWrite"] }',
+        '{ "createUser": "reader", "pwd": "r", "roles": ["read"] }',
+        '{ "createUser": "nobody", "pwd": "n", "roles": [] }',
+        '{ "createIndexes": "users", "indexes": [{ "key": { "a": 1 }, "name": "a_1", "collation": { "locale": "th" } }] }',
+      } do assert(db:run("query", command)) end
+    end)
+    teardown(function() guarded:kill() end)
+
+    it("says that a user is wanted, or another password", function()
+      local db <close> = engine.open(("mongodb://%s/shop"):format(host))
+      local _, err = db:run "catalog"
+      assert.equal("authentication", err.code)
+      err = refused(("mongodb://app:wrong@%s/shop"):format(host), "authentication")
+      assert.matches("authSource", err.hint)
+      assert.is_nil(tostring(err):find("wrong", 1, true))
+      refused(("mongodb://nobody_here:x@%s/shop"):format(host), "authentication")
+    end)
+
+    it("reads the catalog without the right to all catalogs", function()
+      local db <close> = engine.open(("mongodb://app:p%%40ss%%2Fw@%s/shop"):format(host))
+      local info = assert(db:run "connect")
+      assert.equal("app", info.user)
+      assert.equal(("mongodb://app@%s/shop"):format(host), info.display)
+      local diff = db:diff { { kind = "index", relation = "users", method = "", keys = { { column = "a" } },
+        traits = { { "collation", '{"locale": "th"}' } } } }
+      assert.equal("keep", diff:changes()().action)
+    end)
+
+    it("says whose rights do not suffice", function()
+      local db <close> = engine.open(("mongodb://reader:r@%s/shop"):format(host))
+      local relation = assert(db:run "catalog"):relation(nil, "users")
+      local measured = assert(db:run("measure", { { relation = relation } }))
+      assert.equal('user "reader" has no right to createIndex, dropIndex, collMod there', measured[1].forbidden)
+      local may <close> = engine.open(("mongodb://root:geheim@%s/shop?authSource=admin"):format(host))
+      measured = assert(may:run("measure", { { relation = assert(may:run "catalog"):relation(nil, "users") } }))
+      assert.equal("", measured[1].forbidden or "")
+      local without <close> = engine.open(("mongodb://nobody:n@%s/shop"):format(host))
+      local _, err = without:run "catalog"
+      assert.equal("permission", err.code)
+    end)
+  end)
+end)
