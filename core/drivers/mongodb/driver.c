@@ -21,4 +21,5 @@ const ldx_driver ldx_driver_mongodb = {
     .history = ldx_mongo_history,
     .alive = ldx_mongo_alive,
     .cancel = ldx_mongo_cancel,
+    .status = ldx_mongo_status,
 };

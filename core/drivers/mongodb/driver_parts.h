@@ -21,6 +21,11 @@ bool ldx_mongo_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx
 bool ldx_mongo_lock(ldx_session *session, ldx_error *error);
 bool ldx_mongo_unlock(ldx_session *session, ldx_error *error);
 bool ldx_mongo_hold(ldx_session *session, double *good_for, ldx_error *error);
+/* Who has it, and as which process of his machine; `who` is "" where nobody has. */
+bool ldx_mongo_lock_holder(ldx_session *session, char *who, size_t size, int64_t *pid, ldx_error *error);
+
+/* status.c */
+ldx_result *ldx_mongo_status(ldx_session *session, ldx_arena *arena, ldx_error *error);
 
 /* history.c */
 ldx_result *ldx_mongo_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,

@@ -146,18 +146,28 @@ bool ldx_mongo_unlock(ldx_session *session, ldx_error *error) {
   return ok;
 }
 
-/* After it turned out not to be ours: whose it is. */
-static bool lost(ldx_session *session, ldx_error *error) {
+bool ldx_mongo_lock_holder(ldx_session *session, char *who, size_t size, int64_t *pid, ldx_error *error) {
   bson_t reply, lease;
-  ldx_error ignored;
-  char who[512] = "";
   bson_t *command =
       BCON_NEW("find", COLLECTION, "filter", "{", "_id", "run", "}", "projection", "{", LEASE_FIELDS, "}");
-  if (ldx_mongo_aside(session, NULL, command, &reply, &ignored) && document_at(&reply, "cursor.firstBatch.0", &lease) &&
-      *text(&lease, "owner"))
-    holder(&lease, who, sizeof who);
+  bool ok = ldx_mongo_aside(session, NULL, command, &reply, error);
+  *who = '\0';
+  if (ok && document_at(&reply, "cursor.firstBatch.0", &lease) && *text(&lease, "owner") &&
+      moment(&lease, "expires") > moment(&lease, "now")) {
+    holder(&lease, who, size);
+    *pid = number(&lease, "who.pid");
+  }
   bson_destroy(&reply);
   bson_destroy(command);
+  return ok;
+}
+
+/* After it turned out not to be ours: whose it is. */
+static bool lost(ldx_session *session, ldx_error *error) {
+  ldx_error ignored;
+  int64_t pid;
+  char who[512];
+  ldx_mongo_lock_holder(session, who, sizeof who, &pid, &ignored);
   forget_token(session);
   ldx_error_set(error, LDX_ERROR_LOCK_LOST, *who ? "another run has taken the lock" : "the run lock was removed");
   if (error) snprintf(error->detail, sizeof error->detail, "%s", who);

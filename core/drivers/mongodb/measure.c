@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "builders.h"
 #include "driver_parts.h"
 #include "estimate.h"
 #include "json.h"
@@ -83,17 +84,8 @@ static bson_t *sizes_command(const ldx_relation *relation) {
                   BCON_INT32(1), "storageStats.indexSizes", BCON_INT32(1), "}", "}", "]", "cursor", "{", "}");
 }
 
-/* What cannot be had is unknown, unless the link is to blame. */
-static bool unknown_then(ldx_error *error) {
-  if (ldx_error_retry(error->code) == LDX_RETRY_VERIFY || ldx_error_retry(error->code) == LDX_RETRY_RECONNECT ||
-      error->code == LDX_ERROR_CANCELLED)
-    return false;
-  ldx_error_clear(error);
-  return true;
-}
-
 static bool ask(ldx_session *session, bson_t *command, ldx_mongo_each each, facts *f, ldx_error *error) {
-  bool ok = ldx_mongo_walk(session, NULL, command, each, f, error) || unknown_then(error);
+  bool ok = ldx_mongo_walk(session, NULL, command, each, f, error) || ldx_mongo_unknown_then(error);
   bson_destroy(command);
   return ok;
 }
@@ -109,18 +101,9 @@ static bool measure_relation(ldx_session *session, facts *f, ldx_error *error) {
     ldx_measure *item = f->items[i];
     item->rows = f->rows;
     item->table_bytes = f->bytes;
-    if (item->definition && !ldx_mongo_estimate(session, item, error) && !unknown_then(error)) return false;
+    if (item->definition && !ldx_mongo_estimate(session, item, error) && !ldx_mongo_unknown_then(error)) return false;
   }
   return true;
-}
-
-/* The server itself is at every unfinished index, whoever asked for it and whether he is still there. */
-static void find_builders(ldx_measure *items, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    if (!items[i].live || items[i].live->valid) continue;
-    items[i].being_built = true;
-    snprintf(items[i].builder, sizeof items[i].builder, "the server");
-  }
 }
 
 /* --- all of them ------------------------------------------------------------------------------------------------------------ */
@@ -150,6 +133,6 @@ bool ldx_mongo_measure(ldx_session *session, ldx_measure *items, size_t count, l
     ok = measure_relation(session, &f, error);
   }
   free(sorted);
-  find_builders(items, count);
-  return ok && ldx_mongo_forbidden(session, items, count, error);
+  return ok && ldx_mongo_find_builders(session, items, count, error) &&
+         ldx_mongo_forbidden(session, items, count, error);
 }

@@ -122,20 +122,6 @@ static void set_phase(ldx_progress *progress, const char *phase) {
   snprintf(progress->phase, sizeof progress->phase, "%s", phase);
 }
 
-/* "Index Build: scanning collection Index Build: scanning collection: 29418/2000000 1%": the server's words, once. */
-static void set_message(ldx_progress *progress, const ldx_mongo_operation *operation) {
-  static const char head[] = "Index Build: ";
-  const char *words = operation->message;
-  if (!strncmp(words, head, sizeof head - 1)) words += sizeof head - 1;
-  const char *end = strstr(words, head);
-  size_t length = end ? (size_t)(end - words) : strlen(words);
-  while (length && words[length - 1] == ' ') length--;
-  int indexes = ldx_mongo_operation_indexes(operation);
-  char of[24] = "";
-  if (indexes > 1) snprintf(of, sizeof of, " (%d indexes)", indexes);
-  snprintf(progress->phase, sizeof progress->phase, "%.*s%s", (int)length, words, of);
-}
-
 static void from_worker(ldx_session *session, const ldx_step *step, const ldx_mongo_operation *worker,
                         ldx_progress *progress) {
   progress->started = true;
@@ -143,7 +129,7 @@ static void from_worker(ldx_session *session, const ldx_step *step, const ldx_mo
     set_phase(progress, "starting");
     return;
   }
-  set_message(progress, worker);
+  ldx_mongo_phase(progress->phase, sizeof progress->phase, worker);
   if (worker->total > 0) {
     progress->done = worker->done < worker->total ? worker->done : worker->total;
     progress->total = worker->total;

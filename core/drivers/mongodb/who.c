@@ -118,6 +118,19 @@ int ldx_mongo_operation_indexes(const ldx_mongo_operation *operation) {
   return count;
 }
 
+void ldx_mongo_phase(char *to, size_t size, const ldx_mongo_operation *operation) {
+  static const char head[] = "Index Build: ";
+  const char *words = operation->message;
+  if (!strncmp(words, head, sizeof head - 1)) words += sizeof head - 1;
+  const char *end = strstr(words, head);
+  size_t length = end ? (size_t)(end - words) : strlen(words);
+  while (length && words[length - 1] == ' ') length--;
+  int indexes = ldx_mongo_operation_indexes(operation);
+  char of[24] = "";
+  if (indexes > 1) snprintf(of, sizeof of, " (%d indexes)", indexes);
+  snprintf(to, size, "%.*s%s", (int)length, words, of);
+}
+
 static void append_age(ldx_buffer *b, double seconds) {
   long age = seconds > 0 ? (long)seconds : 0;
   if (age >= 3600)

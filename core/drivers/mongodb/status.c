@@ -1,0 +1,177 @@
+/* status.c: what goes on in a database, as rows: builds with those who wait for them, queued ones, indexes that are not
+ * finished otherwise, what an interrupted conversion left behind, and the holder of the run lock.
+ *
+ * A build is two operations, the worker's and the client's (watch.c). A client whose indexes no worker is at is queued.
+ * There are no leftovers of builds: the server goes on with every one until it is done or ended.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "builders.h"
+#include "catalog.h"
+#include "driver_parts.h"
+#include "model/catalog.h"
+#include "spec.h"
+#include "who.h"
+
+enum { KIND, RELATION, NAME, PHASE, PERCENT, PID, WHO, BLOCKER, DETAIL, BYTES, COLUMNS };
+
+static const char *const names[COLUMNS] = {"kind", "relation", "name",    "phase",  "percent",
+                                           "pid",  "who",      "blocker", "detail", "bytes"};
+static const char types[COLUMNS + 1] = "ssssnisssn";
+
+enum { MOST_OPERATIONS = 256 };
+
+typedef struct work {
+  ldx_session *session;
+  ldx_arena *arena;
+  const char **values;
+  size_t count, room;
+  bson_t reply, documents[MOST_OPERATIONS];
+  ldx_mongo_operation operations[MOST_OPERATIONS];
+  size_t operation_count;
+} work;
+
+static const char **add_row(work *w, const char *kind) {
+  if (w->count == w->room) {
+    size_t room = w->room * 2 + 16;
+    const char **values = LDX_ARENA_NEW(w->arena, const char *, room *COLUMNS);
+    if (w->count) memcpy(values, w->values, w->count * COLUMNS * sizeof *values);
+    w->values = values;
+    w->room = room;
+  }
+  const char **row = w->values + COLUMNS * w->count++;
+  row[KIND] = kind;
+  return row;
+}
+
+static bool is_told(const work *w, const char *relation, const char *name) {
+  for (size_t i = 0; i < w->count; i++) {
+    const char *const *row = w->values + COLUMNS * i;
+    if (row[RELATION] && row[NAME] && !strcmp(row[RELATION], relation) && !strcmp(row[NAME], name)) return true;
+  }
+  return false;
+}
+
+static const char *who(work *w, const ldx_mongo_operation *operation) {
+  char text[256];
+  ldx_mongo_who(text, sizeof text, operation->document);
+  return ldx_arena_strdup(w->arena, text);
+}
+
+/* On a router an operation's number has the shard's name before it, which is no number. */
+static const char *operation_number(work *w, const ldx_mongo_operation *operation) {
+  bson_iter_t iter;
+  if (!bson_iter_init_find(&iter, operation->document, "opid") || !BSON_ITER_HOLDS_NUMBER(&iter)) return NULL;
+  return ldx_arena_printf(w->arena, "%lld", (long long)bson_iter_as_int64(&iter));
+}
+
+/* Whoever waits for that index, and its worker, if either is seen. */
+static const ldx_mongo_operation *find(const work *w, const char *relation, const char *name, bool worker) {
+  for (size_t i = 0; i < w->operation_count; i++)
+    if (w->operations[i].worker == worker &&
+        ldx_mongo_operation_is_about(&w->operations[i], w->session->database, relation, name))
+      return &w->operations[i];
+  return NULL;
+}
+
+static void tell_build(work *w, const char *relation, const char *name) {
+  const ldx_mongo_operation *worker = find(w, relation, name, true), *client = find(w, relation, name, false);
+  char phase[128] = "queued";
+  const char **row = add_row(w, "build");
+  row[RELATION] = ldx_arena_strdup(w->arena, relation);
+  row[NAME] = ldx_arena_strdup(w->arena, name);
+  if (worker) ldx_mongo_phase(phase, sizeof phase, worker);
+  row[PHASE] = ldx_arena_strdup(w->arena, *phase ? phase : "starting");
+  if (worker && worker->total > 0)
+    row[PERCENT] = ldx_arena_printf(w->arena, "%.1f", 100 * worker->done / worker->total);
+  row[PID] = operation_number(w, worker ? worker : client);
+  row[WHO] = who(w, client ? client : worker);
+}
+
+static void tell_builds(work *w) {
+  for (size_t i = 0; i < w->operation_count; i++) {
+    const ldx_mongo_operation *operation = &w->operations[i];
+    bson_iter_t iter, indexes, index, name;
+    if (!operation->collection || !bson_iter_init(&iter, operation->document) ||
+        !bson_iter_find_descendant(&iter, "command.indexes", &indexes) || !bson_iter_recurse(&indexes, &index))
+      continue;
+    while (bson_iter_next(&index)) {
+      if (!bson_iter_recurse(&index, &name) || !bson_iter_find(&name, "name") || !BSON_ITER_HOLDS_UTF8(&name)) continue;
+      const char *text = bson_iter_utf8(&name, NULL);
+      if (ldx_mongo_operation_is_about(operation, w->session->database, operation->collection, text) &&
+          !is_told(w, operation->collection, text))
+        tell_build(w, operation->collection, text);
+    }
+  }
+}
+
+static void tell_unfinished(work *w, const ldx_catalog *catalog, bool locked) {
+  for (size_t i = 0; i < ldx_catalog_live_count(catalog); i++) {
+    const ldx_live *live = ldx_catalog_live_at(catalog, i);
+    const char *relation = live->relation->display;
+    /* A run that is at it right now has the lock. */
+    bool left = live->valid && !live->definition.unique && !locked &&
+                ldx_mongo_option(&live->definition.storage, "prepareUnique");
+    if ((live->valid && !left) || is_told(w, relation, live->name)) continue;
+    const char **row = add_row(w, left ? "leftover" : "being_built");
+    row[RELATION] = ldx_arena_strdup(w->arena, relation);
+    row[NAME] = ldx_arena_strdup(w->arena, live->name);
+    row[DETAIL] =
+        left ? "it refuses new duplicates, but was not made unique: the conversion did not end" : "by the server";
+  }
+}
+
+static bool tell_lock(work *w, bool *locked, ldx_error *error) {
+  char text[512];
+  int64_t pid = 0;
+  *locked = false;
+  if (!ldx_mongo_lock_holder(w->session, text, sizeof text, &pid, error)) return ldx_mongo_unknown_then(error);
+  if (!*text) return true;
+  const char **row = add_row(w, "run_lock");
+  row[PID] = ldx_arena_printf(w->arena, "%lld", (long long)pid);
+  row[WHO] = ldx_arena_strdup(w->arena, text);
+  *locked = true;
+  return true;
+}
+
+static bool look(work *w, ldx_error *error) {
+  if (ldx_mongo_operations(w->session, &w->reply, error))
+    w->operation_count = ldx_mongo_operations_of(&w->reply, w->documents, w->operations, MOST_OPERATIONS);
+  else if (!ldx_mongo_unknown_then(error))
+    return false;
+  bool locked;
+  tell_builds(w);
+  if (!tell_lock(w, &locked, error)) return false;
+  ldx_catalog *catalog = ldx_mongo_catalog(w->session, NULL, error);
+  if (!catalog) return false;
+  tell_unfinished(w, catalog, locked);
+  ldx_catalog_release(catalog);
+  return true;
+}
+
+ldx_result *ldx_mongo_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
+  work *w = calloc(1, sizeof *w);
+  if (!w) {
+    ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
+    return NULL;
+  }
+  w->session = session;
+  w->arena = arena;
+  bson_init(&w->reply);
+  ldx_result *result = NULL;
+  if (look(w, error)) {
+    result = LDX_ARENA_NEW(arena, ldx_result, 1);
+    result->column_count = COLUMNS;
+    result->columns = LDX_ARENA_NEW(arena, const char *, COLUMNS);
+    for (size_t i = 0; i < COLUMNS; i++) result->columns[i] = names[i];
+    result->types = ldx_arena_strdup(arena, types);
+    result->command = "STATUS";
+    result->row_count = w->count;
+    result->values = w->values ? w->values : LDX_ARENA_NEW(arena, const char *, 1);
+  }
+  bson_destroy(&w->reply);
+  free(w);
+  return result;
+}
