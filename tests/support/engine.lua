@@ -13,7 +13,8 @@ Engine.__close = function(self) self.db:close() end
 ---@param options table?
 ---@return support.Engine
 function M.open(url, options)
-  return setmetatable({ db = assert(core.open(url, options or { jobs = 1, application_name = "lunadex specs" })) }, Engine)
+  options = options or { jobs = 1, application_name = "lunadex specs" }
+  return setmetatable({ db = assert(core.open(url, options)) }, Engine)
 end
 
 --- Runs a job to its end; gives its "done" event, and all others before it.

@@ -1,5 +1,5 @@
--- Two indexes are the same for us if and only if they are for the server. The server is asked by createIndexes under the
--- name that is there: it says that all indexes exist already, or that they conflict, and builds nothing.
+-- Two indexes are the same for us if and only if they are for the server. The server is asked by createIndexes under
+-- the name that is there: it says that all indexes exist already, or that they conflict, and builds nothing.
 --
 -- LUNADEX_SEED, LUNADEX_CASES as in 05-properties.
 local engine = require "support.engine"
@@ -14,8 +14,9 @@ local BATCH = 100
 
 -- Random filters, of few fields and values, so that two are equal often enough ----------------------------------------
 
-local values = { "1", "1.0", '{"$numberLong": "1"}', '{"$numberDecimal": "1.0"}', "2", "2.5", '"a"', '"b"', "null", "true",
-  "[1]", "[1.0, 2]", "{}", '{"b": 1}', '{"b": 1.0}', '{"b": 1, "c": 2}', '{"c": 2, "b": 1}', '{"$date": "2020-01-01T00:00:00Z"}',
+local values = { "1", "1.0", '{"$numberLong": "1"}', '{"$numberDecimal": "1.0"}', "2", "2.5", '"a"', '"b"', "null",
+  "true", "[1]", "[1.0, 2]", "{}", '{"b": 1}', '{"b": 1.0}', '{"b": 1, "c": 2}', '{"c": 2, "b": 1}',
+  '{"$date": "2020-01-01T00:00:00Z"}',
   '{"$oid": "507f1f77bcf86cd799439011"}' }
 local fields = { "x", "x", "y", "x.b" }
 local types = { '"string"', "2", '["string"]', '["string", "int"]', "[16, 2]", '"number"', '["int", "long"]', '"null"' }
@@ -39,7 +40,8 @@ local function condition(rng)
   if kind == "$type" then return ('{"$exists": true, "$type": %s}'):format(rng:pick(types)) end
   local low = ('"%s": %s'):format(rng:pick { "$gt", "$gte" }, value(rng))
   local high = ('"%s": %s'):format(rng:pick { "$lt", "$lte" }, value(rng))
-  return rng:pick { "{" .. low .. "}", "{" .. high .. "}", "{" .. low .. ", " .. high .. "}", "{" .. high .. ", " .. low .. "}" }
+  return rng:pick { "{" .. low .. "}", "{" .. high .. "}", "{" .. low .. ", " .. high .. "}",
+    "{" .. high .. ", " .. low .. "}" }
 end
 
 local function filter(rng, depth)
@@ -82,9 +84,11 @@ local rewrites = {
 
 local collations = { '{"locale": "en"}', '{"locale": "en", "strength": 3}', '{"locale": "en", "strength": 2}',
   '{"locale": "fr_CA"}', '{"locale": "fr_CA", "backwards": true}', '{"locale": "da", "caseFirst": "upper"}',
-  '{"locale": "da"}', '{"locale": "simple"}', '{"locale": "th"}', '{"locale": "en", "strength": 2.0, "caseLevel": false}' }
-local projections = { '{"a": 1}', '{"a": true, "_id": 0}', '{"a": 1, "_id": 1}', '{"a": 0}', '{"a": false}', '{"b": {"c": 1}}',
-  '{"b.c": 1}', '{"b.c": 1, "a": 1}', '{"a": 1, "b": {"c": true}}', '{"a": 0, "_id": 1}', '{"_id": 1}', '{"_id": 0}' }
+  '{"locale": "da"}', '{"locale": "simple"}', '{"locale": "th"}',
+  '{"locale": "en", "strength": 2.0, "caseLevel": false}' }
+local projections = { '{"a": 1}', '{"a": true, "_id": 0}', '{"a": 1, "_id": 1}', '{"a": 0}', '{"a": false}',
+  '{"b": {"c": 1}}', '{"b.c": 1}', '{"b.c": 1, "a": 1}', '{"a": 1, "b": {"c": true}}', '{"a": 0, "_id": 1}', '{"_id": 1}',
+  '{"_id": 0}' }
 local directions = { "1", "1", "1", "-1", "1.0", "-1.0", "2", '{"$numberLong": "1"}', "0.5" }
 
 local function plain_keys(rng)
@@ -109,7 +113,9 @@ local kinds = {
     return keys
   end,
   hashed = function(rng) return rng:chance(50) and { { "a", '"hashed"' } } or { { "b", "1" }, { "a", '"hashed"' } } end,
-  ["2dsphere"] = function(rng) return rng:chance(50) and { { "a", '"2dsphere"' } } or { { "b", "-1" }, { "a", '"2dsphere"' } } end,
+  ["2dsphere"] = function(rng)
+    return rng:chance(50) and { { "a", '"2dsphere"' } } or { { "b", "-1" }, { "a", '"2dsphere"' } }
+  end,
   ["2d"] = function(rng) return rng:chance(50) and { { "a", '"2d"' } } or { { "a", '"2d"' }, { "b", "1" } } end,
   wildcard = function(rng) return { { rng:pick { "$**", "$**", "a.$**" }, rng:pick { "1", "1", "2", "-1" } } } end,
 }
@@ -119,7 +125,8 @@ local options = {
   { "unique", 15, { "true", "true", "false" } },
   { "sparse", 15, { "true", "false" } },
   { "collation", 20, collations },
-  { "expireAfterSeconds", 12, { "3600", "3600.0", '{"$numberLong": "3600"}', "60", "0", "-1", '{"$numberDouble": "NaN"}', "2147483647" } },
+  { "expireAfterSeconds", 12, { "3600", "3600.0", '{"$numberLong": "3600"}', "60", "0", "-1",
+    '{"$numberDouble": "NaN"}', "2147483647" } },
   { "hidden", 8, { "true", "false" } },
   { "weights", 8, { '{"t": 2}', '{"t": 2.0}', '{"t": 1}', '{"w": 5, "t": 2}', '{"t": 2, "w": 5.5}', '{"t": 0}' } },
   { "default_language", 6, { '"english"', '"german"', '"none"' } },
@@ -143,7 +150,8 @@ local function is_on_id(spec)
 end
 
 local function random_spec(rng)
-  local kind = rng:weighted { { "plain", 55 }, { "text", 15 }, { "hashed", 6 }, { "2dsphere", 6 }, { "2d", 6 }, { "wildcard", 12 } }
+  local kind = rng:weighted { { "plain", 55 }, { "text", 15 }, { "hashed", 6 }, { "2dsphere", 6 }, { "2d", 6 },
+    { "wildcard", 12 } }
   local spec = { kind = kind, keys = kinds[kind](rng), options = {} }
   for _, item in ipairs(options) do
     local text = rng:chance(item[2]) and not is_on_id(spec) and option_value(rng, item, kind)

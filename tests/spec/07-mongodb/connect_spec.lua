@@ -27,8 +27,9 @@ describe("a target of MongoDB", function()
 
   it("keeps its password to itself", function()
     for _, url in ipairs {
-      "mongodb://u:geheim@127.0.0.1:1/app", "mongodb://u:ge%heim@127.0.0.1:1/app", "mongodb://u:ge/heim@127.0.0.1:1/app",
-      "mongodb://u:geheim@127.0.0.1:1/app?appName", "mongodb://u:geheim@127.0.0.1:99999/app",
+      "mongodb://u:geheim@127.0.0.1:1/app", "mongodb://u:ge%heim@127.0.0.1:1/app",
+      "mongodb://u:ge/heim@127.0.0.1:1/app", "mongodb://u:geheim@127.0.0.1:1/app?appName",
+      "mongodb://u:geheim@127.0.0.1:99999/app",
       "mongodb://u:geheim:x@127.0.0.1:1/app", "mongodb+srv://u:geheim@nowhere.invalid/app",
     } do
       local _, err = connect(url)
@@ -107,7 +108,8 @@ describe("a session of MongoDB", function()
     for _, member in ipairs(set.members) do
       if member ~= primary then others[#others + 1] = member end
     end
-    set:command("shop", '{ "createIndexes": "users", "writeConcern": { "w": 3 }, "indexes": [{ "key": { "a": 1 }, "name": "a_1" }] }')
+    set:command("shop", [[{ "createIndexes": "users", "writeConcern": { "w": 3 },
+      "indexes": [{ "key": { "a": 1 }, "name": "a_1" }] }]])
     others[1]:kill()
     primary:kill()
     local db <close> = engine.open(set:url "shop", { jobs = 1, connect_timeout = 2 })
@@ -128,7 +130,9 @@ describe("a session of MongoDB", function()
     local process = shell.start { program, "--dbpath", directory, "--port", port, "--bind_ip", "127.0.0.1",
       "--nounixsocket", "--logpath", directory .. "/log" }
     local url = ("mongodb://127.0.0.1:%d/shop"):format(port)
-    local info = shell.eventually("mongod to answer", function() return (connect(url, { jobs = 1, connect_timeout = 1 })) end)
+    local info = shell.eventually("mongod to answer", function()
+      return (connect(url, { jobs = 1, connect_timeout = 1 }))
+    end)
     assert.is_false(info.read_only)
     assert.equal(info.identity, assert(connect(url)).identity)
     local db <close> = engine.open(url)
@@ -154,7 +158,8 @@ describe("a session of MongoDB", function()
         '{ "createUser": "app", "pwd": "p@ss/w", "roles": ["readWrite"] }',
         '{ "createUser": "reader", "pwd": "r", "roles": ["read"] }',
         '{ "createUser": "nobody", "pwd": "n", "roles": [] }',
-        '{ "createIndexes": "users", "indexes": [{ "key": { "a": 1 }, "name": "a_1", "collation": { "locale": "th" } }] }',
+        [[{ "createIndexes": "users",
+          "indexes": [{ "key": { "a": 1 }, "name": "a_1", "collation": { "locale": "th" } }] }]],
       } do assert(db:run("query", command)) end
     end)
     teardown(function() guarded:kill() end)

@@ -48,7 +48,8 @@ describe("the status of a MongoDB database", function()
     local first = server:send(database, [[{ "createIndexes": "users", "indexes": [{ "key": { "a": 1 }, "name": "a_1" },
       { "key": { "b": 1 }, "name": "b_1" }] }]])
     shell.eventually("the build to begin", function() return #status("--json"):json().builds == 2 end)
-    local second = server:send(database, [[{ "createIndexes": "users", "indexes": [{ "key": { "c": 1 }, "name": "c_1" }] }]])
+    local second = server:send(database, [[{ "createIndexes": "users",
+      "indexes": [{ "key": { "c": 1 }, "name": "c_1" }] }]])
     local builds
     shell.eventually("the other to be queued", function()
       builds = status("--json"):json().builds
