@@ -87,7 +87,8 @@ local collations = { '{"locale": "en"}', '{"locale": "en", "strength": 3}', '{"l
   '{"locale": "da"}', '{"locale": "simple"}', '{"locale": "th"}',
   '{"locale": "en", "strength": 2.0, "caseLevel": false}' }
 local projections = { '{"a": 1}', '{"a": true, "_id": 0}', '{"a": 1, "_id": 1}', '{"a": 0}', '{"a": false}',
-  '{"b": {"c": 1}}', '{"b.c": 1}', '{"b.c": 1, "a": 1}', '{"a": 1, "b": {"c": true}}', '{"a": 0, "_id": 1}', '{"_id": 1}',
+  '{"b": {"c": 1}}', '{"b.c": 1}', '{"b.c": 1, "a": 1}', '{"a": 1, "b": {"c": true}}',
+  '{"a": 0, "_id": 1}', '{"_id": 1}',
   '{"_id": 0}' }
 local directions = { "1", "1", "1", "-1", "1.0", "-1.0", "2", '{"$numberLong": "1"}', "0.5" }
 
