@@ -176,7 +176,7 @@ static bool end_run(ldx_session *session, const char *const *p, ldx_error *error
 enum { COLUMNS = 12 };
 static const char *const columns[COLUMNS] = {"id",      "started",  "seconds", "outcome", "error",  "who",
                                              "version", "existing", "planned", "done",    "failed", "unfinished"};
-static const char types[COLUMNS + 1] = "isnsssiiiiis";
+static const char types[COLUMNS + 1] = "isnssssiiiis";
 
 /* How many of a run's changes fulfil `test`. */
 static bson_t *count_of(bson_t *test) {

@@ -7,6 +7,7 @@
  *
  * It lives in no connection: a session that loses its link has lost nothing until the lease ends.
  */
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,12 +102,15 @@ static void holder(const bson_t *lease, char *to, size_t size) {
            *application ? " \"" : "", application, *application ? "\"" : "", since / 60, since % 60, until);
 }
 
+/* Where nobody has to say who they are to the server, as the machine knows us. */
 static bson_t *ourselves(const ldx_session *session) {
-  char host[256] = "";
-  const char *application = mongoc_uri_get_appname(session->uri);
+  char host[256] = "", memory[1024];
+  struct passwd entry, *account = NULL;
+  const char *user = session->info.user, *application = mongoc_uri_get_appname(session->uri);
   if (gethostname(host, sizeof host - 1) != 0) *host = '\0';
-  return BCON_NEW("host", BCON_UTF8(host), "pid", BCON_INT64(getpid()), "user", BCON_UTF8(session->info.user),
-                  "application", BCON_UTF8(application ? application : ""));
+  if (!*user && getpwuid_r(geteuid(), &entry, memory, sizeof memory, &account) == 0 && account) user = account->pw_name;
+  return BCON_NEW("host", BCON_UTF8(host), "pid", BCON_INT64(getpid()), "user", BCON_UTF8(user), "application",
+                  BCON_UTF8(application ? application : ""));
 }
 
 bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {

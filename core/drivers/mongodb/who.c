@@ -9,12 +9,13 @@ static const char worker_prefix[] = "IndexBuildsCoordinator";
 static const char unauthorized[] = "13";
 
 static bson_t *operations_command(const ldx_session *session, bool all) {
-  /* On a router the shards' operations are asked for, which is what it does without localOps. */
+  /* On a router the shards' operations are asked for, which is what it does without localOps. A worker that waits, for the
+   * votes of other members for one, counts as idle. */
   return BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers", BCON_BOOL(all),
-                  "localOps", BCON_BOOL(!session->sharded), "}", "}", "{", "$match", "{", "$or", "[", "{",
-                  "command.createIndexes", "{", "$exists", BCON_BOOL(true), "}", "}", "{", "command.comment.lunadex",
-                  "{", "$exists", BCON_BOOL(true), "}", "}", "]", "}", "}", "]", "cursor", "{", "batchSize",
-                  BCON_INT32(1000), "}");
+                  "idleConnections", BCON_BOOL(true), "localOps", BCON_BOOL(!session->sharded), "}", "}", "{", "$match",
+                  "{", "$or", "[", "{", "command.createIndexes", "{", "$exists", BCON_BOOL(true), "}", "}", "{",
+                  "command.comment.lunadex", "{", "$exists", BCON_BOOL(true), "}", "}", "]", "}", "}", "]", "cursor",
+                  "{", "batchSize", BCON_INT32(1000), "}");
 }
 
 bool ldx_mongo_operations(ldx_session *session, bson_t *reply, ldx_error *error) {

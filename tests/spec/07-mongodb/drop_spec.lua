@@ -1,0 +1,98 @@
+-- What is dropped, and what never is.
+local mongodb = require "support.mongodb"
+local steps = require "support.mongosteps"
+
+describe("a step that drops on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, run
+
+  setup(function() server = mongodb.shared() end)
+  before_each(function()
+    database = server:create_database()
+    server:fill(database, "t", 20, { a = "$n", b = "$n" })
+    run = steps.open(server, database)
+  end)
+  after_each(function()
+    run:close()
+    server:try("config", { "delete", "collections", deletes = { { q = { _id = database .. ".t" }, limit = 0 } } })
+    server:drop_database(database)
+  end)
+
+  local function create(name, key, more)
+    server:command(database, ('{"createIndexes":"t","indexes":[{"key":%s,"name":"%s"%s}]}')
+      :format(key, name, more or ""))
+  end
+  local function drop(name) return run:step { kind = "drop", relation = "t", name = name } end
+
+  it("drops it, says how to bring it back, and has nothing to do the second time", function()
+    create("t_a", '{"a":1,"b":-1}', ',"unique":true,"partialFilterExpression":{"a":{"$gt":5.5}},"hidden":true,'
+      .. '"collation":{"locale":"en"},"background":true')
+    local before = mongodb.json(run:spec("t", "t_a"))
+    local done, events = drop "t_a"
+    assert.is_true(done.ok, tostring(done.error))
+    assert.is_nil(run:spec("t", "t_a"))
+    local undo = steps.notes(events):match "^dropped t_a; to bring it back: db%.t%.createIndex%((.*)%)$"
+    -- What mongosh reads as two arguments.
+    local key, options = undo:match "^({ .- }), ({.*})$"
+    local function json(text) return (text:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')) end
+    local spec = json(options):gsub("^{", '{"key":' .. json(key) .. ",")
+    server:command(database, ('{"createIndexes":"t","indexes":[%s]}'):format(spec))
+    assert.equal(before, mongodb.json(run:spec("t", "t_a")))
+    assert.is_true(drop "t_a".ok)
+    assert.is_true(drop "t_a".ok)
+    assert.is_true(run:step({ kind = "drop", relation = "nothing", name = "t_a" }).ok)
+  end)
+
+  it("never drops the index on _id", function()
+    assert.equal("dependent", drop "_id_".error.code)
+  end)
+
+  it("never drops the index of the shard key, or the last that can stand in for it", function()
+    create("t_a", '{"a":1}')
+    create("t_ab", '{"a":1,"b":1}')
+    create("t_b", '{"b":1}')
+    server:command("config", ('{"insert":"collections","documents":[{"_id":"%s.t","key":{"a":1}}]}'):format(database))
+    assert.equal("dependent", drop "t_a".error.code)
+    assert.is_true(drop "t_b".ok)
+    assert.is_true(drop "t_ab".ok)
+    create("t_ab", '{"a":1,"b":1}')
+    server:command(database, { "dropIndexes", "t", index = "t_a" })
+    assert.equal("dependent", drop "t_ab".error.code)
+    assert.is_truthy(run:spec("t", "t_ab"))
+  end)
+
+  it("never ends a build", function()
+    local held <close> = steps.hold(server, steps.scanning)
+    local other = server:send(database, { "createIndexes", "t", indexes = { { key = { a = 1 }, name = "t_a" } } })
+    held:reached()
+    local done = drop "t_a"
+    assert.equal("lock_timeout", done.error.code)
+    assert.matches("t_a is being built by .*createIndexes t", done.error.message)
+    held:release()
+    assert.is_truthy(other:wait())
+    assert.is_truthy(run:spec("t", "t_a"))
+  end)
+
+  it("drops beside a build of the same collection", function()
+    create("t_a", '{"a":1}')
+    local held <close> = steps.hold(server, steps.scanning)
+    local other = server:send(database, { "createIndexes", "t", indexes = { { key = { b = 1 }, name = "t_b" } } })
+    held:reached()
+    assert.is_true(drop "t_a".ok)
+    held:release()
+    assert.is_truthy(other:wait())
+  end)
+
+  it("tries again what a lost link or a step-down kept from it", function()
+    for _, how in ipairs { { closeConnection = true }, { errorCode = 10107 } } do
+      create("t_a", '{"a":1}')
+      local fault <close> = steps.fail(server, { "dropIndexes" }, how)
+      local done = run:step { kind = "drop", relation = "t", name = "t_a", retry = { attempts = 3, first_delay = 0.1 } }
+      assert.is_true(done.ok, tostring(done.error))
+      assert.equal(2, done.attempts)
+      assert.is_nil(run:spec("t", "t_a"))
+      assert.is_truthy(fault)
+    end
+  end)
+end)

@@ -1,0 +1,180 @@
+-- The run lock of MongoDB: a lease that one run has at a time, that ends by itself, and that grows a fence.
+local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
+local shell = require "support.shell"
+local steps = require "support.mongosteps"
+
+describe("the run lock on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, runs
+
+  setup(function() server = mongodb.shared() end)
+  before_each(function()
+    database = server:create_database()
+    runs = {}
+  end)
+  after_each(function()
+    for _, run in ipairs(runs) do run:close() end
+    server:drop_database(database)
+  end)
+
+  local function open()
+    local run = steps.open(server, database)
+    runs[#runs + 1] = run
+    return run
+  end
+  local function lock(run) return run:finish(run.db:lock()) end
+  local function unlock(run) return run:finish(run.db:unlock()) end
+
+  local function lease()
+    local found = server:command(database, '{"find":"lunadex.lock","filter":{"_id":"run"}}').cursor.firstBatch[1]
+    return found or {}
+  end
+  local function change(update)
+    server:command(database, ('{"update":"lunadex.lock","updates":[{"q":{"_id":"run"},"u":%s,"upsert":true}]}')
+      :format(update))
+  end
+  local function expire() change '[{"$set":{"expires":{"$subtract":["$$NOW",1000]}}}]' end
+
+  -- The event that says so; nil: none came in that time.
+  local function lost(run, seconds)
+    local stop = shell.now() + seconds
+    while shell.now() < stop do
+      local event = run.db:poll(0.2)
+      if event and event.event == "lock_lost" then return event end
+    end
+  end
+
+  it("is one run's at a time, and says whose", function()
+    local first, second = open(), open()
+    assert.is_true(lock(first).ok)
+    local refused = lock(second)
+    assert.equal("lock_held", refused.error.code)
+    assert.matches('^pid %d+ .*@.+ "lunadex specs", since 0:%d%d; its lease ends at %d%d:%d%d:%d%dZ',
+      refused.error.detail)
+    assert.is_true(unlock(first).ok)
+    assert.is_true(lock(second).ok)
+  end)
+
+  it("goes to one of many that come at once", function()
+    for _ = 1, 8 do open() end
+    local jobs, got = {}, 0
+    for i, run in ipairs(runs) do jobs[i] = run.db:lock() end
+    for i, run in ipairs(runs) do
+      local done = run:finish(jobs[i])
+      if done.ok then got = got + 1 else assert.equal("lock_held", done.error.code) end
+    end
+    assert.equal(1, got)
+  end)
+
+  it("is renewed while it is held, and its fence only grows", function()
+    local run = open()
+    assert.is_true(lock(run).ok)
+    local before = lease()
+    shell.eventually("the lease to be renewed", function() return mongodb.json(lease()) ~= mongodb.json(before) end)
+    assert.equal(mongodb.json(before.since), mongodb.json(lease().since))
+    assert.is_true(unlock(run).ok)
+    assert.is_nil(lease().owner)
+    local other = open()
+    assert.is_true(lock(other).ok)
+    assert.equal(before.fence + 1, lease().fence)
+  end)
+
+  it("may be taken over when it has ended", function()
+    change('[{"$set":{"owner":"somebody","fence":5,"since":"$$NOW","who":{"pid":1},'
+      .. '"expires":{"$add":["$$NOW",60000]}}}]')
+    local run = open()
+    assert.equal("lock_held", lock(run).error.code)
+    expire()
+    assert.is_true(lock(run).ok)
+    assert.equal(6, lease().fence)
+  end)
+
+  it("is lost to whoever took it: nothing more is written, and what is theirs stays", function()
+    local run = open()
+    server:fill(database, "t", 10, { a = "$n" })
+    assert.is_true(lock(run).ok)
+    change '{"$set":{"owner":"somebody","who":{"pid":4711,"user":"u","host":"h"}}}'
+    local event = lost(run, 5)
+    assert.equal("lock_lost", event.error.code)
+    assert.matches("pid 4711 u@h", event.error.detail, 1, true)
+    assert.equal("lock_lost", run:build("t", "t_a", { "a" }).error.code)
+    assert.is_nil(run:spec("t", "t_a"))
+    assert.is_true(unlock(run).ok)
+    assert.equal("somebody", lease().owner)
+  end)
+
+  it("is lost with its document", function()
+    local run = open()
+    assert.is_true(lock(run).ok)
+    server:command(database, '{"drop":"lunadex.lock"}')
+    assert.matches("removed", lost(run, 5).error.message, 1, true)
+  end)
+
+  it("is given back by its owner only", function()
+    local run = open()
+    assert.is_true(lock(run).ok)
+    change '{"$set":{"owner":"somebody"}}'
+    unlock(run)
+    assert.equal("somebody", lease().owner)
+  end)
+
+  it("outlives trouble with the network and elections", function()
+    local run = open()
+    assert.is_true(lock(run).ok)
+    for _, how in ipairs { { closeConnection = true }, { errorCode = 10107 }, { errorCode = 11602 } } do
+      local fault <close> = steps.fail(server, { "findAndModify", "aggregate" }, how, 3)
+      assert.is_nil(lost(run, 2.5))
+      assert.is_truthy(fault)
+    end
+    local before = mongodb.json(lease())
+    shell.eventually("the lease to be renewed", function()
+      run.db:poll(0)
+      return mongodb.json(lease()) ~= before
+    end)
+    assert.is_true(unlock(run).ok)
+  end)
+
+  it("says what keeps it from being taken", function()
+    local run = open()
+    local fault <close> = steps.fail(server, { "findAndModify" }, { errorCode = 8000 }, 99)
+    assert.equal("server", lock(run).error.code)
+    fault:release()
+    assert.is_true(lock(run).ok)
+  end)
+
+  it("is taken from a holder that was halted, which learns it when it goes on", function()
+    local script = shell.directory "holder" .. "/hold.lua"
+    -- The host of the specs is the one that gives scripts the core.
+    shell.write_file(script, ([[ it("holds", function()
+      local core = require "lunadex.core"
+      local db = assert(core.open(%q, { jobs = 1, application_name = "halted" }))
+      local locking = db:lock()
+      while true do
+        local event = db:poll(60)
+        if event and event.event == "done" and event.job == locking then
+          io.stderr:write(event.ok and "locked\n" or "not locked\n")
+        elseif event and event.event == "lock_lost" then
+          io.stderr:write("lost: ", event.error.code, "\n")
+          local step = db:perform { kind = "build", relation = "t", name = "t_a", retry = { attempts = 1 },
+            fields = { kind = "index", relation = "t", method = "", keys = { { column = "a" } } } }
+          repeat event = db:poll(60) until event and event.event == "done" and event.job == step
+          io.stderr:write("write: ", event.error and event.error.code or "done", "\n")
+          os.exit(0)
+        end
+      end
+    end) ]]):format(server:url(database)))
+    local holder = shell.start { lunadex.build .. "/lunadex-busted", script }
+    shell.eventually("the other process to hold the lock", function() return holder:stderr():find "locked" end)
+    holder:kill("STOP")
+    local run = open()
+    assert.matches('"halted"', lock(run).error.detail, 1, true)
+    expire()
+    assert.is_true(lock(run).ok)
+    holder:kill("CONT")
+    local ended = holder:wait(20)
+    assert.matches("lost: lock_lost\nwrite: lock_lost\n", ended.stderr, 1, true)
+    assert.is_nil(lost(run, 1.5))
+  end)
+end)
