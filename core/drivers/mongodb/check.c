@@ -178,7 +178,7 @@ static bool check_text(ldx_mongo_kind kind, const bson_t *spec, ldx_error *error
 bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
   ldx_mongo_kind kind = ldx_mongo_kind_of(d);
   double bits = number(spec, "bits", 26);
-  if (!check_identity(d, error) || !check_time_to_live(d, spec, error) || !check_text(kind, spec, error)) return false;
+  if (!check_time_to_live(d, spec, error) || !check_identity(d, error) || !check_text(kind, spec, error)) return false;
   if (has(spec, "sparse") && d->predicate)
     return refuse(error, "an index is either sparse or partial",
                   "Add {\"field\": {\"$exists\": true}} to the filter instead of sparse.");

@@ -1,0 +1,231 @@
+-- What declarations of MongoDB come to: their normal form, their relation, and why one cannot be.
+local core = require "lunadex.core"
+local engine = require "support.engine"
+local mongodb = require "support.mongodb"
+
+describe("a declaration for MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, db
+
+  setup(function()
+    server = mongodb.shared()
+    database = server:create_database()
+    for _, command in ipairs {
+      '{ "create": "plain" }', '{ "create": "french", "collation": { "locale": "fr" } }',
+      '{ "create": "limited", "capped": true, "size": 4096 }',
+      '{ "create": "seen", "viewOn": "plain", "pipeline": [] }',
+      '{ "create": "measured", "timeseries": { "timeField": "at", "metaField": "m" } }',
+    } do server:command(database, command) end
+    db = engine.open(server:url(database))
+  end)
+  teardown(function()
+    db:close()
+    server:drop_database(database)
+  end)
+
+  local function fields(more)
+    local result = { kind = "index", relation = "plain", method = "", keys = { { column = "a" } } }
+    for name, value in pairs(more or {}) do result[name] = value end
+    return result
+  end
+
+  -- The change that each of them is.
+  local function resolve(list)
+    local diff, set, catalog = db:diff(list)
+    local changes = {}
+    for change in diff:changes() do
+      if change.ordinal then changes[change.ordinal] = change end
+    end
+    return changes, set, catalog
+  end
+
+  local function refused(more, message, hint)
+    local change = resolve({ fields(more) })[1]
+    assert.equal("error", change.action)
+    assert.matches(message, change.error.message, 1, true)
+    if hint then assert.matches(hint, change.error.hint, 1, true) end
+  end
+
+  local function text(more)
+    local changes, set = resolve { fields(more) }
+    assert.equal("create", changes[1].action, tostring(changes[1].error))
+    return set:text(1)
+  end
+
+  it("gets a normal form", function()
+    assert.equal("{ a: 1 }", text { unique = false,
+      traits = { { "sparse", "false" } }, with = { { "hidden", "false" } } })
+    assert.equal("{ a: 1 }", text {
+      with = { { "min", "-180" }, { "bits", "26.0" }, { "default_language", "english" } } })
+    assert.equal('{ a: 1 } unique, partial {"x": {"$gt": 1}}', text { unique = true, where = ' {"x":{ "$gt" : 1 } }' })
+    assert.equal("{ a: 1 } expireAfterSeconds 3600", text { with = { { "expireAfterSeconds", "3600.7" } } })
+    assert.equal('{ a: 1, b: 2, c: -1, d: 0.5 }', text { keys = { { column = "a", opclass = "1.0" },
+      { column = "b", opclass = "2.00" }, { column = "c", opclass = "-1" }, { column = "d", opclass = "5e-1" } } })
+    assert.equal('{ x: 1, t: "text", u: "text", w: "text", y: 1 } weights {"w": 5}', text {
+      keys = { { column = "x" }, { column = "u", opclass = "text" }, { column = "t", opclass = "text" },
+        { column = "y" } },
+      with = { { "weights", '{"w": 5, "t": 1}' } } })
+    assert.equal('{ $**: 1 } wildcardProjection {"a": 1, "b.c": 1}', text { keys = { { column = "$**" } },
+      traits = { { "wildcardProjection", '{"b": {"c": true}, "a": 2, "_id": 0}' } } })
+    assert.matches('collation {"locale": "de", "caseLevel": false, "caseFirst": "off", "strength": 1, ',
+      text { traits = { { "collation", '{"locale": "de", "strength": 1}' } } }, 1, true)
+  end)
+
+  it("that says what is the default is what says nothing", function()
+    for _, more in ipairs {
+      { traits = { { "collation", '{"locale": "simple"}' } } }, { where = nil }, { with = { { "bits", "26" } } },
+    } do assert.equal("{ a: 1 }", text(more)) end
+    -- On a collection that has a collation, none has to be said.
+    assert.equal('{ a: 1 } collation {"locale": "simple"}', text { relation = "french",
+      traits = { { "collation", '{"locale": "simple"}' } } })
+    assert.matches('{ a: 1 } collation {"locale": "fr", ', text { relation = "french" }, 1, true)
+    assert.equal('{ a: "text" } collation {"locale": "simple"}', text { relation = "french",
+      keys = { { column = "a", opclass = "text" } } })
+  end)
+
+  it("may be for a collection that is not there yet", function()
+    local changes = resolve { fields { relation = "fs.files" },
+      fields { relation = "fs.files", keys = { { column = "b" } } } }
+    for _, change in ipairs(changes) do
+      assert.equal("create", change.action)
+      assert.is_true(change.relation.absent)
+      assert.equal("fs.files", change.relation.display)
+    end
+  end)
+
+  it("of the index on _id is kept", function()
+    for _, relation in ipairs { "plain", "french", "limited" } do
+      assert.equal("keep", resolve({ fields { relation = relation, keys = { { column = "_id" } } } })[1].action)
+    end
+  end)
+
+  it("may be resolved again", function()
+    local set = core.declarations()
+    set:add(fields())
+    local catalog = assert(db:run "catalog")
+    for _ = 1, 2 do assert(db:run("resolve", set, catalog)) end
+    assert.equal("create", core.diff(set, catalog):changes()().action)
+  end)
+
+  it("is not to blame when the server cannot be asked", function()
+    server:command("admin", [[{ "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": {
+      "failCommands": ["explain"], "errorCode": 11602, "appName": "lunadex specs" } }]])
+    local set = core.declarations()
+    set:add(fields { traits = { { "collation", '{"locale": "sv"}' } } })
+    local done, events = db:finish(db.db:resolve(set, assert(db:run "catalog")))
+    assert.is_true(done.ok, tostring(done.error))
+    assert.equal("retry", events[#events].event)
+    assert.matches('"locale": "sv"', set:text(1), 1, true)
+  end)
+
+  it("of something MongoDB has not is refused", function()
+    refused({ kind = "unique_constraint", unique = true }, "MongoDB has no unique_constraint", "unique index")
+    refused({ include = { "b" } }, "included columns")
+    refused({ keys = { { expression = "lower(a)" } } }, "expressions")
+    refused({ schema = "public" }, "schemas")
+    refused({ with = { { "fillfactor", "70" } } }, 'no option "fillfactor"')
+  end)
+
+  it("with keys that cannot be is refused", function()
+    local function keys(list, message, hint)
+      local made = {}
+      for i, item in ipairs(list) do made[i] = { column = item[1], opclass = item[2] } end
+      refused({ keys = made }, message, hint)
+    end
+    keys({ { "a" }, { "a" } }, "there twice")
+    keys({ { "a..b" } }, "without a name")
+    keys({ { "$a" } }, "begins with $")
+    keys({ { "a", "btree" } }, 'no index type "btree"', "2dsphere")
+    keys({ { "a", "0" } }, "cannot be 0")
+    keys({ { "a", "hashed" }, { "b", "text" } }, "one special type")
+    keys({ { "a", "text" }, { "b" }, { "c", "text" } }, "side by side")
+    keys({ { "b" }, { "a", "2d" } }, "has to be the first")
+    keys({ { "$**" }, { "b" } }, "one key only")
+    local many = {}
+    for i = 1, 33 do many[i] = { "k" .. i } end
+    keys(many, "32 keys")
+  end)
+
+  it("with options that do not fit is refused", function()
+    local function with(name, value, message, more)
+      more = more or {}
+      more.with = { { name, value } }
+      refused(more, message)
+    end
+    with("expireAfterSeconds", '"soon"', "expireAfterSeconds is a number")
+    with("expireAfterSeconds", "-1", "between 0 and")
+    with("expireAfterSeconds", "60", "one key only", { keys = { { column = "a" }, { column = "b" } } })
+    with("expireAfterSeconds", "60", "cannot expire by _id", { keys = { { column = "_id" } } })
+    with("expireAfterSeconds", "60", "capped", { relation = "limited" })
+    with("expireAfterSeconds", "60", "time-series", { relation = "measured" })
+    with("hidden", '"yes"', "hidden is a boolean")
+    with("weights", '{"a": 1}', "for text indexes")
+    with("bits", "64", "between 1 and 32")
+    with("storageEngine", "wiredTiger", "storageEngine is an object")
+    refused({ unique = true, keys = { { column = "_id" } } }, "unique by itself", "need not be declared")
+    refused({ unique = true, keys = { { column = "a", opclass = "hashed" } } }, "cannot be unique")
+    refused({ unique = true, relation = "measured" }, "no unique indexes")
+    refused({ where = '{"x": 1}', traits = { { "sparse", "true" } } }, "either sparse or partial", "$exists")
+    refused({ traits = { { "wildcardProjection", '{"a": 1}' } } }, "for an index on $**")
+    refused({ traits = { { "collation", '{"locale": "tlh"}' } } }, "tlh", "locale")
+    refused({ traits = { { "collation", '{"locale": "en"}' } }, keys = { { column = "t", opclass = "text" } } },
+      "compares bytes")
+    refused({ traits = { { "collation", '{"locale": "en"}' } }, keys = { { column = "_id" } } },
+      "the collection's collation")
+  end)
+
+  it("with a filter that cannot be is refused", function()
+    refused({ where = "archived = false" }, "not a JSON object")
+    refused({ where = '{"a": }' }, "not a JSON object")
+    for _, operator in ipairs { "$ne", "$nin", "$not", "$elemMatch", "$size" } do
+      refused({ where = ('{"a": {"%s": 1}}'):format(operator) }, operator, "$exists: true")
+    end
+    refused({ where = '{"a": {"$regex": "^x"}}' }, "a regular expression")
+    refused({ where = '{"a": {"$exists": false}}' }, "$exists: false")
+    refused({ where = '{"$or": []}' }, "of nothing")
+    refused({ where = '{"$or":[{"$and":[{"$or":[{"$and":[{"a":1},{"b":1}]},{"b":1}]},{"c":1}]},{"d":1}]}' }, "4 deep")
+  end)
+
+  it("for what has no indexes of its own is refused", function()
+    refused({ relation = "seen" }, "a view has no indexes", "made from")
+    refused({ relation = "system.profile" }, "the server's own")
+    refused({ relation = "a$b" }, "cannot be the name")
+    refused({ relation = ("x"):rep(255) }, "255 bytes")
+    refused({ name = "*" }, "cannot be called")
+  end)
+
+  it("too many are refused, and a second text index", function()
+    local list = {}
+    for i = 1, 65 do list[i] = fields { keys = { { column = "f" .. i } }, relation = "many" } end
+    local changes = resolve(list)
+    assert.same({ "create", "error", "error" }, { changes[63].action, changes[64].action, changes[65].action })
+    changes = resolve { fields { keys = { { column = "t", opclass = "text" } } },
+      fields { keys = { { column = "u", opclass = "text" } } } }
+    assert.same({ "create", "error" }, { changes[1].action, changes[2].action })
+    assert.matches("one text index", changes[2].error.message)
+  end)
+
+  it("is brought about by what is there, where collMod can do it", function()
+    server:command(database, [[{ "createIndexes": "changing", "indexes": [
+      { "key": { "a": 1 }, "name": "a" }, { "key": { "b": 1 }, "name": "b", "expireAfterSeconds": 60 },
+      { "key": { "c": 1 }, "name": "c", "unique": true }, { "key": { "t": "text" }, "name": "t" }] }]])
+    local function action(column, more)
+      more = more or {}
+      more.relation, more.keys, more.name = "changing", { { column = column, opclass = more.opclass } }, column
+      more.opclass = nil
+      return resolve({ fields(more) })[1].action
+    end
+    assert.equal("keep", action "a")
+    assert.equal("alter", action("a", { with = { { "expireAfterSeconds", "5" } } }))
+    assert.equal("alter", action("a", { with = { { "hidden", "true" } } }))
+    assert.equal("alter", action("a", { unique = true }))
+    assert.equal("alter", action("a", { unique = true, with = { { "hidden", "true" } } }))
+    assert.equal("replace", action("a", { unique = true, traits = { { "sparse", "true" } } }))
+    assert.equal("alter", action("b", { with = { { "expireAfterSeconds", "61" } } }))
+    assert.equal("replace", action "b")
+    assert.equal("replace", action "c")
+    assert.equal("keep", action("t", { opclass = "text" }))
+    assert.equal("replace", action("t", { opclass = "text", with = { { "default_language", "german" } } }))
+  end)
+end)
