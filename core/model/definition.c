@@ -297,6 +297,30 @@ static void say_foreign_key(ldx_buffer *out, const ldx_definition *definition) {
   }
 }
 
+/* A complete collation without what nearly all of them have, which nobody would read. */
+static void say_collation(ldx_buffer *out, const char *value) {
+  static const char *const usual[] = {
+      ", \"caseLevel\": false",
+      ", \"caseFirst\": \"off\"",
+      ", \"strength\": 3",
+      ", \"numericOrdering\": false",
+      ", \"alternate\": \"non-ignorable\"",
+      ", \"maxVariable\": \"punct\"",
+      ", \"normalization\": false",
+      ", \"backwards\": false",
+  };
+  ldx_buffer_append(out, "collation ");
+  while (*value) {
+    size_t skip = 0;
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+      size_t length = strlen(usual[i]);
+      if (strncmp(value, usual[i], length) == 0 && (value[length] == ',' || value[length] == '}')) skip = length;
+    }
+    if (skip == 0) ldx_buffer_append_char(out, *value++);
+    value += skip;
+  }
+}
+
 /* As its users write it: `{ email: 1, at: -1 } unique, sparse, partial {…}, expireAfterSeconds 3600`. */
 static char *document_index_text(ldx_arena *arena, const ldx_definition *definition) {
   ldx_buffer out;
@@ -319,7 +343,11 @@ static char *document_index_text(ldx_arena *arena, const ldx_definition *definit
     for (size_t i = 0; i < lists[l]->count; i++, separator = ", ") {
       const ldx_option *option = &lists[l]->items[i];
       bool flag = strcmp(option->value, "true") == 0;
-      ldx_buffer_appendf(&out, flag ? "%s%s" : "%s%s %s", separator, option->name, option->value);
+      ldx_buffer_append(&out, separator);
+      if (strcmp(option->name, "collation") == 0)
+        say_collation(&out, option->value);
+      else
+        ldx_buffer_appendf(&out, flag ? "%s" : "%s %s", option->name, option->value);
     }
     if (l == 0 && definition->predicate)
       ldx_buffer_appendf(&out, "%spartial %s", separator, definition->predicate), separator = ", ";

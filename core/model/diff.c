@@ -200,6 +200,9 @@ static const char *difference(ldx_arena *arena, const ldx_definition *declared, 
     return ldx_arena_printf(arena, "keys differ: live is %s", ldx_definition_text(arena, live));
   if (declared->unique != live->unique)
     return live->unique ? "uniqueness differs: live is unique" : "uniqueness differs: live is not unique";
+  if (!same_text(compared_predicate(declared), compared_predicate(live)) && !*live->method)
+    return live->predicate ? ldx_arena_printf(arena, "filter differs: live is partial %s", live->predicate)
+                           : "filter differs: live is not partial";
   if (!same_text(compared_predicate(declared), compared_predicate(live)))
     return live->predicate ? ldx_arena_printf(arena, "predicate differs: live has WHERE %s", live->predicate)
                            : "predicate differs: live has no WHERE";

@@ -1,6 +1,7 @@
--- ./dev demo: a throwaway server, the registries of registry/, and what Lunadex makes of them. The commands are printed
+-- ./dev demo: throwaway servers, the registries of registry/, and what Lunadex makes of them. The commands are printed
 -- as one would type them; what they print comes straight to the terminal.
 local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
 local pg = require "support.postgres"
 local shell = require "support.shell"
 
@@ -24,7 +25,8 @@ local function run(environment, command)
   io.write("\n", paint("1", "$ " .. command), "\n")
   io.flush()
   local words = { "env" }
-  for _, name in ipairs { "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "DATABASE_URL", "LUNADEX_TARGET" } do
+  for _, name in ipairs { "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "DATABASE_URL", "MONGODB_URI",
+    "LUNADEX_TARGET" } do
     table.move({ "-u", name }, 1, 2, #words + 1, words)
   end
   for name, value in pairs(environment) do words[#words + 1] = name .. "=" .. value end
@@ -71,8 +73,31 @@ server:psql_file("bipad", "registry/dictionary/schema.sql")
 failed = failed + run(bipad, "lunadex plan registry/dictionary/bipad.yaml")
 failed = failed + run(bipad, "lunadex apply registry/dictionary/bipad.yaml --drop-strays")
 
+title "Collections of MongoDB: every model's file, before the code that needs it"
+local documents = not mongodb.missing() and mongodb.start()
+if documents then
+  local app = { MONGODB_URI = documents:url "app" }
+  documents:fill("app", "users", 200000, { email = { ["$concat"] = { "user", { ["$toString"] = "$n" }, "@example" } },
+    tenant = { ["$mod"] = { "$n", 50 } }, seen_at = "$$NOW", name = { ["$concat"] = { "User ", { ["$toString"] = "$n" } } } })
+  documents:command("app", '{"createIndexes":"sessions","indexes":[{"name":"expiry","key":{"used_at":1},'
+    .. '"expireAfterSeconds":3600}, {"name":"of_old","key":{"ip":1}}]}')
+  failed = failed + run(app, "lunadex plan registry/models")
+  failed = failed + run(app, "lunadex apply registry/models")
+  failed = failed + run(app, "lunadex plan registry/models --detailed-exitcode")
+
+  title "Two databases of different kinds from one registry directory"
+  documents:fill("market", "clicks", 300000, { session = { ["$mod"] = { "$n", 1000 } }, at = "$$NOW",
+    product = { ["$mod"] = { "$n", 77 } } })
+  local market = { DATABASE_URL = shop.DATABASE_URL, MONGODB_URI = documents:url "market" }
+  failed = failed + run(market, "lunadex plan registry/market")
+  failed = failed + run(market, "lunadex apply registry/market")
+  documents:stop()
+else
+  say(mongodb.missing())
+end
+
 title "The end"
 server:stop()
-say(failed == 0 and "The server is stopped and gone. Read on in README.md."
+say(failed == 0 and "The servers are stopped and gone. Read on in README.md."
   or "Something above did not go as it should.")
 os.exit(failed == 0, true)

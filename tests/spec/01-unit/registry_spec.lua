@@ -457,6 +457,7 @@ describe("registry.load", function()
       assert(registry.load(path))
     end
     assert(registry.load "registry/models")
+    assert(registry.load "registry/market")
   end)
 
   it("reads 20,000 indexes in a moment", function()
