@@ -1,0 +1,197 @@
+-- What happens to servers, links and members while something is built: afterwards there is one index, as declared.
+local mongodb = require "support.mongodb"
+local shell = require "support.shell"
+local steps = require "support.mongosteps"
+
+local patient = { attempts = 60, first_delay = 0.2, factor = 1.5, max_delay = 1 }
+
+describe("while MongoDB builds", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, run
+
+  after_each(function()
+    if run then run:close() end
+    run = nil
+  end)
+
+  local function start(more, options)
+    local step = steps.build("t", "t_a", { "a" }, more, options)
+    step.retry = patient
+    return run:submit(step)
+  end
+
+  local function stands(more)
+    local specs = server:indexes("test", "t")
+    assert.equal(2, #specs)
+    assert.is_nil(specs[2].buildUUID)
+    assert.equal(more and more.unique, specs[2].unique)
+    assert.is_nil(specs[2].prepareUnique)
+  end
+
+  describe("on one server", function()
+    setup(function() server = mongodb.start() end)
+    teardown(function() server:stop() end)
+    before_each(function()
+      server:try("test", { "drop", "t" })
+      server:fill("test", "t", 1000, { a = "$n" })
+      run = steps.open(server, "test")
+    end)
+
+    for _, signal in ipairs { "KILL", "TERM" } do
+      for _, unique in ipairs { false, true } do
+        it(("it gets SIG%s: the build is joined when it is back%s"):format(signal, unique and ", and made unique" or ""),
+          function()
+            -- In good order a server ends only where its build can be interrupted.
+            local held = steps.hold(server, "hangIndexBuildDuringCollectionScanPhaseBeforeInsertion",
+              { fieldsToMatch = { a = 500 } })
+            local more = unique and { unique = true } or nil
+            local job = start(more)
+            held:reached()
+            -- What was not on disk yet would not be gone on with.
+            server:command("admin", { "fsync" })
+            server:restart(signal)
+            local done = run:finish(job)
+            assert.is_true(done.ok, tostring(done.error))
+            assert.is_true(done.attempts > 1)
+            stands(more)
+          end)
+      end
+    end
+
+    it("its primary steps down for a second: the build is joined", function()
+      local held <close> = steps.hold(server, steps.scanning)
+      local job = start { unique = true }
+      held:reached()
+      local down = server:send("admin", { "replSetStepDown", 2, force = true })
+      run:await(job, function(event) return event.event == "retry" end)
+      held:release()
+      assert.is_truthy(down:wait())
+      local done = run:finish(job)
+      assert.is_true(done.ok, tostring(done.error))
+      stands { unique = true }
+    end)
+
+    it("somebody ends the operation: that is said, and nothing is left", function()
+      local held <close> = steps.hold(server, steps.scanning)
+      local job = start()
+      held:reached()
+      local reply = server:command("admin", { "aggregate", cursor = mongodb.document(), pipeline = {
+        { ["$currentOp"] = { allUsers = true } },
+        { ["$match"] = { ["command.createIndexes"] = "t", desc = { ["$regex"] = "^conn" } } },
+      } })
+      server:command("admin", { "killOp", op = reply.cursor.firstBatch[1].opid })
+      held:release()
+      local done = run:finish(job)
+      assert.is_false(done.ok)
+      assert.equal(1, #server:indexes("test", "t"))
+    end)
+
+    it("the collection is dropped: that is said", function()
+      local held <close> = steps.hold(server, steps.scanning)
+      local job = start()
+      held:reached()
+      local drop = server:send("test", { "drop", "t" })
+      steps.runs(server, "drop")
+      held:release()
+      assert.is_truthy(drop:wait())
+      assert.is_false(run:finish(job).ok)
+    end)
+
+    it("a second run builds the same: both are done, and it is built once", function()
+      local other = steps.open(server, "test")
+      local held <close> = steps.hold(server, steps.scanning)
+      local first = start { unique = true }
+      held:reached()
+      local step = steps.build("t", "t_a", { "a" }, { unique = true })
+      step.retry = patient
+      local second = other:submit(step)
+      other:phase(second, "scanning")
+      held:release()
+      assert.is_true(run:finish(first).ok)
+      assert.is_true(other:finish(second).ok)
+      other:close()
+      stands { unique = true }
+    end)
+
+    it("it does not answer for a while: the build goes on", function()
+      local held = steps.hold(server, steps.scanning)
+      local job = start()
+      held:reached()
+      held:release()
+      server:kill "STOP"
+      shell.sleep(3)
+      server:kill "CONT"
+      assert.is_true(run:finish(job).ok)
+      stands()
+    end)
+  end)
+
+  describe("in a set of three", function()
+    setup(function() server = mongodb.start { members = 3 } end)
+    teardown(function() server:stop() end)
+    before_each(function()
+      server:try("test", { "drop", "t" })
+      server:fill("test", "t", 1000, { a = "$n" })
+      run = steps.open(server, "test")
+    end)
+
+    local function lock() return run:finish(run.db:lock()) end
+
+    it("another becomes primary: the build is joined there, and the lock is still held", function()
+      assert.is_true(lock().ok)
+      local held = {}
+      for i, member in ipairs(server.members) do held[i] = steps.hold(member, steps.scanning) end
+      local job = start { unique = true }
+      held[1]:reached()
+      local before = server:primary()
+      assert.not_equal(before, server:step_down())
+      run:await(job, function(event) return event.event == "retry" end)
+      for _, point in ipairs(held) do point:release() end
+      local done = run:finish(job)
+      assert.is_true(done.ok, tostring(done.error))
+      stands { unique = true }
+      assert.is_nil(run.events.others)
+      assert.is_true(run:finish(run.db:unlock()).ok)
+    end)
+
+    it("the primary dies: the build is joined on the next one", function()
+      assert.is_true(lock().ok)
+      local job
+      do
+        local held <close> = steps.hold(server:primary(), steps.scanning)
+        job = start()
+        held:reached()
+        server:primary():kill()
+        held.name = nil
+      end
+      -- The dead one votes for the commit, too.
+      run:phase(job, "waiting for other members to finish")
+      for _, member in ipairs(server.members) do
+        if not member.pid then member:start() end
+      end
+      local done = run:finish(job)
+      assert.is_true(done.ok, tostring(done.error))
+      stands()
+      assert.is_nil(run.events.others)
+      server:settled()
+    end)
+
+    it("a member is dead: it is said for whom the build waits; and with another quorum it does not", function()
+      local dead
+      for _, member in ipairs(server.members) do
+        if member ~= server:primary() then dead = member end
+      end
+      dead:kill()
+      local job = start()
+      local seen = run:phase(job, "^waiting for other members to finish$")
+      assert.is_true(seen.draining)
+      assert.equal(("127.0.0.1:%d (not reachable/healthy)"):format(dead.port), seen.blocker)
+      local step = steps.build("t", "t_b", { "_id", "a" }, nil, { commit_quorum = "majority" })
+      assert.is_true(run:step(step).ok)
+      dead:start()
+      assert.is_true(run:finish(job).ok)
+      server:settled()
+    end)
+  end)
+end)
