@@ -128,7 +128,7 @@ static ldx_live *convertible(const work *w, const ldx_relation *relation, const 
   ldx_live *found = NULL;
   for (size_t i = 0; w->dialect->can_become && i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
-    if (w->used[live->ordinal] || !live->valid || !w->dialect->can_become(&declared->canonical, live)) continue;
+    if (w->used[live->ordinal] || !w->dialect->can_become(&declared->canonical, live)) continue;
     if (prefer_name(declared, live)) return live;
     if (!found) found = live;
   }
@@ -263,11 +263,13 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
   }
   live = convertible(w, relation, declared);
   if (live) {
-    change->action = LDX_ACTION_ALTER;
+    /* One that is not ready is built first: as such a thing is begun, if only on the way to what is declared. */
+    change->action = live->valid ? LDX_ACTION_ALTER : LDX_ACTION_REBUILD;
     change->live = live;
     w->used[live->ordinal] = true;
     change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
-    change->reason = difference(w->arena, &declared->canonical, &live->definition);
+    change->reason =
+        live->valid ? difference(w->arena, &declared->canonical, &live->definition) : invalid_reason(live);
     return;
   }
   live = namesake(w, relation, declared);

@@ -161,23 +161,34 @@ describe("apply on MongoDB", function()
     assert.same({ "flat", nil }, { indexes().flat.name, indexes().flat.min })
   end)
 
-  it("waits for what somebody else is building", function()
+  -- Somebody builds this meanwhile; what the plan says to it, and what applying it says.
+  local function meanwhile(spec, text)
     server:fill(database, "t", 200000, { a = "$n", b = "$n" })
-    local sent = server:send(database, '{"createIndexes":"t","indexes":[{"name":"theirs","key":{"a":1,"b":1}}]}')
+    local sent = server:send(database, ('{"createIndexes":"t","indexes":[%s]}'):format(spec))
     shell.eventually("the build to be seen", function()
-      for _, spec in ipairs(server:indexes(database, "t")) do
-        if spec.buildUUID then return true end
+      for _, each in ipairs(server:indexes(database, "t")) do
+        if each.buildUUID then return true end
       end
       return not sent:running()
     end)
-    local text = [[on "t" { index { "a", "b" } }]]
     local plan = run("plan", text, "--json"):json()
-    local applied = apply(text)
+    local applied = apply(text) -- by then it may be there
     assert(sent:wait())
-    assert.same({ 1, 0 }, { plan.summary.wait, plan.summary.create }, mongodb.json(plan))
+    assert.same({ 1, 0, 0 }, { plan.summary.wait, plan.summary.create, plan.summary.replace }, mongodb.json(plan))
     assert.matches("being built", plan.changes[1].reason)
-    assert.matches("skipped: built by somebody else", applied.stdout, 1, true)
+    assert.matches("total 1, created 0", applied.stdout, 1, true)
+    assert.equal(0, run("plan", text, "--detailed-exitcode").status)
+  end
+
+  it("waits for what somebody else is building", function()
+    meanwhile('{"name":"theirs","key":{"a":1,"b":1}}', [[on "t" { index { "a", "b" } }]])
     assert.equal("theirs", names())
+  end)
+
+  it("makes unique what a run that was killed has begun to build", function()
+    meanwhile('{"name":"u","key":{"a":1},"prepareUnique":true}',
+      [[on "t" { index { "a", name = "u", unique = true } }]])
+    assert.is_true(indexes().u.unique)
   end)
 
   it("reads a data dictionary", function()
