@@ -152,21 +152,16 @@ static bool settle_collation(ldx_arena *arena, const ldx_definition *declared, c
 bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const char *collection_collation,
                          ldx_mongo_collations *collations, ldx_definition *canonical, ldx_error *error) {
   const char *collation;
-  bson_t spec, plain;
+  bson_t spec;
   if (!ldx_mongo_check(declared, error) ||
       !settle_collation(arena, declared, collection_collation, collations, &collation, error) ||
       !ldx_mongo_spec_of(declared, NULL, declared->unique, &spec, error))
     return false;
   bool ok = check_documents(arena, &spec, error);
   if (ok) {
-    bson_init(&plain);
-    bson_copy_to_excluding_noinit(&spec, &plain, "collation", (char *)NULL);
     *canonical = (ldx_definition){.relation = declared->relation};
-    ldx_mongo_definition_of(arena, &plain, NULL, canonical);
-    if (collation)
-      canonical->traits.items[canonical->traits.count++] =
-          (ldx_option){"collation", ldx_arena_strdup(arena, collation)};
-    bson_destroy(&plain);
+    ldx_mongo_definition_of(arena, &spec, NULL, canonical);
+    ldx_mongo_set_collation(arena, canonical, ldx_arena_strdup(arena, collation));
     ok = ldx_mongo_check_spec(canonical, &spec, error);
   }
   bson_destroy(&spec);

@@ -76,8 +76,7 @@ static void add_index(work *w, const bson_t *spec, bool ready) {
   /* That of a clustered collection does not say what collation it has: it is the collection's. */
   ldx_mongo_definition_of(w->arena, spec, live->clustered ? NULL : relation->collation, &live->definition);
   live->definition.relation = relation->name;
-  if (live->clustered && relation->collation)
-    live->definition.traits.items[live->definition.traits.count++] = (ldx_option){"collation", relation->collation};
+  if (live->clustered) ldx_mongo_set_collation(w->arena, &live->definition, relation->collation);
   live->extension_owned = relation->kind != 't' && is_on_id(&live->definition);
   if (live->extension_owned) live->definition.unique = false; /* nobody can say so of it */
   live->bytes = -1;

@@ -44,10 +44,12 @@ static void set_key(ldx_arena *arena, ldx_key *key, const char *path, const bson
     key->opclass = ldx_arena_strdup(arena, bson_iter_utf8(value, NULL));
     return;
   }
+  double direction = bson_iter_as_double(value); /* a decimal gives 0 */
+  if (direction == 1) return;
   ldx_buffer number;
   ldx_buffer_init(&number, arena);
-  ldx_mongo_number(&number, value);
-  const char *text = ldx_buffer_string(&number);
+  if (direction != -1) ldx_mongo_number(&number, value);
+  const char *text = direction == -1 ? "-1" : ldx_buffer_string(&number);
   if (!strcmp(text, "-1"))
     key->descending = key->nulls_first = true;
   else if (strcmp(text, "1") != 0)
@@ -199,34 +201,68 @@ static const struct {
 
 enum { OPTIONS = sizeof options / sizeof *options };
 
-static void read_options(ldx_arena *arena, const bson_t *spec, ldx_definition *definition) {
-  definition->traits.items = LDX_ARENA_NEW(arena, ldx_option, OPTIONS + 1);
-  definition->storage.items = LDX_ARENA_NEW(arena, ldx_option, OPTIONS);
-  for (size_t i = 0; i < OPTIONS; i++) {
-    bson_iter_t iter;
-    if (!bson_iter_init_find(&iter, spec, options[i].name)) continue;
-    const char *value = options[i].value(arena, &iter);
-    if (!value || (options[i].usual && !strcmp(value, options[i].usual))) continue;
-    ldx_options *list = options[i].trait ? &definition->traits : &definition->storage;
-    list->items[list->count++] = (ldx_option){options[i].name, value};
+static void add_options(ldx_arena *arena, ldx_options *list, size_t count, const char *const *values, bool trait) {
+  if (!count) return;
+  list->items = LDX_ARENA_NEW(arena, ldx_option, count);
+  for (size_t i = 0; i < OPTIONS; i++)
+    if (values[i] && options[i].trait == trait) list->items[list->count++] = (ldx_option){options[i].name, values[i]};
+}
+
+/* One pass over the fields: catalogs are large, and most indexes have few options. The options come in our order. */
+static void read_options(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
+                         ldx_definition *definition) {
+  const char *values[OPTIONS] = {NULL};
+  size_t traits = 0, rest = 0;
+  bson_iter_t iter;
+  bson_t filter;
+  if (!bson_iter_init(&iter, spec)) return;
+  while (bson_iter_next(&iter)) {
+    const char *name = bson_iter_key(&iter);
+    if (!strcmp(name, "v") || !strcmp(name, "key") || !strcmp(name, "name")) continue;
+    if (!strcmp(name, "unique")) definition->unique = bson_iter_as_bool(&iter);
+    if (!strcmp(name, "partialFilterExpression") && document_at(&iter, &filter)) {
+      definition->predicate = ldx_mongo_json(arena, &filter);
+      definition->predicate_form = ldx_mongo_filter_form(arena, &filter, NULL);
+    }
+    for (size_t i = 0; i < OPTIONS; i++) {
+      if (strcmp(name, options[i].name) != 0) continue;
+      const char *value = options[i].value(arena, &iter);
+      if (value && !(options[i].usual && !strcmp(value, options[i].usual))) values[i] = value;
+    }
   }
+  for (size_t i = 0; i < OPTIONS; i++) {
+    if (!values[i] && !strcmp(options[i].name, "collation") && collection_collation) values[i] = LDX_MONGO_SIMPLE;
+    if (values[i] && options[i].trait) traits++;
+    if (values[i] && !options[i].trait) rest++;
+  }
+  add_options(arena, &definition->traits, traits, values, true);
+  add_options(arena, &definition->storage, rest, values, false);
 }
 
 void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
                              ldx_definition *definition) {
-  bson_iter_t iter;
-  bson_t filter;
   definition->kind = LDX_KIND_INDEX;
   definition->method = "";
   read_keys(arena, spec, definition);
-  read_options(arena, spec, definition);
-  definition->unique = bson_iter_init_find(&iter, spec, "unique") && bson_iter_as_bool(&iter);
-  if (bson_iter_init_find(&iter, spec, "partialFilterExpression") && document_at(&iter, &filter)) {
-    definition->predicate = ldx_mongo_json(arena, &filter);
-    definition->predicate_form = ldx_mongo_filter_form(arena, &filter, NULL);
+  read_options(arena, spec, collection_collation, definition);
+}
+
+void ldx_mongo_set_collation(ldx_arena *arena, ldx_definition *definition, const char *collation) {
+  ldx_option *items = LDX_ARENA_NEW(arena, ldx_option, definition->traits.count + 1);
+  size_t count = 0;
+  bool placed = !collation;
+  for (size_t i = 0; i < definition->traits.count; i++) {
+    const ldx_option *trait = &definition->traits.items[i];
+    if (!strcmp(trait->name, "collation")) continue;
+    /* Before all but `sparse`, which is where a server's would stand. */
+    if (!placed && strcmp(trait->name, "sparse") != 0) {
+      items[count++] = (ldx_option){"collation", collation};
+      placed = true;
+    }
+    items[count++] = *trait;
   }
-  if (collection_collation && !ldx_mongo_option(&definition->traits, "collation"))
-    definition->traits.items[definition->traits.count++] = (ldx_option){"collation", LDX_MONGO_SIMPLE};
+  if (!placed) items[count++] = (ldx_option){"collation", collation};
+  definition->traits = (ldx_options){count, items};
 }
 
 /* --- what collMod can do ---------------------------------------------------------------------------------------------------- */

@@ -38,6 +38,9 @@ ldx_mongo_kind ldx_mongo_kind_of(const ldx_definition *definition);
 void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
                              ldx_definition *definition);
 
+/* Gives it that collation, JSON in normal form, or with NULL takes it away; nothing is copied. */
+void ldx_mongo_set_collation(ldx_arena *arena, ldx_definition *definition, const char *collation);
+
 /* The specification to build `definition` by, declared or canonical: key, name and options; unique only if `unique`. The
  * caller destroys `spec`. False: a value is no JSON of the right kind; then there is nothing to destroy. */
 bool ldx_mongo_spec_of(const ldx_definition *definition, const char *name, bool unique, bson_t *spec, ldx_error *error);
