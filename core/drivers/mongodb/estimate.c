@@ -36,8 +36,9 @@ typedef struct sample {
 /* --- lengths ------------------------------------------------------------------------------------------------------------ */
 
 static double integer_bytes(int64_t number) {
-  double magnitude = number < 0 ? -(double)number : (double)number, bytes = 2;
-  for (; magnitude >= 128; magnitude /= 256) bytes++;
+  uint64_t rest = number < 0 ? (uint64_t) - (number + 1) : (uint64_t)number;
+  double bytes = 2;
+  for (; rest >= 128; rest /= 256) bytes++;
   return bytes;
 }
 
