@@ -140,7 +140,8 @@ static bool create_or_explain(ldx_mongo_attempt *attempt, bool unique, bool prep
  * second copy of it: then only the direct way is left. That index tells beforehand whether it can succeed. */
 static bool build_beside(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes) {
   ldx_error_clear(attempt->error);
-  return ldx_mongo_check_duplicates(attempt, indexes) && create_or_explain(attempt, true, false);
+  bool checked = attempt->step->check_duplicates;
+  return (checked || ldx_mongo_check_duplicates(attempt, indexes)) && create_or_explain(attempt, true, false);
 }
 
 static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes) {

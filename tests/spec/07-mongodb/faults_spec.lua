@@ -40,22 +40,22 @@ describe("while MongoDB builds", function()
 
     for _, signal in ipairs { "KILL", "TERM" } do
       for _, unique in ipairs { false, true } do
-        it(("it gets SIG%s: the build is joined when it is back%s"):format(signal, unique and ", and made unique" or ""),
-          function()
-            -- In good order a server ends only where its build can be interrupted.
-            local held = steps.hold(server, "hangIndexBuildDuringCollectionScanPhaseBeforeInsertion",
-              { fieldsToMatch = { a = 500 } })
-            local more = unique and { unique = true } or nil
-            local job = start(more)
-            held:reached()
-            -- What was not on disk yet would not be gone on with.
-            server:command("admin", { "fsync" })
-            server:restart(signal)
-            local done = run:finish(job)
-            assert.is_true(done.ok, tostring(done.error))
-            assert.is_true(done.attempts > 1)
-            stands(more)
-          end)
+        local ending = unique and ", and made unique" or ""
+        it(("it gets SIG%s: the build is joined when it is back%s"):format(signal, ending), function()
+          -- In good order a server ends only where its build can be interrupted.
+          local held = steps.hold(server, "hangIndexBuildDuringCollectionScanPhaseBeforeInsertion",
+            { fieldsToMatch = { a = 500 } })
+          local more = unique and { unique = true } or nil
+          local job = start(more)
+          held:reached()
+          -- What was not on disk yet would not be gone on with.
+          server:command("admin", { "fsync" })
+          server:restart(signal)
+          local done = run:finish(job)
+          assert.is_true(done.ok, tostring(done.error))
+          assert.is_true(done.attempts > 1)
+          stands(more)
+        end)
       end
     end
 

@@ -144,7 +144,8 @@ describe("the run lock on MongoDB", function()
     assert.is_true(lock(run).ok)
   end)
 
-  it("is taken from a holder that was halted, which learns it when it goes on", function()
+  -- What holds the lock and says what becomes of it, in a process of its own.
+  local function other_process()
     local script = shell.directory "holder" .. "/hold.lua"
     -- The host of the specs is the one that gives scripts the core.
     shell.write_file(script, ([[ it("holds", function()
@@ -167,6 +168,11 @@ describe("the run lock on MongoDB", function()
     end) ]]):format(server:url(database)))
     local holder = shell.start { lunadex.build .. "/lunadex-busted", script }
     shell.eventually("the other process to hold the lock", function() return holder:stderr():find "locked" end)
+    return holder
+  end
+
+  it("is taken from a holder that was halted, which learns it when it goes on", function()
+    local holder = other_process()
     holder:kill("STOP")
     local run = open()
     assert.matches('"halted"', lock(run).error.detail, 1, true)
@@ -176,5 +182,16 @@ describe("the run lock on MongoDB", function()
     local ended = holder:wait(20)
     assert.matches("lost: lock_lost\nwrite: lock_lost\n", ended.stderr, 1, true)
     assert.is_nil(lost(run, 1.5))
+  end)
+
+  it("ends by itself half a minute after its holder was last heard of, and not before", function()
+    if not os.getenv "LUNADEX_TEST_LONG" then return pending "--long" end
+    local holder = other_process()
+    holder:kill("STOP")
+    local began, run = shell.now(), open()
+    shell.eventually("the lease to end", function() return lock(run).ok end, 60)
+    assert.is_true(shell.now() - began > 28)
+    holder:kill("CONT")
+    assert.matches("lost: lock_lost\nwrite: lock_lost\n", holder:wait(20).stderr, 1, true)
   end)
 end)
