@@ -40,6 +40,13 @@ typedef struct seen {
   ldx_mongo_indexes *indexes;
 } seen;
 
+/* bson_t asks for more than any other type, and than the arena gives. */
+static ldx_mongo_index *new_indexes(ldx_arena *arena, size_t count) {
+  const uintptr_t alignment = _Alignof(ldx_mongo_index);
+  uintptr_t memory = (uintptr_t)ldx_arena_alloc(arena, count * sizeof(ldx_mongo_index) + alignment);
+  return (ldx_mongo_index *)((memory + alignment - 1) / alignment * alignment);
+}
+
 static bool each_index(const bson_t *document, void *state, ldx_error *error) {
   (void)error;
   seen *s = state;
@@ -47,7 +54,7 @@ static bool each_index(const bson_t *document, void *state, ldx_error *error) {
   if (!bson_iter_init_find(&iter, document, "spec") || !BSON_ITER_HOLDS_DOCUMENT(&iter)) return true;
   if (s->indexes->count == s->capacity) {
     size_t more = s->capacity ? s->capacity * 2 : 16;
-    ldx_mongo_index *items = LDX_ARENA_NEW(s->arena, ldx_mongo_index, more);
+    ldx_mongo_index *items = new_indexes(s->arena, more);
     if (s->capacity) memcpy(items, s->indexes->items, s->capacity * sizeof *items);
     s->indexes->items = items;
     s->capacity = more;

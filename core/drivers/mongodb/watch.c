@@ -28,6 +28,7 @@ typedef struct look {
 
 static bool look_around(ldx_session *session, look *l, ldx_error *error) {
   bool ok = ldx_mongo_operations(session, &l->reply, error);
+  l->count = l->builds = 0;
   if (ok) l->count = ldx_mongo_operations_of(&l->reply, l->documents, l->operations, MOST_OPERATIONS);
   for (size_t i = 0; i < l->count; i++)
     if (l->operations[i].worker) l->builds++;
@@ -216,14 +217,12 @@ static void watch_step(ldx_session *session, const look *l, ldx_watched *watched
 
 bool ldx_mongo_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error) {
   if (!count) return true;
-  look *l = calloc(1, sizeof *l);
-  if (!l) return ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
-  bool ok = look_around(session, l, error);
+  look l;
+  bool ok = look_around(session, &l, error);
   for (size_t i = 0; ok && i < count; i++) {
     steps[i].progress = (ldx_progress){0};
-    watch_step(session, l, &steps[i]);
+    watch_step(session, &l, &steps[i]);
   }
-  bson_destroy(&l->reply);
-  free(l);
+  bson_destroy(&l.reply);
   return ok;
 }
