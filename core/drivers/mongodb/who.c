@@ -149,7 +149,7 @@ void ldx_mongo_who(char *to, size_t size, const bson_t *document) {
   const char *user = text(document, "effectiveUsers.0.user"), *client = text(document, "client");
   const char *application = text(document, "appName");
   if (user) ldx_buffer_append(&b, user);
-  if (client) ldx_buffer_appendf(&b, "@%.*s", (int)strcspn(client, "/ "), client);
+  if (client) ldx_buffer_appendf(&b, "%s%s", user ? "@" : "", client);
   if (application && *application) ldx_buffer_appendf(&b, "%s\"%s\"", b.length ? " " : "", application);
   if (!b.length) ldx_buffer_append(&b, operation.worker ? "the server, for a client that is gone" : "somebody");
   if (bson_iter_init_find(&iter, document, "opid")) {

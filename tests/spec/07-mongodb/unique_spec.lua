@@ -191,6 +191,36 @@ describe("a unique index on MongoDB", function()
         walked.error.detail:match "^%d+ keys are in %d+ documents")
     end)
 
+    it("agrees with the server on random values", function()
+      local pool = { "0", "1", "-1", "2.5", "1e3", '"1"', '"a"', '""', "null", "true", "false" }
+      local forms = { '%s', '{"$numberLong":"%s"}', '{"$numberDouble":"%s"}', '{"$numberDecimal":"%s"}',
+        '{"$numberDecimal":"%s0"}', '{"x":%s}', '{"x":{"y":%s}}', '{"$numberDecimal":"%sE0"}' }
+      local function value()
+        local one, form = pool[math.random(#pool)], forms[math.random(#forms)]
+        local number = one:match "^-?%d"
+        if form:find "%$number" and (not number or form:find "Long" and not one:match "^-?%d+$") then form = "%s" end
+        if form:find "%%s[0E]" and not one:match "^-?%d+%.%d+$" then form = '{"$numberDecimal":"%s"}' end
+        return form:format(one)
+      end
+      local seed = os.time()
+      math.randomseed(seed)
+      for round = 1, 15 do
+        local documents = {}
+        for i = 1, math.random(2, 40) do
+          documents[i] = ('{"_id":%d,"v":%s,"w":%s}'):format(i, value(), round % 2 == 0 and value() or 1)
+        end
+        server:try(database, { "drop", "r" })
+        server:insert(database, "r", documents)
+        server:command(database, '{"createIndexes":"r","indexes":[{"key":{"v":1,"w":-1},"name":"r_v"}]}')
+        local walked = run:build("r", "r_u", { "w", "v" }, unique, { check_duplicates = true })
+        local said = run:step(steps.alter("r", "r_v", { "v", "w" }, unique))
+        local function count(done)
+          return done.ok and "none" or tostring(done.error.detail):match "^%d+ keys? %l+ in %d+ documents"
+        end
+        assert.equal(count(said), count(walked), ("seed %d: %s"):format(seed, table.concat(documents)))
+      end
+    end)
+
     it("compares as the index's collation does", function()
       server:insert(database, "c", { '{"v":"a"}', '{"v":"A"}', '{"v":"b"}' })
       local collation = { { "collation", '{"locale":"en","strength":2}' } }
