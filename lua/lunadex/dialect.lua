@@ -7,6 +7,7 @@
 --   steps        what one change takes
 --   schedule     what may run side by side
 --   snapshot     what is live → registry text
+--   checks       what is said of sharded collections and declared queries (MongoDB)
 --
 -- Each is loaded when it is first asked for: a run on PostgreSQL reads nothing of MongoDB's.
 
@@ -15,6 +16,7 @@ local M = {}
 ---@class lunadex.Dialect
 ---@field driver "postgres"|"mongodb"
 ---@field product string           # for people
+---@field comment string          # begins one in a script of its shell
 ---@field row string               # what relations consist of
 ---@field relies string            # what may need an index that is nobody's constraint
 ---@field makes_relations boolean? # a relation that is not there comes with its first index
@@ -25,14 +27,18 @@ local M = {}
 ---@field steps table
 ---@field schedule table
 ---@field snapshot table
+---@field checks table?            # MongoDB
 
 local parts = { schema = true, definition = true, name = true, steps = true, schedule = true, snapshot = true }
 
-local function dialect(driver, words)
+---@param driver string
+---@param words table
+---@param more table<string, boolean>?   # modules that only this one has
+local function dialect(driver, words, more)
   words.driver = driver
   return setmetatable(words, {
     __index = function(self, part)
-      if not parts[part] then return nil end
+      if not (parts[part] or more and more[part]) then return nil end
       local module = require("lunadex." .. driver .. "." .. part)
       self[part] = module
       return module
@@ -41,10 +47,10 @@ local function dialect(driver, words)
 end
 
 local dialects = {
-  postgres = dialect("postgres", { product = "PostgreSQL", row = "row",
+  postgres = dialect("postgres", { product = "PostgreSQL", comment = "--", row = "row",
     relies = "a foreign key relies on it" }),
-  mongodb = dialect("mongodb", { product = "MongoDB", row = "document", makes_relations = true, leases = true,
-    relies = "it carries the shard key of its collection" }),
+  mongodb = dialect("mongodb", { product = "MongoDB", comment = "//", row = "document", makes_relations = true,
+    leases = true, relies = "it carries the shard key of its collection" }, { checks = true }),
 }
 
 --- The dialect of the driver of that name.

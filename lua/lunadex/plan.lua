@@ -179,6 +179,9 @@ function M.make(database, connection, options)
     if action and action ~= "keep" then summary[action] = summary[action] + 1 end
     if action and action ~= "error" then plan.planned[#plan.planned + 1] = change end
   end
+  if dialect.checks and not maker.only then
+    for _, finding in ipairs(dialect.checks.findings(plan, database.relations or {})) do maker:finding(nil, finding) end
+  end
   for _, finding in ipairs(plan.findings) do
     if finding.level == "error" then
       plan.has_errors = true

@@ -107,14 +107,17 @@ local function label(plan)
 end
 
 local function print_statements(plan, options, several)
-  if several and not options.json then output.line("-- database ", format.line(plan.database), ": ", plan.target) end
+  local comment = plan.dialect.comment
+  if several and not options.json then
+    output.line(comment, " database ", format.line(plan.database), ": ", plan.target)
+  end
   for _, item in ipairs(applying.statements(plan, options)) do
     local change = item.change
     if options.json then
       json.event { event = "statements", action = change.action, relation = change.relation,
         name = change.name or change.live_name, database = several and plan.database or nil, sql = item.sql }
     else
-      output.line(("-- %s %s %s%s"):format(change.action, format.line(change.relation),
+      output.line(("%s %s %s %s%s"):format(comment, change.action, format.line(change.relation),
         format.line(change.name or change.live_name), change.critical and " (critical)" or ""))
       for _, sql in ipairs(item.sql) do output.line(sql, sql:find(";%s*$") and "" or ";") end
     end

@@ -72,6 +72,7 @@ describe("plan", function()
   before_each(function()
     facts, measures, driver = {}, {}, "postgres"
     catalog = { names = {}, tables = {} }
+    function catalog.relations() return function() end end
     function catalog:index(schema, name) return self.names[schema .. "." .. name] end
     function catalog:relation(schema, name) return self.tables[schema .. "." .. name] end
     core = {

@@ -1,0 +1,138 @@
+-- Declared models, an administrative script, and what is to be known of a sharded collection (REQUIREMENTS, row B).
+-- The server is a replica set: what makes it a part of a cluster are documents written by hand.
+local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
+
+describe("models on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = mongodb.shared()
+    database = server:create_database()
+    url = server:url(database)
+  end)
+  after_each(function()
+    server:command("config", ('{"delete":"collections","deletes":[{"q":{"_id":{"$regex":"^%s[.]"}},"limit":0}]}')
+      :format(database))
+    server:drop_database(database)
+  end)
+
+  local function shard(collection, key)
+    server:try(database, { "create", collection }) -- one spec has it already
+    server:insert("config", "collections", { ('{"_id":"%s.%s","key":%s,"unique":false,"noBalance":false}'):format(
+      database, collection, key) })
+  end
+
+  local function run(command, text, ...)
+    return lunadex.run { command, lunadex.registry(text), "--target", url, ... }
+  end
+
+  -- "warning scattered-query a, …": the findings of a plan.
+  local function findings(text, ...)
+    local result = run("plan", text, "--json", ...)
+    local list = {}
+    for i, finding in ipairs(result:json().findings) do
+      list[i] = ("%s %s %s"):format(finding.level, finding.rule, finding.name or finding.message:match '"(%w+)"')
+    end
+    table.sort(list)
+    return table.concat(list, ", "), result.status
+  end
+
+  it("are ensured by one command, before the code that needs them is deployed", function()
+    local environment = { MONGODB_URI = url }
+    server:fill(database, "users", 20000, { email = { ["$toString"] = "$n" }, tenant = 1 })
+    local result = lunadex.run { "apply", "registry/models", env = environment }
+    assert.equal(0, result.status, tostring(result))
+    local again = lunadex.run { "apply", "registry/models", env = environment }
+    assert.matches("total 9, created 0, skipped 9", again.stdout, 1, true)
+  end)
+
+  it("have no unique index that shards cannot enforce", function()
+    shard("t", '{"tenant":1,"user":1}')
+    shard("h", '{"user":"hashed"}')
+    local text = [[
+      on "t" {
+        index { "email", name = "wrong", unique = true }, index { "user", "tenant", name = "order", unique = true },
+        index { "tenant", name = "part", unique = true }, index { "email", name = "plain" },
+        index { "tenant", "user", "email", name = "right", unique = true },
+        index { "x", name = "allowed", unique = true, allow = { ["unique-on-sharded"] = "made by hand" } },
+      }
+      on "h" { index { "user", name = "hashed", unique = true } }
+      on "free" { index { "email", name = "free", unique = true } }
+    ]]
+    local shown, status = findings(text)
+    assert.equal("error unique-on-sharded hashed, error unique-on-sharded order, error unique-on-sharded part, "
+      .. "error unique-on-sharded wrong", shown)
+    assert.equal(6, status)
+    local result = run("apply", text)
+    assert.equal(6, result.status, tostring(result))
+    assert.matches('t wrong: a unique index of a collection that is sharded by {"tenant": 1, "user": 1}', result.stderr,
+      1, true)
+    assert.same({}, server:indexes(database, "free"))
+  end)
+
+  it("have no query that goes to all shards unnoticed", function()
+    shard("t", '{"tenant":1,"user":1}')
+    shard("h", '{"user":"hashed"}')
+    assert.equal("warning scattered-query a, warning scattered-query b, warning scattered-query c, "
+      .. "warning scattered-query d", (findings [[
+      on "t" {
+        query { { user = 1 }, name = "a" }, query { { tenant = { ["$ne"] = 1 } }, name = "b" },
+        query { { ["$or"] = { { tenant = 1 }, { tenant = 2 } } }, name = "c" },
+        query { { tenant = 1 }, name = "fine" }, query { { tenant = { ["$gt"] = 5 }, user = 1 }, name = "range" },
+        query { { ["$and"] = { { tenant = 5 }, { x = 1 } } }, name = "nested" },
+        query { { tenant = { ["$in"] = { 1, 2 } } }, name = "choice" },
+      }
+      on "h" { query { { user = { ["$gt"] = 5 } }, name = "d" }, query { { user = 5 }, name = "e" } }
+      on "free" { query { { x = 1 }, name = "f" } }]]))
+  end)
+
+  it("have an index for every query that is to have one", function()
+    server:command(database, '{"createIndexes":"t","indexes":[{"name":"live","key":{"live":1}},'
+      .. '{"name":"words","key":{"text":"text"}}]}')
+    assert.equal("warning unserved-query 1, warning unserved-query 2, warning unserved-query 3, "
+      .. "warning unserved-query 4, warning unserved-query 5, warning unserved-query 6, warning unserved-query 7, "
+      .. "warning unserved-query 8", (findings([[
+      on "t" {
+        index { "a", "b", name = "ab" }, index { "p", partial = { status = "open" }, name = "p" },
+        index { "s", sparse = true, name = "s" }, index { "hid", hidden = true },
+        index { key { "h", type = "hashed" } }, index { { at = "2dsphere" } },
+        index { "w.$**" }, index { "e", partial = { e = { ["$exists"] = true } } },
+        query { { b = 1 }, name = "1", expect_index = true },
+        query { { p = 1 }, name = "2", expect_index = true },
+        query { { hid = 1 }, name = "3", expect_index = true },
+        query { { h = { ["$gt"] = 1 } }, name = "4", expect_index = true },
+        query { { a = { ["$ne"] = 1 } }, name = "5", expect_index = true },
+        query { { a = 1 }, name = "6", expect_index = "nowhere" },
+        query { { a = 1 }, name = "7", expect_index = "p" },
+        query { {}, sort = { "s" }, name = "8", expect_index = true },
+        query { { b = 1 }, name = "unasked" },
+        query { { a = 1, b = { ["$gt"] = 5 } }, name = "fine", expect_index = "ab" },
+        query { {}, sort = { { a = -1 } }, name = "sorted", expect_index = true },
+        query { { p = { ["$gt"] = 1 }, status = "open" }, name = "partial", expect_index = true },
+        query { { e = 5 }, name = "existing", expect_index = true },
+        query { { s = 1 }, name = "sparse", expect_index = true },
+        query { { h = 1 }, name = "hashed", expect_index = true },
+        query { { at = { ["$near"] = { 1, 2 } } }, name = "near", expect_index = true },
+        query { { ["$text"] = { ["$search"] = "x" } }, name = "words", expect_index = true },
+        query { { ["w.x"] = 1 }, name = "wild", expect_index = true },
+        query { { live = 1 }, name = "live", expect_index = true },
+      }]]):gsub("info [^,]*, ", "")))
+  end)
+
+  it("keep the index of the shard key, whatever is asked", function()
+    server:command(database, '{"createIndexes":"t","indexes":[{"name":"shard","key":{"tenant":1}},'
+      .. '{"name":"stray","key":{"x":1}}]}')
+    shard("t", '{"tenant":1}')
+    local result = run("apply", [[on "t" { description = "nothing declared" }]], "--drop-strays")
+    assert.equal(0, result.status, tostring(result))
+    local names = {}
+    for i, spec in ipairs(server:indexes(database, "t")) do names[i] = spec.name end
+    assert.same({ "_id_", "shard" }, names)
+    local plan = run("plan", [[on "t" { index { "tenant", name = "shard", sparse = true } }]])
+    assert.matches("it carries the shard key of t", plan.stdout, 1, true)
+    assert.equal(65, plan.status)
+  end)
+end)
