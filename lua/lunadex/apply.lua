@@ -26,7 +26,7 @@ local M = {}
 ---@field failures {change: lunadex.PlannedChange, error: lunadex.Error, notes: string[]}[]
 ---@field critical_failed boolean
 ---@field interrupted integer?     # the signal
----@field halted lunadex.Error?    # the run lock was lost
+---@field halted lunadex.Error?    # why it ended early: the run lock was lost; or an internal error
 ---@field seconds number
 
 -- Up to this many existing ones are told one by one; beyond, a number says as much.
@@ -119,6 +119,14 @@ function Run:perform(item, step)
   return nil, err
 end
 
+-- What has the name that a change is to have was to be renamed or dropped, and was not.
+function Run:unfreed(change)
+  local other = change.after
+  if not (other and self.unmade[other]) then return nil end
+  return errors.new("duplicate_name", ("the name %s was not freed: %s still has it"):format(change.name,
+    other.definition))
+end
+
 -- The steps of one change, one after the other.
 function Run:change(item)
   local change = item.change
@@ -130,8 +138,8 @@ function Run:change(item)
     definition = change.definition, critical = change.critical, description = change.description,
     reason = change.reason, builder = change.builder,
   })
-  local failure, undo, cleanup
-  for _, step in ipairs(steps.of(change, self.context, self.options)) do
+  local failure, undo, cleanup = self:unfreed(change), nil, nil
+  for _, step in ipairs(failure and {} or steps.of(change, self.context, self.options)) do
     local ok, err = self:perform(item, step)
     if not ok then
       failure, undo, cleanup = err, step.undo, step.cleanup
@@ -151,6 +159,7 @@ function Run:change(item)
   local summary, outcome = self.summary, outcomes[change.action]
   if failure then
     outcome = failure.code == "cancelled" and (task.stopping() or self.halted) and "cancelled" or "failed"
+    self.unmade[change] = true
   end
   summary[outcome] = summary[outcome] + 1
   if outcome == "failed" then
@@ -201,7 +210,7 @@ local function new_run(plan, options, pool)
   return setmetatable({
     pool = pool, plan = plan, connection = plan.connection, label = plan.connection.label, options = options,
     on_event = options.on_event, context = steps.context(plan), active = 0, begun = 0, failures = {},
-    critical_failed = false,
+    unmade = {}, critical_failed = false,
     summary = {
       total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
       rebuilt = 0, cancelled = 0,
@@ -218,11 +227,7 @@ function Run:start()
   end
   self.total = plan.summary.keep + planned
   self.summary.total = self.total
-  connection:listen(function(lost)
-    self.halted = lost
-    self:emit { event = "note", text = lost.message .. "; stopping" }
-    connection.handle:cancel()
-  end)
+  connection:listen(function(lost) self:lose_lock(lost) end)
   if self.options.record then
     self.recorder = history.recorder(connection, function(err)
       self:emit { event = "warning", message = "the history cannot be written: " .. err.message }
@@ -232,12 +237,36 @@ function Run:start()
     databases = self.databases, existing = plan.summary.keep, planned = planned }
   self:existing()
   self.schedule = schedule.of(plan, self.options)
+  -- While the locks of other databases were looked at, before anybody listened.
+  if connection.lock_lost then self:lose_lock(connection.lock_lost) end
+end
+
+function Run:lose_lock(lost)
+  self.halted = lost
+  self:emit { event = "note", text = lost.message .. "; stopping" }
+  self.connection.handle:cancel()
+end
+
+-- Changes that never began although nobody stopped them: a mistake in the schedule, which must not look like success.
+function Run:stuck()
+  local queue = self.schedule.queue
+  if #queue == 0 or self.halted or self.pool.failure or task.stopping() then return nil end
+  local parts = {}
+  for i, item in ipairs(queue) do
+    parts[i] = ("%s %s (%s)"):format(item.change.relation, item.change.name or item.change.live_name,
+      self.schedule:reason(item, core.now()) or "nothing")
+  end
+  return errors.new("internal", "no change could begin any more, each waits for another: " .. table.concat(parts, ", "),
+    "This is a mistake in lunadex. With --only, they can be made one by one.")
 end
 
 -- Once nothing of it runs or may run any more: the next one may have the database.
 function Run:finish()
   local connection, summary = self.connection, self.summary
-  summary.cancelled = summary.cancelled + #self.schedule.queue
+  local stuck = self:stuck()
+  local left = stuck and "failed" or "cancelled"
+  summary[left] = summary[left] + #self.schedule.queue
+  self.halted = self.halted or stuck
   self.outcome = {
     summary = summary, failures = self.failures, critical_failed = self.critical_failed,
     interrupted = task.stopping(), halted = self.halted, seconds = core.now() - self.started,

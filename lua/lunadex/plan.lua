@@ -42,6 +42,9 @@ local M = {}
 ---@field on lunadex.Relation?     # nil only where there is no such relation
 ---@field ordinal integer?
 ---@field use_existing boolean
+---@field after lunadex.PlannedChange?   # frees the name that this one is to have
+---@field aside lunadex.PlannedChange?   # rename: what has the name and is moved out of the way first
+---@field moved_name string?       # rename: what it is called until then
 ---@field resume boolean           # replace: an earlier run has built the new index already
 
 ---@class lunadex.Plan
@@ -139,7 +142,7 @@ function M.make(database, connection, options)
 
   for _, change in ipairs(changes) do
     if change.action == "rename" or change.action == "drop" then
-      maker.leaving[change.live_name .. "\0" .. change.relation] = true
+      maker.leaving[change.live_name .. "\0" .. change.relation] = change
     end
   end
   local summary = plan.summary
@@ -162,6 +165,7 @@ function M.make(database, connection, options)
     if action and action ~= "keep" then summary[action] = summary[action] + 1 end
     if action and action ~= "error" then plan.planned[#plan.planned + 1] = change end
   end
+  Maker.break_circles(plan.planned)
   for _, finding in ipairs(plan.findings) do
     if finding.level == "error" then plan.has_errors = true end
   end

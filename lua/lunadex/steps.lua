@@ -337,10 +337,17 @@ end
 
 function make:rename()
   local change = self.change
+  local aside = change.aside
   -- The fields tell what kind of thing has the name: a foreign key is no index.
-  self:add("rename", change.on, {
-    name = change.live_name, other = change.name, fields = change.entry and change.entry.fields,
-  })
+  local function rename(writer, from, to, of)
+    return writer:add("rename", change.on, { name = from, other = to, fields = of.entry and of.entry.fields })
+  end
+  if aside then rename(self, aside.live_name, aside.moved_name, aside) end
+  local last = rename(self, change.moved_name or change.live_name, change.name, change)
+  if not aside then return end
+  local back = setmetatable({ change = change, options = self.options, context = self.context, steps = {} }, Writer)
+  rename(back, aside.moved_name, aside.live_name, aside)
+  last.cleanup = back.steps
 end
 
 -- The very one that was looked at: it may be hours since, and its name somebody else's by now.

@@ -12,7 +12,7 @@ local suggest = require "lunadex.suggest"
 ---@field measured lunadex.PlannedChange[]         # what is worth a question about sizes
 ---@field strays lunadex.PlannedChange[]           # to be settled when it is measured
 ---@field chosen table<string, boolean>            # names given to the unnamed
----@field leaving table<string, boolean>           # live names that renames and drops free
+---@field leaving table<string, lunadex.PlannedChange>   # by live name and relation: the rename or drop that frees it
 ---@field replacing table<string, boolean>         # names whose replacement is finished by this plan
 ---@field forbidden table<string, boolean>         # relations that were said to be another's
 local Maker = {}
