@@ -53,7 +53,7 @@ Run.__index = Run
 function Run:emit(event)
   event.database = event.database or self.label
   if self.recorder then self.recorder:hear(event) end
-  if self.on_event then self.on_event(event) end
+  if self.on_event and not self.pool.failure then self.pool:protect(self.on_event, event) end
 end
 
 function Run:event(name, item, fields)
@@ -291,8 +291,24 @@ end
 ---@field active integer           # changes under way
 ---@field waiting integer          # of these, how many only wait for other sessions
 ---@field freed lunadex.Point      # one of them has ended, or waits
+---@field failure any              # the first mistake that was raised, by a listener or by us
 local Pool = {}
 Pool.__index = Pool
+
+-- Calls what may raise: a mistake must neither end the worker that runs into it nor leave anything running or locked.
+-- The first one stops all runs; it is raised again when they have ended.
+function Pool:protect(call, ...)
+  local ok, failure = xpcall(call, function(raised)
+    return type(raised) == "string" and debug.traceback(raised, 2) or raised or "nil"
+  end, ...)
+  if ok or self.failure then return end
+  self.failure = failure
+  local stopped = errors.new("cancelled", "the run was stopped by a mistake")
+  for _, run in ipairs(self.runs) do
+    run.halted = run.halted or stopped
+    run.connection.handle:cancel()
+  end
+end
 
 --- Whether a change that is under way only waits for other sessions now.
 function Pool:waits(item, waiting)
@@ -321,7 +337,7 @@ function Pool:work()
     local run, item = self:next()
     if run then
       self.active, run.active, run.begun = self.active + 1, run.active + 1, run.begun + 1
-      run:change(item)
+      self:protect(run.change, run, item)
       self.active, run.active = self.active - 1, run.active - 1
       run.schedule:finished(item)
       run:end_if_over()
@@ -378,8 +394,8 @@ function M.together(plans, options)
       local run = new_run(plan, options, pool)
       run.place, run.databases = i, #plans > 1 and #plans or nil
       runs[i], pool.runs[i] = run, run
-      run:start()
     end
+    for _, run in ipairs(runs) do run:start() end
     for _, run in ipairs(runs) do run:end_if_over() end
     local workers = {}
     for i = 1, M.sessions(jobs) do
@@ -392,6 +408,7 @@ function M.together(plans, options)
       run.ending:join()
       results[i] = run.outcome
     end
+    if pool.failure then error(pool.failure, 0) end
     return results
   end)
 end
