@@ -75,17 +75,8 @@ Plan.__name = "lunadex.Plan"
 -- Order in which a plan is read: what is done, then what is waited for.
 M.actions = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait" }
 
---- The plan of one database of a registry.
----@param database {name: string, set: lunadex.Declarations, entries: lunadex.Entry[]}
----@param connection lunadex.Connection
----@param options lunadex.PlanOptions?
----@return lunadex.Plan?
-function M.make(database, connection, options)
-  options = options or {}
-  local info, err = connection:connect()
-  if not info then return nil, err end
-  local set, entries = database.set:copy(), database.entries
-  -- Relations that are spoken of without an index: whatever is live on them is stray.
+-- Relations that are spoken of without an index: whatever is live on them is stray.
+local function add_bare(database, set)
   local bare = {}
   for title, relation in pairs(database.relations or {}) do
     if relation.bare then
@@ -94,86 +85,73 @@ function M.make(database, connection, options)
       bare[#bare + 1] = { title = title, schema = schema, name = name, file = relation.file, line = relation.line }
     end
   end
-  local catalog
+  return bare
+end
+
+-- The plan as yet without changes, or nil and why the two sides could not be compared; then the bare relations.
+local function compare(database, connection, options)
+  local info, err = connection:connect()
+  if not info then return nil, err end
+  local set = database.set:copy()
+  local bare = add_bare(database, set)
+  local catalog, ok
   catalog, err = connection:catalog()
   if not catalog then return nil, err end
-  local ok
   ok, err = connection:resolve(set, catalog)
   if not ok then return nil, err end
   local diff = core.diff(set, catalog)
-
-  local plan = setmetatable({
-    target = info.display, database = database.name, info = info, findings = {}, planned = {}, entries = entries,
-    diff = diff, set = set, catalog = catalog, connection = connection, options = options,
+  return setmetatable({
+    target = info.display, database = database.name, info = info, findings = {}, planned = {},
+    entries = database.entries, diff = diff, set = set, catalog = catalog, connection = connection, options = options,
     summary = {
       declared = diff.declared, live = diff.live, keep = diff:total("keep"), create = 0, replace = 0, rename = 0,
       alter = 0, rebuild = 0, drop = 0, wait = 0, stray = 0, error = 0,
     },
-  }, Plan)
-  local maker = setmetatable({
-    plan = plan, options = options, measured = {}, forbidden = {}, strays = {}, chosen = {}, leaving = {},
-    replacing = {},
-  }, Maker)
-  if options.only and #options.only > 0 then
-    maker.only = {}
-    plan.summary.keep = 0
-    for _, name in ipairs(options.only) do maker.only[name] = true end
-    plan.only = maker.only
-  end
-  if info.warning ~= "" then
-    maker:finding(nil, { level = "warning", rule = "server", message = info.warning })
-  end
+  }, Plan), bare
+end
 
+-- What has to be said of the server and of relations, whatever is declared on them.
+local function tell_beforehand(maker, bare)
+  local plan = maker.plan
+  if plan.info.warning ~= "" then
+    maker:finding(nil, { level = "warning", rule = "server", message = plan.info.warning })
+  end
   for _, relation in ipairs(bare) do
-    if not catalog:relation(relation.schema, relation.name) then
+    if not plan.catalog:relation(relation.schema, relation.name) then
       maker:finding(nil, { level = "error", rule = "missing-relation", relation = relation.title,
         message = "the relation does not exist", file = relation.file, line = relation.line })
       plan.summary.error = plan.summary.error + 1
     end
   end
-  local changes = maker:collect()
-  if options.repair and not maker.only then maker:collect_leftovers(changes) end
-  if maker.only and not maker.only_matched then
-    return nil, maker:unmatched()
-  end
-  ok, err = maker:measure()
-  if not ok then return nil, err end
-  for _, change in ipairs(maker.strays) do maker:settle_stray(change) end
+end
 
-  for _, change in ipairs(changes) do
-    if change.action == "rename" or change.action == "drop" then
-      maker.leaving[change.live_name .. "\0" .. change.relation] = change
-    end
-  end
-  local summary = plan.summary
-  for _, change in ipairs(changes) do
-    local action = change.action
-    if action == "rename" and not maker:settle_name(change) then
-      summary.keep = summary.keep - 1
-      action = "error"
-    elseif action == "create" and not maker:settle_name(change) then
-      action = "error"
-    elseif (action == "create" or action == "replace" or action == "rebuild")
-      and not (maker:check_partitions(change) and (action ~= "replace" or maker:check_replaced(change))) then
-      if change.fact.action == "keep" then summary.keep = summary.keep - 1 end
-      action = "error"
-    elseif (action == "rename" or action == "replace") and change.fact.action == "keep" then
-      summary.keep = summary.keep - 1
-    end
-    change.name = change.name or change.live_name
-    if action and action ~= "error" and not maker:explain(change) then action = "error" end
-    if action and action ~= "keep" then summary[action] = summary[action] + 1 end
-    if action and action ~= "error" then plan.planned[#plan.planned + 1] = change end
-  end
-  Maker.break_circles(plan.planned)
+-- Which changes begin later, and why, if any may begin at all.
+local function rehearse(plan)
   for _, finding in ipairs(plan.findings) do
     if finding.level == "error" then plan.has_errors = true end
   end
-  if not plan.has_errors then
-    for _, step in ipairs(schedule.of(plan, options):rehearse(options.jobs or schedule.default_jobs)) do
-      step.item.change.waits = step.reason
-    end
+  if plan.has_errors then return end
+  for _, step in ipairs(schedule.of(plan, plan.options):rehearse(plan.options.jobs or schedule.default_jobs)) do
+    step.item.change.waits = step.reason
   end
+end
+
+--- The plan of one database of a registry.
+---@param database {name: string, set: lunadex.Declarations, entries: lunadex.Entry[]}
+---@param connection lunadex.Connection
+---@param options lunadex.PlanOptions?
+---@return lunadex.Plan?
+---@return lunadex.Error? err
+function M.make(database, connection, options)
+  local plan, bare = compare(database, connection, options or {})
+  if not plan then return nil, bare end
+  local maker = Maker.of(plan)
+  tell_beforehand(maker, bare)
+  local changes, err = maker:decide()
+  if not changes then return nil, err end
+  for _, change in ipairs(changes) do maker:settle(change) end
+  Maker.break_circles(plan.planned)
+  rehearse(plan)
   return plan
 end
 
@@ -213,7 +191,7 @@ function Plan:changes(options)
   for _, change in ipairs(self.planned) do
     if change.ordinal then by_ordinal[change.ordinal] = change else rest[#rest + 1] = change end
   end
-  local maker = setmetatable({ plan = self, options = {} }, Maker)
+  local maker = Maker.of(self)
   local next_fact, i = self.diff:changes(false), 0
   return function()
     for fact in next_fact do

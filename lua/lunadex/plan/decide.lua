@@ -175,9 +175,6 @@ function Maker:collect()
   local plan, only = self.plan, self.only
   local summary = plan.summary
   local changes = {}
-  if only then
-    summary.declared, summary.live = 0, 0
-  end
   for fact in plan.diff:changes(not only) do
     local entry = fact.ordinal and plan.entries[fact.ordinal]
     local wanted = not only
@@ -215,4 +212,48 @@ function Maker:collect_leftovers(changes)
       end
     end
   end
+end
+
+--- What is to be done, as far as it follows from the facts, --only and sizes; nil and the error if that cannot be told.
+---@return lunadex.PlannedChange[]? changes
+---@return lunadex.Error? err
+function Maker:decide()
+  self:narrow()
+  local changes = self:collect()
+  if self.options.repair and not self.only then self:collect_leftovers(changes) end
+  if self.only and not self.only_matched then return nil, self:unmatched() end
+  local ok, err = self:measure()
+  if not ok then return nil, err end
+  for _, change in ipairs(self.strays) do self:settle_stray(change) end
+  for _, change in ipairs(changes) do
+    if change.action == "rename" or change.action == "drop" then
+      self.leaving[change.live_name .. "\0" .. change.relation] = change
+    end
+  end
+  return changes
+end
+
+local builds = { create = true, replace = true, rebuild = true }
+
+-- Whether a change can be made, as far as that can be told beforehand; what speaks against it is a finding of its.
+function Maker:possible(change)
+  local action = change.action
+  if action == "error" then return false end
+  if (action == "create" or action == "rename") and not self:settle_name(change) then return false end
+  if builds[action] and not self:check_partitions(change) then return false end
+  if action == "replace" and not self:check_replaced(change) then return false end
+  change.name = change.name or change.live_name
+  return self:explain(change)
+end
+
+--- Takes a change into the plan, or counts it as the error that it is.
+---@param change lunadex.PlannedChange
+function Maker:settle(change)
+  local plan, summary = self.plan, self.plan.summary
+  if not change.action then return end -- a stray that is kept
+  local possible = self:possible(change)
+  if possible then plan.planned[#plan.planned + 1] = change end
+  local result = possible and change.action or "error"
+  if change.fact.action == "keep" and result ~= "keep" then summary.keep = summary.keep - 1 end
+  if result ~= "keep" then summary[result] = summary[result] + 1 end
 end

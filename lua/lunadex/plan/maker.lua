@@ -18,6 +18,15 @@ local suggest = require "lunadex.suggest"
 local Maker = {}
 Maker.__index = Maker
 
+---@param plan lunadex.Plan
+---@return lunadex.plan.Maker
+function Maker.of(plan)
+  return setmetatable({
+    plan = plan, options = plan.options, measured = {}, forbidden = {}, strays = {}, chosen = {}, leaving = {},
+    replacing = {},
+  }, Maker)
+end
+
 -- The core says -1 where it does not know; estimates are no truer for their fractions.
 function Maker.known(number)
   if number and number >= 0 then return math.floor(number + 0.5) end
