@@ -9,7 +9,9 @@ local errors = require "lunadex.errors"
 local Maker = require "lunadex.plan.maker"
 local format = require "lunadex.format"
 local schedule = require "lunadex.schedule"
-for _, part in ipairs { "names", "check", "measure", "only", "decide" } do require("lunadex.plan." .. part) end
+for _, part in ipairs { "names", "check", "measure", "only", "leftovers", "decide" } do
+  require("lunadex.plan." .. part)
+end
 
 local M = {}
 
@@ -45,7 +47,7 @@ local M = {}
 ---@field after lunadex.PlannedChange?   # frees the name that this one is to have
 ---@field aside lunadex.PlannedChange?   # rename: what has the name and is moved out of the way first
 ---@field moved_name string?       # rename: what it is called until then
----@field resume boolean           # replace: an earlier run has built the new index already
+---@field resume "new"|"old"|nil   # replace: what an earlier run has left under this name of ours takes its place
 
 ---@class lunadex.Plan
 ---@field target string            # without secrets

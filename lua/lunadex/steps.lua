@@ -353,6 +353,7 @@ end
 -- The very one that was looked at: it may be hours since, and its name somebody else's by now.
 function make:drop()
   local live = self.change.fact.live
+  if live.constraint then return self:discard(live) end
   self:add("drop", self.change.on, { name = live.name, id = live.id, only_invalid = not live.valid })
 end
 
@@ -379,6 +380,8 @@ function make:replace()
   local change = self.change
   local relation, fields, name = change.on, change.entry.fields, change.name
   local temporary, spare = naming.temporary(name, "new"), naming.temporary(name, "old")
+  -- What had to give way before comes back.
+  if change.resume == "old" then temporary, spare = spare, temporary end
   local old = change.fact.live
   if change.resume then old = named(relation, name) end
   if old and old.name ~= name and fields.kind == "index" then

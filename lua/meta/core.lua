@@ -166,6 +166,11 @@ function Catalog:relations() end
 ---@return lunadex.Index?
 function Catalog:index(schema, name) end
 
+--- All live indexes and keys whose names end like this, in order of relation and name.
+---@param suffix string
+---@return lunadex.Index[]
+function Catalog:ending(suffix) end
+
 --- The names of the tablespaces there are.
 ---@return string[]
 function Catalog:tablespaces() end

@@ -4,7 +4,7 @@ local Maker = require "lunadex.plan.maker"
 local format = require "lunadex.format"
 local naming = require "lunadex.name"
 
-local known, matches_only = Maker.known, Maker.matches_only
+local known, matches_only, names_on = Maker.known, Maker.matches_only, Maker.names_on
 
 -- Undefined objects come as one code; what is missing is worth a rule of its own. The server's message may be in any
 -- language, its own code is not.
@@ -17,22 +17,6 @@ local function error_rule(fact)
     return fact.error.native == undefined_column and "unknown-column" or "undefined"
   end
   return (code:gsub("_", "-"))
-end
-
--- The names of a relation's live indexes and keys.
-local function names_on(relation)
-  local names = {}
-  for i, index in ipairs(relation:indexes()) do names[i] = index.name end
-  return names
-end
-
--- What has a replacement's temporary name takes its place, as soon as it is what it should be.
-function Maker:resume(change, reason)
-  local live = change.fact.live
-  if live.name ~= naming.temporary(change.name, "new") then return false end
-  change.action, change.resume, change.reason = "replace", true, reason
-  self.replacing[live.relation.display .. "\0" .. change.name] = true
-  return true
 end
 
 -- Each handler takes a change, settles its action and says what is to be said about it.
@@ -49,9 +33,8 @@ function handle:keep(change)
     return
   end
   if fact.name_differs and change.name then
-    -- An earlier run was stopped between building and swapping: what is left to do is the swap.
-    if self:resume(change, "an interrupted replacement has built the new index already") then return end
-    if self.options.rename and not live.inherited and not live.extension_owned then
+    if self:resume(change) then return end
+    if (self.options.rename or self:was_moved(change)) and not live.inherited and not live.extension_owned then
       change.action, change.reason = "rename", "declared under another name"
       return
     end
@@ -71,7 +54,7 @@ end
 function handle:replace(change)
   change.name = change.name or change.live_name
   if self.plan.catalog:index(change.fact.live.relation.schema, change.name) then
-    self:resume(change, change.reason)
+    self:resume(change)
   end
   self.measured[#self.measured + 1] = change
 end
@@ -84,14 +67,13 @@ function handle:rebuild(change)
   local live = change.fact.live
   change.name = change.name or naming.reindexed(live.name, names_on(live.relation)) or live.name
   if self.plan.catalog:index(live.relation.schema, change.name) then
-    self:resume(change, "an interrupted replacement is to be finished")
+    self:resume(change)
   end
   self.measured[#self.measured + 1] = change
 end
 
 function handle:stray(change)
-  self.strays[#self.strays + 1] = change
-  self.measured[#self.measured + 1] = change
+  self:add_stray(change)
 end
 
 function handle:error(change)
@@ -126,22 +108,23 @@ local function undroppable(change)
   if live.clustered then return "its table is clustered on it" end
 end
 
--- Ours: left by a replacement that was interrupted after its swap.
-local function own_leftover(live)
-  return naming.base_of(live.name, "old", names_on(live.relation)) ~= nil
+-- To be settled when it is known what it is worth, and who is at it.
+function Maker:add_stray(change)
+  self.strays[#self.strays + 1] = change
+  self.measured[#self.measured + 1] = change
 end
 
 function Maker:settle_stray(change)
   local live = change.fact.live
-  if self.replacing[live.relation.display .. "\0" .. live.name] then
-    change.action = nil -- it goes with the replacement that is finished
+  if self:goes_with_replacement(live) then
+    change.action = nil
     return
   end
   local why = undroppable(change)
   local figures = usage_text(change)
   local clause = change.reason ~= "" and change.reason or "not declared"
-  if not why and own_leftover(live) then
-    change.action, change.reason = "drop", "left by an interrupted replacement"
+  if not why and Maker.own_leftover(live) then
+    change.action, change.reason = "drop", self.left
     return
   end
   if self.options.repair and not live.valid and not live.partitioned and not why then
@@ -197,23 +180,6 @@ function Maker:collect()
   return changes
 end
 
--- Leftovers on relations that no declaration speaks of.
-function Maker:collect_leftovers(changes)
-  local seen = {}
-  for _, change in ipairs(changes) do
-    if change.fact.live then seen[change.relation .. "\0" .. change.fact.live.name] = true end
-  end
-  for relation in self.plan.catalog:relations() do
-    for _, index in ipairs(relation:indexes()) do
-      if not index.valid and index.kind == "index" and not seen[relation.display .. "\0" .. index.name] then
-        local change = self:change { action = "stray", live = index, relation = relation, reason = "" }
-        handle.stray(self, change)
-        changes[#changes + 1] = change
-      end
-    end
-  end
-end
-
 --- What is to be done, as far as it follows from the facts, --only and sizes; nil and the error if that cannot be told.
 ---@return lunadex.PlannedChange[]? changes
 ---@return lunadex.Error? err
@@ -224,12 +190,15 @@ function Maker:decide()
   if self.only and not self.only_matched then return nil, self:unmatched() end
   local ok, err = self:measure()
   if not ok then return nil, err end
+  self:note_replaced(changes)
   for _, change in ipairs(self.strays) do self:settle_stray(change) end
+  self:drop_left_constraints(changes)
   for _, change in ipairs(changes) do
     if change.action == "rename" or change.action == "drop" then
       self.leaving[change.live_name .. "\0" .. change.relation] = change
     end
   end
+  self:rename_parts(changes)
   return changes
 end
 
@@ -239,7 +208,8 @@ local builds = { create = true, replace = true, rebuild = true }
 function Maker:possible(change)
   local action = change.action
   if action == "error" then return false end
-  if (action == "create" or action == "rename") and not self:settle_name(change) then return false end
+  local named = change.entry and (action == "create" or action == "rename")
+  if named and not self:settle_name(change) then return false end
   if builds[action] and not self:check_partitions(change) then return false end
   if action == "replace" and not self:check_replaced(change) then return false end
   change.name = change.name or change.live_name
