@@ -465,12 +465,9 @@ static int index_tostring(lua_State *L) {
 
 void ldx_lua_open_catalog(lua_State *L) {
   static const luaL_Reg catalog_meta[] = {{"__gc", catalog_gc}, {"__tostring", catalog_tostring}, {NULL, NULL}};
-  static const luaL_Reg catalog_methods[] = {{"relation", catalog_relation},
-                                             {"relations", catalog_relations},
-                                             {"index", catalog_find_index},
-                                             {"ending", catalog_ending},
-                                             {"tablespaces", catalog_tablespaces},
-                                             {NULL, NULL}};
+  static const luaL_Reg catalog_methods[] = {{"relation", catalog_relation},       {"relations", catalog_relations},
+                                             {"index", catalog_find_index},        {"ending", catalog_ending},
+                                             {"tablespaces", catalog_tablespaces}, {NULL, NULL}};
   static const luaL_Reg relation_meta[] = {{"__tostring", relation_tostring}, {NULL, NULL}};
   static const luaL_Reg relation_methods[] = {
       {"indexes", relation_indexes}, {"partitions", relation_partitions}, {"columns", relation_columns}, {NULL, NULL}};

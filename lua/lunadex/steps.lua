@@ -210,6 +210,7 @@ function Writer:partition(relation, partition, name, attach)
   if not index then
     local step = {
       name = child, use_existing = source and true, other = source and source.name,
+      other_schema = relation.schema, other_relation = relation.name,
       fields = copy(declared, {
         name = child, keys = own.keys or declared.keys, with = own.with or declared.with,
         tablespace = own.tablespace or declared.tablespace,

@@ -262,7 +262,7 @@ function Diff:changes(quiet_keeps) end
 ---@field other string?
 ---@field spare string?
 ---@field other_schema string?
----@field other_relation string?
+---@field other_relation string?  # attach: the partition; build of a part: what it is a part of
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field id integer?             # drop: of the index that is to go (Index.id); nil: whatever has the name
 ---@field only_invalid boolean?    # drop: only while it is of no use

@@ -309,4 +309,41 @@ describe("somebody else", function()
     holder:close()
     faults.converges(server, database, registry)
   end)
+  it("builds another index of the table: it is waited for, however young, and neither build meets the other", function()
+    local gate = faults.close_gate(server, database)
+    local other = server:session(database, "other tool")
+    other:send "CREATE INDEX CONCURRENTLY t_other ON t (gate(a))"
+    gate:reached()
+    local run = apply(nil, "--only", "t_b")
+    blamed(run, other)
+    assert.equal("0", server:value(database, [[SELECT count(*) FROM pg_locks WHERE NOT granted
+      AND relation = 't'::regclass]]))
+    gate:open()
+    other:wait()
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("t", server:value(database, "SELECT " .. faults.has("t_other") .. " AND " .. faults.has("t_b")))
+    faults.converges(server, database, registry)
+  end)
+
+  it("reads in an old transaction while a strong lock is wanted: others still get to read most of the time", function()
+    local reader = server:session(database, "old reader")
+    reader:run "BEGIN; SELECT count(*) FROM u"
+    local run = lunadex.start { "apply", lunadex.registry [[ on "u" { unique_constraint { "a", name = "u_key" } } ]],
+      "--mode", "concurrent", "--json", "--target", server:url(database) }
+    local key = [[SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+      AND query LIKE '%ADD CONSTRAINT "u_key"%' AND wait_event_type = 'Lock')]]
+    faults.holds(server, database, "the key to want its lock", key)
+    -- The first slice over, it stays away for a while; nobody else waits then.
+    faults.holds(server, database, "the rest", "SELECT NOT (" .. key:gsub("^SELECT ", "") .. ")")
+    for _ = 1, 5 do
+      server:psql(database, "SET lock_timeout = '200ms'; SELECT count(*) FROM u")
+      shell.sleep(0.2)
+    end
+    assert.is_nil(run:stdout():find('"retry"', 1, true)) -- it is one attempt, as long as the budget lasts
+    reader:close()
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("1", server:value(database, "SELECT count(*) FROM pg_constraint WHERE conname = 'u_key'"))
+  end)
 end)
