@@ -236,7 +236,8 @@ describe("meanwhile", function()
 
   it("a partition is detached, or dropped, in the middle: the rest is finished without it", function()
     server:psql(database, [[CREATE TABLE p (a int, b int) PARTITION BY RANGE (a);
-      CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+      CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+      CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
       CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30);
       INSERT INTO p SELECT i % 30, i FROM generate_series(1, 300) i]])
     local parts = lunadex.registry [[ on "p" { index { expr "gate(b)", name = "p_b" } } ]]

@@ -8,6 +8,7 @@ SELECT l.pid, l.usename, l.host, l.application, l.state, -- seven columns, as `w
        -- young, for a build that meets ours would die of a deadlock. Null: we may not see when it began. Such a process
        -- has a user; the server's own ones have none.
        NOT $2::bool AND l.mode = 'ShareUpdateExclusiveLock'
+         OR l.pid IS NULL -- a prepared transaction, which ends when somebody thinks of it
          OR l.since < pg_catalog.clock_timestamp() - interval '1 second'
   FROM (
 \ir parts/locks.sql
