@@ -19,18 +19,6 @@ enum { MOST_WORKERS = 256 };
 
 /* --- life ----------------------------------------------------------------------------------------------------------- */
 
-static void seat_init(seat *s, ldx_engine *engine) {
-  s->engine = engine;
-  pthread_mutex_init(&s->mutex, NULL);
-  pthread_cond_init(&s->work, NULL);
-  ldx_random_seed(&s->random, (uint64_t)(uintptr_t)s);
-}
-
-static void seat_destroy(seat *s) {
-  pthread_mutex_destroy(&s->mutex);
-  pthread_cond_destroy(&s->work);
-}
-
 /* On the monotonic clock: a budget must not depend on somebody setting the time. */
 static void cond_init(pthread_cond_t *cond) {
   pthread_condattr_t attributes;
@@ -38,6 +26,18 @@ static void cond_init(pthread_cond_t *cond) {
   pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
   pthread_cond_init(cond, &attributes);
   pthread_condattr_destroy(&attributes);
+}
+
+static void seat_init(seat *s, ldx_engine *engine) {
+  s->engine = engine;
+  pthread_mutex_init(&s->mutex, NULL);
+  cond_init(&s->work);
+  ldx_random_seed(&s->random, (uint64_t)(uintptr_t)s);
+}
+
+static void seat_destroy(seat *s) {
+  pthread_mutex_destroy(&s->mutex);
+  pthread_cond_destroy(&s->work);
 }
 
 /* Joins the first `started` workers, and the watcher if it runs. */

@@ -35,9 +35,10 @@ typedef struct seat {
   ldx_context *context; /* the job that runs now; changed by its thread, under the mutex */
   bool cancel_sent;     /* to this session: what the request hits is uncertain, so the session is not used again */
   ldx_server_info info; /* of the session; its thread's */
-  pthread_cond_t work;  /* of a worker: there is a job, or the end; these three under engine.mutex */
+  pthread_cond_t work;  /* of a worker: there is a job, or the end; these four under engine.mutex */
   bool idle;            /* it waits, and nobody has called it yet */
   bool connected;       /* it has a session */
+  double barred_until;  /* by the clock: it could not get a session, and leaves the jobs to those that have one */
   ldx_engine *engine;
   pthread_t thread;
   ldx_random random; /* its thread's */
@@ -51,6 +52,7 @@ struct ldx_context {
   seat *seat;                  /* who runs it; NULL while it is queued */
   event_node *progress_queued; /* its PROGRESS event that nobody has polled yet: the next one takes its place */
   event_node done;             /* so that DONE cannot fail */
+  bool handed_back;            /* for want of a session, and that was told */
   /* under seat.mutex */
   int64_t server_pid;    /* 0: not running on the server */
   int statement;         /* counts the times the pid was set: what was seen of an earlier statement is of no interest */
@@ -102,6 +104,7 @@ struct ldx_engine {
 /* --- queue.c: engine.mutex is held by the caller for those marked * ------------------------------------------------ */
 
 void ldx_queue_push(job_queue *queue, ldx_job *job);         /* * */
+void ldx_queue_push_front(job_queue *queue, ldx_job *job);   /* * */
 ldx_job *ldx_queue_pop(job_queue *queue);                    /* * NULL if empty */
 bool ldx_queue_remove(job_queue *queue, const ldx_job *job); /* * false: not in it */
 

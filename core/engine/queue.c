@@ -15,6 +15,12 @@ void ldx_queue_push(job_queue *queue, ldx_job *job) {
   queue->last = job;
 }
 
+void ldx_queue_push_front(job_queue *queue, ldx_job *job) {
+  job->next = queue->first;
+  queue->first = job;
+  if (!queue->last) queue->last = job;
+}
+
 ldx_job *ldx_queue_pop(job_queue *queue) {
   ldx_job *job = queue->first;
   if (!job) return NULL;

@@ -1,7 +1,8 @@
 /* worker.c: one thread, one session, one job at a time.
  *
- * A session is opened with the first job and given up when its link is lost, or when a cancel request was sent to it:
- * nobody knows which statement a late request would hit.
+ * A session is opened with the first job and given up when its link is lost, when there has been nothing to do for a
+ * while, or when a cancel request was sent to it: nobody knows which statement a late request would hit. Who gets no
+ * session leaves its job to those that have one: a server, or a role, may allow fewer than there are workers.
  */
 #include <stdio.h>
 
@@ -13,12 +14,17 @@
  * between two statements hits nothing. */
 static const double step_grace = 0.5;
 static const double cancel_interval = 0.5;
+/* Seconds: until a worker without a session tries again to get one; and until an idle one gives its own up. */
+static const double bar = 5, idle_limit = 10;
 
 static void set_session(seat *s, ldx_session *session) {
   pthread_mutex_lock(&s->mutex);
   s->session = session;
   s->cancel_sent = false;
   pthread_mutex_unlock(&s->mutex);
+  pthread_mutex_lock(&s->engine->mutex);
+  s->connected = session != NULL;
+  pthread_mutex_unlock(&s->engine->mutex);
 }
 
 void ldx_seat_close(seat *s) {
@@ -86,10 +92,9 @@ void ldx_seat_cancel(seat *s) {
   s->engine->driver->cancel(s->session);
 }
 
-/* One call of the driver. */
+/* One call of the driver, on a session. */
 static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
   const ldx_driver *driver = s->engine->driver;
-  if (!ldx_seat_open(s, &job->error)) return false;
   if (atomic_load(&context->cancelled)) return ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
   switch (job->kind) {
   case LDX_JOB_CONNECT:
@@ -144,7 +149,37 @@ static bool pause_for(ldx_engine *engine, ldx_context *context, double seconds) 
   return !atomic_load(&context->cancelled);
 }
 
-/* Until it is done, cannot be done, or is not wanted any more. */
+/* Whether another worker has a session; engine.mutex is held. */
+static bool others_connected(const seat *s) {
+  const ldx_engine *engine = s->engine;
+  for (size_t i = 0; i < engine->worker_count; i++)
+    if (&engine->workers[i] != s && engine->workers[i].connected) return true;
+  return false;
+}
+
+/* After no session was to be had: the job is for whoever has one, or for this one later. False: nobody has. */
+static bool hand_back(seat *s, ldx_job *job) {
+  ldx_engine *engine = s->engine;
+  ldx_context *context = job->context;
+  pthread_mutex_lock(&engine->mutex);
+  bool others = others_connected(s) && !atomic_load(&context->cancelled);
+  bool first = others && !context->handed_back;
+  if (others) context->handed_back = true;
+  pthread_mutex_unlock(&engine->mutex);
+  if (!others) return false;
+  if (first) ldx_context_note(context, "waits for a connection: %s", job->error.message);
+  ldx_seat_leave(s);
+  pthread_mutex_lock(&engine->mutex);
+  s->barred_until = ldx_clock_now() + bar;
+  context->seat = NULL;
+  job->attempts--;
+  ldx_queue_push_front(&engine->jobs, job);
+  ldx_worker_call(engine);
+  pthread_mutex_unlock(&engine->mutex);
+  return true;
+}
+
+/* Until it is done, cannot be done, or is not wanted any more; or another has to do it. */
 static void run(seat *s, ldx_job *job) {
   ldx_engine *engine = s->engine;
   ldx_context *context = job->context;
@@ -155,7 +190,9 @@ static void run(seat *s, ldx_job *job) {
     ldx_error_clear(&job->error);
     atomic_store(&context->over_budget, false);
     ldx_seat_begin(s, context);
-    job->ok = attempt(s, job, context);
+    bool open = ldx_seat_open(s, &job->error);
+    if (!open && job->error.code == LDX_ERROR_CONNECT && hand_back(s, job)) return;
+    job->ok = open && attempt(s, job, context);
     ldx_seat_leave(s);
     if (job->ok) break;
     explain(s, context, &job->error);
@@ -193,12 +230,21 @@ void ldx_worker_call(ldx_engine *engine) {
   pthread_cond_signal(&chosen->work);
 }
 
+/* engine.mutex is held, but not while the session is closed. */
+static void give_up_session(seat *s) {
+  s->idle = false;
+  pthread_mutex_unlock(&s->engine->mutex);
+  ldx_seat_close(s);
+  pthread_mutex_lock(&s->engine->mutex);
+}
+
 void *ldx_worker_run(void *the_seat) {
   seat *s = the_seat;
   ldx_engine *engine = s->engine;
   pthread_mutex_lock(&engine->mutex);
   for (;;) {
-    ldx_job *job = ldx_queue_pop(&engine->jobs);
+    double barred = s->barred_until - ldx_clock_now();
+    ldx_job *job = barred > 0 && !engine->stopping ? NULL : ldx_queue_pop(&engine->jobs);
     if (job) {
       job->context->seat = s;
       pthread_mutex_unlock(&engine->mutex);
@@ -207,9 +253,10 @@ void *ldx_worker_run(void *the_seat) {
     } else if (engine->stopping) {
       break;
     } else {
-      s->connected = s->session != NULL;
-      s->idle = true;
-      pthread_cond_wait(&s->work, &engine->mutex);
+      s->idle = barred <= 0;
+      struct timespec until = ldx_clock_deadline(barred > 0 ? barred : s->connected ? idle_limit : 3600);
+      int timed_out = pthread_cond_timedwait(&s->work, &engine->mutex, &until);
+      if (timed_out && s->idle && s->connected && !engine->jobs.first) give_up_session(s);
     }
   }
   pthread_mutex_unlock(&engine->mutex);

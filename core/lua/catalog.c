@@ -83,6 +83,25 @@ static int catalog_relations(lua_State *L) {
   return 1;
 }
 
+static int catalog_ending(lua_State *L) {
+  ldx_catalog *catalog = ldx_lua_check_catalog(L, 1);
+  size_t length;
+  const char *suffix = luaL_checklstring(L, 2, &length);
+  lua_Integer count = 0;
+  lua_newtable(L);
+  for (size_t i = 0; i < ldx_catalog_relation_count(catalog); i++) {
+    const ldx_relation *relation = ldx_catalog_relation_at(catalog, i);
+    for (size_t k = 0; k < relation->live_count; k++) {
+      const char *name = relation->live[k]->name;
+      size_t all = strlen(name);
+      if (all < length || memcmp(name + all - length, suffix, length) != 0) continue;
+      ldx_lua_push_live(L, 1, relation->live[k]);
+      lua_rawseti(L, -2, ++count);
+    }
+  }
+  return 1;
+}
+
 static int catalog_tablespaces(lua_State *L) {
   const ldx_strings *names = ldx_catalog_tablespaces(ldx_lua_check_catalog(L, 1));
   lua_createtable(L, (int)names->count, 0);
@@ -478,11 +497,9 @@ static int index_tostring(lua_State *L) {
 
 void ldx_lua_open_catalog(lua_State *L) {
   static const luaL_Reg catalog_meta[] = {{"__gc", catalog_gc}, {"__tostring", catalog_tostring}, {NULL, NULL}};
-  static const luaL_Reg catalog_methods[] = {{"relation", catalog_relation},
-                                             {"relations", catalog_relations},
-                                             {"index", catalog_find_index},
-                                             {"tablespaces", catalog_tablespaces},
-                                             {NULL, NULL}};
+  static const luaL_Reg catalog_methods[] = {{"relation", catalog_relation},       {"relations", catalog_relations},
+                                             {"index", catalog_find_index},        {"ending", catalog_ending},
+                                             {"tablespaces", catalog_tablespaces}, {NULL, NULL}};
   static const luaL_Reg relation_meta[] = {{"__tostring", relation_tostring}, {NULL, NULL}};
   static const luaL_Reg relation_methods[] = {
       {"indexes", relation_indexes}, {"partitions", relation_partitions}, {"columns", relation_columns}, {NULL, NULL}};

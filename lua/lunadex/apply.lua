@@ -25,7 +25,7 @@ local M = {}
 ---@field failures {change: lunadex.PlannedChange, error: lunadex.Error, notes: string[]}[]
 ---@field critical_failed boolean
 ---@field interrupted integer?     # the signal
----@field halted lunadex.Error?    # the run lock was lost
+---@field halted lunadex.Error?    # why it ended early: the run lock was lost; or an internal error
 ---@field seconds number
 
 -- Up to this many existing ones are told one by one; beyond, a number says as much.
@@ -52,7 +52,7 @@ Run.__index = Run
 function Run:emit(event)
   event.database = event.database or self.label
   if self.recorder then self.recorder:hear(event) end
-  if self.on_event then self.on_event(event) end
+  if self.on_event and not self.pool.failure then self.pool:protect(self.on_event, event) end
 end
 
 function Run:event(name, item, fields)
@@ -118,6 +118,14 @@ function Run:perform(item, step)
   return nil, err
 end
 
+-- What has the name that a change is to have was to be renamed or dropped, and was not.
+function Run:unfreed(change)
+  local other = change.after
+  if not (other and self.unmade[other]) then return nil end
+  return errors.new("duplicate_name", ("the name %s was not freed: %s still has it"):format(change.name,
+    other.definition))
+end
+
 -- The steps of one change, one after the other.
 function Run:change(item)
   local change = item.change
@@ -129,8 +137,8 @@ function Run:change(item)
     definition = change.definition, critical = change.critical, description = change.description,
     reason = change.reason, builder = change.builder,
   })
-  local failure, undo, cleanup
-  for _, step in ipairs(self.dialect.steps.of(change, self.context, self.options)) do
+  local failure, undo, cleanup = self:unfreed(change), nil, nil
+  for _, step in ipairs(failure and {} or self.dialect.steps.of(change, self.context, self.options)) do
     local ok, err = self:perform(item, step)
     if not ok then
       failure, undo, cleanup = err, step.undo, step.cleanup
@@ -150,6 +158,7 @@ function Run:change(item)
   local summary, outcome = self.summary, outcomes[change.action]
   if failure then
     outcome = failure.code == "cancelled" and (task.stopping() or self.halted) and "cancelled" or "failed"
+    self.unmade[change] = true
   end
   summary[outcome] = summary[outcome] + 1
   if outcome == "failed" then
@@ -200,7 +209,7 @@ local function new_run(plan, options, pool)
   return setmetatable({
     pool = pool, plan = plan, dialect = plan.dialect, connection = plan.connection, label = plan.connection.label,
     options = options, on_event = options.on_event, context = plan.dialect.steps.context(plan), active = 0, begun = 0,
-    failures = {},
+    failures = {}, unmade = {},
     critical_failed = false,
     summary = {
       total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
@@ -218,11 +227,7 @@ function Run:start()
   end
   self.total = plan.summary.keep + planned
   self.summary.total = self.total
-  connection:listen(function(lost)
-    self.halted = lost
-    self:emit { event = "note", text = lost.message .. "; stopping" }
-    connection.handle:cancel()
-  end)
+  connection:listen(function(lost) self:lose_lock(lost) end)
   if self.options.record then
     self.recorder = history.recorder(connection, function(err)
       self:emit { event = "warning", message = "the history cannot be written: " .. err.message }
@@ -232,12 +237,36 @@ function Run:start()
     databases = self.databases, existing = plan.summary.keep, planned = planned }
   self:existing()
   self.schedule = self.dialect.schedule.of(plan, self.options)
+  -- While the locks of other databases were looked at, before anybody listened.
+  if connection.lock_lost then self:lose_lock(connection.lock_lost) end
+end
+
+function Run:lose_lock(lost)
+  self.halted = lost
+  self:emit { event = "note", text = lost.message .. "; stopping" }
+  self.connection.handle:cancel()
+end
+
+-- Changes that never began although nobody stopped them: a mistake in the schedule, which must not look like success.
+function Run:stuck()
+  local queue = self.schedule.queue
+  if #queue == 0 or self.halted or self.pool.failure or task.stopping() then return nil end
+  local parts = {}
+  for i, item in ipairs(queue) do
+    parts[i] = ("%s %s (%s)"):format(item.change.relation, item.change.name or item.change.live_name,
+      self.schedule:reason(item, core.now()) or "nothing")
+  end
+  return errors.new("internal", "no change could begin any more, each waits for another: " .. table.concat(parts, ", "),
+    "This is a mistake in lunadex. With --only, they can be made one by one.")
 end
 
 -- Once nothing of it runs or may run any more: the next one may have the database.
 function Run:finish()
   local connection, summary = self.connection, self.summary
-  summary.cancelled = summary.cancelled + #self.schedule.queue
+  local stuck = self:stuck()
+  local left = stuck and "failed" or "cancelled"
+  summary[left] = summary[left] + #self.schedule.queue
+  self.halted = self.halted or stuck
   self.outcome = {
     summary = summary, failures = self.failures, critical_failed = self.critical_failed,
     interrupted = task.stopping(), halted = self.halted, seconds = core.now() - self.started,
@@ -262,8 +291,24 @@ end
 ---@field active integer           # changes under way
 ---@field waiting integer          # of these, how many only wait for other sessions
 ---@field freed lunadex.Point      # one of them has ended, or waits
+---@field failure any              # the first mistake that was raised, by a listener or by us
 local Pool = {}
 Pool.__index = Pool
+
+-- Calls what may raise: a mistake must neither end the worker that runs into it nor leave anything running or locked.
+-- The first one stops all runs; it is raised again when they have ended.
+function Pool:protect(call, ...)
+  local ok, failure = xpcall(call, function(raised)
+    return type(raised) == "string" and debug.traceback(raised, 2) or raised or "nil"
+  end, ...)
+  if ok or self.failure then return end
+  self.failure = failure
+  local stopped = errors.new("cancelled", "the run was stopped by a mistake")
+  for _, run in ipairs(self.runs) do
+    run.halted = run.halted or stopped
+    run.connection.handle:cancel()
+  end
+end
 
 --- Whether a change that is under way only waits for other sessions now.
 function Pool:waits(item, waiting)
@@ -292,7 +337,7 @@ function Pool:work()
     local run, item = self:next()
     if run then
       self.active, run.active, run.begun = self.active + 1, run.active + 1, run.begun + 1
-      run:change(item)
+      self:protect(run.change, run, item)
       self.active, run.active = self.active - 1, run.active - 1
       run.schedule:finished(item)
       run:end_if_over()
@@ -349,8 +394,8 @@ function M.together(plans, options)
       local run = new_run(plan, options, pool)
       run.place, run.databases = i, #plans > 1 and #plans or nil
       runs[i], pool.runs[i] = run, run
-      run:start()
     end
+    for _, run in ipairs(runs) do run:start() end
     for _, run in ipairs(runs) do run:end_if_over() end
     local workers = {}
     for i = 1, M.sessions(jobs) do
@@ -363,6 +408,7 @@ function M.together(plans, options)
       run.ending:join()
       results[i] = run.outcome
     end
+    if pool.failure then error(pool.failure, 0) end
     return results
   end)
 end

@@ -88,11 +88,12 @@ end
 --- Writes the end of the run, and waits until all is written.
 ---@param outcome lunadex.Outcome
 function Recorder:finish(outcome)
-  local word = outcome.interrupted and "interrupted" or outcome.halted and "lock lost"
-    or #outcome.failures > 0 and "failed" or "finished"
+  local halted = outcome.halted
+  local word = outcome.interrupted and "interrupted" or halted and halted.code == "link_lost" and "lock lost"
+    or (halted or #outcome.failures > 0) and "failed" or "finished"
   self:add("end", function(run)
     local incomplete = self.failure and "not all changes could be recorded: " .. self.failure.message
-    return { run, word, outcome.halted and outcome.halted.message or incomplete or nil, n = 3 }
+    return { run, word, halted and halted.message or incomplete or nil, n = 3 }
   end)
   self.ended = true
   self.changed:announce()

@@ -10,7 +10,7 @@ local errors = require "lunadex.errors"
 local Maker = require "lunadex.plan.maker"
 local format = require "lunadex.format"
 local schedule = require "lunadex.schedule"
-for _, part in ipairs { "names", "check", "measure", "only", "decide" } do require("lunadex.plan." .. part) end
+for _, part in ipairs { "names", "leftovers", "check", "measure", "only", "decide" } do require("lunadex.plan." .. part) end
 
 local M = {}
 
@@ -45,7 +45,10 @@ local M = {}
 ---@field ordinal integer?
 ---@field use_existing boolean
 ---@field hide boolean?            # alter: a stray
----@field resume boolean           # replace: an earlier run has built the new index already
+---@field after lunadex.PlannedChange?   # frees the name that this one is to have
+---@field aside lunadex.PlannedChange?   # rename: what has the name and is moved out of the way first
+---@field moved_name string?       # rename: what it is called until then
+---@field resume "new"|"old"|nil   # replace: what an earlier run has left under this name of ours takes its place
 
 ---@class lunadex.Plan
 ---@field target string            # without secrets
@@ -81,23 +84,8 @@ Plan.__name = "lunadex.Plan"
 -- Order in which a plan is read: what is done, then what is waited for.
 M.actions = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait" }
 
---- The plan of one database of a registry.
----@param database {name: string, set: lunadex.Declarations, entries: lunadex.Entry[]}
----@param connection lunadex.Connection
----@param options lunadex.PlanOptions?
----@return lunadex.Plan?
-function M.make(database, connection, options)
-  options = options or {}
-  local info, err = connection:connect()
-  if not info then return nil, err end
-  local dialect = dialects.of(info.driver)
-  if database.driver and database.driver ~= dialect.driver then
-    return nil, errors.new("usage", ("the registry was read as one of %s, but %s is a database of %s"):format(
-      dialects.of(database.driver).product, info.display, dialect.product),
-      "Say beforehand which server is meant: with a url in the registry, or the target given to lunadex.load.")
-  end
-  local set, entries = database.set:copy(), database.entries
-  -- Relations that are spoken of without an index: whatever is live on them is stray.
+-- Relations that are spoken of without an index: whatever is live on them is stray.
+local function add_bare(database, set, dialect)
   local bare = {}
   for title, relation in pairs(database.relations or {}) do
     if relation.bare then
@@ -106,95 +94,89 @@ function M.make(database, connection, options)
       bare[#bare + 1] = { title = title, schema = schema, name = name, file = relation.file, line = relation.line }
     end
   end
-  local catalog
+  return bare
+end
+
+-- The plan as yet without changes, or nil and why the two sides could not be compared; then the bare relations.
+local function compare(database, connection, options)
+  local info, err = connection:connect()
+  if not info then return nil, err end
+  local dialect = dialects.of(info.driver)
+  if database.driver and database.driver ~= dialect.driver then
+    return nil, errors.new("usage", ("the registry was read as one of %s, but %s is a database of %s"):format(
+      dialects.of(database.driver).product, info.display, dialect.product),
+      "Say beforehand which server is meant: with a url in the registry, or the target given to lunadex.load.")
+  end
+  local set = database.set:copy()
+  local bare = add_bare(database, set, dialect)
+  local catalog, ok
   catalog, err = connection:catalog()
   if not catalog then return nil, err end
-  local ok
   ok, err = connection:resolve(set, catalog)
   if not ok then return nil, err end
   local diff = core.diff(set, catalog)
-
-  local plan = setmetatable({
+  return setmetatable({
     target = info.display, database = database.name, info = info, dialect = dialect, findings = {}, planned = {},
-    entries = entries, diff = diff, set = set, catalog = catalog, connection = connection, options = options,
+    entries = database.entries, diff = diff, set = set, catalog = catalog, connection = connection, options = options,
     summary = {
       declared = diff.declared, live = diff.live, keep = diff:total("keep"), create = 0, replace = 0, rename = 0,
       alter = 0, rebuild = 0, drop = 0, wait = 0, stray = 0, error = 0,
     },
-  }, Plan)
-  local maker = setmetatable({
-    plan = plan, dialect = dialect, options = options, measured = {}, forbidden = {}, strays = {}, chosen = {},
-    leaving = {}, replacing = {},
-  }, Maker)
-  if options.only and #options.only > 0 then
-    maker.only = {}
-    plan.summary.keep = 0
-    for _, name in ipairs(options.only) do maker.only[name] = true end
-    plan.only = maker.only
-  end
-  for _, finding in ipairs(dialect.steps.without_counterpart(options)) do maker:finding(nil, finding) end
-  if info.warning ~= "" then
-    maker:finding(nil, { level = "warning", rule = "server", message = info.warning })
-  end
+  }, Plan), bare
+end
 
+-- What has to be said of the server and of relations, whatever is declared on them.
+local function tell_beforehand(maker, bare)
+  local plan, dialect = maker.plan, maker.dialect
+  for _, finding in ipairs(dialect.steps.without_counterpart(plan.options)) do maker:finding(nil, finding) end
+  if plan.info.warning ~= "" then
+    maker:finding(nil, { level = "warning", rule = "server", message = plan.info.warning })
+  end
   for _, relation in ipairs(bare) do
-    if not dialect.makes_relations and not catalog:relation(relation.schema, relation.name) then
+    if not dialect.makes_relations and not plan.catalog:relation(relation.schema, relation.name) then
       maker:finding(nil, { level = "error", rule = "missing-relation", relation = relation.title,
         message = "the relation does not exist", file = relation.file, line = relation.line })
       plan.summary.error = plan.summary.error + 1
     end
   end
-  local changes = maker:collect()
-  maker:find_replaced(changes)
-  if options.repair and not maker.only then maker:collect_leftovers(changes) end
-  if maker.only and not maker.only_matched then
-    return nil, maker:unmatched()
-  end
-  ok, err = maker:measure()
-  if not ok then return nil, err end
-  for _, change in ipairs(maker.strays) do maker:settle_stray(change) end
+end
 
-  for _, change in ipairs(changes) do
-    if change.action == "rename" or change.action == "drop" then
-      maker.leaving[change.live_name .. "\0" .. change.relation] = true
-    end
-  end
-  local summary = plan.summary
-  for _, change in ipairs(changes) do
-    local action = change.action
-    if action == "rename" and not maker:settle_name(change) then
-      summary.keep = summary.keep - 1
-      action = "error"
-    elseif action == "create" and not maker:settle_name(change) then
-      action = "error"
-    elseif (action == "create" or action == "replace" or action == "rebuild")
-      and not (maker:check_partitions(change) and (action ~= "replace" or maker:check_replaced(change))) then
-      if change.fact.action == "keep" then summary.keep = summary.keep - 1 end
-      action = "error"
-    elseif (action == "rename" or action == "replace") and change.fact.action == "keep" then
-      summary.keep = summary.keep - 1
-    end
-    change.name = change.name or change.live_name
-    if action and action ~= "error" and not maker:explain(change) then action = "error" end
-    if action and action ~= "keep" then summary[action] = summary[action] + 1 end
-    if action and action ~= "error" then plan.planned[#plan.planned + 1] = change end
-  end
-  if dialect.checks and not maker.only then
-    for _, finding in ipairs(dialect.checks.findings(plan, database.relations or {})) do maker:finding(nil, finding) end
-  end
+-- Which changes begin later, and why, if any may begin at all.
+local function rehearse(plan)
   for _, finding in ipairs(plan.findings) do
     if finding.level == "error" then
       plan.has_errors = true
       plan.is_wrong = plan.is_wrong or not finding.refused
     end
   end
-  if not plan.has_errors then
-    local jobs = options.jobs or schedule.default_jobs
-    if dialect.schedule.prepare then dialect.schedule.prepare(plan, jobs) end
-    for _, step in ipairs(dialect.schedule.of(plan, options):rehearse(jobs)) do
-      step.item.change.waits = step.reason
-    end
+  if plan.has_errors then return end
+  local dialect, jobs = plan.dialect, plan.options.jobs or schedule.default_jobs
+  if dialect.schedule.prepare then dialect.schedule.prepare(plan, jobs) end
+  for _, step in ipairs(dialect.schedule.of(plan, plan.options):rehearse(jobs)) do
+    step.item.change.waits = step.reason
   end
+end
+
+--- The plan of one database of a registry.
+---@param database {name: string, set: lunadex.Declarations, entries: lunadex.Entry[]}
+---@param connection lunadex.Connection
+---@param options lunadex.PlanOptions?
+---@return lunadex.Plan?
+---@return lunadex.Error? err
+function M.make(database, connection, options)
+  local plan, bare = compare(database, connection, options or {})
+  if not plan then return nil, bare end
+  local maker = Maker.of(plan)
+  tell_beforehand(maker, bare)
+  local changes, err = maker:decide()
+  if not changes then return nil, err end
+  for _, change in ipairs(changes) do maker:settle(change) end
+  maker:break_circles()
+  local checks = plan.dialect.checks
+  if checks and not maker.only then
+    for _, finding in ipairs(checks.findings(plan, database.relations or {})) do maker:finding(nil, finding) end
+  end
+  rehearse(plan)
   return plan
 end
 
@@ -234,7 +216,7 @@ function Plan:changes(options)
   for _, change in ipairs(self.planned) do
     if change.ordinal then by_ordinal[change.ordinal] = change else rest[#rest + 1] = change end
   end
-  local maker = setmetatable({ plan = self, dialect = self.dialect, options = {} }, Maker)
+  local maker = Maker.of(self)
   local next_fact, i = self.diff:changes(false), 0
   return function()
     for fact in next_fact do

@@ -167,6 +167,11 @@ function Catalog:relations() end
 ---@return lunadex.Index?
 function Catalog:index(schema, name) end
 
+--- All live indexes and keys whose names end like this, in order of relation and name.
+---@param suffix string
+---@return lunadex.Index[]
+function Catalog:ending(suffix) end
+
 --- The names of the tablespaces there are.
 ---@return string[]
 function Catalog:tablespaces() end
@@ -262,7 +267,7 @@ function Diff:changes(quiet_keeps) end
 ---@field other string?
 ---@field spare string?
 ---@field other_schema string?
----@field other_relation string?
+---@field other_relation string?  # attach: the partition; build of a part: what it is a part of
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field id integer?             # drop: of the index that is to go (Index.id); nil: whatever has the name
 ---@field only_invalid boolean?    # drop: only while it is of no use

@@ -41,9 +41,10 @@ end
 
 --- The server's URL of `database`, through here.
 ---@param database string
+---@param user string? default: the server's superuser
 ---@return string
-function Proxy:url(database)
-  return ("postgresql://%s@127.0.0.1:%d/%s"):format(self.server.user, self.port, database)
+function Proxy:url(database, user)
+  return ("postgresql://%s@127.0.0.1:%d/%s"):format(user or self.server.user, self.port, database)
 end
 
 --- Breaks links: all, or that of one server process.

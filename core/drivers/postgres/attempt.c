@@ -1,5 +1,6 @@
 #include "attempt.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -9,6 +10,9 @@
 
 /* Seconds: a transaction that is no older is gone before it matters. */
 static const double young = 1;
+/* Seconds between two tries to get a strong lock: time for those who stood behind the first one; and the longest, however
+ * old the transactions on the table are. */
+static const double rest = 2, longest_rest = 10;
 
 bool ldx_pg_send(ldx_pg_attempt *attempt, const char *sql) {
   PGresult *result = ldx_pg_run(attempt->session, attempt->context, sql, 0, attempt->error);
@@ -63,7 +67,8 @@ static bool pause_for(ldx_pg_attempt *attempt, double began, const char *who) {
   return true;
 }
 
-bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any) {
+/* For at least `least` and at most `most` seconds. */
+static bool wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any, double least, double most) {
   const char *values[] = {oid, any ? "t" : "f"};
   double began = ldx_clock_now();
   seen *list = NULL;
@@ -71,17 +76,51 @@ bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any) {
   /* The watcher shows who holds the table while this session itself is idle. */
   ldx_context_running(attempt->context, PQbackendPID(ldx_pg_connection(attempt->session)));
   for (bool first = true, waiting = true; ok && waiting; first = false) {
-    char who[512];
+    char who[512] = "somebody";
     PGresult *r = ldx_pg_exec_params(attempt->session, ldx_sql_lockers, 2, values, attempt->error);
     ok = r != NULL;
     int row = ok ? old_locker(attempt, r, &list, first) : -1;
-    waiting = row >= 0;
-    if (waiting) ldx_pg_who(who, sizeof who, r, row, 0);
+    double waited = ldx_clock_now() - began;
+    waiting = waited < least || (row >= 0 && waited < most);
+    if (row >= 0) ldx_pg_who(who, sizeof who, r, row, 0);
     PQclear(r);
-    if (waiting) ok = pause_for(attempt, began, who);
+    if (ok && waiting) ok = pause_for(attempt, began, who);
   }
   ldx_context_running(attempt->context, 0);
   return ok;
+}
+
+bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any) {
+  return wait_for_table(attempt, oid, any, 0, INFINITY);
+}
+
+/* The number of the step's relation; NULL: it is gone, or cannot be asked for. */
+static const char *relation_oid(ldx_pg_attempt *attempt) {
+  static const char sql[] = "select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n"
+                            " on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2";
+  ldx_error ignored;
+  const ldx_name relation = attempt->step->relation;
+  const char *values[] = {relation.schema, relation.name};
+  PGresult *r = ldx_pg_exec_params(attempt->session, sql, 2, values, &ignored);
+  const char *oid = r && PQntuples(r) == 1 ? ldx_arena_strdup(attempt->arena, PQgetvalue(r, 0, 0)) : NULL;
+  PQclear(r);
+  return oid;
+}
+
+bool ldx_pg_send_in_slices(ldx_pg_attempt *attempt, const char *sql) {
+  const double budget = attempt->step->lock_timeout, began = ldx_clock_now();
+  for (;;) {
+    if (ldx_pg_send(attempt, sql)) return true;
+    bool over = budget > 0 && ldx_clock_now() - began >= budget;
+    if (attempt->error->code != LDX_ERROR_LOCK_TIMEOUT || over || ldx_context_over_budget(attempt->context))
+      return false;
+    const char *oid = relation_oid(attempt);
+    if (!oid) return false;
+    double left = budget > 0 ? budget - (ldx_clock_now() - began) : longest_rest;
+    double most = left < longest_rest ? left : longest_rest;
+    if (!wait_for_table(attempt, oid, true, most < rest ? most : rest, most)) return false;
+    ldx_error_clear(attempt->error);
+  }
 }
 
 /* --- looking ---------------------------------------------------------------------------------------------------------- */

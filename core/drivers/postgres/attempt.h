@@ -20,6 +20,9 @@ typedef struct ldx_pg_attempt {
 
 /* Sends `sql` and waits as ldx_pg_run does. */
 bool ldx_pg_send(ldx_pg_attempt *attempt, const char *sql);
+/* The same for a text whose own lock_timeout is short, since it needs a lock that everybody has to wait behind: again and
+ * again, with rests, until the step's budget for locks is spent. */
+bool ldx_pg_send_in_slices(ldx_pg_attempt *attempt, const char *sql);
 /* Waits until no transaction of another session that is older than a second holds a lock on relation `oid` that a build
  * (or, with `any`, a drop) would have to wait for. Waiting *before* the start costs nothing: a build that is cancelled
  * while it waits leaves an invalid index, a cancelled drop a dead one. */

@@ -83,31 +83,50 @@ static bool drop_invalid(ldx_pg_attempt *attempt, const char *name, const ldx_pg
   if (!ldx_pg_wait_for_table(attempt, state->relation, true)) return false;
   ldx_context_note(attempt->context, "drops the invalid leftover %s; to bring it back: %s", display(attempt, name),
                    state->definition);
-  return ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, state->object_kind == 'i'));
+  bool concurrently = state->object_kind == 'i';
+  const char *sql = ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, concurrently);
+  return concurrently ? ldx_pg_send(attempt, sql) : ldx_pg_send_in_slices(attempt, sql);
 }
 
-void ldx_pg_drop_leftover(ldx_pg_attempt *attempt, const char *name, double limit) {
+/* What relation `oid` is called now: it may have been renamed, or moved to another schema, since the build began. */
+static bool current_name(ldx_pg_attempt *attempt, const char *oid, ldx_name *name) {
+  static const char sql[] = "select n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n"
+                            " on n.oid = c.relnamespace where c.oid = $1::pg_catalog.oid";
+  PGresult *r = ldx_pg_exec_params(attempt->session, sql, 1, &oid, attempt->error);
+  bool found = r && PQntuples(r) == 1;
+  if (found)
+    *name = (ldx_name){.schema = ldx_arena_strdup(attempt->arena, PQgetvalue(r, 0, 0)),
+                       .name = ldx_arena_strdup(attempt->arena, PQgetvalue(r, 0, 1))};
+  PQclear(r);
+  return found;
+}
+
+/* Drops what a build of relation `oid` that failed left invalid under that name, and nobody is at, for at most `limit`
+ * seconds; tells about it. It ignores cancellation and has its own error. */
+static void drop_leftover(ldx_pg_attempt *attempt, const char *oid, const char *name, double limit) {
   ldx_error error;
   ldx_error_clear(&error);
   ldx_pg_attempt own = *attempt;
   own.error = &error;
   own.cleanup_limit = limit;
   ldx_pg_index_state state;
-  if (!ldx_pg_alive(attempt->session)) return;
-  if (!ldx_pg_see_index(&own, name, &state)) return;
+  ldx_name relation;
+  if (!ldx_pg_alive(attempt->session) || !current_name(&own, oid, &relation)) return;
+  if (!ldx_pg_see_index_of(&own, relation, name, &state)) return;
   if (!state.index || state.valid || !state.same_relation || state.builder || state.object_kind != 'i') return;
-  ldx_name index = {.schema = attempt->step->relation.schema, .name = name};
+  ldx_name index = {.schema = relation.schema, .name = name};
+  char *shown = ldx_pg_display_name(attempt->arena, index);
   PGresult *result = ldx_pg_run(attempt->session, NULL,
                                 ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true), limit, &error);
   if (result)
-    ldx_context_note(attempt->context, "dropped what the failed build left invalid: %s; to bring it back: %s",
-                     display(attempt, name), state.definition);
+    ldx_context_note(attempt->context, "dropped what the failed build left invalid: %s; to bring it back: %s", shown,
+                     state.definition);
   else
     ldx_context_note(
         attempt->context,
         "the failed build left %s invalid and it could not be dropped now (%s); the next attempt does, or: "
         "DROP INDEX CONCURRENTLY %s",
-        display(attempt, name), error.message, ldx_pg_quote_name(attempt->arena, index));
+        shown, error.message, ldx_pg_quote_name(attempt->arena, index));
   PQclear(result);
 }
 
@@ -159,7 +178,7 @@ static bool create(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index
     if (!step->only)
       ldx_context_note(attempt->context, "builds %s on every partition at once: writes are blocked meanwhile",
                        display(attempt, name));
-    return ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, true, ldx_pg_lock_slice(step)));
+    return ldx_pg_send_in_slices(attempt, ldx_pg_sql_build(arena, step, name, true, ldx_pg_lock_slice(step)));
   }
   if (step->mode == LDX_MODE_BLOCKING)
     return ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, true, step->lock_timeout));
@@ -190,12 +209,13 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
   if (!set_memory(attempt, true)) return false;
   bool ok = create(attempt, name, &state);
   if (ok && built) *built = true;
+  const char *oid = state.relation;
   if (ldx_pg_alive(attempt->session)) set_memory(attempt, false);
   if (!ok) {
     bool hurry = attempt->error->code == LDX_ERROR_LOCK_TIMEOUT || attempt->error->code == LDX_ERROR_DEADLOCK ||
                  ldx_context_cancelled(attempt->context);
     if (attempt->error->code != LDX_ERROR_DUPLICATE_NAME)
-      ldx_pg_drop_leftover(attempt, name, hurry ? hurried_cleanup_limit : cleanup_limit);
+      drop_leftover(attempt, oid, name, hurry ? hurried_cleanup_limit : cleanup_limit);
     if (attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_pg_explain_duplicates(attempt);
     return false;
   }
@@ -255,7 +275,8 @@ bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   /* Before it goes: whoever is cut off from the answer has to know as well. */
   ldx_context_note(attempt->context, "drops %s; to bring it back: %s", display(attempt, step->name),
                    undo_of(attempt->arena, state.definition));
-  if (ldx_pg_send(attempt, ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently))) return true;
+  const char *sql = ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently);
+  if (concurrently ? ldx_pg_send(attempt, sql) : ldx_pg_send_in_slices(attempt, sql)) return true;
   ldx_error ignored;
   ldx_pg_attempt own = *attempt;
   own.error = &ignored;

@@ -6,9 +6,6 @@
 
 /* Builds the step's definition as index `name`, whatever is there now. `*built` (may be NULL): it was not there before. */
 bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built);
-/* Drops what is invalid under that name and nobody's, for at most `limit` seconds (0: as long as the context lets it);
- * tells about it. For cleaning up after a failure: it ignores cancellation and has its own error. */
-void ldx_pg_drop_leftover(ldx_pg_attempt *attempt, const char *name, double limit);
 /* Drops the index the step names, if it is the one that was planned to go; done if it is gone. Waits for whoever is at it,
  * and tells beforehand what brings it back. */
 bool ldx_pg_drop_index(ldx_pg_attempt *attempt);

@@ -100,9 +100,10 @@ static bool prove_not_null(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
   if (state->has_check && !covered) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "an earlier check for nulls");
   bool there = state->has_check && covered;
   if (there && state->check_validated) return true;
-  if (!there && !ldx_pg_send(attempt, ldx_pg_sql_add_not_null_check(attempt->arena, attempt->step, columns)))
+  if (!there && !ldx_pg_send_in_slices(attempt, ldx_pg_sql_add_not_null_check(attempt->arena, attempt->step, columns)))
     return false;
-  if (ldx_pg_send(attempt, ldx_pg_sql_validate(attempt->arena, attempt->step, LDX_PG_NOT_NULL_CHECK))) return true;
+  if (ldx_pg_send_in_slices(attempt, ldx_pg_sql_validate(attempt->arena, attempt->step, LDX_PG_NOT_NULL_CHECK)))
+    return true;
   if (!strcmp(attempt->error->native, "23514")) {
     ldx_error_set(attempt->error, LDX_ERROR_INVALID_DEFINITION, "a column of the primary key holds nulls");
     strcpy(attempt->error->native, "23502");
@@ -162,7 +163,8 @@ static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constrain
     ok = ldx_pg_build_index(attempt, index, &built);
   }
   char *marks = ok && step->replace ? ldx_pg_sql_inherit_marks(attempt, step->name, index, true) : "";
-  ok = ok && marks && ldx_pg_send(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, index, &nullable, marks));
+  ok = ok && marks &&
+       ldx_pg_send_in_slices(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, index, &nullable, marks));
   if (ok || goes_on(attempt)) return ok;
   if (nullable.count) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
   if (built && !may_go_on(attempt)) drop_own_index(attempt);
@@ -181,7 +183,7 @@ static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
   char *marks = step.replace ? ldx_pg_sql_inherit_marks(attempt, step.name, NULL, true) : "";
   if (!marks) return false;
   if (step.replace) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
-  if (ldx_pg_send(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable, marks))) return true;
+  if (ldx_pg_send_in_slices(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable, marks))) return true;
   if (nullable.count && !goes_on(attempt)) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
   return false;
 }
@@ -190,7 +192,7 @@ static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
 
 static bool validate(ldx_pg_attempt *attempt, bool added_now) {
   const ldx_step *step = attempt->step;
-  if (ldx_pg_send(attempt, ldx_pg_sql_validate(attempt->arena, step, step->name))) return true;
+  if (ldx_pg_send_in_slices(attempt, ldx_pg_sql_validate(attempt->arena, step, step->name))) return true;
   if (added_now && !goes_on(attempt)) take_back(attempt, step->name, "the unvalidated foreign key");
   return false;
 }
@@ -204,7 +206,7 @@ static bool build_foreign_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_s
   if (enforced && !not_valid)
     ldx_context_note(attempt->context, "adds foreign key %s to partitioned %s in one go: writes are blocked meanwhile",
                      step->name, relation_display(attempt));
-  if (!ldx_pg_send(attempt, ldx_pg_sql_add_foreign_key(attempt->arena, step, not_valid))) return false;
+  if (!ldx_pg_send_in_slices(attempt, ldx_pg_sql_add_foreign_key(attempt->arena, step, not_valid))) return false;
   return !not_valid || validate(attempt, true);
 }
 
@@ -276,5 +278,5 @@ bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt) {
   if (!ldx_pg_see_constraint(attempt, step->name, &state)) return false;
   if (!state.type) return true;
   ldx_pg_note_constraint_drop(attempt, step->name, state.definition);
-  return ldx_pg_send(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name));
+  return ldx_pg_send_in_slices(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name));
 }

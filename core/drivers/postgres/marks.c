@@ -4,7 +4,7 @@
 #include "postgres_sql.h"
 
 static void append_marks(ldx_buffer *b, const PGresult *r, int row, bool constraint) {
-  enum { TABLE, SCHEMA, INDEX, IDENTITY, CLUSTERED, COMMENT, CONSTRAINT_COMMENT };
+  enum { TABLE, SCHEMA, INDEX, IDENTITY, CLUSTERED, COMMENT, CONSTRAINT_COMMENT, STATISTICS };
   const char *table = PQgetvalue(r, row, TABLE), *index = PQgetvalue(r, row, INDEX);
   if (*PQgetvalue(r, row, IDENTITY) == 't')
     ldx_buffer_appendf(b, ";\nALTER TABLE %s REPLICA IDENTITY USING INDEX %s", table, index);
@@ -15,6 +15,8 @@ static void append_marks(ldx_buffer *b, const PGresult *r, int row, bool constra
   if (constraint && !PQgetisnull(r, row, CONSTRAINT_COMMENT))
     ldx_buffer_appendf(b, ";\nCOMMENT ON CONSTRAINT %s ON %s IS %s", index, table,
                        PQgetvalue(r, row, CONSTRAINT_COMMENT));
+  if (!PQgetisnull(r, row, STATISTICS))
+    ldx_buffer_appendf(b, ";\nALTER INDEX %s.%s %s", PQgetvalue(r, row, SCHEMA), index, PQgetvalue(r, row, STATISTICS));
 }
 
 char *ldx_pg_sql_inherit_marks(ldx_pg_attempt *attempt, const char *name, const char *heir, bool constraint) {

@@ -65,7 +65,7 @@ static bool rename_it(ldx_pg_attempt *attempt) {
   char *marks = has_index ? ldx_pg_sql_inherit_marks(attempt, step->other, step->name, key) : "";
   if (!marks) return false;
   if (now.replace) ldx_pg_note_constraint_drop(attempt, step->other, old.definition);
-  return ldx_pg_send(attempt, ldx_pg_sql_rename(attempt->arena, &now, from, marks));
+  return ldx_pg_send_in_slices(attempt, ldx_pg_sql_rename(attempt->arena, &now, from, marks));
 }
 
 static bool swap(ldx_pg_attempt *attempt) {
@@ -80,7 +80,7 @@ static bool swap(ldx_pg_attempt *attempt) {
     return ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "%s is in the way: %s cannot be called so",
                          step->spare, step->name);
   char *marks = ldx_pg_sql_inherit_marks(attempt, step->name, step->other, false);
-  return marks && ldx_pg_send(attempt, ldx_pg_sql_swap(attempt->arena, step, old, new, marks));
+  return marks && ldx_pg_send_in_slices(attempt, ldx_pg_sql_swap(attempt->arena, step, old, new, marks));
 }
 
 static bool attach(ldx_pg_attempt *attempt) {
@@ -92,7 +92,7 @@ static bool attach(ldx_pg_attempt *attempt) {
   if (!parent.index) return nothing_named(attempt, step->name);
   if (!child.index) return nothing_on(attempt, step->other_relation, step->other);
   if (child.parent && !strcmp(child.parent, parent.object)) return true;
-  return ldx_pg_send(attempt, ldx_pg_sql_attach(attempt->arena, step));
+  return ldx_pg_send_in_slices(attempt, ldx_pg_sql_attach(attempt->arena, step));
 }
 
 /* A partitioned index becomes valid with the last partition that is attached. */
@@ -126,7 +126,32 @@ static bool alter(ldx_pg_attempt *attempt) {
   if (!ldx_pg_see_index(attempt, step->name, &state)) return false;
   if (!state.index || !state.same_relation) return nothing_named(attempt, step->name);
   char *sql = ldx_pg_sql_alter(attempt->arena, step, &state.options);
-  return !sql || ldx_pg_send(attempt, sql);
+  return !sql || ldx_pg_send_in_slices(attempt, sql);
+}
+
+/* Whether the step is about a partition that has been detached, or dropped, meanwhile: then there is nothing to do. */
+static bool no_partition_any_more(ldx_pg_attempt *attempt) {
+  static const char of_whole[] =
+      "select from pg_catalog.pg_inherits h join pg_catalog.pg_class p on p.oid = h.inhrelid"
+      " join pg_catalog.pg_namespace pn on pn.oid = p.relnamespace join pg_catalog.pg_class w on w.oid = h.inhparent"
+      " join pg_catalog.pg_namespace wn on wn.oid = w.relnamespace"
+      " where pn.nspname = $1 and p.relname = $2 and wn.nspname = $3 and w.relname = $4";
+  const ldx_step *step = attempt->step;
+  if ((step->kind != LDX_STEP_ATTACH && step->kind != LDX_STEP_BUILD) || !step->other_relation.name) return false;
+  bool attaches = step->kind == LDX_STEP_ATTACH;
+  ldx_name part = attaches ? step->other_relation : step->relation,
+           whole = attaches ? step->relation : step->other_relation;
+  const char *values[] = {part.schema, part.name, whole.schema, whole.name};
+  ldx_error ignored;
+  bool may_be_detaching = ldx_pg_version(attempt->session) >= 140000;
+  char *sql = ldx_arena_printf(attempt->arena, "%s%s", of_whole, may_be_detaching ? " and not h.inhdetachpending" : "");
+  PGresult *r = ldx_pg_exec_params(attempt->session, sql, 4, values, &ignored);
+  bool gone = r && PQntuples(r) == 0;
+  PQclear(r);
+  if (gone)
+    ldx_context_note(attempt->context, "%s is no partition of %s any more: it is left out",
+                     ldx_pg_display_name(attempt->arena, part), ldx_pg_display_name(attempt->arena, whole));
+  return gone;
 }
 
 static bool dispatch(ldx_pg_attempt *attempt) {
@@ -174,6 +199,10 @@ bool ldx_pg_perform(ldx_session *session, const ldx_step *step, ldx_context *con
     ldx_error_clear(attempt.error);
     ok = dispatch(&attempt);
   }
+  if (!ok && ldx_error_retry(attempt.error->code) == LDX_RETRY_NEVER && !ldx_context_cancelled(context) &&
+      ldx_pg_alive(session) && no_partition_any_more(&attempt))
+    ok = true;
+  if (ok) ldx_error_clear(attempt.error);
   ldx_arena_free(attempt.arena);
   return ok;
 }

@@ -5,7 +5,8 @@
 #include "base/buffer.h"
 #include "render.h"
 
-static const double longest_slice = 5;
+/* Seconds. Whoever comes after a statement that waits for a strong lock waits behind it, even to read. */
+static const double longest_slice = 1;
 
 double ldx_pg_lock_slice(const ldx_step *step) {
   return step->lock_timeout > 0 && step->lock_timeout < longest_slice ? step->lock_timeout : longest_slice;

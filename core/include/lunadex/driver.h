@@ -65,7 +65,7 @@ typedef struct ldx_step {
   const char *name;                 /* of the index or constraint, without schema (it is the relation's) */
   const char *other;
   const char *spare;
-  ldx_name other_relation; /* ATTACH: the partition `other` belongs to */
+  ldx_name other_relation; /* ATTACH: the partition `other` belongs to; BUILD of a part: the relation it is of */
   ldx_mode mode;
   uint32_t id;           /* DROP: the number of the index that is to go; 0: whatever has the name */
   bool only_invalid;     /* DROP: only while it is of no use */

@@ -48,7 +48,13 @@ end
 
 local words = {
   being_built = "being built", incomplete = "incomplete", reindex_leftover = "left by REINDEX",
-  half_dropped = "half dropped", leftover = "leftover",
+  half_dropped = "half dropped", leftover = "leftover", replacement = "replacement", replaced = "replaced",
+  moved = "renamed half-way", unnamed_part = "part", null_check = "check for nulls", not_validated = "not validated",
+}
+
+-- What queries do not use. The rest works, and only waits for somebody to finish it.
+local invalid_kinds = {
+  being_built = true, incomplete = true, reindex_leftover = true, half_dropped = true, leftover = true,
 }
 
 local colours = { finished = "green", running = "blue", failed = "red", killed = "red" }
@@ -79,7 +85,8 @@ local function tell(info, builds, invalid, lock, runs)
     if index.detail then parts[#parts + 1] = index.detail end
     if index.bytes then parts[#parts + 1] = format.bytes(index.bytes) end
     if index.who then parts[#parts + 1] = "by " .. index.who end
-    output.line("  ", output.style("magenta", "invalid "), "  ", format.line(("%s %s: %s"):format(index.relation or "?",
+    local heading = invalid_kinds[index.kind] and "invalid " or "left    "
+    output.line("  ", output.style("magenta", heading), "  ", format.line(("%s %s: %s"):format(index.relation or "?",
       index.name, table.concat(parts, "; "))))
   end
   if lock then output.line("  ", "run lock   held by ", format.line(lock.who or "pid " .. tostring(lock.pid))) end

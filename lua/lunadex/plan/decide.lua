@@ -3,7 +3,7 @@
 local Maker = require "lunadex.plan.maker"
 local format = require "lunadex.format"
 
-local known, matches_only = Maker.known, Maker.matches_only
+local known, matches_only, names_on = Maker.known, Maker.matches_only, Maker.names_on
 
 -- Undefined objects come as one code; what is missing is worth a rule of its own. The server's message may be in any
 -- language, its own code is not.
@@ -16,24 +16,6 @@ local function error_rule(fact)
     return fact.error.native == undefined_column and "unknown-column" or "undefined"
   end
   return (code:gsub("_", "-"))
-end
-
--- The names of a relation's live indexes and keys.
-local function names_on(relation)
-  local names = {}
-  for i, index in ipairs(relation:indexes()) do names[i] = index.name end
-  return names
-end
-
--- What an interrupted replacement has built takes the old one's place, as soon as it is what it should be.
-function Maker:resume(change, reason)
-  local live, naming = change.fact.live, self.dialect.name
-  if live.name ~= naming.replacement(change.name) then return false end
-  -- Where it keeps that name, there is something to be done only as long as the old one is there.
-  if naming.stays and not self.plan.catalog:index(live.relation.space, change.name) then return false end
-  change.action, change.resume, change.reason = "replace", true, reason
-  self.replacing[live.relation.display .. "\0" .. change.name] = true
-  return true
 end
 
 -- Each handler takes a change, settles its action and says what is to be said about it.
@@ -50,9 +32,9 @@ function handle:keep(change)
     return
   end
   if fact.name_differs and change.name then
-    -- An earlier run was stopped between building and swapping: what is left to do is the swap.
-    if self:resume(change, "an interrupted replacement has built the new index already") then return end
-    if self.options.rename and not self.dialect.name.stays and not live.inherited and not live.extension_owned then
+    if self:resume(change) then return end
+    local renames = self.options.rename and not self.dialect.name.stays or self:was_moved(change)
+    if renames and not live.inherited and not live.extension_owned then
       change.action, change.reason = "rename", "declared under another name"
       return
     end
@@ -72,7 +54,7 @@ end
 function handle:replace(change)
   change.name = change.name or change.live_name
   if self.plan.catalog:index(change.fact.live.relation.space, change.name) then
-    self:resume(change, change.reason)
+    self:resume(change)
   end
   self.measured[#self.measured + 1] = change
 end
@@ -85,14 +67,13 @@ function handle:rebuild(change)
   local live, naming = change.fact.live, self.dialect.name
   change.name = change.name or naming.reindexed and naming.reindexed(live.name, names_on(live.relation)) or live.name
   if self.plan.catalog:index(live.relation.space, change.name) then
-    self:resume(change, "an interrupted replacement is to be finished")
+    self:resume(change)
   end
   self.measured[#self.measured + 1] = change
 end
 
 function handle:stray(change)
-  self.strays[#self.strays + 1] = change
-  self.measured[#self.measured + 1] = change
+  self:add_stray(change)
 end
 
 function handle:error(change)
@@ -127,14 +108,6 @@ local function undroppable(change, dialect)
   if live.clustered then return "its table is clustered on it" end
 end
 
--- Ours: left by a replacement that was interrupted.
-function Maker:is_leftover(live)
-  local naming, relation = self.dialect.name, live.relation
-  local base = naming.left_by(live.name, names_on(relation))
-  -- Where replacements keep their names, one is left over only if there is another one now.
-  return base and (not naming.stays or self:declares(relation, base))
-end
-
 function Maker:is_hidden(live)
   local is_hidden = self.dialect.steps.is_hidden
   return is_hidden ~= nil and is_hidden(live)
@@ -150,39 +123,23 @@ function Maker:hide(change)
   return true
 end
 
--- Where a replacement keeps another name, what it replaced the last time is found under that one.
-function Maker:find_replaced(changes)
-  local naming = self.dialect.name
-  if not naming.stays then return end
-  local created = {}
-  for _, change in ipairs(changes) do
-    if change.action == "create" and change.name then
-      created[change.relation .. "\0" .. naming.replacement(change.name)] = change
-    end
-  end
-  for i = #self.strays, 1, -1 do
-    local stray = self.strays[i]
-    local change = created[stray.relation .. "\0" .. stray.live_name]
-    if change then
-      change.action, change.live_name, change.fact.live = "replace", stray.live_name, stray.fact.live
-      change.reason = "another definition: live is " .. stray.definition
-      stray.action = nil
-      table.remove(self.strays, i)
-    end
-  end
+-- To be settled when it is known what it is worth, and who is at it.
+function Maker:add_stray(change)
+  self.strays[#self.strays + 1] = change
+  self.measured[#self.measured + 1] = change
 end
 
 function Maker:settle_stray(change)
   local live = change.fact.live
-  if self.replacing[live.relation.display .. "\0" .. live.name] then
-    change.action = nil -- it goes with the replacement that is finished
+  if self:goes_with_replacement(live) then
+    change.action = nil
     return
   end
   local why = undroppable(change, self.dialect)
   local figures = usage_text(change)
   local clause = change.reason ~= "" and change.reason or "not declared"
-  if not why and self:is_leftover(live) then
-    change.action, change.reason = "drop", "left by an interrupted replacement"
+  if not why and self:own_leftover(live) then
+    change.action, change.reason = "drop", self.left
     return
   end
   if self.options.repair and not live.valid and not live.partitioned and not why then
@@ -218,9 +175,6 @@ function Maker:collect()
   local plan, only = self.plan, self.only
   local summary = plan.summary
   local changes = {}
-  if only then
-    summary.declared, summary.live = 0, 0
-  end
   for fact in plan.diff:changes(not only) do
     local entry = fact.ordinal and plan.entries[fact.ordinal]
     local wanted = not only
@@ -243,19 +197,51 @@ function Maker:collect()
   return changes
 end
 
--- Leftovers on relations that no declaration speaks of.
-function Maker:collect_leftovers(changes)
-  local seen = {}
+--- What is to be done, as far as it follows from the facts, --only and sizes; nil and the error if that cannot be told.
+---@return lunadex.PlannedChange[]? changes
+---@return lunadex.Error? err
+function Maker:decide()
+  self:narrow()
+  local changes = self:collect()
+  self:find_replaced(changes)
+  if self.options.repair and not self.only then self:collect_leftovers(changes) end
+  if self.only and not self.only_matched then return nil, self:unmatched() end
+  local ok, err = self:measure()
+  if not ok then return nil, err end
+  self:note_replaced(changes)
+  for _, change in ipairs(self.strays) do self:settle_stray(change) end
+  self:drop_left_constraints(changes)
   for _, change in ipairs(changes) do
-    if change.fact.live then seen[change.relation .. "\0" .. change.fact.live.name] = true end
-  end
-  for relation in self.plan.catalog:relations() do
-    for _, index in ipairs(relation:indexes()) do
-      if not index.valid and index.kind == "index" and not seen[relation.display .. "\0" .. index.name] then
-        local change = self:change { action = "stray", live = index, relation = relation, reason = "" }
-        handle.stray(self, change)
-        changes[#changes + 1] = change
-      end
+    if change.action == "rename" or change.action == "drop" then
+      self.leaving[change.live_name .. "\0" .. change.relation] = change
     end
   end
+  self:rename_parts(changes)
+  return changes
+end
+
+local builds = { create = true, replace = true, rebuild = true }
+
+-- Whether a change can be made, as far as that can be told beforehand; what speaks against it is a finding of its.
+function Maker:possible(change)
+  local action = change.action
+  if action == "error" then return false end
+  local named = change.entry and (action == "create" or action == "rename")
+  if named and not self:settle_name(change) then return false end
+  if builds[action] and not self:check_partitions(change) then return false end
+  if action == "replace" and not self:check_replaced(change) then return false end
+  change.name = change.name or change.live_name
+  return self:explain(change)
+end
+
+--- Takes a change into the plan, or counts it as the error that it is.
+---@param change lunadex.PlannedChange
+function Maker:settle(change)
+  local plan, summary = self.plan, self.plan.summary
+  if not change.action then return end -- a stray that is kept
+  local possible = self:possible(change)
+  if possible then plan.planned[#plan.planned + 1] = change end
+  local result = possible and change.action or "error"
+  if change.fact.action == "keep" and result ~= "keep" then summary.keep = summary.keep - 1 end
+  if result ~= "keep" then summary[result] = summary[result] + 1 end
 end

@@ -1,6 +1,6 @@
 --- What the parts of planning share: the one who makes a plan, what it has gathered, how it speaks.
 --
--- Its methods are in one file for each subject: decide, check, names, measure, only.
+-- Its methods are in one file for each subject: decide, leftovers, check, names, measure, only.
 
 local suggest = require "lunadex.suggest"
 
@@ -12,11 +12,20 @@ local suggest = require "lunadex.suggest"
 ---@field measured lunadex.PlannedChange[]         # what is worth a question about sizes
 ---@field strays lunadex.PlannedChange[]           # to be settled when it is measured
 ---@field chosen table<string, boolean>            # names given to the unnamed
----@field leaving table<string, boolean>           # live names that renames and drops free
----@field replacing table<string, boolean>         # names whose replacement is finished by this plan
+---@field leaving table<string, lunadex.PlannedChange>   # by live name and relation: the rename or drop that frees it
+---@field replacing table<string, boolean>         # live names, by relation, that something else is to take
 ---@field forbidden table<string, boolean>         # relations that were said to be another's
 local Maker = {}
 Maker.__index = Maker
+
+---@param plan lunadex.Plan
+---@return lunadex.plan.Maker
+function Maker.of(plan)
+  return setmetatable({
+    plan = plan, dialect = plan.dialect, options = plan.options, measured = {}, forbidden = {}, strays = {},
+    chosen = {}, leaving = {}, replacing = {},
+  }, Maker)
+end
 
 -- The core says -1 where it does not know; estimates are no truer for their fractions.
 function Maker.known(number)
@@ -70,7 +79,6 @@ function Maker:change(fact)
     on = relation,
     ordinal = fact.ordinal,
     use_existing = fact.use_existing and fact.action == "create",
-    resume = false,
   }
 end
 

@@ -53,9 +53,9 @@ function Maker:settle_name(change)
     return true
   end
   local live, declared, table_name = self:taken(change, change.name)
-  if live and live.relation.display == change.relation and self.leaving[live.name .. "\0" .. live.relation.display] then
-    live = nil -- it is about to be renamed or dropped
-    change.after_rename = true
+  if live and live.relation.display == change.relation then
+    change.after = self.leaving[live.name .. "\0" .. live.relation.display]
+    if change.after then live = nil end -- it is about to be renamed or dropped
   end
   local holder = live and ("an index of %s (%s)"):format(live.relation.display, live.text)
     or table_name and "a " .. table_name.kind
@@ -68,4 +68,22 @@ function Maker:settle_name(change)
     hint = "Give the declaration another name, or rename or drop what has this one.",
   })
   return false
+end
+
+-- Names that are to go round, as in a swap: each change would wait for the one that has its name. One of them moves
+-- that aside, which goes on from there when its own name is free.
+function Maker:break_circles()
+  local changes, naming = self.plan.planned, self.dialect.name
+  local walks = {} -- which walk came by a change
+  for _, change in ipairs(changes) do
+    local each = change
+    while each.after and not walks[each] do
+      walks[each] = change
+      each = each.after
+    end
+    if each.after and walks[each] == change then
+      each.aside, each.after = each.after, nil
+      each.aside.moved_name = naming.temporary(each.aside.name, "moved")
+    end
+  end
 end

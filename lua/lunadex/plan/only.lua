@@ -10,6 +10,17 @@ function Maker.matches_only(only, name, live_name, relation, written)
       or relation.schema and only[relation.schema .. "." .. relation.name])
 end
 
+--- Narrows the plan to what --only names, if it names anything.
+function Maker:narrow()
+  local names, plan = self.options.only or {}, self.plan
+  if #names == 0 then return end
+  self.only = {}
+  for _, name in ipairs(names) do self.only[name] = true end
+  plan.only = self.only
+  local summary = plan.summary
+  summary.declared, summary.live, summary.keep = 0, 0, 0
+end
+
 -- `--only` that nothing answers to, with the nearest of what would have been an answer.
 function Maker:unmatched()
   local names = {}

@@ -146,10 +146,11 @@ local function hash(text)
   return ("%06x"):format((sum ~ sum >> 24) & 0xFFFFFF)
 end
 
---- `<name>_ldx_new`: what a replacement is called until it takes its place; `_ldx_old` what it replaces afterwards. A
---- name that is too long for that is cut, with a hash of the whole.
+--- `<name>_ldx_new`: what a replacement is called until it takes its place; `_ldx_old` what it replaces afterwards;
+--- `_ldx_moved` what is to have the name and had to leave its own before. A name that is too long for that is cut, with
+--- a hash of the whole.
 ---@param name string
----@param suffix "new"|"old"
+---@param suffix "new"|"old"|"moved"
 ---@return string
 function M.temporary(name, suffix)
   local tail = "_ldx_" .. suffix

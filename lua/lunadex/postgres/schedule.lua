@@ -48,9 +48,9 @@ local function blocks_writers(change, options)
   return (options.mode or change.entry and change.entry.mode) == "blocking"
 end
 
-local function wave_of(change, early, options)
+local function wave_of(change, frees, options)
   local action = change.action
-  if (action == "rename" or action == "drop") and early[change.relation] then return EARLY end
+  if frees[change] then return EARLY end
   if action == "rename" then return RENAME end
   if action == "drop" then return DROP end
   if action == "alter" then return change.entry.fields.kind == "foreign_key" and FOREIGN_KEY or ALTER end
@@ -85,7 +85,11 @@ end
 
 -- Why `other` has to be finished before `item`, where both are on one table; nil: it need not.
 local function reason_for(item, other)
-  if item.wave == DROP then -- what replaces it in use stands first
+  if item.change.after == other.change then
+    return "that has its name"
+  elseif item.wave == EARLY then
+    return nil
+  elseif item.wave == DROP then -- what replaces it in use stands first
     return other.wave < DROP and "it is dropped when the builds of its table are done"
   elseif item.wave == RENAME then
     return other.wave < FOREIGN_KEY and "it is renamed when the builds of its table are done"
@@ -93,8 +97,6 @@ local function reason_for(item, other)
     return other.wave < FOREIGN_KEY and (makes_key(other, item.references) and "it refers to that key"
       or "it locks both its tables, and their builds come first")
   end
-  return other.wave == EARLY and item.change.after_rename and item.change.relation == other.change.relation
-    and "that has its name"
 end
 
 local function add_needs(item, others)
@@ -140,15 +142,15 @@ end
 ---@return lunadex.Schedule
 function M.of(plan, options)
   options = options or {}
-  local early = {}
+  local frees = {} -- a name that another change is waiting for
   for change in plan:changes() do
-    if change.after_rename then early[change.relation] = true end
+    if change.after then frees[change.after] = true end
   end
   local self = setmetatable({ items = {}, plain = {}, busy = {} }, Schedule)
   local by_tree = {}
   for change in plan:changes() do
     if change.action ~= "keep" then
-      local wave = wave_of(change, early, options)
+      local wave = wave_of(change, frees, options)
       local references = references_of(change, wave, plan)
       local item = schedule.item(change, #self.items + 1, {
         wave = wave, load = 0, trees = trees_of(change, references, options), references = references,

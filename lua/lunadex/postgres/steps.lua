@@ -210,6 +210,7 @@ function Writer:partition(relation, partition, name, attach)
   if not index then
     local step = {
       name = child, use_existing = source and true, other = source and source.name,
+      other_schema = relation.schema, other_relation = relation.name,
       fields = copy(declared, {
         name = child, keys = own.keys or declared.keys, with = own.with or declared.with,
         tablespace = own.tablespace or declared.tablespace,
@@ -337,15 +338,23 @@ end
 
 function make:rename()
   local change = self.change
+  local aside = change.aside
   -- The fields tell what kind of thing has the name: a foreign key is no index.
-  self:add("rename", change.on, {
-    name = change.live_name, other = change.name, fields = change.entry and change.entry.fields,
-  })
+  local function rename(writer, from, to, of)
+    return writer:add("rename", change.on, { name = from, other = to, fields = of.entry and of.entry.fields })
+  end
+  if aside then rename(self, aside.live_name, aside.moved_name, aside) end
+  local last = rename(self, change.moved_name or change.live_name, change.name, change)
+  if not aside then return end
+  local back = setmetatable({ change = change, options = self.options, context = self.context, steps = {} }, Writer)
+  rename(back, aside.moved_name, aside.live_name, aside)
+  last.cleanup = back.steps
 end
 
 -- The very one that was looked at: it may be hours since, and its name somebody else's by now.
 function make:drop()
   local live = self.change.fact.live
+  if live.constraint then return self:discard(live) end
   self:add("drop", self.change.on, { name = live.name, id = live.id, only_invalid = not live.valid })
 end
 
@@ -372,6 +381,8 @@ function make:replace()
   local change = self.change
   local relation, fields, name = change.on, change.entry.fields, change.name
   local temporary, spare = naming.temporary(name, "new"), naming.temporary(name, "old")
+  -- What had to give way before comes back.
+  if change.resume == "old" then temporary, spare = spare, temporary end
   local old = change.fact.live
   if change.resume then old = named(relation, name) end
   if old and old.name ~= name and fields.kind == "index" then

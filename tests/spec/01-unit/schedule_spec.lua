@@ -96,7 +96,18 @@ describe("a schedule on PostgreSQL", function()
   it("drops when the table's builds are done, but first where the name is needed", function()
     local drop = { action = "drop" }
     assert.equal("0 c, 0 a, 5 b", order { change("t_b 1", drop), change "t_a 5", change "u_c 9" })
-    assert.equal("0 a, 1 a", order { change("t_a 1", drop), change("t_a 5", { after_rename = true }) })
+    local first = change("t_a 1", drop)
+    assert.equal("0 a, 1 a", order { first, change("t_a 5", { after = first }) })
+    -- Only what has the name: the other drop comes when the builds are done.
+    assert.equal("0 a, 1 a, 6 b", order { change("t_b 1", drop), first, change("t_a 5", { after = first }) })
+  end)
+
+  it("renames one after the other where each frees the next one's name", function()
+    local last = change("t_i4 1", { action = "rename" })
+    local middle = change("t_i3 1", { action = "rename", after = last })
+    assert.equal("0 i4, 1 i3, 2 i2", order { change("t_i2 1", { action = "rename", after = middle }), middle, last })
+    assert.equal("0 i4, 1 i3, 2 new, 4 other", order { change("t_other 1", { action = "rename" }),
+      change("t_new 2", { after = middle }), middle, last })
   end)
 
   it("says why something waits", function()
@@ -111,7 +122,8 @@ describe("a schedule on PostgreSQL", function()
     assert.equal("-", reasons[5])
     made = schedule.of(plan { change("u_fk 1", foreign_key "t"), change("t_key 1", { fields = { unique = true } }) })
     assert.equal("after key: it refers to that key", made:reason(made.items[1], 0))
-    made = schedule.of(plan { change("t_x 1", { after_rename = true }), change("t_x 1", { action = "drop" }) })
+    local drop = change("t_x 1", { action = "drop" })
+    made = schedule.of(plan { change("t_x 1", { after = drop }), drop })
     assert.equal("after x: that has its name", made:reason(made.items[1], 0))
   end)
 

@@ -14,6 +14,9 @@ describe("the shell helper", function()
   it("starts processes that can be interrupted", function()
     local process = shell.start { "sleep", "60" }
     assert.is_true(process:running())
+    shell.eventually("the program to be itself", function()
+      return shell.read_file(("/proc/%d/comm"):format(process.pid)) == "sleep\n"
+    end)
     process:kill("INT")
     assert.equal(130, process:wait().status)
   end)

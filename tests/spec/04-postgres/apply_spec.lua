@@ -180,6 +180,46 @@ describe("apply", function()
     assert.equal("CREATE INDEX y ON public.t USING btree (a)", index "y")
   end)
 
+  it("renames in longer chains, and in circles through a name in between", function()
+    server:psql(database, [[CREATE TABLE t (a int, b int, c int, d int UNIQUE);
+      CREATE INDEX i1 ON t (a); CREATE INDEX i2 ON t (b); CREATE INDEX i3 ON t (c)]])
+    settles([[ on "t" { index { "a", name = "i2" }, index { "b", name = "i3" }, index { "c", name = "i4" } } ]],
+      "--rename")
+    local function keys()
+      return server:value(database, [[SELECT string_agg(c.relname || ' ' || a.attname, ', ' ORDER BY a.attname)
+        FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE relnamespace = 'public'::regnamespace]])
+    end
+    assert.equal("i2 a, i3 b, i4 c, t_d_key d", keys())
+    -- A circle of three, one of two with a constraint in it, and one that waits for a name of the first.
+    server:psql(database, "ALTER TABLE t ADD e int; CREATE INDEX i9 ON t (e)")
+    local text = [[ on "t" { index { "a", name = "i3" }, index { "b", name = "i4" }, unique_constraint { "d",
+      name = "i9" }, index { "c", name = "i2" }, index { "e", name = "t_d_key" } } ]]
+    local dry = apply(text, "--rename", "--dry-run").stdout
+    assert.matches('RENAME TO "i4_ldx_moved"', dry, 1, true)
+    settles(text, "--rename")
+    assert.equal("i3 a, i4 b, i2 c, i9 d, t_d_key e", keys())
+    -- Foreign keys, whose names are of their relation.
+    server:psql(database, [[CREATE TABLE f (a int CONSTRAINT x REFERENCES t (d), b int CONSTRAINT y REFERENCES t (d))]])
+    settles([[ on "f" { foreign_key { "a", references = { "t", "d" }, name = "y" },
+      foreign_key { "b", references = { "t", "d" }, name = "x" } } ]], "--rename")
+  end)
+
+  it("leaves names as they were if a circle cannot be renamed", function()
+    server:psql(database, [[CREATE TABLE t (a int, b int); CREATE INDEX i1 ON t (a); CREATE INDEX i2 ON t (b);
+      CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN
+        IF current_query() LIKE '%"i1" RENAME TO "i2"%' THEN
+          RAISE 'not that name' USING ERRCODE = 'insufficient_privilege';
+        END IF; END$$;
+      CREATE EVENT TRIGGER refusal ON ddl_command_start EXECUTE FUNCTION refuse()]])
+    local result = run("apply", [[ on "t" { index { "a", name = "i2" }, index { "b", name = "i1" } } ]], "--rename",
+      "--fail-on", "any")
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("t i2: not that name", result.stderr, 1, true)
+    assert.matches("t i1: the name i1 was not freed: btree (a) still has it", result.stderr, 1, true)
+    assert.equal("CREATE INDEX i2 ON public.t USING btree (b)", index "i2")
+  end)
+
   it("drops strays only when asked, never what something needs", function()
     server:psql(database, [[CREATE TABLE t (a int PRIMARY KEY, b int NOT NULL, c int NOT NULL);
       CREATE INDEX s ON t (b); CREATE UNIQUE INDEX r ON t (c);
@@ -226,6 +266,29 @@ describe("apply", function()
     local before = oid "m1_id"
     settles [[ on "m" { index { "id", name = "m_id" } } ]]
     assert.equal(before, oid "m1_id")
+  end)
+
+  it("stops at a listener's mistake: what runs is cancelled, the lock given back, the mistake raised", function()
+    server:psql(database, [[CREATE TABLE t (a int); CREATE TABLE u (a int); INSERT INTO t VALUES (1);
+      CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+        'BEGIN PERFORM pg_sleep(30); RETURN $1; END']])
+    local registry = assert(require("lunadex.registry").load { lunadex.registry [[
+      on "t" { index { expr "slow(a)", name = "t_a" } }
+      on "u" { index { "a", name = "u_a", where = "a > 0" } } ]] })
+    local connection <close> = assert(require("lunadex.database").open(url, { jobs = 2 }))
+    local plan = assert(require("lunadex.plan").make(registry.databases[1], connection))
+    local began, last = shell.now(), nil
+    assert.error_matches(function()
+      require("lunadex.apply").run(plan, { mode = "concurrent", on_event = function(event)
+        last = event.event
+        if event.event == "progress" then error("my own mistake") end
+      end })
+    end, "my own mistake")
+    assert.is_true(shell.now() - began < 15)
+    assert.equal("progress", last)
+    assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+    assert.equal("0", server:value(database, [[SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())]]))
   end)
 
   it("says who blocks, and gets there when they are gone", function()

@@ -104,4 +104,13 @@ describe("a replacement", function()
       obj_description(i.indexrelid, 'pg_class'), r.relreplident) FROM pg_index i JOIN pg_class r ON r.oid = i.indrelid
       WHERE r.relname = 'p1']]))
   end)
+  it("statistics targets of expressions that stay go over", function()
+    server:psql(database, [[CREATE TABLE s (a text, b int); CREATE INDEX s_x ON s (lower(a), (b + 1));
+      ALTER INDEX s_x ALTER COLUMN 1 SET STATISTICS 777; ALTER INDEX s_x ALTER COLUMN 2 SET STATISTICS 333]])
+    local result = lunadex.run { "apply", lunadex.registry [[ on "s" {
+      index { expr "lower(a)", expr "b + 2", name = "s_x" } } ]], "--fail-on", "any", "--target", server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("1 777", server:value(database, [[SELECT string_agg(attnum || ' ' || attstattarget, ', ')
+      FROM pg_attribute WHERE attrelid = 's_x'::regclass AND attstattarget >= 0]]))
+  end)
 end)

@@ -2,6 +2,7 @@
 local faults = require "support.faults"
 local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
+local proxies = require "support.proxy"
 local shell = require "support.shell"
 
 -- Every kind of change that takes more than one step: replacements of an index, of one of a constraint and of a
@@ -111,6 +112,65 @@ describe("killed", function()
     assert.is_true(stopped > rounds / 2, "most runs were over before they were killed")
   end)
 
+  -- Kills a run as it is about to send a statement.
+  local function killed_before(database, statement, path, ...)
+    local link = proxies.start(server)
+    link:trap("stall", "before", statement)
+    local run = lunadex.start { "apply", path, "--mode", "concurrent", "--target", link:url(database), ... }
+    link:fired()
+    run:kill "KILL"
+    run:wait()
+    link:close()
+  end
+
+  it("before parts get the names that they are declared with, the next run gives them", function()
+    local database = server:create_database(nil, ("TEMPLATE %s"):format(template))
+    finally(function() server:drop_database(database) end)
+    server:psql(database, "DROP INDEX c_x; ALTER INDEX p1_x_idx RENAME TO p1_x")
+    local path = lunadex.registry [[ on "p" { index { "x", "y", name = "p_x", partitions = { p1 = "p1_x" } } } ]]
+    killed_before(database, 'RENAME TO "p1_x"', path)
+    local plan = lunadex.run { "plan", path, "--target", server:url(database) }
+    assert.matches("rename public.p1 p1_x (now p1_x_ldx_new)", plan.stdout, 1, true)
+    -- Not while something else has the name.
+    server:psql(database, "CREATE INDEX p1_x ON c (x)")
+    plan = lunadex.run { "plan", path, "--target", server:url(database) }
+    assert.matches("p1_x_ldx_new keeps its name: p1_x is taken by an index of public.c", plan.stdout, 1, true)
+    assert.matches("Plan: nothing to do", plan.stdout, 1, true)
+    server:psql(database, "DROP INDEX public.p1_x")
+    faults.converges(server, database, path)
+    assert.equal("p_x", server:value(database, [[SELECT inhparent::regclass::text FROM pg_inherits
+      WHERE inhrelid = 'p1_x'::regclass]]))
+  end)
+
+  it("while names go round, the next run goes on", function()
+    local database = server:create_database(nil, ("TEMPLATE %s"):format(template))
+    finally(function() server:drop_database(database) end)
+    server:psql(database, "DROP INDEX c_x; CREATE INDEX i1 ON c (x); CREATE INDEX i2 ON c (y)")
+    local path = lunadex.registry [[ on "c" { index { "x", name = "i2" }, index { "y", name = "i1" } } ]]
+    -- Before the first name is free again, it takes the option; afterwards only the end of it is left.
+    for _, statement in ipairs { 'ALTER INDEX "public"."i1" RENAME TO "i2"', 'RENAME TO "i1"' } do
+      killed_before(database, statement, path, "--rename")
+    end
+    assert.equal("i1_ldx_moved, i2", server:value(database, [[SELECT string_agg(c.relname, ', ' ORDER BY c.relname)
+      FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = 'c'::regclass]]))
+    faults.converges(server, database, path)
+    assert.equal("CREATE INDEX i1 ON public.c USING btree (y)", server:indexes(database)["public.i1"])
+  end)
+
+  it("it may leave something whose name has what another declaration is about: that stays", function()
+    local database = server:create_database(nil, ("TEMPLATE %s"):format(template))
+    finally(function() server:drop_database(database) end)
+    for _, suffix in ipairs { "new", "old" } do
+      local name = "c_y_ldx_" .. suffix
+      server:psql(database, ("DROP INDEX c_x; CREATE INDEX c_y ON c (x); CREATE INDEX %s ON c (y)"):format(name))
+      local path = lunadex.registry [[ on "c" { index { "x" }, index { "y", name = "c_y" } } ]]
+      local result = lunadex.run { "apply", path, "--target", server:url(database) }
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("nothing to do", result.stdout, 1, true)
+      server:psql(database, ("DROP INDEX %s; ALTER INDEX c_y RENAME TO c_x"):format(name))
+    end
+  end)
+
   -- What a run that was killed left, when the next one wants the same, or something else by now.
   for what, left in pairs {
     ["a replacement that is attached to some partitions"] = [[
@@ -129,6 +189,35 @@ describe("killed", function()
       ALTER INDEX p_x_ldx_new ATTACH PARTITION p1_x_z_idx]],
     ["a replacement that is not wanted any more"] = "CREATE INDEX a_x_ldx_new ON a (x, z)",
     ["a replacement for a key that is not wanted any more"] = "CREATE UNIQUE INDEX b_key_ldx_new ON b (id, z)",
+    ["a replacement that is not wanted any more, of what is wanted as it was"] = [[
+      DROP INDEX b_y;
+      CREATE INDEX b_y ON b (y, x);
+      CREATE INDEX b_y_ldx_new ON b (y, z)]],
+    ["a replacement for a key that is wanted as it was"] = [[
+      ALTER TABLE b DROP CONSTRAINT b_key, ADD CONSTRAINT b_key UNIQUE (id, y),
+        ADD CONSTRAINT b_key_ldx_new UNIQUE (id, z)]],
+    ["what was replaced and is wanted again"] = "CREATE INDEX a_x_ldx_old ON a (x, y)",
+    ["what was replaced and is wanted again, half dropped"] = [[
+      CREATE INDEX a_x_ldx_old ON a (x, y);
+      UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'a_x_ldx_old'::regclass]],
+    ["what was replaced and is wanted again, with parts"] = [[
+      CREATE INDEX p_x_ldx_old ON p (x, y);
+      ALTER INDEX p1_x_idx RENAME TO p1_own_ldx_new]],
+    ["parts without their names, before the swap"] = [[
+      ALTER INDEX p1_x_idx RENAME TO p1_own;
+      CREATE INDEX p_x_ldx_new ON p (x, y);
+      ALTER INDEX p1_x_y_idx RENAME TO p1_own_ldx_new]],
+    ["parts without their names, after the swap"] = [[
+      ALTER INDEX p1_x_idx RENAME TO p1_own;
+      ALTER INDEX p_x RENAME TO p_x_ldx_old;
+      CREATE INDEX p_x ON p (x, y);
+      ALTER INDEX p1_x_y_idx RENAME TO p1_own_ldx_new]],
+    ["parts without their names, after the drop"] = [[
+      DROP INDEX p_x;
+      CREATE INDEX p_x ON p (x, y);
+      ALTER INDEX p1_x_y_idx RENAME TO p1_own_ldx_new;
+      ALTER INDEX p2_x_y_idx RENAME TO p2_own_ldx_new;
+      ALTER INDEX p2b_x_y_idx RENAME TO p2b_own_ldx_new]],
     ["both sides of a swap"] = "ALTER INDEX a_x RENAME TO a_x_ldx_old; CREATE INDEX a_x ON a (x, y)",
   } do
     it("it may leave " .. what, function()

@@ -216,4 +216,42 @@ describe("meanwhile", function()
     assert.equal(0, result.status, tostring(result))
     faults.converges(server, database, registry)
   end)
+  it("the table gets another name or schema in the middle of a build: nothing invalid stays on it", function()
+    for _, change in ipairs { "ALTER TABLE t RENAME TO elsewhere", "CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s" } do
+      local gate = faults.close_gate(server, database)
+      local run = apply(nil, "--only", "t_x", "--retries", "2")
+      gate:reached()
+      local migration = server:session(database, "migration")
+      migration:send(change) -- stands in the queue, and meets the build in a deadlock
+      gate:open()
+      run:wait()
+      pcall(migration.wait, migration)
+      migration:close()
+      assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"), change)
+      server:psql(database, [[DROP SCHEMA IF EXISTS s CASCADE; DROP TABLE IF EXISTS t, elsewhere;
+        CREATE TABLE t (a int, b int); INSERT INTO t SELECT i, i % 10 FROM generate_series(1, 1000) i;
+        CREATE INDEX t_x ON t (a)]])
+    end
+  end)
+
+  it("a partition is detached, or dropped, in the middle: the rest is finished without it", function()
+    server:psql(database, [[CREATE TABLE p (a int, b int) PARTITION BY RANGE (a);
+      CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+      CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+      CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30);
+      INSERT INTO p SELECT i % 30, i FROM generate_series(1, 300) i]])
+    local parts = lunadex.registry [[ on "p" { index { expr "gate(b)", name = "p_b" } } ]]
+    local gate = faults.close_gate(server, database)
+    local run = lunadex.start { "apply", parts, "--mode", "concurrent", "--fail-on", "any", "--target",
+      server:url(database) }
+    gate:reached()
+    server:psql(database, "ALTER TABLE p DETACH PARTITION p2")
+    server:psql(database, "DROP TABLE p3")
+    gate:open()
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("public.p2 is no partition of public.p any more", result.stdout, 1, true)
+    assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+    assert.equal("t", server:value(database, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'p_b'::regclass"))
+  end)
 end)

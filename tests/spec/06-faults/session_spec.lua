@@ -186,4 +186,23 @@ describe("the server ends", function()
       end)
     end
   end)
+  it("refuses more connections than the role may have: those that there are do all the work", function()
+    local role = "few_" .. database
+    server:psql(database, ([[CREATE ROLE %s LOGIN CONNECTION LIMIT 2; ALTER TABLE t OWNER TO %s;
+      ALTER TABLE u OWNER TO %s; GRANT CREATE ON SCHEMA public TO %s]]):format(role, role, role, role))
+    local two = lunadex.registry [[ on "t" { index { expr "gate(b)", name = "t_g" } }
+      on "u" { index { expr "gate(b)", name = "u_g" } } ]]
+    local gate = faults.close_gate(server, database)
+    local run = lunadex.start { "apply", two, "--mode", "concurrent", "--jobs", "2", "--fail-on", "any", "--target",
+      server:url(database, role) }
+    gate:reached()
+    shell.eventually("the other one to want a connection", function()
+      return run:stdout():find("waits for a connection", 1, true)
+    end)
+    gate:open()
+    local result = lunadex.result(run:wait())
+    server:psql(database, ("REASSIGN OWNED BY %s TO postgres; DROP OWNED BY %s; DROP ROLE %s"):format(role, role, role))
+    assert.equal(0, result.status, tostring(result))
+    faults.settled(server, database, two)
+  end)
 end)

@@ -99,6 +99,33 @@ describe("somebody else", function()
     end)
   end)
 
+  it("keeps an old snapshot longer than --drain-timeout: the build is given up, taken back, and tried again", function()
+    local old = faults.snapshot(server, database)
+    local function limited(retries)
+      return apply(nil, "--drain-timeout", "0.5s", "--only", "t_b", "--retries", retries)
+    end
+    local result = lunadex.result(limited("2"):wait())
+    assert.equal(3, result.status, tostring(result))
+    local attempts = 1
+    for _, event in ipairs(result:events()) do
+      if event.event == "retry" then
+        attempts = attempts + 1
+        assert.equal("lock_timeout", event.error.code)
+        assert.matches('"old report"', event.error.message .. (event.error.detail or ""), 1, true)
+      end
+    end
+    assert.equal(2, attempts)
+    assert.same({}, faults.damage(server, database))
+    assert.equal("f", server:value(database, "SELECT " .. faults.has("t_b")))
+    local run = limited("50")
+    shell.eventually("an attempt to be given up", function() return run:stdout():find('"retry"', 1, true) end)
+    old:close()
+    result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    faults.converges(server, database, registry)
+    scene:no_gap()
+  end)
+
   it("keeps an old snapshot: what only waits for it leaves its place to the next build, and to no third", function()
     local old = faults.snapshot(server, database)
     local run = apply(nil, "--jobs", "1")
@@ -308,5 +335,99 @@ describe("somebody else", function()
     assert.matches('"tuner"', result.stderr, 1, true)
     holder:close()
     faults.converges(server, database, registry)
+  end)
+  it("builds another index of the table: it is waited for, however young, and neither build meets the other", function()
+    local gate = faults.close_gate(server, database)
+    local other = server:session(database, "other tool")
+    other:send "CREATE INDEX CONCURRENTLY t_other ON t (gate(a))"
+    gate:reached()
+    local run = apply(nil, "--only", "t_b")
+    blamed(run, other)
+    assert.equal("0", server:value(database, [[SELECT count(*) FROM pg_locks WHERE NOT granted
+      AND relation = 't'::regclass]]))
+    gate:open()
+    other:wait()
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("t", server:value(database, "SELECT " .. faults.has("t_other") .. " AND " .. faults.has("t_b")))
+    faults.converges(server, database, registry)
+  end)
+
+  it("reads in an old transaction while a strong lock is wanted: others still get to read most of the time", function()
+    local reader = server:session(database, "old reader")
+    reader:run "BEGIN; SELECT count(*) FROM u"
+    local run = lunadex.start { "apply", lunadex.registry [[ on "u" { unique_constraint { "a", name = "u_key" } } ]],
+      "--mode", "concurrent", "--json", "--target", server:url(database) }
+    local key = [[SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+      AND query LIKE '%ADD CONSTRAINT "u_key"%' AND wait_event_type = 'Lock')]]
+    faults.holds(server, database, "the key to want its lock", key)
+    -- The first slice over, it stays away for a while; nobody else waits then.
+    faults.holds(server, database, "the rest", "SELECT NOT (" .. key:gsub("^SELECT ", "") .. ")")
+    for _ = 1, 5 do
+      server:psql(database, "SET lock_timeout = '200ms'; SELECT count(*) FROM u")
+      shell.sleep(0.2)
+    end
+    assert.is_nil(run:stdout():find('"retry"', 1, true)) -- it is one attempt, as long as the budget lasts
+    reader:close()
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("1", server:value(database, "SELECT count(*) FROM pg_constraint WHERE conname = 'u_key'"))
+  end)
+
+  describe("has more rights than a plain owner", function()
+    local role, owner
+
+    before_each(function()
+      role = "owner_" .. database
+      server:psql(database, ([[CREATE ROLE %s LOGIN NOSUPERUSER; GRANT CREATE ON SCHEMA public TO %s;
+        ALTER TABLE t OWNER TO %s; ALTER TABLE u OWNER TO %s]]):gsub("%%s", role))
+      owner = server:url(database, role)
+    end)
+    after_each(function()
+      server:psql(database, ("REASSIGN OWNED BY %s TO postgres; DROP OWNED BY %s; DROP ROLE %s"):gsub("%%s", role))
+    end)
+
+    -- As it is without an option.
+    local function start(url)
+      return lunadex.start { "apply", registry, "--json", "--fail-on", "any", "--target", url }
+    end
+
+    it("and writes: the build waits, says for whom, and gets there", function()
+      local writer = server:session(database, "old writer")
+      writer:run "BEGIN; INSERT INTO t VALUES (0, 0)"
+      local run = start(owner)
+      blamed(run, writer)
+      shell.sleep(2)
+      assert.is_true(run:running())
+      assert.equal("f", server:value(database, "SELECT " .. faults.has("t_b")))
+      writer:close()
+      ends_well(run)
+    end)
+
+    it("and keeps an old snapshot: a build that has done its work waits for it", function()
+      server:psql(database, "INSERT INTO t SELECT i, i FROM generate_series(1, 5000) i") -- not to be built in one go
+      local gate = faults.close_gate(server, database)
+      local run = start(owner)
+      gate:reached()
+      local old = faults.snapshot(server, database)
+      gate:open()
+      local event = blamed(run, old, "waiting for old snapshots")
+      assert.is_true(event.draining)
+      old:close()
+      ends_well(run)
+    end)
+
+    for _, statement in ipairs { 'RENAME TO "t_x_ldx_old"', 'DROP INDEX CONCURRENTLY "public"."t_x_ldx_old"' } do
+      it("and the owner's run is killed before " .. statement .. ": the next one finishes it", function()
+        local link = proxies.start(server)
+        link:trap("stall", "before", statement)
+        local run = start(link:url(database, role))
+        link:fired()
+        run:kill "KILL"
+        run:wait()
+        link:close()
+        ends_well(start(owner))
+      end)
+    end
   end)
 end)

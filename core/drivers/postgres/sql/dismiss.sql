@@ -6,4 +6,5 @@ select case when $3::bool then pg_catalog.pg_terminate_backend(a.pid) else pg_ca
    and a.application_name = any ($2::text[])
    and a.backend_type = 'client backend'
    and a.datname = pg_catalog.current_database()
+   and ($3::bool or a.state = 'active') -- an idle transaction hears of no cancellation
    and a.pid <> pg_catalog.pg_backend_pid()

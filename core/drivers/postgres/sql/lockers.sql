@@ -1,11 +1,15 @@
--- Who would keep a build ($2 false) or a drop ($2 true) on relation $1 waiting: transactions of other sessions that hold
--- such a lock, the oldest first; a build also those that wait for the lock it needs itself, for two builds in one queue end
--- in a deadlock. Autovacuum gives way.
+-- Who would keep a build ($2 false), or a drop and other strong locks ($2 true), on relation $1 waiting: transactions of
+-- other sessions that hold such a lock, the oldest first; a build also those that wait for the lock it needs itself.
+-- Autovacuum gives way.
 SELECT l.pid, l.usename, l.host, l.application, l.state, -- seven columns, as `who` reads them
        extract(epoch FROM pg_catalog.clock_timestamp() - l.since), l.query,
        l.virtualtransaction,                    -- 7
-       -- Null: we may not see when it began. Such a process has a user; the server's own ones have none.
-       l.since < pg_catalog.clock_timestamp() - interval '1 second'
+       -- Whether it is to be waited for: an old transaction, and whoever has, or waits for, the lock of builds, however
+       -- young, for a build that meets ours would die of a deadlock. Null: we may not see when it began. Such a process
+       -- has a user; the server's own ones have none.
+       NOT $2::bool AND l.mode = 'ShareUpdateExclusiveLock'
+         OR l.pid IS NULL -- a prepared transaction, which ends when somebody thinks of it
+         OR l.since < pg_catalog.clock_timestamp() - interval '1 second'
   FROM (
 \ir parts/locks.sql
        ) l

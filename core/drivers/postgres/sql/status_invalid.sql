@@ -1,14 +1,26 @@
--- Indexes that queries do not use, told apart: being built (somebody is at it), incomplete (a partitioned one lacks
--- partitions), reindex leftover, half-dropped, leftover. An interrupted drop leaves the index ready but not valid, as
--- does a build that failed in its last phase; only the one that is no longer live is surely a drop.
+-- What is unfinished, told apart. Indexes that queries do not use: being built (somebody is at it), incomplete (a
+-- partitioned one lacks partitions), reindex leftover, half-dropped, leftover. An interrupted drop leaves the index ready
+-- but not valid, as does a build that failed in its last phase; only the one that is no longer live is surely a drop.
+-- Then what works, but stands under a name of ours because a run ended, or is not over; and constraints that are not
+-- validated, or prove that columns hold no null until a primary key does.
 SELECT CASE WHEN b.pid IS NOT NULL THEN 'being_built'
+            WHEN i.indisvalid AND i.indislive THEN
+              CASE WHEN c.relname ~ '_ldx_old$' THEN 'replaced'
+                   WHEN c.relname ~ '_ldx_moved$' THEN 'moved'
+                   WHEN h.relname !~ '_ldx_(new|old)$' THEN 'unnamed_part'
+                   ELSE 'replacement' END
             WHEN c.relkind = 'I' THEN 'incomplete'
             WHEN c.relname ~ '_cc(new|old)[0-9]*$' THEN 'reindex_leftover'
             WHEN NOT i.indislive THEN 'half_dropped'
             ELSE 'leftover' END AS kind,        -- 0
        pg_catalog.format('%I.%I', n.nspname, r.relname) AS relation,
        c.relname AS name,
-       CASE WHEN c.relkind = 'I' THEN
+       CASE WHEN i.indisvalid AND i.indislive THEN
+              CASE WHEN c.relname ~ '_ldx_old$' THEN 'another has taken its place: apply drops it'
+                   WHEN c.relname ~ '_ldx_moved$' THEN 'another was to have its name: apply --rename goes on'
+                   WHEN h.relname !~ '_ldx_(new|old)$' THEN 'was to have another name at last: apply renames it'
+                   ELSE 'has not taken its place yet: apply swaps it in, or drops what is not wanted any more' END
+            WHEN c.relkind = 'I' THEN
               pg_catalog.format('%s of %s partitions have it',
                 (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits h
                    JOIN pg_catalog.pg_index v ON v.indexrelid = h.inhrelid AND v.indisvalid
@@ -30,10 +42,42 @@ SELECT CASE WHEN b.pid IS NOT NULL THEN 'being_built'
   JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
   JOIN pg_catalog.pg_class r ON r.oid = i.indrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN LATERAL (                           -- the index that it is a part of
+       SELECT p.relname FROM pg_catalog.pg_inherits a JOIN pg_catalog.pg_class p ON p.oid = a.inhparent
+        WHERE a.inhrelid = c.oid
+       ) h ON true
   LEFT JOIN LATERAL (
 \ir parts/index_builder.sql
-       ) b ON true
+       ) b ON NOT (i.indisvalid AND i.indislive)
   LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = b.pid
- WHERE NOT (i.indisvalid AND i.indislive)
+ WHERE (NOT (i.indisvalid AND i.indislive) OR c.relname ~ '_ldx_(new|old|moved)$')
    AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+UNION ALL
+SELECT k.kind,
+       pg_catalog.format('%I.%I', n.nspname, r.relname),
+       k.conname,
+       CASE k.kind
+         WHEN 'null_check' THEN
+           pg_catalog.format('writes have to pass it until the primary key is there: apply goes on; or ALTER TABLE %I.%I DROP CONSTRAINT %I',
+             n.nspname, r.relname, k.conname)
+         WHEN 'not_validated' THEN
+           pg_catalog.format('older rows were never checked: apply does it where the key is declared; or ALTER TABLE %I.%I VALIDATE CONSTRAINT %I',
+             n.nspname, r.relname, k.conname)
+         WHEN 'moved' THEN 'another was to have its name: apply --rename goes on'
+         ELSE 'has not taken its place yet: apply swaps it in, or drops what is not wanted any more' END,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM (SELECT o.conrelid, o.conname,
+               CASE WHEN o.contype = 'c' THEN 'null_check'
+                    WHEN o.conname ~ '_ldx_new$' THEN 'replacement'
+                    WHEN o.conname ~ '_ldx_moved$' THEN 'moved'
+                    ELSE 'not_validated' END AS kind
+          FROM pg_catalog.pg_constraint o
+         WHERE o.contype = 'c' AND o.conname = 'lunadex_not_null' AND o.conislocal
+            OR o.contype = 'f' AND o.conparentid = 0
+               AND (o.conname ~ '_ldx_(new|moved)$'
+                    -- Before PostgreSQL 18 there is none that is not enforced.
+                    OR NOT o.convalidated AND pg_catalog.to_jsonb(o) ->> 'conenforced' IS DISTINCT FROM 'false')) k
+  JOIN pg_catalog.pg_class r ON r.oid = k.conrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
+ WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
  ORDER BY 2, 3;

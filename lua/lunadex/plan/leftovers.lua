@@ -1,0 +1,244 @@
+-- What runs that were killed have left under names of ours, and failed builds of whomever: what becomes of it.
+--
+-- A replacement is `_ldx_new` until it takes its place, what it replaces `_ldx_old` afterwards (the dialect's names).
+-- What is wanted takes its place, whichever of the two it is by now; what is not, goes. Where nothing can be renamed, a
+-- replacement keeps its name (`stays`) and is left over once there is another one. None of this needs an option: it is
+-- the end of what was asked for before.
+
+local Maker = require "lunadex.plan.maker"
+
+local matches_only = Maker.matches_only
+
+Maker.left = "left by an interrupted replacement"
+
+--- The names of a relation's live indexes and keys.
+---@param relation lunadex.Relation
+---@return string[]
+function Maker.names_on(relation)
+  local names = {}
+  for i, index in ipairs(relation:indexes()) do names[i] = index.name end
+  return names
+end
+
+-- A foreign key may have the name of an index.
+local function key(live)
+  return table.concat({ live.kind == "foreign_key" and "f" or "", live.relation.display, live.name }, "\0")
+end
+
+local function place(relation, name) return relation.display .. "\0" .. name end
+
+local function named(relation, name, foreign_key)
+  for _, index in ipairs(relation:indexes()) do
+    if index.name == name and (index.kind == "foreign_key") == foreign_key then return index end
+  end
+end
+
+-- The facts by what is live, and the relations that there are facts about. It takes all facts, also of what is kept
+-- without a word, and so is only made where something of ours is left.
+function Maker:claims()
+  if not self.claimed then
+    self.claimed, self.mentioned = {}, {}
+    for fact in self.plan.diff:changes(false) do
+      local relation = fact.relation or fact.live and fact.live.relation
+      if relation then self.mentioned[relation.display] = true end
+      if fact.live and fact.ordinal then self.claimed[key(fact.live)] = fact end
+    end
+  end
+  return self.claimed
+end
+
+-- What has the name that a change's live index is to have; false: it cannot give way, for it is declared itself, or
+-- another relation's.
+function Maker:holder(change)
+  local live = change.fact.live
+  local foreign_key = live.kind == "foreign_key"
+  local holder = named(live.relation, change.name, foreign_key)
+    or not foreign_key and self.plan.catalog:index(live.relation.space, change.name) or nil
+  if holder and (holder.relation.display ~= live.relation.display or self:claims()[key(holder)]) then return false end
+  return holder
+end
+
+local reasons = {
+  new = "an interrupted replacement has built the new index already",
+  old = "an interrupted replacement is not wanted any more",
+}
+
+-- What is declared has a name of ours and takes its place, as soon as it is what it should be: the new one of a
+-- replacement that came no further; or the old one, where the registry has gone back meanwhile.
+function Maker:resume(change)
+  local live, naming = change.fact.live, self.dialect.name
+  if naming.stays then
+    -- There is something to be done only as long as the old one is there.
+    if live.name ~= naming.replacement(change.name)
+      or not self.plan.catalog:index(live.relation.space, change.name) then
+      return false
+    end
+    change.action, change.resume, change.reason = "replace", "new", reasons.new
+    return true
+  end
+  local side = live.name == naming.temporary(change.name, "new") and "new"
+    or live.kind == "index" and live.name == naming.temporary(change.name, "old") and "old"
+  if not side or self:holder(change) == false then return false end
+  change.action, change.resume, change.reason = "replace", side, reasons[side]
+  return true
+end
+
+-- An earlier run has moved it out of another one's way, and its name is free now.
+function Maker:was_moved(change)
+  local naming = self.dialect.name
+  return not naming.stays and change.fact.live.name == naming.temporary(change.name, "moved")
+    and self:holder(change) == nil
+end
+
+--- Notes what goes because something else takes its name.
+---@param changes lunadex.PlannedChange[]
+function Maker:note_replaced(changes)
+  for _, change in ipairs(changes) do
+    if change.action == "replace" or change.resume then
+      self.replacing[place(change.on, change.resume and change.name or change.fact.live.name)] = true
+    end
+  end
+end
+
+-- The valid index that a name of ours was made from.
+function Maker:base_of(live, suffix)
+  local naming = self.dialect.name
+  local base = naming.base_of(live.name, suffix, Maker.names_on(live.relation))
+  local index = base and named(live.relation, base, live.kind == "foreign_key")
+  return index and index.valid and index or nil
+end
+
+--- Whether an undeclared index is dropped by the replacement of another one.
+---@param live lunadex.Index
+---@return boolean
+function Maker:goes_with_replacement(live)
+  local relation, naming = live.relation, self.dialect.name
+  if naming.stays then return self.replacing[place(relation, live.name)] or false end
+  local names = Maker.names_on(relation)
+  local base = naming.base_of(live.name, "new", names) or naming.base_of(live.name, "old", names)
+  return self.replacing[place(relation, live.name)] or base and self.replacing[place(relation, base)] or false
+end
+
+--- Whether an undeclared index is what a replacement has left, before its swap or after it.
+---@param live lunadex.Index
+---@return boolean
+function Maker:own_leftover(live)
+  local naming, names = self.dialect.name, Maker.names_on(live.relation)
+  if naming.stays then
+    local base = naming.left_by(live.name, names)
+    return base ~= nil and self:declares(live.relation, base)
+  end
+  return (self:base_of(live, "new") or naming.base_of(live.name, "old", names)) ~= nil
+end
+
+--- Where a replacement keeps another name, what it replaced the last time is found under that one.
+---@param changes lunadex.PlannedChange[]
+function Maker:find_replaced(changes)
+  local naming = self.dialect.name
+  if not naming.stays then return end
+  local created = {}
+  for _, change in ipairs(changes) do
+    if change.action == "create" and change.name then
+      created[change.relation .. "\0" .. naming.replacement(change.name)] = change
+    end
+  end
+  for i = #self.strays, 1, -1 do
+    local stray = self.strays[i]
+    local change = created[stray.relation .. "\0" .. stray.live_name]
+    if change then
+      change.action, change.live_name, change.fact.live = "replace", stray.live_name, stray.fact.live
+      change.reason = "another definition: live is " .. stray.definition
+      stray.action = nil
+      table.remove(self.strays, i)
+    end
+  end
+end
+
+--- Constraints are nobody's strays; the new one of a replacement that is not wanted any more goes all the same.
+---@param changes lunadex.PlannedChange[]
+function Maker:drop_left_constraints(changes)
+  local naming = self.dialect.name
+  if naming.stays then return end
+  for _, live in ipairs(self.plan.catalog:ending(naming.temporary("", "new"))) do
+    local base = live.constraint and not live.inherited and self:base_of(live, "new")
+    if base and base.constraint and not self:claims()[key(live)] and self.mentioned[live.relation.display]
+      and not self:goes_with_replacement(live)
+      and (not self.only or matches_only(self.only, base.name, live.name, live.relation)) then
+      local change = self:change { action = "stray", live = live, relation = live.relation, reason = self.left }
+      change.action = "drop"
+      changes[#changes + 1] = change
+    end
+  end
+end
+
+local function topmost(index)
+  while index.parent do index = index.parent end
+  return index
+end
+
+-- What a part of a partitioned index is to be called: as its partition's declaration says, or what its name was made
+-- from.
+local function part_name(part, entry, naming)
+  local all = entry.partitions or {}
+  local own = all[part.relation.display] or all[part.relation.name] or {}
+  if own.name and naming.temporary(own.name, "new") == part.name then return own.name end
+  return part.name:sub(1, -1 - #naming.temporary("", "new"))
+end
+
+-- The index that a part belongs to, if that stays: its fact.
+function Maker:stays(part)
+  local top = topmost(part)
+  local fact = self:claims()[key(top)]
+  if not fact or self.replacing[place(top.relation, top.name)] then return nil end
+  return (fact.action == "keep" or fact.action == "rebuild") and fact or nil
+end
+
+--- Parts get their names last, when those of what is replaced are gone: it may never have come to that.
+---@param changes lunadex.PlannedChange[]
+function Maker:rename_parts(changes)
+  local naming = self.dialect.name
+  if naming.stays then return end
+  for _, part in ipairs(self.plan.catalog:ending(naming.temporary("", "new"))) do
+    local fact = part.parent and self:stays(part)
+    local entry = fact and self.plan.entries[fact.ordinal]
+    if fact and (not self.only or matches_only(self.only, entry.name, part.name, part.relation)
+        or matches_only(self.only, nil, nil, fact.relation, entry.relation)) then
+      local change = self:change { action = "rename", live = part, relation = part.relation, reason = self.left }
+      change.name = part_name(part, entry, naming)
+      self:make_room(change)
+      changes[#changes + 1] = change
+    end
+  end
+end
+
+-- What has the name of a part goes with the index that it is part of, or else the part keeps the name it has.
+function Maker:make_room(change)
+  local schema = change.on.schema
+  local holder = self.plan.catalog:index(schema, change.name)
+  local top = holder and topmost(holder)
+  change.after = top and self.leaving[top.name .. "\0" .. top.relation.display]
+  if change.after or top and self.replacing[place(top.relation, top.name)] then return end
+  local other = holder and ("an index of %s (%s)"):format(holder.relation.display, holder.text)
+    or self.plan.catalog:relation(schema, change.name) and "a relation"
+  if not other then return end
+  self:finding(change, { level = "info", rule = "name-taken",
+    message = ("%s keeps its name: %s is taken by %s"):format(change.live_name, change.name, other) })
+  change.action = nil
+end
+
+-- Leftovers on relations that no declaration speaks of.
+function Maker:collect_leftovers(changes)
+  local seen = {}
+  for _, change in ipairs(changes) do
+    if change.fact.live then seen[change.relation .. "\0" .. change.fact.live.name] = true end
+  end
+  for relation in self.plan.catalog:relations() do
+    for _, index in ipairs(relation:indexes()) do
+      if not index.valid and index.kind == "index" and not seen[relation.display .. "\0" .. index.name] then
+        local change = self:change { action = "stray", live = index, relation = relation, reason = "" }
+        self:add_stray(change)
+        changes[#changes + 1] = change
+      end
+    end
+  end
+end
