@@ -19,8 +19,9 @@
 #include "target.h"
 
 static const double default_timeout = 10;
-/* An attempt that hears nothing is given up after so long, to see whether the run is to stop. */
-static const double longest_attempt = 2;
+/* An attempt that hears nothing is given up after so long, to see whether the run is to stop; the next one is given twice
+ * as long, for servers that are far away. */
+static const double first_attempt = 2, longest_attempt = 5;
 static const double between_attempts = 0.2;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -119,11 +120,13 @@ static bool connection_error(const ldx_session *session, outcome how, const bson
 /* Has a client, with a server that takes writes; or else with one that can be read, where `preferences` says so. */
 static bool find_server(ldx_session *session, const ldx_target *target, ldx_error *error) {
   double timeout = timeout_of(target, session->uri), deadline = ldx_clock_now() + timeout;
+  double attempt = first_attempt;
   for (;;) {
     bson_error_t reason = {0};
     double left = deadline - ldx_clock_now();
-    outcome how = look(session, left < longest_attempt ? (left > 0.1 ? left : 0.1) : longest_attempt, &reason);
+    outcome how = look(session, left < attempt ? (left > 0.1 ? left : 0.1) : attempt, &reason);
     if (how == FOUND) return true;
+    attempt = attempt * 2 < longest_attempt ? attempt * 2 : longest_attempt;
     bool stopped = target->stop && atomic_load(target->stop);
     bool last = ldx_clock_now() + between_attempts >= deadline;
     if (how == NO_PRIMARY && last) {
