@@ -78,7 +78,8 @@ local documents = not mongodb.missing() and mongodb.start()
 if documents then
   local app = { MONGODB_URI = documents:url "app" }
   documents:fill("app", "users", 200000, { email = { ["$concat"] = { "user", { ["$toString"] = "$n" }, "@example" } },
-    tenant = { ["$mod"] = { "$n", 50 } }, seen_at = "$$NOW", name = { ["$concat"] = { "User ", { ["$toString"] = "$n" } } } })
+    tenant = { ["$mod"] = { "$n", 50 } }, seen_at = "$$NOW",
+    name = { ["$concat"] = { "User ", { ["$toString"] = "$n" } } } })
   documents:command("app", '{"createIndexes":"sessions","indexes":[{"name":"expiry","key":{"used_at":1},'
     .. '"expireAfterSeconds":3600}, {"name":"of_old","key":{"ip":1}}]}')
   failed = failed + run(app, "lunadex plan registry/models")

@@ -55,14 +55,24 @@ static void end_operation(ldx_session *session, const bson_t *document) {
   bson_destroy(&command);
 }
 
-/* Whether `worker` does what `own` waits for, on behalf of this process: of a session of it that lost its link. What
- * anybody else asked for is never ended. */
-static bool is_our_build(const ldx_session *session, const ldx_mongo_operation *own,
-                         const ldx_mongo_operation *worker) {
-  return worker->worker && worker->process == ldx_mongo_process() && own->collection && own->index &&
+/* Whether `worker` does what `own` waits for, begun by a session of this process that has lost its link since. */
+static bool is_our_orphan(const ldx_session *session, const ldx_mongo_operation *own,
+                          const ldx_mongo_operation *worker) {
+  return worker->worker && worker->process == ldx_mongo_process() && worker->number != session->number &&
+         own->collection && own->index &&
          ldx_mongo_operation_is_about(worker, session->database, own->collection, own->index);
 }
 
+/* The client's operation that a worker works for, which outlives its link; the worker's own where there is none. */
+static const ldx_mongo_operation *beginner_of(const ldx_mongo_operation *worker, const ldx_mongo_operation *operations,
+                                              size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (!operations[i].worker && operations[i].number == worker->number) return &operations[i];
+  return worker;
+}
+
+/* The client's operation is ended, and takes the worker with it if it began the build. Never both: a 6.0.5 whose worker is
+ * ended while the client's operation aborts it waits for ever, and keeps the unfinished index. */
 void ldx_mongo_cancel(ldx_session *session) {
   ldx_mongo_operation operations[MOST_OPERATIONS];
   bson_t documents[MOST_OPERATIONS], reply;
@@ -73,11 +83,11 @@ void ldx_mongo_cancel(ldx_session *session) {
     count = ldx_mongo_operations_of(&reply, documents, operations, MOST_OPERATIONS);
   for (size_t i = 0; i < count; i++) {
     const ldx_mongo_operation *own = &operations[i];
-    if (own->number != session->number) continue;
+    if (own->worker || own->number != session->number) continue;
     end_operation(session, own->document);
     for (size_t j = 0; j < count; j++)
-      if (operations[j].number != session->number && is_our_build(session, own, &operations[j]))
-        end_operation(session, operations[j].document);
+      if (is_our_orphan(session, own, &operations[j]))
+        end_operation(session, beginner_of(&operations[j], operations, count)->document);
   }
   bson_destroy(&reply);
 }

@@ -190,14 +190,9 @@ static bool read_collection(const bson_t *entry, void *state, ldx_error *error) 
   return true;
 }
 
-static bool list_collections(work *w, const char *only, ldx_error *error) {
-  bson_t command = BSON_INITIALIZER, filter;
+static bool list_collections(work *w, ldx_error *error) {
+  bson_t command = BSON_INITIALIZER;
   BSON_APPEND_INT32(&command, "listCollections", 1);
-  if (only) {
-    BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
-    BSON_APPEND_UTF8(&filter, "name", only);
-    bson_append_document_end(&command, &filter);
-  }
   bool ok = ldx_mongo_walk(w->session, NULL, &command, read_collection, w, error);
   bson_destroy(&command);
   return ok;
@@ -315,12 +310,6 @@ ldx_catalog *ldx_mongo_catalog(ldx_session *session, ldx_context *context, ldx_e
       begin(&w);
     }
   }
-  if (refused) ok = list_collections(&w, NULL, error) && list_all(&w, false, error);
+  if (refused) ok = list_collections(&w, error) && list_all(&w, false, error);
   return finish(&w, ok, error);
-}
-
-ldx_catalog *ldx_mongo_catalog_around(ldx_session *session, const char *collection, ldx_error *error) {
-  work w = {.session = session};
-  begin(&w);
-  return finish(&w, list_collections(&w, collection, error) && list_all(&w, false, error), error);
 }

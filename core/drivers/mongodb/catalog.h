@@ -12,7 +12,5 @@
 
 /* ldx_driver.catalog. One request where the server and the user's rights allow it, else one for each collection. */
 ldx_catalog *ldx_mongo_catalog(ldx_session *session, ldx_context *context, ldx_error *error);
-/* The same with one collection only, which need not exist; for what a step has to know. */
-ldx_catalog *ldx_mongo_catalog_around(ldx_session *session, const char *collection, ldx_error *error);
 
 #endif

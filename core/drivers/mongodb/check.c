@@ -228,6 +228,7 @@ bool ldx_mongo_check_collection(const char *name, const char *database, ldx_erro
   if (!*name || *name == '.' || strchr(name, '$'))
     return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "\"%.200s\" cannot be the name of a collection", name);
   if (!strncmp(name, "system.", 7)) return refuse(error, "the collections system.* are the server's own", NULL);
+  if (!strncmp(name, "lunadex.", 8)) return refuse(error, "the collections lunadex.* are Lunadex's own", NULL);
   if (strlen(name) + strlen(database) + 1 > LONGEST_NAMESPACE)
     return refuse(error, "the names of database and collection have 255 bytes at most, with the dot", NULL);
   return true;

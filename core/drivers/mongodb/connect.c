@@ -19,16 +19,24 @@
 #include "target.h"
 
 static const double default_timeout = 10;
-/* An attempt that hears nothing is given up after so long, to see whether the run is to stop. */
-static const double longest_attempt = 2;
+/* An attempt that hears nothing is given up after so long, to see whether the run is to stop; the next one is given twice
+ * as long, for servers that are far away. */
+static const double first_attempt = 2, longest_attempt = 5;
 static const double between_attempts = 0.2;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* For the life of the process: other threads may still be at it when the main one ends. */
+/* libmongoc keeps statistics in a file in shared memory that would outlive a process which is killed; nobody here looks at
+ * them. It has to be told by the environment, which only changes before there are threads. */
+__attribute__((constructor)) static void decline_statistics(void) {
+  setenv("MONGOC_DISABLE_SHM", "1", 0);
+}
+
+/* For the life of the process: other threads may still be at it when the main one ends. What libmongoc has to say comes
+ * as errors; its warnings would stand between the lines of a report. */
 static void start_library(void) {
-  mongoc_init();
   mongoc_log_set_handler(NULL, NULL);
+  mongoc_init();
 }
 
 static double timeout_of(const ldx_target *target, const mongoc_uri_t *uri) {
@@ -73,6 +81,12 @@ static outcome look(ldx_session *session, double seconds, bson_error_t *reason) 
   return ldx_clock_now() - begun >= seconds * 0.9 ? NO_ANSWER : REFUSED;
 }
 
+/* Whoever wants TLS takes the connection and hangs up at the first word. */
+static bool is_cut_off(const char *message) {
+  return strcasestr(message, "connection closed") || strcasestr(message, "closed connection") ||
+         strstr(message, "connection error") || strstr(message, "Invalid reply");
+}
+
 static bool connection_error(const ldx_session *session, outcome how, const bson_error_t *reason, double timeout,
                              ldx_error *error) {
   ldx_mongo_error(session, reason, NULL, error);
@@ -91,8 +105,14 @@ static bool connection_error(const ldx_session *session, outcome how, const bson
     const char *set = mongoc_uri_get_replica_set(session->uri);
     if (!list && set && reason->domain == MONGOC_ERROR_SERVER_SELECTION)
       snprintf(error->message, sizeof error->message, "no member of a replica set \"%.200s\" was found", set);
-    ldx_error_hint(error, "Check host, port and replicaSet. Where a replica set is known under names that do not lead "
-                          "to it from here, add ?directConnection=true.");
+    if (strstr(error->message, "TLS"))
+      ldx_error_hint(error, "Check tlsCAFile, the name in the server's certificate, and its dates.");
+    else if (!mongoc_uri_get_tls(session->uri) && is_cut_off(error->message))
+      ldx_error_hint(error, "Does the server want TLS? Then add ?tls=true.");
+    else
+      ldx_error_hint(error,
+                     "Check host, port and replicaSet. Where a replica set is known under names that do not lead "
+                     "to it from here, add ?directConnection=true.");
   }
   return false;
 }
@@ -100,11 +120,13 @@ static bool connection_error(const ldx_session *session, outcome how, const bson
 /* Has a client, with a server that takes writes; or else with one that can be read, where `preferences` says so. */
 static bool find_server(ldx_session *session, const ldx_target *target, ldx_error *error) {
   double timeout = timeout_of(target, session->uri), deadline = ldx_clock_now() + timeout;
+  double attempt = first_attempt;
   for (;;) {
     bson_error_t reason = {0};
     double left = deadline - ldx_clock_now();
-    outcome how = look(session, left < longest_attempt ? (left > 0.1 ? left : 0.1) : longest_attempt, &reason);
+    outcome how = look(session, left < attempt ? (left > 0.1 ? left : 0.1) : attempt, &reason);
     if (how == FOUND) return true;
+    attempt = attempt * 2 < longest_attempt ? attempt * 2 : longest_attempt;
     bool stopped = target->stop && atomic_load(target->stop);
     bool last = ldx_clock_now() + between_attempts >= deadline;
     if (how == NO_PRIMARY && last) {

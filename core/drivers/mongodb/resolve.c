@@ -17,15 +17,6 @@ static ldx_mongo_collations *collations_of(ldx_session *session) {
   return session->collations;
 }
 
-bool ldx_mongo_fingerprint(ldx_session *session, ldx_arena *arena, const ldx_relation *relation,
-                           const ldx_definition *definition, ldx_definition *canonical, ldx_fingerprint *fingerprint,
-                           ldx_error *error) {
-  const char *collation = relation ? relation->collation : NULL;
-  if (!ldx_mongo_canonical(arena, definition, collation, collations_of(session), canonical, error)) return false;
-  *fingerprint = ldx_definition_fingerprint(canonical);
-  return true;
-}
-
 /* --- one declaration -------------------------------------------------------------------------------------------------------- */
 
 static bool find_relation(ldx_session *session, ldx_catalog *catalog, ldx_declared *declared, ldx_error *error) {
@@ -47,9 +38,10 @@ static bool resolve_one(ldx_session *session, ldx_arena *arena, ldx_catalog *cat
                         ldx_error *error) {
   if (!find_relation(session, catalog, declared, error)) return false;
   if (declared->name && !ldx_mongo_check_name(declared->name, error)) return false;
-  if (!ldx_mongo_fingerprint(session, arena, declared->relation, &declared->definition, &declared->canonical,
-                             &declared->fingerprint, error))
+  if (!ldx_mongo_canonical(arena, &declared->definition, declared->relation->collation, collations_of(session),
+                           &declared->canonical, error))
     return false;
+  declared->fingerprint = ldx_definition_fingerprint(&declared->canonical);
   declared->canonical.relation = declared->relation->name;
   return ldx_mongo_check_relation(&declared->canonical, declared->relation, error);
 }

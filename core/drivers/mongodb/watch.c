@@ -192,9 +192,10 @@ static void watch_step(ldx_session *session, const look *l, ldx_watched *watched
   for (size_t i = 0; i < l->count; i++) {
     const ldx_mongo_operation *operation = &l->operations[i];
     if (operation->number == watched->server_pid && !operation->worker) own = operation;
-    if (!operation->worker || !ldx_mongo_operation_is_about(operation, session->database, step->relation.name, NULL))
-      continue;
-    other = operation;
+    if (!ldx_mongo_operation_is_about(operation, session->database, step->relation.name, NULL)) continue;
+    /* Whoever asked for it says more than what does it. */
+    if (operation->number != watched->server_pid && (!other || other->worker)) other = operation;
+    if (!operation->worker) continue;
     if (!ldx_mongo_operation_is_about(operation, session->database, step->relation.name, step->name)) continue;
     /* Of several shards, the one that is furthest from its end. */
     double left = operation->total > 0 ? 1 - operation->done / operation->total : 1;

@@ -1,5 +1,6 @@
 -- Sessions of MongoDB: what a target may say, which servers are found, who is let in, and what the errors are.
 local engine = require "support.engine"
+local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local shell = require "support.shell"
 
@@ -97,6 +98,17 @@ describe("a session of MongoDB", function()
     assert.is_false(done.ok)
     assert.equal("cancelled", done.error.code)
     assert.is_true(os.time() - begun <= 4)
+    -- Killed in such a moment, or in any other, it leaves nothing behind: libmongoc would keep a file in shared memory.
+    local note = shell.directory("note") .. "/pid"
+    local process = shell.start { "sh", "-c", 'echo $$ >"$0"; exec "$@"', note, lunadex.build .. "/lunadex", "status",
+      "--target", other:url "shop" }
+    local pid = shell.eventually("its number", function() return (shell.read_file(note) or ""):match "^%d+" end)
+    shell.eventually("it to connect", function()
+      return (shell.read_file(("/proc/%s/net/tcp"):format(pid)) or ""):find((":%04X 01 "):format(other.port), 1, true)
+    end)
+    assert.is_nil(shell.read_file("/dev/shm/mongoc-" .. pid))
+    process:kill "KILL"
+    process:wait(20)
     other.members[1]:kill "CONT"
     other:kill()
   end)
@@ -138,6 +150,26 @@ describe("a session of MongoDB", function()
     local db <close> = engine.open(url)
     assert(db:run("query", '{ "createIndexes": "users", "indexes": [{ "key": { "a": 1 }, "name": "a_1" }] }'))
     assert.equal(2, #assert(db:run "catalog"):relation(nil, "users"):indexes())
+    process:kill "KILL"
+    process:wait(20)
+  end)
+
+  it("is encrypted where the target says so, and trusts whom it says", function()
+    if not shell.run("command -v openssl") then return pending "no openssl to make a certificate" end
+    local directory, port = shell.directory "mongodb", shell.free_port()
+    shell.check(([[cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out certificate -days 2 \
+      -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 2>&1 && cat key certificate >both]]):format(
+      shell.quote(directory)))
+    local process = shell.start { ".deps/mongodb-6.0.5/mongod", "--dbpath", directory, "--port", port, "--bind_ip",
+      "127.0.0.1", "--nounixsocket", "--logpath", directory .. "/log", "--tlsMode", "requireTLS",
+      "--tlsCertificateKeyFile", directory .. "/both", "--tlsCAFile", directory .. "/certificate",
+      "--tlsAllowConnectionsWithoutCertificates" }
+    local url = ("mongodb://127.0.0.1:%d/shop"):format(port)
+    local trusting = url .. "?tls=true&tlsCAFile=" .. directory .. "/certificate"
+    local info = shell.eventually("mongod to answer", function() return (connect(trusting)) end)
+    assert.equal(url .. "?tls=true", info.display)
+    assert.matches("tlsCAFile", refused(url .. "?tls=true", "connect").hint, 1, true)
+    assert.matches("tls=true", refused(url, "connect").hint, 1, true)
     process:kill "KILL"
     process:wait(20)
   end)

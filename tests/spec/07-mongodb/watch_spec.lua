@@ -127,6 +127,24 @@ describe("a running build on MongoDB", function()
       assert.is_nil(run:spec("t", "t_a"))
     end)
 
+    it("is ended beside others of the same collection", function()
+      for _ = 1, 5 do
+        local jobs = {}
+        do
+          local held <close> = steps.hold(server, steps.scanning)
+          for i, key in ipairs { "a", "b" } do
+            jobs[i] = run:submit(steps.build("t", "t_" .. key, { key }, { unique = key == "a" }))
+            run:phase(jobs[i], "scanning")
+          end
+          run.db:cancel()
+          shell.sleep(1.2)
+        end
+        for _, job in ipairs(jobs) do assert.equal("cancelled", run:finish(job).error.code) end
+        gone "t_a"
+        gone "t_b"
+      end
+    end)
+
     it("while it waits for a lock, is ended at once", function()
       local held <close>, insert = locked()
       local job = run:submit(steps.build("t", "t_a", { "a" }))
