@@ -10,7 +10,9 @@ local errors = require "lunadex.errors"
 local Maker = require "lunadex.plan.maker"
 local format = require "lunadex.format"
 local schedule = require "lunadex.schedule"
-for _, part in ipairs { "names", "leftovers", "check", "measure", "only", "decide" } do require("lunadex.plan." .. part) end
+for _, part in ipairs { "names", "leftovers", "check", "measure", "only", "decide" } do
+  require("lunadex.plan." .. part)
+end
 
 local M = {}
 

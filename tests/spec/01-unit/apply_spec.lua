@@ -44,7 +44,8 @@ describe("applying", function()
     function connection.unlock() done[#done + 1] = "unlock" end
     function connection.locked() return true end
     return plan { connection = connection, dialect = dialects.of "postgres", target = "db", database = "db",
-      summary = { keep = 0 }, entries = {}, catalog = {}, info = { warning = "", read_only = false, version_number = 150000 }, changes = function()
+      summary = { keep = 0 }, entries = {}, catalog = {},
+      info = { warning = "", read_only = false, version_number = 150000 }, changes = function()
         local i = 0
         return function()
           i = i + 1
