@@ -39,6 +39,9 @@ local outcomes = {
 -- Seconds after which a wait that goes on is told again.
 local reminder = 60
 
+-- Seconds of waiting for a lock to take something back, when there is no time.
+M.hurried_lock_timeout = 2
+
 --- How many sessions make `jobs` changes at a time: as many again may be waiting.
 ---@param jobs integer
 ---@return integer
@@ -105,17 +108,57 @@ function Run:hear(item, step, event)
   end
 end
 
-function Run:perform(item, step)
+-- Whether the step was done, or nil and why not. `cleaning`: also while the run is stopping.
+function Run:perform(item, step, cleaning)
   -- Another run may be at it by now.
   if self.halted then return nil, errors.new("cancelled", self.halted.message) end
   local attempts = 1
-  local ok, err, done = self.connection:perform(step, function(event) self:hear(item, step, event) end)
+  local ok, err, done = self.connection:perform(step, function(event) self:hear(item, step, event) end, cleaning)
   self.pool:waits(item, false)
   local finished = ok and err or done
   if finished and finished.attempts then attempts = finished.attempts end
   item.attempts = math.max(item.attempts or 1, attempts)
   if ok then return true end
   return nil, err
+end
+
+function Run:note(item, text, ...)
+  self:hear(item, nil, { event = "note", text = text:format(...) })
+end
+
+-- Takes something back. Somebody may be waiting for the program to end, and whoever kept a step from its lock most likely
+-- keeps this one from it, too: then it is tried once, and not for long.
+function Run:clean(item, list, hurried)
+  for _, step in ipairs(list) do
+    local ok, err
+    repeat
+      local before = hurried or task.stopping()
+      if before then step.lock_timeout, step.retry = M.hurried_lock_timeout, { attempts = 1 } end
+      ok, err = self:perform(item, step, true)
+    until ok or before or not task.stopping() -- which may have ended a patient try
+    if not ok then
+      return self:note(item, "%s could not be taken back now (%s): the next run goes on with it, or drops it", step.name,
+        err.message)
+    end
+  end
+end
+
+-- What becomes of the work that was done before `step` failed.
+function Run:after_failure(item, step, failure)
+  if step.undo and not failure.retryable and not task.stopping() then
+    -- What was built may not take its place: it goes again. Where only the moment was bad, and after an interruption,
+    -- the work stays, and the next run goes on from there.
+    self:clean(item, step.undo)
+  elseif step.undo then
+    self:note(item, "what was built stays, for the next run")
+  end
+  self:clean(item, step.cleanup or {}, failure.retryable)
+  if step.kind == "attach" then
+    self:note(item, "%s is finished and stays: the next run makes it a part of %s", step.other, step.name)
+  end
+  for _, name in ipairs(step.incomplete or {}) do
+    self:note(item, "%s is incomplete: the parts that are finished are kept, and the next run goes on from there", name)
+  end
 end
 
 -- What has the name that a change is to have was to be renamed or dropped, and was not.
@@ -137,24 +180,15 @@ function Run:change(item)
     definition = change.definition, critical = change.critical, description = change.description,
     reason = change.reason, builder = change.builder,
   })
-  local failure, undo, cleanup = self:unfreed(change), nil, nil
+  local failure, failed = self:unfreed(change), nil
   for _, step in ipairs(failure and {} or self.dialect.steps.of(change, self.context, self.options)) do
     local ok, err = self:perform(item, step)
     if not ok then
-      failure, undo, cleanup = err, step.undo, step.cleanup
+      failure, failed = err, step
       break
     end
   end
-  if failure and undo and not failure.retryable and not task.stopping() then
-    -- What was built may not take its place: it goes again. Where only the moment was bad, and after an interruption,
-    -- the work stays, and the next run goes on from there.
-    for _, step in ipairs(undo) do self:perform(item, step) end
-  elseif failure and undo then
-    self:hear(item, undo[1], { event = "note", text = "what was built stays, for the next run" })
-  end
-  if failure and cleanup and not task.stopping() then
-    for _, step in ipairs(cleanup) do self:perform(item, step) end
-  end
+  if failed then self:after_failure(item, failed, failure) end
   local summary, outcome = self.summary, outcomes[change.action]
   if failure then
     outcome = failure.code == "cancelled" and (task.stopping() or self.halted) and "cancelled" or "failed"

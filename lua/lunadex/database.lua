@@ -165,11 +165,12 @@ end
 --- Runs one step; `on_event` hears of its progress.
 ---@param step lunadex.Step
 ---@param on_event fun(event: lunadex.Event)?
+---@param cleaning boolean?        # also while stopping
 ---@return any result
 ---@return any event_or_err        # the "done" event, or the error
 ---@return lunadex.Event? event    # after an error
-function Connection:perform(step, on_event)
-  if task.stopping() then return nil, interrupted() end
+function Connection:perform(step, on_event, cleaning)
+  if task.stopping() and not cleaning then return nil, interrupted() end
   return outcome(task.ticket(self.handle, self.handle:perform(step), on_event):await())
 end
 

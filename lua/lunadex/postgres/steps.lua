@@ -1,8 +1,10 @@
 --- What one change of a plan takes: the steps that the core performs, in order.
 --
--- Each function returns a list of steps; `undo` of one lists the steps that take back what the earlier ones left if
--- this one fails in a way that would repeat itself, `cleanup` those that do so however it fails. Nothing here waits or
--- schedules; a dry run prints the same list.
+-- Each function returns a list of steps. What the change leaves when one of them fails is known beforehand and goes with
+-- that step: `undo` lists the steps that take back what the earlier ones built if it fails in a way that would repeat
+-- itself, `cleanup` those that do so however it fails, also when the run is interrupted; `incomplete` names what stays
+-- and is of no use until the next run has gone on with it. Nothing here waits or schedules; a dry run prints the same
+-- list.
 
 local naming = require "lunadex.postgres.name"
 
@@ -173,16 +175,39 @@ function Writer:undo_all(relation, name, constraint)
 end
 
 -- A part that has parts itself comes before everything that takes its time: what the server refuses fails at once, and
--- takes the others back. `live`: what there is of it already.
+-- takes the others back. `live`: what there is of it already, which is not this run's to take back.
 function Writer:build_head(relation, step, live)
   step.only = true
-  step.undo = self.heads
   self:add("build", relation, step)
   table.insert(self.steps, self.top, table.remove(self.steps))
   self.top = self.top + 1
-  if live then return end -- it is not this run's to take back
-  local undo = self:undo(relation, step.name, step.fields.kind ~= "index")
-  self.heads = table.move(self.heads, 1, #self.heads, 2, undo)
+  self.heads[step] = live and {} or self:undo(relation, step.name, step.fields.kind ~= "index")
+end
+
+-- From step `first` on an index is built in parts. Until it is whole, a head to which nothing is attached is worth
+-- nothing, and nobody would know whose it is: it goes again, however the change ends, the innermost first. One with
+-- parts stays, for the sake of these.
+function Writer:guard_heads(first)
+  local empty, begun = {}, {}
+  for i = first, #self.steps do
+    local step = self.steps[i]
+    local cleanup = step.cleanup or {}
+    for j = #empty, 1, -1 do cleanup = table.move(self.heads[empty[j]], 1, 1, #cleanup + 1, cleanup) end
+    if #cleanup > 0 then step.cleanup = cleanup end
+    if #begun > 0 then step.incomplete = table.move(begun, 1, #begun, 1, {}) end
+    local undo = self.heads[step]
+    if undo then
+      local list = #undo > 0 and empty or begun
+      list[#list + 1] = #undo > 0 and step or step.name
+    elseif step.kind == "attach" then
+      for j, head in ipairs(empty) do
+        if head.name == step.name and head.schema == step.schema then
+          begun[#begun + 1] = table.remove(empty, j).name
+          break
+        end
+      end
+    end
+  end
 end
 
 -- What one partition lacks of the index `name` of `relation`: an index of its own, and its attachment.
@@ -246,10 +271,12 @@ end
 -- `live` is what there is of it.
 function Writer:build_in_parts(name, live)
   local relation, fields = self.change.on, copy(self.change.entry.fields, { name = name })
-  self.top, self.heads, self.took_over = #self.steps + 1, {}, live
+  local first = #self.steps + 1
+  self.top, self.heads, self.took_over = first, {}, live
   self:build_head(relation, { fields = fields, name = name }, live)
   self:partitions(relation, name, live, true)
   self:add("validate", relation, { fields = fields, name = name })
+  self:guard_heads(first)
 end
 
 -- A plain index under `name`; on a partitioned relation with everything below it.
@@ -261,9 +288,11 @@ function Writer:build_index(name, live)
   elseif foreign_partition(relation) then
     -- A foreign table's index cannot be attached, so a parent made ON ONLY would never become valid. With the other
     -- partitions' indexes in place, an ordinary build finds them and takes no time.
-    self.top, self.heads = #self.steps + 1, {}
+    local first = #self.steps + 1
+    self.top, self.heads = first, {}
     self:partitions(relation, name, live, false)
     self:add("build", relation, { fields = fields, name = name, mode = "blocking" })
+    self:guard_heads(first)
   else
     self:build_in_parts(name, live)
   end

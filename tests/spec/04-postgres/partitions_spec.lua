@@ -102,4 +102,24 @@ describe("apply on partitions", function()
     assert.equal(3, result.status, tostring(result))
     assert.same(before, server:indexes(database))
   end)
+
+  it("leave no head behind when the first of them fails, of an index or of a key", function()
+    local before = server:indexes(database)
+    for _, text in ipairs { 'index { "a", unique = true, name = "big_a" }', 'primary_key { "a", name = "big_key" }' } do
+      local result = lunadex.run { "apply", lunadex.registry('on "big" { ' .. text .. " }"), "--fail-on", "any",
+        "--target", server:url(database) }
+      assert.equal(3, result.status, tostring(result))
+      assert.matches("could not create unique index", result.stderr, 1, true)
+      assert.same(before, server:indexes(database))
+    end
+  end)
+
+  it("tell what stays when a later one fails", function()
+    server:psql(database, "DELETE FROM big WHERE a < 10")
+    local result = lunadex.run { "apply", lunadex.registry 'on "big" { index { "a", unique = true, name = "big_a" } }',
+      "--fail-on", "any", "--target", server:url(database) }
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("big_a is incomplete: the parts that are finished are kept", result.stderr, 1, true)
+    assert.equal("b0_a_idx", names())
+  end)
 end)

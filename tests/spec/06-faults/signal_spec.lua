@@ -168,4 +168,61 @@ describe("told to stop", function()
     faults.converges(server, database, text)
     assert.equal(built, server:value(database, "SELECT conindid FROM pg_constraint WHERE conname = 't_key'"))
   end)
+
+  describe("while it builds an index in parts", function()
+    local parts
+
+    -- Where rows are, the build stands at the gate.
+    before_each(function()
+      server:psql(database, [[
+        CREATE TABLE p (a int, b int) PARTITION BY RANGE (a);
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+        CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (a);
+        CREATE TABLE p2a PARTITION OF p2 FOR VALUES FROM (10) TO (20)]])
+      parts = lunadex.registry [[ on "p" { index { expr "gate(b)", name = "p_x" } } ]]
+    end)
+
+    local function interrupted(meanwhile)
+      local gate = faults.close_gate(server, database)
+      local run = lunadex.start { "apply", parts, "--mode", "concurrent", "--json", "--target", server:url(database) }
+      gate:reached()
+      if meanwhile then meanwhile() end
+      local began = os.time()
+      run:kill "TERM"
+      local result = lunadex.result(run:wait())
+      gate:open()
+      assert.equal(143, result.status, tostring(result))
+      assert.is_true(os.time() - began < 10, tostring(result))
+      return result
+    end
+
+    it("heads without a part go again", function()
+      server:psql(database, "INSERT INTO p VALUES (1, 1)")
+      interrupted()
+      assert.same({}, faults.damage(server, database))
+      assert.is_nil(server:value(database, "SELECT to_regclass('p_x')"))
+      faults.converges(server, database, parts)
+    end)
+
+    it("a head with parts stays, is told, and the next run goes on from there", function()
+      server:psql(database, "INSERT INTO p VALUES (11, 1)")
+      local result = interrupted()
+      assert.matches("p_x is incomplete: the parts that are finished are kept", result.stdout, 1, true)
+      assert.is_nil(result.stdout:find("p2_gate_idx is incomplete", 1, true), tostring(result))
+      local kept = "SELECT 'p1_gate_idx'::regclass::oid"
+      local built = server:value(database, kept)
+      assert.same({ "p_x is not valid" }, faults.damage(server, database))
+      faults.converges(server, database, parts)
+      assert.equal(built, server:value(database, kept))
+    end)
+
+    it("a head that cannot be dropped now is told, and holds nothing up", function()
+      server:psql(database, "INSERT INTO p VALUES (1, 1)")
+      local reader = server:session(database, "reader")
+      local result = interrupted(function() reader:run "BEGIN; SELECT FROM p" end)
+      assert.matches("p2_gate_idx could not be taken back now", result.stdout, 1, true)
+      reader:close()
+      faults.converges(server, database, parts)
+    end)
+  end)
 end)
