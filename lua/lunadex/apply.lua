@@ -126,8 +126,8 @@ function Run:note(item, text, ...)
   self:hear(item, nil, { event = "note", text = text:format(...) })
 end
 
--- Takes something back. Somebody may be waiting for the program to end, and whoever kept a step from its lock most likely
--- keeps this one from it, too: then it is tried once, and not for long.
+-- Takes something back. Somebody may be waiting for the program to end, and whoever kept a step from its lock most
+-- likely keeps this one from it, too: then it is tried once, and not for long.
 function Run:clean(item, list, hurried)
   for _, step in ipairs(list) do
     local ok, err
@@ -157,7 +157,8 @@ function Run:after_failure(item, step, failure)
     self:note(item, "%s is finished and stays: the next run makes it a part of %s", step.other, step.name)
   end
   for _, name in ipairs(step.incomplete or {}) do
-    self:note(item, "%s is incomplete: the parts that are finished are kept, and the next run goes on from there", name)
+    self:note(item, "%s is incomplete: the parts that are finished are kept, and the next run goes on from there",
+      name)
   end
 end
 

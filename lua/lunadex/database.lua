@@ -35,11 +35,25 @@ local function interrupted()
   return errors.new("cancelled", "the run was interrupted")
 end
 
+local function answer(self)
+  return "an answer of " .. self.display
+end
+
 -- The ticket of a job whose waits and retries the owner may hear of.
 local function reading(self, job)
   return task.ticket(self.handle, job, function(event)
     if self.on_reading then self.on_reading(event) end
-  end)
+  end, answer(self))
+end
+
+local doing = {
+  build = "build", attach = "attachment", drop = "drop", rename = "renaming", swap = "swap", alter = "alteration",
+  validate = "validation", drop_constraint = "drop",
+}
+
+local function step_text(step)
+  local relation = (step.schema and step.schema .. "." or "") .. step.relation
+  return ("the %s of %s on %s"):format(doing[step.kind], step.name, relation)
 end
 
 --- Opens a connection; nothing is sent before the first job. `jobs`: the most sessions at a time (default 8), each of
@@ -65,7 +79,7 @@ end
 
 --- Asks for the catalog now, so that it is read while the caller does something else.
 function Connection:prefetch()
-  self.info_ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect())
+  self.info_ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect(), nil, answer(self))
   self.catalog_ticket = self.catalog_ticket or reading(self, self.handle:catalog())
 end
 
@@ -89,7 +103,7 @@ end
 ---@return lunadex.Error? err
 function Connection:connect()
   if self.info then return self.info end
-  local ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect())
+  local ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect(), nil, answer(self))
   self.info_ticket = nil
   local info, err = outcome(ticket:await())
   if not info then return nil, err end
@@ -171,7 +185,7 @@ end
 ---@return lunadex.Event? event    # after an error
 function Connection:perform(step, on_event, cleaning)
   if task.stopping() and not cleaning then return nil, interrupted() end
-  return outcome(task.ticket(self.handle, self.handle:perform(step), on_event):await())
+  return outcome(task.ticket(self.handle, self.handle:perform(step), on_event, step_text(step)):await())
 end
 
 --- Reads the history, or writes to it (lunadex.history); also while stopping.
@@ -180,7 +194,8 @@ end
 ---@return table? rows
 ---@return lunadex.Error? err
 function Connection:history(what, parameters)
-  local rows, err = outcome(task.ticket(self.handle, self.handle:history(what, parameters)):await())
+  local ticket = task.ticket(self.handle, self.handle:history(what, parameters), nil, "an entry in the history")
+  local rows, err = outcome(ticket:await())
   if not rows then return nil, err end
   return rows
 end
@@ -188,7 +203,8 @@ end
 --- Gives the run lock back; also while stopping.
 function Connection:unlock()
   self.holds_lock = nil
-  return outcome(task.ticket(self.handle, self.handle:unlock()):await())
+  local what = "the end of the run lock on " .. self.display
+  return outcome(task.ticket(self.handle, self.handle:unlock(), nil, what):await())
 end
 
 --- Hears of a lost run lock.

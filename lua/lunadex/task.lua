@@ -24,6 +24,7 @@ Task.__index = Task
 ---@field job integer
 ---@field event lunadex.Event?     # its end, once it has come
 ---@field on_event fun(event: lunadex.Event)?
+---@field what string?             # what is waited for, for people
 ---@field task lunadex.Task?       # who sleeps on it
 ---@field sleep integer?
 local Ticket = {}
@@ -35,6 +36,7 @@ local listeners = setmetatable({}, { __mode = "k" })
 local ready, first, last = {}, 1, 0 -- a queue of {task, sleep, …}
 local timers = {} -- { at, task, sleep }
 local stop_signal ---@type integer?
+local stop_listener ---@type fun(signal: integer)?
 local orphan_failure -- what a task raised that nobody joined
 
 local function wake(task, sleep, ...)
@@ -109,6 +111,24 @@ function M.stop(signal)
   for source in pairs(tickets) do source:cancel() end
   for _, timer in ipairs(timers) do wake(timer[2], timer[3]) end
   timers = {}
+  if stop_listener then M.spawn(stop_listener, signal) end
+end
+
+--- What is called, as a task, when the run is told to stop; one for all.
+---@param listener fun(signal: integer)?
+function M.on_stop(listener)
+  stop_listener = listener
+end
+
+--- What is still waited for, for people: one text for each job that was given one.
+---@return string[]
+function M.waited_for()
+  local list = {}
+  for _, jobs in pairs(tickets) do
+    for _, ticket in pairs(jobs) do list[#list + 1] = ticket.what end
+  end
+  table.sort(list)
+  return list
 end
 
 local function check_signal()
@@ -198,9 +218,10 @@ end
 ---@param source lunadex.Database
 ---@param job integer
 ---@param on_event fun(event: lunadex.Event)?
+---@param what string?             # is waited for, for people
 ---@return lunadex.Ticket
-function M.ticket(source, job, on_event)
-  local ticket = setmetatable({ source = source, job = job, on_event = on_event }, Ticket)
+function M.ticket(source, job, on_event, what)
+  local ticket = setmetatable({ source = source, job = job, on_event = on_event, what = what }, Ticket)
   idle_source = source
   tickets[source] = tickets[source] or {}
   tickets[source][job] = ticket
@@ -282,15 +303,18 @@ function Point:announce()
   for _, each in ipairs(waiting) do wake(each[1], each[2]) end
 end
 
+--- Waits, inside a task; also while the run is stopping.
+---@param seconds number
+function M.pause(seconds)
+  timers[#timers + 1] = { core.now() + seconds, current, fall_asleep() }
+  coroutine.yield()
+end
+
 --- Waits; returns early when the run is told to stop.
 ---@param seconds number
 function M.sleep(seconds)
   if stop_signal then return end
-  if in_task() then
-    timers[#timers + 1] = { core.now() + seconds, current, fall_asleep() }
-    coroutine.yield()
-    return
-  end
+  if in_task() then return M.pause(seconds) end
   local stop = core.now() + seconds
   while core.now() < stop and not stop_signal do
     if next(tickets) or first <= last then

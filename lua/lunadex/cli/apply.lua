@@ -236,6 +236,7 @@ end
 ---@return integer status
 function M.run(options)
   local hear = listener(options)
+  common.tell_stop(hear)
   local sessions = applying.sessions(options.jobs)
   local plans <close>, troubles = common.plans(options, sessions, not options.dry_run and function(connections)
     return lock_all(connections, options, hear)

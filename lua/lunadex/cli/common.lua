@@ -56,6 +56,32 @@ function M.fail_each(troubles, options)
   return M.status(troubles[1].error)
 end
 
+-- Seconds after which it is told what an end waits for; then until it is told again.
+local patience, reminder = 10, 60
+
+--- Has it told that the run is to stop, at once, and later what it still waits for: a network may be silent.
+---@param tell fun(event: {event: "stopping", signal: integer, waits_for: string[]?})
+function M.tell_stop(tell)
+  task.on_stop(function(signal)
+    tell { event = "stopping", signal = signal }
+    task.pause(patience)
+    while true do
+      local waits_for = task.waited_for()
+      if #waits_for > 0 then tell { event = "stopping", signal = signal, waits_for = waits_for } end
+      task.pause(reminder)
+    end
+  end)
+end
+
+--- The same for people.
+---@param event {waits_for: string[]?}
+---@return string
+function M.stopping_text(event)
+  return event.waits_for
+      and ("still waiting for %s; a second signal ends at once"):format(table.concat(event.waits_for, ", "))
+    or "stopping: what runs is cancelled and cleaned up; a second signal ends at once"
+end
+
 --- The registry at `options.registry`, or nil and one error that holds all.
 ---@param options table
 ---@param before (fun(texts: string[]))?   # called when the files are read, before they are run

@@ -121,6 +121,7 @@ local function main(arguments)
   -- The process is short-lived, and what a large registry makes stays in use: a second look at it finds nothing.
   collectgarbage("setpause", 1000)
   core.catch_signals()
+  common.tell_stop(function(event) output.complain(common.stopping_text(event)) end)
   local status = task.run(modules[options.command].run, options)
   output.flush()
   if output.lost then

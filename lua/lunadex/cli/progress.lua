@@ -1,5 +1,6 @@
 --- What an apply tells while it runs: live lines on a terminal, one line per event elsewhere, and the summary.
 
+local common = require "lunadex.cli.common"
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
@@ -199,10 +200,20 @@ function on:note(event)
   if self.quiet then output.complain(text) else self:say(text) end
 end
 
-function on:warning(event)
+-- To standard error, and so even where nothing else is told.
+local function complain(self, text)
   if self.live then erase(self) end
-  output.complain(label(event) .. "warning: " .. format.line(event.message))
+  output.complain(text)
   if self.live then draw(self) end
+  output.flush()
+end
+
+function on:warning(event)
+  complain(self, label(event) .. "warning: " .. format.line(event.message))
+end
+
+function on:stopping(event)
+  complain(self, common.stopping_text(event))
 end
 
 local colours = { skipped = "dim", failed = "red", cancelled = "yellow" }

@@ -1,10 +1,10 @@
 --- What one change of a plan takes: the steps that the core performs, in order.
 --
--- Each function returns a list of steps. What the change leaves when one of them fails is known beforehand and goes with
--- that step: `undo` lists the steps that take back what the earlier ones built if it fails in a way that would repeat
--- itself, `cleanup` those that do so however it fails, also when the run is interrupted; `incomplete` names what stays
--- and is of no use until the next run has gone on with it. Nothing here waits or schedules; a dry run prints the same
--- list.
+-- Each function returns a list of steps. What the change leaves when one of them fails is known beforehand and goes
+-- with that step: `undo` lists the steps that take back what the earlier ones built if it fails in a way that would
+-- repeat itself, `cleanup` those that do so however it fails, also when the run is interrupted; `incomplete` names what
+-- stays and is of no use until the next run has gone on with it. Nothing here waits or schedules; a dry run prints the
+-- same list.
 
 local naming = require "lunadex.postgres.name"
 
