@@ -39,6 +39,10 @@ void ldx_context_running(ldx_context *context, int64_t server_pid) {
   if (server_pid) ldx_watcher_notify(context->engine);
 }
 
+void ldx_context_builds(ldx_context *context) {
+  context->job->built = true;
+}
+
 void ldx_context_note(ldx_context *context, const char *format, ...) {
   /* However long: a note may hold the SQL that brings something back, of which nothing must be lost. */
   va_list arguments, again;

@@ -170,6 +170,7 @@ void ldx_engine_submit(ldx_engine *engine, ldx_job *job) {
   job->context = context;
   job->ok = false;
   job->attempts = 0;
+  job->built = false;
   job->seconds = 0;
   job->result = NULL;
   if (job->kind == LDX_JOB_CATALOG) job->catalog = NULL;

@@ -124,6 +124,7 @@ static void push_measures(lua_State *L, const ldx_job *job) {
 static void set_done(lua_State *L, ldx_job *job) {
   set_flag(L, "ok", job->ok);
   set_integer(L, "attempts", job->attempts);
+  if (job->kind == LDX_JOB_PERFORM) set_flag(L, "built", job->built);
   set_number(L, "seconds", job->seconds);
   if (!job->ok) {
     set_error(L, &job->error);

@@ -117,6 +117,7 @@ function Run:perform(item, step, cleaning)
   self.pool:waits(item, false)
   local finished = ok and err or done
   if finished and finished.attempts then attempts = finished.attempts end
+  if finished and finished.built then item.built = true end
   item.attempts = math.max(item.attempts or 1, attempts)
   if ok then return true end
   return nil, err
@@ -137,8 +138,8 @@ function Run:clean(item, list, hurried)
       ok, err = self:perform(item, step, true)
     until ok or before or not task.stopping() -- which may have ended a patient try
     if not ok then
-      return self:note(item, "%s could not be taken back now (%s): the next run goes on with it, or drops it", step.name,
-        err.message)
+      return self:note(item, "%s could not be taken back now (%s): the next run goes on with it, or drops it",
+        step.name, err.message)
     end
   end
 end
@@ -191,6 +192,10 @@ function Run:change(item)
   end
   if failed then self:after_failure(item, failed, failure) end
   local summary, outcome = self.summary, outcomes[change.action]
+  if change.action == "wait" then
+    -- What was waited for may have come to nothing; and what is to replace something takes its place in any case.
+    outcome = change.resume == "new" and "replaced" or item.built and "created" or outcome
+  end
   if failure then
     outcome = failure.code == "cancelled" and (task.stopping() or self.halted) and "cancelled" or "failed"
     self.unmade[change] = true

@@ -309,6 +309,7 @@ function Diff:changes(quiet_keeps) end
 ---@field error lunadex.Error?     # retry, lock_lost, done
 ---@field attempt integer?
 ---@field attempts integer?        # done
+---@field built boolean?           # done of a step: it began to build something, and did not just find it there
 ---@field delay number?
 ---@field seconds number?          # done
 ---@field ok boolean?              # done

@@ -174,6 +174,7 @@ static bool create(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index
   const ldx_step *step = attempt->step;
   ldx_arena *arena = attempt->arena;
   bool partitioned = state->relation_kind == 'p';
+  ldx_context_builds(attempt->context);
   if (partitioned || step->only) {
     if (!step->only)
       ldx_context_note(attempt->context, "builds %s on every partition at once: writes are blocked meanwhile",

@@ -107,6 +107,8 @@ void ldx_context_running(ldx_context *context, int64_t server_pid);
 /* False once the run lock, if one was taken, may have ended: nothing more is to be written. Fills `error`
  * (LDX_ERROR_LOCK_LOST). Asked before each write by drivers whose lock can end by itself. */
 bool ldx_context_locked(ldx_context *context, ldx_error *error);
+/* The step is about to build something: it does not just find it there. */
+void ldx_context_builds(ldx_context *context);
 /* One line worth telling: "dropped the invalid leftover …", with the SQL that brings back what was dropped, if any. */
 void ldx_context_note(ldx_context *context, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -54,6 +54,7 @@ typedef struct ldx_job {
   ldx_server_info info; /* CONNECT */
   ldx_result *result;   /* QUERY, HISTORY, STATUS */
   int attempts;
+  bool built; /* PERFORM: it began to build something, and did not just find it there */
   double seconds;
   /* the engine's */
   struct ldx_job *next;

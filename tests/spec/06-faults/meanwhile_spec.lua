@@ -254,4 +254,25 @@ describe("meanwhile", function()
     assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
     assert.equal("t", server:value(database, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'p_b'::regclass"))
   end)
+
+  it("somebody is at it: his index counts as his, and ours as ours where his build ends without one", function()
+    for _, ends in ipairs { "well", "badly" } do
+      server:psql(database, "DROP INDEX IF EXISTS other")
+      local gate = faults.close_gate(server, database)
+      local builder = server:session(database, "other tool")
+      builder:send "CREATE INDEX CONCURRENTLY other ON u (gate(b))"
+      local pid = gate:reached()
+      local run = lunadex.start { "apply", "--mode", "concurrent", "--json", "--target", server:url(database),
+        lunadex.registry [[ on "u" { index { expr "gate(b)", name = "other" } } ]] }
+      shell.eventually("it to wait", function() return run:stdout():find("waiting for it", 1, true) end)
+      if ends == "badly" then server:value(database, ("SELECT pg_terminate_backend(%s)"):format(pid)) end
+      gate:open()
+      local result = lunadex.result(run:wait())
+      builder:close()
+      assert.equal(0, result.status, tostring(result))
+      local events = result:events()
+      local summary = events[#events].summary
+      assert.same(ends == "well" and { 0, 1 } or { 1, 0 }, { summary.created, summary.skipped }, tostring(result))
+    end
+  end)
 end)
