@@ -489,6 +489,17 @@ static int index_matches(lua_State *L) {
   return 1;
 }
 
+/* As indexes, whatever they are the index of. */
+static int index_equals(lua_State *L) {
+  const ldx_live *a = check_view(L, index_class);
+  ldx_catalog *catalog;
+  const ldx_live *b = ldx_lua_test_live(L, 2, &catalog);
+  luaL_argexpected(L, b, 2, index_class);
+  lua_pushboolean(L, ldx_fingerprint_equal(ldx_definition_index_fingerprint(&a->definition),
+                                           ldx_definition_index_fingerprint(&b->definition)));
+  return 1;
+}
+
 static int index_tostring(lua_State *L) {
   ldx_live *live = check_view(L, index_class);
   lua_pushfstring(L, "%s: %s on %s", index_class, live->name, live->relation->display);
@@ -504,7 +515,8 @@ void ldx_lua_open_catalog(lua_State *L) {
   static const luaL_Reg relation_methods[] = {
       {"indexes", relation_indexes}, {"partitions", relation_partitions}, {"columns", relation_columns}, {NULL, NULL}};
   static const luaL_Reg index_meta[] = {{"__tostring", index_tostring}, {NULL, NULL}};
-  static const luaL_Reg index_methods[] = {{"fields", index_fields}, {"matches", index_matches}, {NULL, NULL}};
+  static const luaL_Reg index_methods[] = {
+      {"fields", index_fields}, {"matches", index_matches}, {"equals", index_equals}, {NULL, NULL}};
   ldx_lua_class(L, catalog_class, catalog_meta, catalog_methods, catalog_index);
   ldx_lua_class(L, relation_class, relation_meta, relation_methods, relation_index);
   ldx_lua_class(L, index_class, index_meta, index_methods, index_index);

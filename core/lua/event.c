@@ -108,7 +108,7 @@ static void push_measures(lua_State *L, const ldx_job *job) {
   lua_createtable(L, (int)job->measure_count, 0);
   for (size_t i = 0; i < job->measure_count; i++) {
     const ldx_measure *measure = &job->measures[i];
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 9);
     set_number(L, "rows", measure->rows);
     set_number(L, "table_bytes", measure->table_bytes);
     set_number(L, "index_bytes", measure->index_bytes);
@@ -116,6 +116,7 @@ static void push_measures(lua_State *L, const ldx_job *job) {
     set_number(L, "scans_since", measure->scans_since);
     set_flag(L, "being_built", measure->being_built);
     set_text(L, "builder", measure->builder);
+    if (measure->at_parts[0]) set_text(L, "at_parts", measure->at_parts);
     set_text(L, "forbidden", measure->forbidden);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }

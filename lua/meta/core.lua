@@ -226,6 +226,10 @@ function Index:fields() end
 ---  of; what is declared of storage options and tablespace, too
 ---@return boolean
 function Index:matches(set, ordinal, options) end
+--- Whether the two are the same as indexes, whatever constraints they are the index of.
+---@param other lunadex.Index
+---@return boolean
+function Index:equals(other) end
 
 ---@class lunadex.Change
 ---@field action "keep"|"create"|"replace"|"alter"|"rebuild"|"stray"|"error"
@@ -333,7 +337,7 @@ function Database:catalog() end
 ---@return integer job
 function Database:resolve(set, catalog) end
 ---@param items {relation: lunadex.Relation, index: lunadex.Index?, fields: lunadex.Fields?}[]
----@return integer job             # result: {rows, table_bytes, index_bytes, scans, scans_since, being_built, builder, forbidden}[]
+---@return integer job             # result: {rows, table_bytes, index_bytes, scans, scans_since, being_built, builder, at_parts, forbidden}[]
 function Database:measure(items) end
 ---@param step lunadex.Step
 ---@return integer job

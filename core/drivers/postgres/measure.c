@@ -175,6 +175,8 @@ static bool sizes(ldx_session *session, ldx_arena *arena, ldx_measure *items, si
       item->scans = number(r, row, 4);
       if (item->scans >= 0) item->scans_since = number(r, row, 5);
       if (!item->live->valid && item->live->id) find_builder(session, arena, item);
+      if (!item->live->valid && !PQgetisnull(r, row, 7))
+        ldx_pg_one_line(item->at_parts, sizeof item->at_parts, PQgetvalue(r, row, 7));
     }
   }
   PQclear(r);
@@ -186,7 +188,7 @@ bool ldx_pg_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_
     ldx_measure *m = &items[i];
     m->rows = m->table_bytes = m->index_bytes = m->scans = m->scans_since = -1;
     m->being_built = false;
-    m->builder[0] = m->forbidden[0] = '\0';
+    m->builder[0] = m->at_parts[0] = m->forbidden[0] = '\0';
   }
   if (!count) return true;
   /* For planning a text nobody has asked to run. Somebody's strong lock must not hold up the plan either. */

@@ -70,7 +70,8 @@ function M.define(command)
       .. "MongoDB only.")
   command:flag "--rename" :description "Rename indexes that match under another name. PostgreSQL only."
   command:flag "--repair"
-    :description "Drop what failed builds left invalid, on any relation, where no declaration is about it."
+    :description("Drop what failed builds left invalid, on any relation, where no declaration is about it. Incomplete "
+      .. "indexes and keys of partitioned tables go if no part is attached to them and nobody is at it.")
   command:option "--mode" :choices { "auto", "concurrent", "blocking" }
     :description "How to build: concurrently, or blocking writes. Default: auto."
   command:option "--lock-timeout" :argname "<time>" :convert(duration)

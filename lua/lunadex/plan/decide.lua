@@ -100,7 +100,8 @@ local function undroppable(change, dialect)
   if measure and measure.being_built then
     return "being built" .. (measure.builder and measure.builder ~= "" and " by " .. measure.builder or "")
   end
-  if live.constraint then return "it backs a constraint" end
+  -- One that is incomplete makes nothing unique, and nothing can refer to it.
+  if live.constraint and not (live.partitioned and not live.valid) then return "it backs a constraint" end
   if live.referenced then return dialect.relies end
   if live.replica_identity then return "it is the replica identity of its table" end
   if live.extension_owned then return "it belongs to an extension" end
@@ -142,9 +143,12 @@ function Maker:settle_stray(change)
     change.action, change.reason = "drop", self.left
     return
   end
-  if self.options.repair and not live.valid and not live.partitioned and not why then
+  local at_work = not live.valid and live.partitioned and self:work_in_progress(change)
+  if self.options.repair and not live.valid and not at_work and not why then
     change.action = "drop"
-    change.reason = "invalid, and nobody is building it" .. (figures ~= "" and ", " .. figures or "")
+    change.reason = (live.partitioned and "incomplete, and nobody is at it" or "invalid, and nobody is building it")
+      .. (figures ~= "" and ", " .. figures or "")
+    if live.partitioned then self:tell_finished_parts(change) end
     return
   end
   if not why and live.valid and self:hide(change) then return end
@@ -162,8 +166,9 @@ function Maker:settle_stray(change)
   self.plan.summary.stray = self.plan.summary.stray + 1
   local finding = {
     level = (rule == "stray" or why) and "info" or "warning", rule = rule, live_name = live.name,
-    message = message .. "kept" .. (why and ": " .. why or (invalid and not live.partitioned) and ", --repair drops it"
-      or ", --drop-strays drops it"),
+    message = message .. "kept" .. (why and ": " .. why
+      or at_work and (": %s, so it may be somebody's work; --drop-strays drops it with all parts"):format(at_work)
+      or invalid and ", --repair drops it" or ", --drop-strays drops it"),
   }
   if rule ~= "stray" then finding.stray = true end
   self:finding(change, finding)

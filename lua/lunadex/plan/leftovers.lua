@@ -226,7 +226,57 @@ function Maker:make_room(change)
   change.action = nil
 end
 
--- Leftovers on relations that no declaration speaks of.
+-- How many partitions there are for an index, and how many have their part attached to it; foreign tables have none.
+local function parts_of(live)
+  local attached, all = 0, 0
+  for _, partition in ipairs(live.relation:partitions()) do
+    if partition.kind ~= "foreign table" then all = all + 1 end
+    for _, index in ipairs(partition:indexes()) do
+      local parent = index.parent
+      if parent and parent.name == live.name and parent.relation.display == live.relation.display then
+        attached = attached + 1
+      end
+    end
+  end
+  return attached, all
+end
+
+--- Why an incomplete index of a partitioned table is not certainly what a failed build has left; nil: it is. Whoever
+--- restores a dump or works by hand makes the same, and then part by part.
+---@param change lunadex.PlannedChange
+---@return string?
+function Maker:work_in_progress(change)
+  local naming = self.dialect.name
+  local live, measure = change.fact.live, change.measure
+  if measure and measure.at_parts then return measure.at_parts end
+  for _, suffix in ipairs { "new", "old" } do
+    if live.name:find(naming.temporary("", suffix) .. "$") then return nil end -- that is a name of ours
+  end
+  local attached, all = parts_of(live)
+  return attached > 0 and ("%d of %d partitions have their part of it"):format(attached, all) or nil
+end
+
+--- Says what else a failed build may have left: finished parts that were to become a part of what is dropped. They
+--- work, and may as well be somebody's.
+---@param change lunadex.PlannedChange   # the drop of an incomplete index
+---@param relation lunadex.Relation?
+function Maker:tell_finished_parts(change, relation)
+  local live = change.fact.live
+  for _, partition in ipairs((relation or live.relation):partitions()) do
+    for _, index in ipairs(partition:indexes()) do
+      if index.valid and not index.parent and index.kind ~= "foreign_key" and not self:claims()[key(index)]
+        and index:equals(live) then
+        self:finding(change, { level = "warning", rule = "finished-part", relation = partition.display,
+          name = index.name, definition = index.text,
+          message = ("a part of nothing, equal to %s, which is dropped: kept"):format(live.name),
+          hint = "Drop it if the same build has left it." })
+      end
+    end
+    self:tell_finished_parts(change, partition)
+  end
+end
+
+-- Leftovers on relations that no declaration speaks of; keys, which are nobody's strays, on any.
 function Maker:collect_leftovers(changes)
   local seen = {}
   for _, change in ipairs(changes) do
@@ -234,7 +284,10 @@ function Maker:collect_leftovers(changes)
   end
   for relation in self.plan.catalog:relations() do
     for _, index in ipairs(relation:indexes()) do
-      if not index.valid and index.kind == "index" and not seen[relation.display .. "\0" .. index.name] then
+      -- What is part of something stays or goes with that.
+      if not index.valid and index.kind ~= "foreign_key" and not index.parent
+        and not seen[relation.display .. "\0" .. index.name]
+      then
         local change = self:change { action = "stray", live = index, relation = relation, reason = "" }
         self:add_stray(change)
         changes[#changes + 1] = change

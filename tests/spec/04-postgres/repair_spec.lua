@@ -16,7 +16,7 @@ describe("--repair", function()
       CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1);
       CREATE TABLE other (a int); INSERT INTO other VALUES (1), (1);
       CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9);
-      CREATE INDEX p_half ON ONLY p (a); CREATE INDEX other_good ON other (a);
+      CREATE INDEX other_good ON other (a);
     ]])
     for _, sql in ipairs { "CREATE UNIQUE INDEX CONCURRENTLY t_declared ON t (a)",
       "CREATE UNIQUE INDEX CONCURRENTLY t_left ON t ((a + 1))",
@@ -47,7 +47,7 @@ describe("--repair", function()
     assert.is_nil(result.stdout:find("other_left", 1, true))
     result = run("apply")
     assert.equal(0, result.status, tostring(result))
-    assert.same({ "other_good", "other_left", "p_half", "t_declared", "t_left" }, names())
+    assert.same({ "other_good", "other_left", "t_declared", "t_left" }, names())
 
     result = run("plan", "--repair", "--json")
     local planned = {}
@@ -58,7 +58,7 @@ describe("--repair", function()
     assert.same({ "drop other_left", "drop t_left" }, planned)
     result = run("apply", "--repair", "--json")
     assert.equal(0, result.status, tostring(result))
-    assert.same({ "other_good", "p_half", "t_declared" }, names())
+    assert.same({ "other_good", "t_declared" }, names())
     -- What went can be had back.
     assert.matches("CREATE UNIQUE INDEX other_left ON public.other USING btree (a)", result.stdout, 1, true)
     assert.matches("nothing to do", run("plan", "--repair").stdout, 1, true)
@@ -73,12 +73,73 @@ describe("--repair", function()
     shell.eventually("the build to begin", function() return server:indexes(database)["public.other_left"] end)
     local result = run("apply", "--repair")
     assert.equal(0, result.status, tostring(result))
-    assert.same({ "other_good", "other_left", "p_half", "t_declared" }, names())
+    assert.same({ "other_good", "other_left", "t_declared" }, names())
     holder:run "COMMIT"
     builder:wait()
     holder:close()
     builder:close()
     assert.equal("t", server:value(database, "SELECT indisvalid FROM pg_index "
       .. "WHERE indexrelid = 'other_left'::regclass"))
+  end)
+
+  describe("and incomplete indexes of partitioned tables:", function()
+    before_each(function()
+      server:psql(database, [[
+        DROP TABLE other; DROP INDEX t_left;
+        CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (19) PARTITION BY RANGE (a);
+        CREATE TABLE p2a PARTITION OF p2 FOR VALUES FROM (10) TO (19);
+      ]])
+    end)
+
+    it("those without a part go, keys too; finished parts are named and stay", function()
+      server:psql(database, [[
+        ALTER TABLE ONLY p ADD CONSTRAINT p_key UNIQUE (a);
+        CREATE INDEX p_half ON ONLY p (a);
+        CREATE INDEX p2_half ON ONLY p2 ((a + 1)); CREATE INDEX p2a_half ON p2a ((a + 1));
+        CREATE INDEX p2a_b ON p2a (a);
+      ]])
+      assert.same({ "p2_half", "p2a_b", "p2a_half", "p_half", "p_key", "t_declared" }, names())
+      local result = run("apply", "--repair")
+      assert.equal(0, result.status, tostring(result))
+      assert.same({ "p2a_b", "p2a_half", "t_declared" }, names())
+      for _, name in ipairs { "p2a_b", "p2a_half" } do
+        assert.matches(("public.p2a %s: a part of nothing"):format(name), result.stderr, 1, true)
+      end
+    end)
+
+    it("those with parts may be somebody's work, and are told", function()
+      server:psql(database, [[CREATE INDEX p_part ON ONLY p ((a + 1)); CREATE INDEX p1_part ON p1 ((a + 1));
+        ALTER INDEX p_part ATTACH PARTITION p1_part]])
+      local result = run("apply", "--repair")
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("public.p p_part: invalid; .-1 of 2 partitions have their part of it, so it may be "
+        .. "somebody's work", result.stderr)
+      assert.same({ "p1_part", "p_part", "t_declared" }, names())
+      result = run("apply", "--repair", "--drop-strays")
+      assert.equal(0, result.status, tostring(result))
+      assert.same({ "t_declared" }, names())
+    end)
+
+    it("so may those on whose partitions somebody builds", function()
+      server:psql(database, "CREATE INDEX p_half ON ONLY p (a); INSERT INTO p VALUES (1)")
+      local holder, builder = server:session(database), server:session(database)
+      holder:run "BEGIN; INSERT INTO p1 VALUES (2)"
+      builder:send "CREATE INDEX CONCURRENTLY p1_half ON p1 (a)"
+      shell.eventually("the build to begin", function() return server:indexes(database)["public.p1_half"] end)
+      local result = run("plan", "--repair")
+      assert.matches("public.p p_half: .-builds on p1, so it may be somebody's work", result.stdout)
+      holder:run "COMMIT"
+      builder:wait()
+      holder:close()
+      builder:close()
+    end)
+
+    it("but what has a name that only a run of ours gives is nobody else's", function()
+      server:psql(database, [[CREATE INDEX p_x_ldx_new ON ONLY p ((a + 1)); CREATE INDEX p1_part ON p1 ((a + 1));
+        ALTER INDEX p_x_ldx_new ATTACH PARTITION p1_part]])
+      local result = run("apply", "--repair")
+      assert.equal(0, result.status, tostring(result))
+      assert.same({ "t_declared" }, names())
+    end)
   end)
 end)

@@ -15,6 +15,14 @@ SELECT c.relkind,                               -- 0
             WHEN NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
             THEN pg_catalog.quote_ident(current_user) || ' may create nothing in the schema '
               || pg_catalog.quote_ident(n.nspname)
+       END,
+       -- 7: who builds on a partition, and perhaps a part of an index that is incomplete
+       CASE WHEN x.relkind = 'I'
+            THEN (SELECT pg_catalog.format('pid %s builds on %s', p.pid, p.relid::pg_catalog.regclass)
+                    FROM (
+\ir parts/builds.sql
+                         ) p
+                   WHERE p.relid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) t) LIMIT 1)
        END
   FROM unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) WITH ORDINALITY AS w (relation, index, n)
   LEFT JOIN pg_catalog.pg_class c ON c.oid = w.relation
