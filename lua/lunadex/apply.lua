@@ -466,7 +466,7 @@ end
 --- The statements that applying would send, change by change.
 ---@param plan lunadex.Plan
 ---@param options lunadex.StepOptions?
----@return {change: lunadex.PlannedChange, sql: string[]}[]
+---@return {change: lunadex.PlannedChange, sql: string[], not_shown: string?}[]
 function M.statements(plan, options)
   local steps, result = plan.dialect.steps, {}
   local context = steps.context(plan)
@@ -477,7 +477,7 @@ function M.statements(plan, options)
         local text = core.describe(step, plan.connection.target)
         if text ~= "" then sql[#sql + 1] = text end -- it only looks
       end
-      result[#result + 1] = { change = change, sql = sql }
+      result[#result + 1] = { change = change, sql = sql, not_shown = steps.not_shown(change) }
     end
   end
   return result

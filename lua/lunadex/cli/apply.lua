@@ -116,10 +116,12 @@ local function print_statements(plan, options, several)
     local change = item.change
     if options.json then
       json.event { event = "statements", action = change.action, relation = change.relation,
-        name = change.name or change.live_name, database = several and plan.database or nil, sql = item.sql }
+        name = change.name or change.live_name, database = several and plan.database or nil, sql = item.sql,
+        not_shown = item.not_shown }
     else
       output.line(("%s %s %s %s%s"):format(comment, change.action, format.line(change.relation),
         format.line(change.name or change.live_name), change.critical and " (critical)" or ""))
+      if item.not_shown then output.line(comment, " ", format.line(item.not_shown)) end
       for _, sql in ipairs(item.sql) do output.line(sql, sql:find(";%s*$") and "" or ";") end
     end
   end

@@ -238,4 +238,7 @@ function M.of(change, context, options)
   return writer.steps
 end
 
+--- What the statements of a replacement do not show: nothing.
+function M.not_shown() end
+
 return M

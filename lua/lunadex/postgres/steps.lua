@@ -572,6 +572,31 @@ function M.without_counterpart(options)
   return found
 end
 
+local function add_marks(index, relation, found)
+  if index.replica_identity then found[#found + 1] = "the replica identity of " .. relation.display end
+  if index.clustered then found[#found + 1] = "what " .. relation.display .. " is clustered on" end
+  for _, partition in ipairs(index.partitioned and relation:partitions() or {}) do
+    local part = attached(partition, index)
+    if part then add_marks(part, partition, found) end
+  end
+  return found
+end
+
+--- What the statements of a replacement do not show, for whoever would send them by hand: what the old one is to its
+--- table goes over to the new one in the transaction that exchanges them. The catalog knows nothing of comments and
+--- statistics targets.
+---@param change lunadex.PlannedChange
+---@return string?
+function M.not_shown(change)
+  if change.action ~= "replace" then return nil end
+  local old = named(change.on, change.name)
+  if not old or old.kind == "foreign_key" then return nil end
+  local marks = add_marks(old, change.on, {})
+  return ("not shown: in the transaction that exchanges the two, apply %sgives the new one the old one's comments and "
+    .. "statistics targets, if there are any")
+    :format(#marks > 0 and "makes the new one " .. table.concat(marks, " and ") .. ", and " or "")
+end
+
 --- What a plan's steps share: which names are taken, also by earlier steps.
 ---@param plan lunadex.Plan
 ---@return table

@@ -35,6 +35,11 @@ describe("a replacement", function()
 
   it("inherits replica identity, clustering and comment", function()
     server:psql(database, "ALTER TABLE t REPLICA IDENTITY USING INDEX t_id; ALTER TABLE t CLUSTER ON t_id")
+    -- Whoever sends the statements himself is told that they are not all.
+    local dry = lunadex.run { "apply", "--dry-run", "--target", url,
+      lunadex.registry [[ on "t" { index { "a", "b", unique = true, name = "t_id" } } ]] }
+    assert.matches("\n%-%- not shown: [^\n]* the replica identity of public.t and what public.t is clustered on, and "
+      .. "[^\n]* the old one's comments", dry.stdout)
     local result = apply [[ on "t" { index { "a", "b", unique = true, name = "t_id" } } ]]
     assert.equal(0, result.status, tostring(result))
     assert.same({ "t", "t", "it's ours", "CREATE UNIQUE INDEX t_id ON public.t USING btree (a, b)" }, marks())
