@@ -177,8 +177,11 @@ static bool create(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index
   ldx_context_builds(attempt->context);
   if (partitioned || step->only) {
     if (!step->only)
-      ldx_context_note(attempt->context, "builds %s on every partition at once: writes are blocked meanwhile",
-                       display(attempt, name));
+      ldx_context_note(
+          attempt->context,
+          "puts %s together from the parts that are there, and builds those that are not: writes are blocked "
+          "meanwhile",
+          display(attempt, name));
     return ldx_pg_send_in_slices(attempt, ldx_pg_sql_build(arena, step, name, true, ldx_pg_lock_slice(step)));
   }
   if (step->mode == LDX_MODE_BLOCKING)

@@ -525,6 +525,15 @@ function M.findings(change, plan)
   end
   local blocked = #found == 0 and blocking(change, plan.info.version_number)
   if blocked then found[1] = { level = "warning", rule = "blocks", message = blocked } end
+  local outside = fields.kind == "index" and foreign_partition(relation)
+  if outside then
+    found[#found + 1] = {
+      level = "info", rule = "blocks",
+      message = ("writes to %s are blocked for a moment in the end: its partition %s is a foreign table, so that the "
+        .. "parts are put together by a statement that would also build them"):format(relation.display,
+        outside.display),
+    }
+  end
   return found
 end
 

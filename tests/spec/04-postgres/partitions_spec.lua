@@ -122,4 +122,18 @@ describe("apply on partitions", function()
     assert.matches("big_a is incomplete: the parts that are finished are kept", result.stderr, 1, true)
     assert.equal("b0_a_idx", names())
   end)
+
+  it("beside a foreign table are built one by one, and for the last statement the plan says what it blocks", function()
+    server:psql(database, [[CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;
+      CREATE FOREIGN TABLE far PARTITION OF big FOR VALUES FROM (20) TO (30) SERVER s]])
+    local registry = lunadex.registry [[ on "big" { index { "b", name = "big_b", mode = "concurrent" } } ]]
+    local result = lunadex.run { "plan", registry, "--json", "--target", server:url(database) }
+    local finding = result:json().findings[1]
+    assert.same({ "info", "blocks" }, { finding.level, finding.rule }, tostring(result))
+    assert.matches("for a moment in the end: its partition public.far is a foreign table", finding.message, 1, true)
+    result = lunadex.run { "apply", registry, "--target", server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("puts public.big_b together from the parts that are there", result.stdout, 1, true)
+    assert.equal("b0_b_idx b1_b_idx b1a_b_idx big_b", names())
+  end)
 end)
