@@ -364,6 +364,7 @@ enum {
   I_REFERENCED,
   I_IDENTITY,
   I_CLUSTERED,
+  I_DEPENDENTS,
   I_CONSTRAINT,
   I_BYTES,
   I_PARENT,
@@ -384,6 +385,7 @@ static const property index_properties[] = {
     {"referenced", I_REFERENCED},
     {"replica_identity", I_IDENTITY},
     {"clustered", I_CLUSTERED},
+    {"dependents", I_DEPENDENTS},
     {"constraint", I_CONSTRAINT},
     {"bytes", I_BYTES},
     {"parent", I_PARENT},
@@ -436,6 +438,9 @@ static int index_index(lua_State *L) {
     break;
   case I_CLUSTERED:
     lua_pushboolean(L, live->clustered);
+    break;
+  case I_DEPENDENTS:
+    lua_pushstring(L, live->dependents); /* NULL gives nil */
     break;
   case I_CONSTRAINT:
     lua_pushboolean(L, live->constraint_id != 0);

@@ -212,6 +212,7 @@ function Relation:columns() end
 ---@field referenced boolean       # a foreign key relies on it, though no constraint owns it; MongoDB: the shard key does
 ---@field replica_identity boolean
 ---@field clustered boolean
+---@field dependents string?       # of a key: "view public.v, …" that would not let it go
 ---@field constraint boolean       # belongs to a constraint (or is a foreign key)
 ---@field bytes number
 ---@field parent lunadex.Index?    # the partitioned index it is attached to

@@ -106,6 +106,7 @@ static bool read_all(work *w, ldx_session *session, const char *oid, ldx_error *
   ADD(ldx_sql_constraints, of_constraints, LDX_PG_CONSTRAINT_COLUMNS, ldx_pg_read_constraint, w->reader);
   if (version >= 150000) ADD(ldx_sql_foreign_keys_15, of_constraints, 2, ldx_pg_read_delete_columns, w->reader);
   if (version >= 180000) ADD(ldx_sql_constraints_18, of_constraints, 3, ldx_pg_read_newer_constraint, w->reader);
+  ADD(oid ? NULL : ldx_sql_key_dependents, NULL, 2, ldx_pg_read_key_dependents, w->reader);
   ADD(oid ? NULL : ldx_sql_extension_members, NULL, 1, read_extension_member, w);
 #undef ADD
   /* The server would compile these queries for longer than they run. */

@@ -40,5 +40,6 @@ enum { LDX_PG_CONSTRAINT_COLUMNS = 16 };
 void ldx_pg_read_constraint(void *reader, char **fields);
 void ldx_pg_read_delete_columns(void *reader, char **fields);
 void ldx_pg_read_newer_constraint(void *reader, char **fields);
+void ldx_pg_read_key_dependents(void *reader, char **fields);
 
 #endif

@@ -110,3 +110,9 @@ void ldx_pg_read_newer_constraint(void *state, char **fields) {
   if (live->definition.without_overlaps)
     for (size_t i = 0; i < live->definition.key_count; i++) live->definition.keys[i].operator= NULL;
 }
+
+void ldx_pg_read_key_dependents(void *state, char **fields) {
+  ldx_pg_reader *reader = state;
+  ldx_live *live = constraint_by_id(reader, ldx_pg_number(fields[0]));
+  if (live) live->dependents = ldx_arena_strdup(ldx_pg_reader_arena(reader), fields[1]);
+}

@@ -62,6 +62,7 @@ struct ldx_live {
   bool referenced; /* a foreign key relies on it, though no constraint owns it */
   bool replica_identity;
   bool clustered;
+  const char *dependents; /* of a key: "view public.v, …" that would not let it go; NULL: none */
 };
 
 /* What depends on the kind of database, for the diff. A driver has one, which lives for ever. */

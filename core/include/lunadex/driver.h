@@ -146,8 +146,8 @@ typedef struct ldx_measure {
   double scans, scans_since; /* uses of `live`, and the age of that count in seconds */
   bool being_built;          /* `live` is unfinished and somebody builds it right now: */
   char builder[256];         /* who, and how far */
-  char at_parts[256];        /* `live` is partitioned and incomplete, and somebody builds on one of its partitions: who */
-  char forbidden[256];       /* why this user cannot change the indexes of `relation`; "": nothing speaks against it */
+  char at_parts[256];  /* `live` is partitioned and incomplete, and somebody builds on one of its partitions: who */
+  char forbidden[256]; /* why this user cannot change the indexes of `relation`; "": nothing speaks against it */
 } ldx_measure;
 
 typedef struct ldx_driver {

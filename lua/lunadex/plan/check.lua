@@ -98,6 +98,15 @@ function Maker:check_replaced(change)
     })
     return false
   end
+  if live and live.dependents then
+    self:finding(change, {
+      level = "error", rule = "depended-on",
+      message = ("%s, %s, cannot be replaced: it is used by %s"):format(live.name, live.text, live.dependents),
+      hint = "What groups by a key may show every column. Drop that and make it again afterwards, or declare the live "
+        .. "key as it is.",
+    })
+    return false
+  end
   if not (live and live.referenced) then return true end
   local message, hint = self.dialect.steps.relied_upon(change, live, catalog)
   self:finding(change, { level = "error", rule = "referenced", message = message, hint = hint })

@@ -429,6 +429,18 @@ describe("keys", function()
       assert.equal("referenced", finding.rule, tostring(result))
       assert.matches("other_fk of public.other", finding.message, 1, true)
     end)
+
+    it("are refused beforehand while a view groups by them", function()
+      sql [[CREATE TABLE t (a int NOT NULL, b int NOT NULL, CONSTRAINT k PRIMARY KEY (a));
+        CREATE VIEW v AS SELECT a, b FROM t GROUP BY a; CREATE MATERIALIZED VIEW m AS SELECT a, b FROM t GROUP BY a]]
+      local text = [[ on "t" { primary_key { "a", "b", name = "k" } } ]]
+      local result = run("apply", text)
+      assert.equal(65, result.status, tostring(result))
+      assert.matches("cannot be replaced: it is used by materialized view public.m, view public.v", result.stderr, 1,
+        true)
+      sql "DROP VIEW v; DROP MATERIALIZED VIEW m"
+      settles(text)
+    end)
   end)
 
   it("are checked as long as it takes: the budget for the lock is not about that", function()
