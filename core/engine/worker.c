@@ -5,6 +5,7 @@
  * session leaves its job to those that have one: a server, or a role, may allow fewer than there are workers.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "engine/internal.h"
@@ -126,6 +127,13 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
   return ldx_error_set(&job->error, LDX_ERROR_INTERNAL, "a worker got a job of the watcher's");
 }
 
+/* Whether a message names the blocker already: the rest of its text holds how long it has been at it, and changes. */
+static bool names(const char *message, const char *blocker) {
+  char who[sizeof((ldx_progress *)NULL)->blocker];
+  snprintf(who, sizeof who, "%.*s", (int)strcspn(blocker, ","), blocker);
+  return strstr(message, who) != NULL;
+}
+
 /* A driver that was cancelled from outside may not know why; and who was in the way is known here. */
 static void explain(seat *s, ldx_context *context, ldx_error *error) {
   if (error->code == LDX_ERROR_NONE) ldx_error_set(error, LDX_ERROR_INTERNAL, "the driver failed without a word");
@@ -133,7 +141,7 @@ static void explain(seat *s, ldx_context *context, ldx_error *error) {
     ldx_error_set(error, LDX_ERROR_LOCK_TIMEOUT, "the wait for other sessions exceeded its budget");
   if (error->code != LDX_ERROR_LOCK_TIMEOUT || error->detail[0]) return;
   pthread_mutex_lock(&s->mutex);
-  if (context->progress.blocker[0])
+  if (context->progress.blocker[0] && !names(error->message, context->progress.blocker))
     snprintf(error->detail, sizeof error->detail, "blocked by %s", context->progress.blocker);
   pthread_mutex_unlock(&s->mutex);
 }

@@ -19,6 +19,7 @@ local M = {}
 ---@field comment string          # begins one in a script of its shell
 ---@field row string               # what relations consist of
 ---@field relies string            # what may need an index that is nobody's constraint
+---@field rights string            # what to do where the right to change indexes is missing
 ---@field makes_relations boolean? # a relation that is not there comes with its first index
 ---@field leases boolean?          # the run lock outlives its session
 ---@field schema table
@@ -48,9 +49,12 @@ end
 
 local dialects = {
   postgres = dialect("postgres", { product = "PostgreSQL", comment = "--", row = "row",
-    relies = "a foreign key relies on it" }),
+    relies = "a foreign key relies on it",
+    rights = "It takes the rights of the table's owner, and CREATE on its schema: connect as one who has them, or have "
+      .. "them granted." }),
   mongodb = dialect("mongodb", { product = "MongoDB", comment = "//", row = "document", makes_relations = true,
-    leases = true, relies = "it carries the shard key of its collection" }, { checks = true }),
+    leases = true, relies = "it carries the shard key of its collection",
+    rights = "Connect as one who has it, or have it granted." }, { checks = true }),
 }
 
 --- The dialect of the driver of that name.

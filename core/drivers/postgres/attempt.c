@@ -60,7 +60,7 @@ static bool pause_for(ldx_pg_attempt *attempt, double began, const char *who) {
   if (over || ldx_context_over_budget(attempt->context)) {
     ldx_error_set(attempt->error, LDX_ERROR_LOCK_TIMEOUT, "%s is held by %s",
                   ldx_pg_display_name(attempt->arena, step->relation), who);
-    ldx_error_hint(attempt->error, "Nothing was begun; it is tried again when the budget of retries allows.");
+    ldx_error_hint(attempt->error, "Nothing was begun.");
     return false;
   }
   ldx_clock_sleep(0.2);

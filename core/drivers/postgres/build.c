@@ -224,7 +224,13 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
     return false;
   }
   if (!ldx_pg_see_index(attempt, name, &state)) return false;
-  if (!state.index || (!state.valid && state.object_kind == 'i')) {
+  if (!state.index) {
+    ldx_error_set(attempt->error, LDX_ERROR_SERVER, "%s was built, and has been renamed or dropped by somebody since",
+                  display(attempt, name));
+    ldx_error_hint(attempt->error, "The next run looks at what is there.");
+    return false;
+  }
+  if (!state.valid && state.object_kind == 'i') {
     ldx_error_set(attempt->error, LDX_ERROR_INTERNAL, "%s is not valid after a build that the server reported as done",
                   display(attempt, name));
     return false;

@@ -90,7 +90,7 @@ static void hint_for(const ldx_session *session, const char *sqlstate, ldx_error
     ldx_error_hint(error, "Free space in the tablespace, or in temp_tablespaces, and run again.");
     break;
   case LDX_ERROR_PERMISSION:
-    ldx_error_hint(error, "Connect as the owner of the relation, or as a member of the owning role.");
+    ldx_error_hint(error, "It takes the rights of the relation's owner, and CREATE on its schema.");
     break;
   case LDX_ERROR_READ_ONLY:
     ldx_error_hint(error, session->info.standby ? "Connect to the primary."

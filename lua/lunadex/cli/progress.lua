@@ -276,7 +276,7 @@ function M.failure_lines(failure, paths, database)
   local change, err = failure.change, failure.error
   local name = change.name or change.live_name
   local lines = { ("%s%s %s: %s"):format(change.critical and "critical: " or "", change.relation, name,
-    format.line(errors.describe(err):gsub("%.?\n", "; "))) }
+    format.line(errors.describe(err):gsub("[%s;.]*\n", "; "))) }
   for _, note in ipairs(failure.notes) do lines[#lines + 1] = "  " .. format.line(note) end
   local words = { "lunadex", "apply" }
   for _, path in ipairs(paths) do words[#words + 1] = shell_word(path) end

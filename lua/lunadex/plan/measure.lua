@@ -37,7 +37,7 @@ function Maker:measure()
       self.forbidden[change.relation] = true
       self:finding(change, { level = "warning", rule = "permission",
         message = ("the indexes of %s cannot be changed: %s"):format(change.relation, measure.forbidden),
-        hint = "Connect as its owner, or as a member of the role that is." })
+        hint = self.dialect.rights })
     end
     if measure.being_built and (change.action == "rebuild" or change.resume) then
       change.action = "wait"

@@ -178,6 +178,16 @@ describe("exit status", function()
     assert.is_nil(result.stderr:find("primary", 1, true), tostring(result))
   end)
 
+  it("6 where the right to compare expressions is missing", function()
+    server:psql(database, "CREATE ROLE ldx_limited LOGIN; CREATE TABLE mine (a int); CREATE INDEX ON mine ((a + 2));"
+      .. "ALTER TABLE mine OWNER TO ldx_limited")
+    server:psql(database, ("REVOKE TEMPORARY ON DATABASE %s FROM PUBLIC"):format(database))
+    finally(function() server:psql(database, "DROP OWNED BY ldx_limited; DROP ROLE ldx_limited") end)
+    local result = check(6, { "plan", lunadex.registry [[ on "mine" { index { expr "a + 1" } } ]], "--target",
+      server:url(database, "ldx_limited") })
+    assert.matches("GRANT TEMPORARY ON DATABASE", result.stderr, 1, true)
+  end)
+
   it("1 when the result cannot be written, on a full disk say", function()
     for _, words in ipairs { "plan --json " .. path, "plan " .. path, "snapshot", "status --json" } do
       for _, place in ipairs { ">/dev/full", ">&-" } do

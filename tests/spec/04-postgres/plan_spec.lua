@@ -145,7 +145,8 @@ describe("plan", function()
     assert.matches("warning permission: .-:1: public.t x: the indexes of public.t cannot be changed: it belongs to "
       .. "postgres, whose rights ldx_reader does not have", result.stdout)
     assert.is_nil(result.stdout:find("t y: the indexes", 1, true))
-    assert.matches("ldx_reader may create nothing in the schema public", result.stdout, 1, true)
+    assert.matches("ldx_reader may create nothing in the schema public, as it lacks the right CREATE on it (It takes "
+      .. "the rights of the table's owner, and CREATE on its schema", result.stdout, 1, true)
     result = lunadex.run { "plan", registry, "--target", url }
     assert.is_nil(result.stdout:find("permission", 1, true))
     server:psql(database, "DROP OWNED BY ldx_reader")

@@ -275,4 +275,16 @@ describe("meanwhile", function()
       assert.same(ends == "well" and { 0, 1 } or { 1, 0 }, { summary.created, summary.skipped }, tostring(result))
     end
   end)
+
+  it("somebody renames the index that is being built: it is said that it is not there any more", function()
+    local gate = faults.close_gate(server, database)
+    local run = apply(nil, "--only", "t_x", "--fail-on", "any")
+    gate:reached()
+    server:psql(database, "ALTER INDEX t_x_ldx_new RENAME TO elsewhere")
+    gate:open()
+    local result = lunadex.result(run:wait())
+    assert.matches("public.t_x_ldx_new was built, and has been renamed or dropped by somebody since",
+      failure(result).error.message, 1, true)
+    assert.equal("t", server:value(database, "SELECT " .. faults.has("t_x", "1")))
+  end)
 end)

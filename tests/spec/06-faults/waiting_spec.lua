@@ -214,6 +214,23 @@ describe("somebody else", function()
     end)
   end)
 
+  it("reads for longer than there is patience: in the end it is said once who, and of no further attempt", function()
+    local reader = server:session(database, "old reader")
+    reader:run "BEGIN; SELECT count(*) FROM u ;"
+    faults.holds(server, database, "the reader to be old", ([[SELECT clock_timestamp() - xact_start > interval '1 s'
+      FROM pg_stat_activity WHERE pid = %d]]):format(reader.pid))
+    server:psql(database, "CREATE INDEX u_stray ON u (b)")
+    local result = lunadex.run { "apply", lunadex.registry [[ on "u" {} ]], "--drop-strays", "--lock-timeout", "1s",
+      "--retries", "1", "--fail-on", "any", "--target", server:url(database) }
+    reader:close()
+    assert.equal(3, result.status, tostring(result))
+    local line = result.stderr:match "[^\n]*is held by[^\n]*"
+    assert.matches("Nothing was begun.", line, 1, true)
+    assert.not_matches("tried again", line)
+    assert.not_matches(";;", line)
+    assert.equal(1, select(2, line:gsub("pid " .. reader.pid, "")), line)
+  end)
+
   it("brings a deadlock: the run tries again", function()
     -- The holder waits for what the builder has, the builder for the holder; a build in the waits that follow the work
     -- is the one that gives way, for its deadlock_timeout is the shorter one.

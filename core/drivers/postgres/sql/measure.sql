@@ -14,7 +14,7 @@ SELECT c.relkind,                               -- 0
               || ', whose rights ' || pg_catalog.quote_ident(current_user) || ' does not have'
             WHEN NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
             THEN pg_catalog.quote_ident(current_user) || ' may create nothing in the schema '
-              || pg_catalog.quote_ident(n.nspname)
+              || pg_catalog.quote_ident(n.nspname) || ', as it lacks the right CREATE on it'
        END,
        -- 7: who builds on a partition, and perhaps a part of an index that is incomplete
        CASE WHEN x.relkind = 'I'
