@@ -1,5 +1,3 @@
-#define _POSIX_C_SOURCE 200809L
-
 #include "base/clock.h"
 
 #include <errno.h>
@@ -17,6 +15,12 @@ static struct timespec timespec_of(double seconds) {
 double ldx_clock_now(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+double ldx_clock_boot(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 

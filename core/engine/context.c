@@ -16,7 +16,7 @@ bool ldx_context_over_budget(ldx_context *context) {
 }
 
 bool ldx_context_locked(ldx_context *context, ldx_error *error) {
-  if (ldx_clock_now() < atomic_load(&context->engine->lock_until)) return true;
+  if (ldx_clock_boot() < atomic_load(&context->engine->lock_until)) return true;
   return ldx_error_set(error, LDX_ERROR_LOCK_LOST, "the run lock could not be renewed in time");
 }
 

@@ -83,7 +83,8 @@ struct ldx_engine {
   event_node *taken; /* the owner's, for the text it was lent */
   int wake[2];       /* a pipe that holds a byte while there are events */
   bool stopping, watcher_stopping;
-  _Atomic double lock_until; /* by the clock: until when the run lock is certainly ours; infinite where none was taken */
+  _Atomic double
+      lock_until;      /* by ldx_clock_boot: until when the run lock is certainly ours; infinite where none was taken */
   atomic_bool closing; /* from the owner, for a watcher that connects on nobody's behalf */
   bool watch_changed;  /* a statement began, or something was cancelled */
 
@@ -93,7 +94,7 @@ struct ldx_engine {
 
   /* the watcher's */
   bool lock_held;
-  double held_at; /* when it was last renewed, or that was tried */
+  double held_at; /* by ldx_clock_boot: when it was last renewed, or that was tried */
 
   /* the owner's */
   ldx_context *contexts;

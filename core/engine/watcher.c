@@ -65,7 +65,7 @@ static void notice_loss(ldx_engine *engine) {
 /* Renews a lock that ends by itself. False: it is not ours any more, as far as can be told. */
 static bool hold(ldx_engine *engine, ldx_error *error) {
   const ldx_driver *driver = engine->driver;
-  double now = ldx_clock_now(), good_for;
+  double now = ldx_clock_boot(), good_for;
   if (!driver->hold) return true;
   engine->held_at = now;
   if (driver->hold(engine->watcher.session, &good_for, error)) {
@@ -79,7 +79,7 @@ static void keep_lock(ldx_engine *engine) {
   ldx_error error;
   ldx_error_clear(&error);
   notice_loss(engine);
-  if (engine->lock_held && ldx_clock_now() - engine->held_at >= lock_look && !hold(engine, &error))
+  if (engine->lock_held && ldx_clock_boot() - engine->held_at >= lock_look && !hold(engine, &error))
     lose_lock(engine, &error);
 }
 

@@ -268,8 +268,7 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->live = live;
     w->used[live->ordinal] = true;
     change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
-    change->reason =
-        live->valid ? difference(w->arena, &declared->canonical, &live->definition) : invalid_reason(live);
+    change->reason = live->valid ? difference(w->arena, &declared->canonical, &live->definition) : invalid_reason(live);
     return;
   }
   live = namesake(w, relation, declared);
@@ -358,10 +357,8 @@ static void group_by_relation(work *w, ldx_catalog *catalog) {
 
 ldx_diff *ldx_diff_make(ldx_arena *arena, ldx_declarations *set, ldx_catalog *catalog) {
   size_t declarations = ldx_declarations_count(set);
-  work w = {.arena = arena,
-            .set = set,
-            .dialect = ldx_catalog_dialect(catalog),
-            .diff = LDX_ARENA_NEW(arena, ldx_diff, 1)};
+  work w = {
+      .arena = arena, .set = set, .dialect = ldx_catalog_dialect(catalog), .diff = LDX_ARENA_NEW(arena, ldx_diff, 1)};
   w.used = LDX_ARENA_NEW(arena, bool, ldx_catalog_live_count(catalog));
   w.diff->items = LDX_ARENA_NEW(arena, ldx_change, declarations + ldx_catalog_live_count(catalog));
   w.diff->count = w.diff->declared = declarations;

@@ -171,6 +171,14 @@ function Run:unfreed(change)
     other.definition))
 end
 
+-- What is to be built on the same relation and was not: a stray may have been doing its work.
+function Run:unreplaced(change)
+  if change.action ~= "drop" or change.fact.action ~= "stray" then return nil end
+  for other in pairs(self.unmade) do
+    if other.relation == change.relation and other.action ~= "drop" then return other end
+  end
+end
+
 -- The steps of one change, one after the other.
 function Run:change(item)
   local change = item.change
@@ -182,8 +190,8 @@ function Run:change(item)
     definition = change.definition, critical = change.critical, description = change.description,
     reason = change.reason, builder = change.builder,
   })
-  local failure, failed = self:unfreed(change), nil
-  for _, step in ipairs(failure and {} or self.dialect.steps.of(change, self.context, self.options)) do
+  local failure, failed, needed = self:unfreed(change), nil, self:unreplaced(change)
+  for _, step in ipairs((failure or needed) and {} or self.dialect.steps.of(change, self.context, self.options)) do
     local ok, err = self:perform(item, step)
     if not ok then
       failure, failed = err, step
@@ -196,6 +204,7 @@ function Run:change(item)
     -- What was waited for may have come to nothing; and what is to replace something takes its place in any case.
     outcome = change.resume == "new" and "replaced" or item.built and "created" or outcome
   end
+  if needed then outcome = "skipped" end
   if failure then
     outcome = failure.code == "cancelled" and (task.stopping() or self.halted) and "cancelled" or "failed"
     self.unmade[change] = true
@@ -208,7 +217,8 @@ function Run:change(item)
   self:event("build_finished", item, {
     outcome = outcome, seconds = core.now() - started, attempts = item.attempts, critical = change.critical,
     error = failure and errors.plain(failure) or nil,
-    reason = change.action == "wait" and outcome == "skipped" and "built by somebody else" or nil,
+    reason = needed and ("kept: %s was not made"):format(needed.name or needed.live_name)
+      or change.action == "wait" and outcome == "skipped" and "built by somebody else" or nil,
   })
 end
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "build.h"
+#include "spec.h"
 
 /* The number of fields of `shard_key` that `key` begins with, in that order, each as it is. */
 static bool begins_with(const bson_t *spec, bson_iter_t shard_key) {
@@ -74,6 +75,28 @@ static bool refuse(ldx_mongo_attempt *attempt, const char *why, const char *hint
   return false;
 }
 
+/* Whether it is what was planned to go. Both sides come from a specification of the server's, so that texts can be
+ * compared; only that there is no collation is said in two ways. */
+static bool is_meant(ldx_mongo_attempt *attempt, const ldx_mongo_index *index) {
+  if (!attempt->step->definition) return true;
+  ldx_definition live, meant = *attempt->step->definition;
+  ldx_mongo_definition_of(attempt->arena, &index->spec, NULL, &live);
+  live.predicate_form = NULL;
+  for (size_t i = 0; i < meant.traits.count; i++) {
+    const ldx_option *trait = &meant.traits.items[i];
+    if (strcmp(trait->name, "collation") != 0 || strcmp(trait->value, LDX_MONGO_SIMPLE) != 0) continue;
+    ldx_mongo_set_collation(attempt->arena, &meant, NULL);
+    break;
+  }
+  if (ldx_fingerprint_equal(ldx_definition_fingerprint(&live), ldx_definition_fingerprint(&meant)) &&
+      ldx_definition_storage_equal(&meant, &live))
+    return true;
+  ldx_error_set(attempt->error, LDX_ERROR_DEPENDENT, "%s of %s is another index since it was planned to go: it stays",
+                attempt->step->name, attempt->step->relation.name);
+  ldx_error_hint(attempt->error, "The next run looks at it anew.");
+  return false;
+}
+
 bool ldx_mongo_drop(ldx_mongo_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_mongo_indexes indexes;
@@ -89,15 +112,16 @@ bool ldx_mongo_drop(ldx_mongo_attempt *attempt) {
     ldx_error_hint(attempt->error, "Wait for the build to end, or let whoever runs it stop it.");
     return false;
   }
+  if (!is_meant(attempt, index)) return false;
   if (!is_of_shard_key(attempt, &indexes, index, &of_shard_key)) return false;
   if (of_shard_key)
     return refuse(attempt, "it serves the shard key", "Sharding needs an index that begins with the shard key.");
-  const char *undo = ldx_mongo_undo_of(attempt, &index->spec);
+  /* Before it goes: whoever is cut off from the answer has to know as well. */
+  ldx_context_note(attempt->context, "drops %s; to bring it back: %s", step->name,
+                   ldx_mongo_undo_of(attempt, &index->spec));
   bson_t *command = BCON_NEW("dropIndexes", BCON_UTF8(step->relation.name), "index", BCON_UTF8(step->name));
   bool ok = ldx_mongo_change(attempt, command, NULL);
   bson_destroy(command);
   /* Somebody else was faster. */
-  if (!ok && attempt->error->code == LDX_ERROR_UNDEFINED) ok = true;
-  if (ok) ldx_context_note(attempt->context, "dropped %s; to bring it back: %s", step->name, undo);
-  return ok;
+  return ok || attempt->error->code == LDX_ERROR_UNDEFINED;
 }

@@ -61,7 +61,7 @@ typedef struct ldx_dismissal {
 typedef struct ldx_step {
   ldx_step_kind kind;
   ldx_name relation;                /* schema and name of the relation, resolved */
-  const ldx_definition *definition; /* BUILD, ALTER */
+  const ldx_definition *definition; /* BUILD, ALTER; DROP where indexes have no numbers: what is to go */
   const char *name;                 /* of the index or constraint, without schema (it is the relation's) */
   const char *other;
   const char *spare;

@@ -73,7 +73,7 @@ typedef struct ldx_definition {
   bool nulls_not_distinct;
   bool without_overlaps; /* PostgreSQL 18: the last key of a unique or primary key is WITHOUT OVERLAPS;
                             of a foreign key: PERIOD */
-  ldx_options traits;  /* what else makes two indexes of MongoDB different ones: sparse, collation,
+  ldx_options traits;    /* what else makes two indexes of MongoDB different ones: sparse, collation,
                           wildcardProjection. Values are JSON in the driver's normal form */
   ldx_options storage; /* WITH (…), in the order given; not part of the fingerprint unless only a rebuild changes it.
                           MongoDB: the other options, likewise JSON: expireAfterSeconds, hidden, weights … */

@@ -189,7 +189,7 @@ M.kinds.index = kind {
     where = "write partial = { … }", sql = "write spec = [[{ … }]]", include = "add the fields to the keys",
     method = 'the type belongs to a key: { location = "2dsphere" }', with = false, tablespace = false,
     nulls_distinct = "Missing counts as null, and two nulls as equal: partial leaves documents out.",
-    mode = "no build here blocks reads and writes", lock_timeout = "no build here waits for a lock",
+    mode = "no build here blocks reads and writes", lock_timeout = "--lock-timeout is for a whole run here",
     maintenance_work_mem = "the server's maxIndexBuildMemoryUsageMegabytes decides", parallel_workers = false,
     partitions = false, duplicate_of = "no collection can have the same index twice",
   },

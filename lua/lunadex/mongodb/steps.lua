@@ -10,6 +10,7 @@ local naming = require "lunadex.mongodb.name"
 local M = {}
 
 M.default_retries = 10
+M.default_lock_timeout = 300 -- seconds
 
 local function copy(source, changes)
   local result = {}
@@ -60,6 +61,7 @@ local function step_of(self, kind, name, fields)
   return {
     kind = kind, relation = relation.name, name = name, commit_quorum = entry.commit_quorum,
     fields = fields and copy(fields, { relation = relation.name, name = name }),
+    lock_timeout = options.lock_timeout or M.default_lock_timeout,
     check_duplicates = kind == "build" and fields.unique and options.check_duplicates or nil,
     retry = { attempts = options.retries or M.default_retries },
   }
@@ -73,6 +75,11 @@ end
 
 local make = {}
 
+-- The very one that was looked at: it may be hours since, and its name somebody else's by now.
+function Writer:drop(live)
+  self:add("drop", live.name, live:fields())
+end
+
 function make:create()
   self:add("build", self.change.name, self.change.entry.fields)
 end
@@ -81,7 +88,8 @@ end
 function make:wait()
   local change = self.change
   self:add("build", change.live_name, change.entry.fields)
-  if change.resume then self:add("drop", change.name) end
+  local old = change.resume and named(change.on, change.name)
+  if old then self:drop(old) end
 end
 
 make.rebuild = make.wait
@@ -94,7 +102,7 @@ function make:alter()
 end
 
 function make:drop()
-  self:add("drop", self.change.live_name)
+  self:drop(self.change.fact.live)
 end
 
 -- Why the server would not have both at a time; nil: it would.
@@ -121,13 +129,17 @@ function make:replace()
     local name = change.name
     local holder = name ~= live.name and named(change.on, name)
     if holder then name = live.name end
-    self:add("drop", live.name)
+    self:drop(live)
     -- The old one was good enough until now.
     self:add("build", name, fields).undo = { step_of(self, "build", live.name, live:fields()) }
     return
   end
-  self:add("build", name_beside(change), fields)
-  self:add("drop", change.resume and change.name or live.name)
+  local name = name_beside(change)
+  local left = not change.resume and name ~= live.name and named(change.on, name)
+  if left then self:drop(left) end -- of an earlier replacement, which was not finished
+  self:add("build", name, fields)
+  local old = change.resume and named(change.on, change.name) or live
+  self:drop(old)
 end
 
 -- Findings ------------------------------------------------------------------------------------------------------------
@@ -195,7 +207,6 @@ end
 local NOTHING = {
   { "rename", "--rename: MongoDB cannot rename an index; one under another name is as good" },
   { "mode", "--mode: no build of MongoDB blocks reads and writes", except = "auto" },
-  { "lock_timeout", "--lock-timeout: no build of MongoDB waits for a lock" },
   { "drain_timeout", "--drain-timeout: no build of MongoDB waits for other transactions at its end" },
   { "cancel_blockers", "--cancel-blockers: nobody is in the way of a build of MongoDB" },
   { "terminate_blockers", "--terminate-blockers: nobody is in the way of a build of MongoDB" },

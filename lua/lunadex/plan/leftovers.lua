@@ -113,8 +113,11 @@ end
 ---@return boolean
 function Maker:goes_with_replacement(live)
   local relation, naming = live.relation, self.dialect.name
-  if naming.stays then return self.replacing[place(relation, live.name)] or false end
   local names = Maker.names_on(relation)
+  if naming.stays then
+    local base = naming.left_by(live.name, names)
+    return self.replacing[place(relation, live.name)] or base and self.replacing[place(relation, base)] or false
+  end
   local base = naming.base_of(live.name, "new", names) or naming.base_of(live.name, "old", names)
   return self.replacing[place(relation, live.name)] or base and self.replacing[place(relation, base)] or false
 end
@@ -125,8 +128,11 @@ end
 function Maker:own_leftover(live)
   local naming, names = self.dialect.name, Maker.names_on(live.relation)
   if naming.stays then
+    -- Only once the other one is all that it is to be: until then this one may be doing its work.
     local base = naming.left_by(live.name, names)
-    return base ~= nil and self:declares(live.relation, base)
+    local index = base and named(live.relation, base, false)
+    local fact = index and self:claims()[key(index)]
+    return fact ~= nil and fact.action == "keep"
   end
   return (self:base_of(live, "new") or naming.base_of(live.name, "old", names)) ~= nil
 end

@@ -17,12 +17,6 @@ function Maker:ordinals_by_name()
   return found
 end
 
--- Whether some index of this name is declared on a relation.
-function Maker:declares(relation, name)
-  local place = self.dialect.name.place({ kind = "index", relation = relation.name }, relation.schema, name)
-  return self:ordinals_by_name()[place] ~= nil
-end
-
 -- What has, or will have, a name that `change` wants: a live index, a declaration's ordinal, a relation.
 function Maker:taken(change, name)
   local naming, relation = self.dialect.name, change.on

@@ -93,8 +93,9 @@ describe("steps on MongoDB", function()
     assert.equal("build n, drop n_ldx", (text(change)))
     assert.is_nil(findings(change))
     -- Built already when the last run ended.
-    change = { action = "replace", name = "n", resume = true, fact = { live = live("n_ldx", { keys = a },
-      { same = true }) } }
+    local built = live("n_ldx", { keys = a }, { same = true })
+    change = { action = "replace", name = "n", resume = true, fact = { live = built },
+      on = relation("c", { built, live("n", { keys = a }) }) }
     assert.equal("build n_ldx, drop n", (text(change)))
     assert.is_nil(findings(change))
     change.action, change.live_name = "wait", "n_ldx"
@@ -139,7 +140,7 @@ describe("steps on MongoDB", function()
       return table.concat(found, " ")
     end
     assert.equal("", rules { mode = "auto", cancel_blockers = {} })
-    assert.equal("--rename --mode --lock-timeout --cancel-blockers", rules { rename = true, mode = "blocking",
+    assert.equal("--rename --mode --cancel-blockers", rules { rename = true, mode = "blocking",
       lock_timeout = 5, cancel_blockers = { "x" } })
   end)
 end)

@@ -314,4 +314,14 @@ describe("apply", function()
     end
     assert.matches("nightly report", waiting.blocker, 1, true)
   end)
+
+  it("keeps a stray where what was to be built beside it was not", function()
+    server:psql(database, [[CREATE TABLE needed (a int, b int); INSERT INTO needed VALUES (1, 1), (1, 1);
+      CREATE INDEX needed_a ON needed (a)]])
+    local result = lunadex.run { "apply", lunadex.registry [[ on "needed" {
+      index { "a", "b", name = "needed_ab", unique = true } } ]], "--drop-strays", "--target", server:url(database) }
+    assert.matches("kept: needed_ab was not made", result.stdout, 1, true)
+    assert.matches("skipped 1, failed 1", result.stdout, 1, true)
+    assert.equal("1", server:value(database, "SELECT count(*) FROM pg_class WHERE relname = 'needed_a'"))
+  end)
 end)

@@ -1,4 +1,5 @@
 -- What is dropped, and what never is.
+local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local steps = require "support.mongosteps"
 
@@ -32,7 +33,7 @@ describe("a step that drops on MongoDB", function()
     local done, events = drop "t_a"
     assert.is_true(done.ok, tostring(done.error))
     assert.is_nil(run:spec("t", "t_a"))
-    local undo = steps.notes(events):match "^dropped t_a; to bring it back: db%.t%.createIndex%((.*)%)$"
+    local undo = steps.notes(events):match "^drops t_a; to bring it back: db%.t%.createIndex%((.*)%)$"
     -- What mongosh reads as two arguments.
     local key, options = undo:match "^({ .- }), ({.*})$"
     local function json(text) return (text:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')) end
@@ -42,6 +43,41 @@ describe("a step that drops on MongoDB", function()
     assert.is_true(drop "t_a".ok)
     assert.is_true(drop "t_a".ok)
     assert.is_true(run:step({ kind = "drop", relation = "nothing", name = "t_a" }).ok)
+  end)
+
+  it("leaves another one that has the name by now", function()
+    local function fields(column, more)
+      local result = { kind = "index", method = "", relation = "t", keys = { { column = column } } }
+      for name, value in pairs(more or {}) do result[name] = value end
+      return result
+    end
+    create("t_a", '{"a":1}', ',"partialFilterExpression":{"b":{"$gt":2}}')
+    local filter = '{"b": {"$gt": 2}}'
+    for _, meant in ipairs { fields("b", { where = filter }), fields("a"), fields("a", { where = filter,
+      unique = true }), fields("a", { where = filter, with = { { "hidden", "true" } } }) } do
+      local done = run:step { kind = "drop", relation = "t", name = "t_a", fields = meant }
+      assert.equal("dependent", done.error and done.error.code)
+    end
+    assert.is_truthy(run:spec("t", "t_a"))
+    local meant = fields("a", { where = filter })
+    assert.is_true(run:step({ kind = "drop", relation = "t", name = "t_a", fields = meant }).ok)
+  end)
+
+  it("knows what is meant, whatever it is", function()
+    server:command(database, '{"create":"c","collation":{"locale":"fr_CA"}}')
+    server:command(database, [[{"createIndexes":"c","indexes":[
+      {"key":{"a":1},"name":"plain"}, {"key":{"b":1.0,"c":-1},"name":"simple","collation":{"locale":"simple"}},
+      {"key":{"d":1},"name":"ttl","expireAfterSeconds":3600.0,"hidden":true,"sparse":false,"background":true},
+      {"key":{"e":"text","f":"text"},"name":"words","weights":{"e":3},"collation":{"locale":"simple"}},
+      {"key":{"$**":1},"name":"all","wildcardProjection":{"g.h":1}},
+      {"key":{"i":1},"name":"some","partialFilterExpression":{"k":{"$in":[3,1]},"j":{"$exists":true}}},
+      {"key":{"l":"2dsphere","m":1},"name":"place"},
+      {"key":{"n":"hashed"},"name":"hash","collation":{"locale":"simple"}}]}]])
+    local result = lunadex.run { "apply", lunadex.registry 'on "c" { }', "--drop-strays", "--fail-on", "any",
+      "--target", server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("dropped 8", result.stdout, 1, true)
+    assert.equal(1, #server:indexes(database, "c"))
   end)
 
   it("never drops the index on _id", function()

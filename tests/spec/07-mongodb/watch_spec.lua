@@ -131,7 +131,7 @@ describe("a running build on MongoDB", function()
       for _ = 1, 5 do
         local jobs = {}
         do
-          local held <close> = steps.hold(server, steps.scanning)
+          local _ <close> = steps.hold(server, steps.scanning)
           for i, key in ipairs { "a", "b" } do
             jobs[i] = run:submit(steps.build("t", "t_" .. key, { key }, { unique = key == "a" }))
             run:phase(jobs[i], "scanning")
