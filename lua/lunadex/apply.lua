@@ -154,8 +154,8 @@ function Run:after_failure(item, step, failure)
     self:note(item, "what was built stays, for the next run")
   end
   self:clean(item, step.cleanup or {}, failure.retryable)
-  if step.kind == "attach" then
-    self:note(item, "%s is finished and stays: the next run makes it a part of %s", step.other, step.name)
+  if step.finished then
+    self:note(item, "%s is finished and stays: the next run makes it a part of %s", step.finished, step.name)
   end
   for _, name in ipairs(step.incomplete or {}) do
     self:note(item, "%s is incomplete: the parts that are finished are kept, and the next run goes on from there",

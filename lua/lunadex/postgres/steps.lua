@@ -2,9 +2,9 @@
 --
 -- Each function returns a list of steps. What the change leaves when one of them fails is known beforehand and goes
 -- with that step: `undo` lists the steps that take back what the earlier ones built if it fails in a way that would
--- repeat itself, `cleanup` those that do so however it fails, also when the run is interrupted; `incomplete` names what
--- stays and is of no use until the next run has gone on with it. Nothing here waits or schedules; a dry run prints the
--- same list.
+-- repeat itself, `cleanup` those that do so however it fails, also when the run is interrupted; `finished` names what
+-- is good as it is, and `incomplete` what is of no use, until the next run goes on with it. Nothing here waits or
+-- schedules; a dry run prints the same list.
 
 local naming = require "lunadex.postgres.name"
 
@@ -188,24 +188,34 @@ end
 -- nothing, and nobody would know whose it is: it goes again, however the change ends, the innermost first. One with
 -- parts stays, for the sake of these.
 function Writer:guard_heads(first)
-  local empty, begun = {}, {}
+  local empty, begun = {}, {} -- heads without a part, with some
+  local function leave(heads, name, schema)
+    for i, head in ipairs(heads) do
+      if head.name == name and head.schema == schema then return table.remove(heads, i) end
+    end
+  end
   for i = first, #self.steps do
     local step = self.steps[i]
+    if step.kind == "attach" then
+      leave(begun, step.other, step.other_schema) -- by now it is whole
+      step.finished = step.other
+    end
     local cleanup = step.cleanup or {}
-    for j = #empty, 1, -1 do cleanup = table.move(self.heads[empty[j]], 1, 1, #cleanup + 1, cleanup) end
+    for j = #empty, 1, -1 do
+      table.move(self.heads[empty[j]], 1, 1, #cleanup + 1, cleanup)
+      if empty[j].name == step.other then step.finished = nil end
+    end
     if #cleanup > 0 then step.cleanup = cleanup end
-    if #begun > 0 then step.incomplete = table.move(begun, 1, #begun, 1, {}) end
+    for j, head in ipairs(begun) do
+      step.incomplete = step.incomplete or {}
+      step.incomplete[j] = head.name
+    end
     local undo = self.heads[step]
     if undo then
-      local list = #undo > 0 and empty or begun
-      list[#list + 1] = #undo > 0 and step or step.name
+      table.insert(#undo > 0 and empty or begun, step)
     elseif step.kind == "attach" then
-      for j, head in ipairs(empty) do
-        if head.name == step.name and head.schema == step.schema then
-          begun[#begun + 1] = table.remove(empty, j).name
-          break
-        end
-      end
+      leave(empty, step.other, step.other_schema)
+      begun[#begun + 1] = leave(empty, step.name, step.schema)
     end
   end
 end
@@ -383,8 +393,7 @@ end
 -- The very one that was looked at: it may be hours since, and its name somebody else's by now.
 function make:drop()
   local live = self.change.fact.live
-  if live.constraint then return self:discard(live) end
-  self:add("drop", self.change.on, { name = live.name, id = live.id, only_invalid = not live.valid })
+  self:discard(live, not live.valid)
 end
 
 -- What an interrupted replacement has built, or attached already: it stays if it is what is wanted now, storage options
@@ -398,9 +407,24 @@ function Writer:begun(temporary, index_of_key)
   self:discard(live)
 end
 
--- Drops what an earlier run left under a name of ours.
-function Writer:discard(live)
-  self:add(live.constraint and "drop_constraint" or "drop", live.relation, { name = live.name, id = live.id })
+-- Drops what an earlier run left; with an index in parts that is incomplete also the heads below that were to become a
+-- part of it and are incomplete themselves.
+-- `only_invalid`: as long as it is of no use.
+function Writer:discard(live, only_invalid)
+  local function drop(index)
+    self:add(index.constraint and "drop_constraint" or "drop", index.relation, { name = index.name, id = index.id,
+      only_invalid = only_invalid })
+  end
+  drop(live)
+  local function heads_below(relation)
+    for _, partition in ipairs(live.partitioned and not live.valid and relation:partitions() or {}) do
+      for _, index in ipairs(partition:indexes()) do
+        if index.partitioned and not index.valid and not index.parent and index:equals(live) then drop(index) end
+      end
+      heads_below(partition)
+    end
+  end
+  heads_below(live.relation)
 end
 
 -- The new one is built under a temporary name and takes the old one's place in one transaction: there is no moment

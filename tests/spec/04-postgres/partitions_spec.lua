@@ -123,6 +123,29 @@ describe("apply on partitions", function()
     assert.equal("b0_a_idx", names())
   end)
 
+  it("tell only of what lacks something, and leave alone what is attached", function()
+    server:psql(database, [[CREATE TABLE a0 PARTITION OF big FOR VALUES FROM (30) TO (40) PARTITION BY RANGE (a);
+      CREATE TABLE b2 PARTITION OF big FOR VALUES FROM (40) TO (50); INSERT INTO big VALUES (41), (41);
+      DELETE FROM big WHERE a < 20]])
+    local result = lunadex.run { "apply", lunadex.registry 'on "big" { index { "a", unique = true, name = "big_a" } }',
+      "--fail-on", "any", "--target", server:url(database) }
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("big_a is incomplete", result.stderr, 1, true)
+    assert.equal(1, select(2, result.stderr:gsub("is incomplete", "")), tostring(result))
+    assert.not_matches("taken back", result.stdout)
+    assert.equal("a0_a_idx b0_a_idx b1_a_idx b1a_a_idx", names())
+  end)
+
+  it("that a replacement was to have go with it when it is not wanted any more, nested heads too", function()
+    server:psql(database, [[CREATE TABLE b1b PARTITION OF b1 FOR VALUES FROM (5) TO (10);
+      CREATE INDEX big_b ON big (b);
+      CREATE INDEX big_b_ldx_new ON ONLY big (a); CREATE INDEX b1_n ON ONLY b1 (a); CREATE INDEX b1a_n ON b1a (a);
+      ALTER INDEX b1_n ATTACH PARTITION b1a_n]])
+    apply()
+    assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+    assert.is_nil(server:value(database, "SELECT to_regclass('b1_n')"))
+  end)
+
   it("beside a foreign table are built one by one, and for the last statement the plan says what it blocks", function()
     server:psql(database, [[CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;
       CREATE FOREIGN TABLE far PARTITION OF big FOR VALUES FROM (20) TO (30) SERVER s]])
