@@ -124,18 +124,13 @@ bool ldx_mongo_change(ldx_mongo_attempt *attempt, const bson_t *command, bson_t 
   }
 }
 
-enum { MOST_OPERATIONS = 64 };
-
 const char *ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name) {
-  ldx_mongo_operation operations[MOST_OPERATIONS];
-  bson_t documents[MOST_OPERATIONS], reply;
+  ldx_mongo_activity activity;
   const bson_t *client = NULL, *worker = NULL;
   ldx_error ignored;
-  size_t count = 0;
-  if (ldx_mongo_operations(attempt->session, &reply, &ignored))
-    count = ldx_mongo_operations_of(&reply, documents, operations, MOST_OPERATIONS);
-  for (size_t i = 0; i < count; i++) {
-    const ldx_mongo_operation *operation = &operations[i];
+  ldx_mongo_look_around(attempt->session, false, &activity, &ignored);
+  for (size_t i = 0; i < activity.count; i++) {
+    const ldx_mongo_operation *operation = &activity.items[i];
     if (operation->number == attempt->session->number ||
         !ldx_mongo_operation_is_about(operation, attempt->session->database, attempt->step->relation.name, name))
       continue;
@@ -147,6 +142,6 @@ const char *ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name) {
   }
   char who[256];
   if (client || worker) ldx_mongo_who(who, sizeof who, client ? client : worker);
-  bson_destroy(&reply);
+  ldx_mongo_activity_free(&activity);
   return client || worker ? ldx_arena_strdup(attempt->arena, who) : NULL;
 }

@@ -16,22 +16,17 @@
 #include "members.h"
 #include "who.h"
 
-enum { MOST_OPERATIONS = 256 };
-
 /* What is going on, at one moment. */
 typedef struct look {
-  bson_t reply;
-  size_t count, builds; /* builds: that workers are at */
-  ldx_mongo_operation operations[MOST_OPERATIONS];
-  bson_t documents[MOST_OPERATIONS];
+  ldx_mongo_activity all;
+  size_t builds; /* that workers are at */
 } look;
 
 static bool look_around(ldx_session *session, look *l, ldx_error *error) {
-  bool ok = ldx_mongo_operations(session, &l->reply, error);
-  l->count = l->builds = 0;
-  if (ok) l->count = ldx_mongo_operations_of(&l->reply, l->documents, l->operations, MOST_OPERATIONS);
-  for (size_t i = 0; i < l->count; i++)
-    if (l->operations[i].worker) l->builds++;
+  bool ok = ldx_mongo_look_around(session, false, &l->all, error);
+  l->builds = 0;
+  for (size_t i = 0; i < l->all.count; i++)
+    if (l->all.items[i].worker) l->builds++;
   return ok;
 }
 
@@ -189,8 +184,8 @@ static void from_command(ldx_session *session, const ldx_mongo_operation *own, l
 static void watch_step(ldx_session *session, const look *l, ldx_watched *watched) {
   const ldx_step *step = watched->step;
   const ldx_mongo_operation *own = NULL, *worker = NULL, *other = NULL;
-  for (size_t i = 0; i < l->count; i++) {
-    const ldx_mongo_operation *operation = &l->operations[i];
+  for (size_t i = 0; i < l->all.count; i++) {
+    const ldx_mongo_operation *operation = &l->all.items[i];
     if (operation->number == watched->server_pid && !operation->worker) own = operation;
     if (!ldx_mongo_operation_is_about(operation, session->database, step->relation.name, NULL)) continue;
     /* Whoever asked for it says more than what does it. */
@@ -224,6 +219,6 @@ bool ldx_mongo_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx
     steps[i].progress = (ldx_progress){0};
     watch_step(session, &l, &steps[i]);
   }
-  bson_destroy(&l.reply);
+  ldx_mongo_activity_free(&l.all);
   return ok;
 }
