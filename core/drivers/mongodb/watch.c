@@ -7,8 +7,8 @@
  * `started` is false only while a lock is waited for: that is what the budget is for. A build that is queued behind others
  * of the server has begun for us: those others take as long as they take.
  */
+#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -38,23 +38,31 @@ static const char *text(const bson_iter_t *document, const char *path) {
   return BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : "";
 }
 
+/* The 16 bytes of `7d0c…-…`, which ends at a quotation mark, or sooner. */
+static bool read_uuid(const char *from, uint8_t *id) {
+  size_t digits = 0;
+  memset(id, 0, 16);
+  for (const char *p = from; digits < 32 && (isxdigit((unsigned char)*p) || *p == '-'); p++) {
+    if (*p == '-') continue;
+    int digit = isdigit((unsigned char)*p) ? *p - '0' : tolower((unsigned char)*p) - 'a' + 10;
+    id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | digit);
+    digits++;
+  }
+  return digits == 32;
+}
+
 /* The operation of a lock's holder: by its connection, or, of a transaction that does nothing, by its logical session. */
 static bool describe_holder(ldx_session *session, const bson_iter_t *holder, ldx_progress *progress) {
   static const char uuid[] = "UUID(\"";
   bson_iter_t iter, opid;
   bson_t match = BSON_INITIALIZER, reply;
   ldx_error ignored;
+  uint8_t id[16];
   const char *debug = strstr(text(holder, "debugInfo"), uuid);
   bool found = false;
   if (bson_iter_recurse(holder, &iter) && bson_iter_find_descendant(&iter, "clientInfo.opid", &opid)) {
     bson_append_iter(&match, "opid", -1, &opid);
-  } else if (debug) {
-    uint8_t id[16];
-    size_t n = 0;
-    for (const char *p = debug + strlen(uuid); n < sizeof id && *p && *p != '"'; p += p[0] == '-' ? 1 : 2) {
-      char digits[3] = {p[0], p[1], '\0'};
-      if (*p != '-') id[n++] = (uint8_t)strtoul(digits, NULL, 16);
-    }
+  } else if (debug && read_uuid(debug + strlen(uuid), id)) {
     bson_append_binary(&match, "lsid.id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
   }
   bson_t *command =
