@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "indexes.h"
 #include "shell.h"
 #include "who.h"
 
@@ -17,11 +18,9 @@ static bool flag(const bson_t *spec, const char *name) {
 }
 
 /* A copy that lives as long as the arena and needs no bson_destroy. */
-static void keep(ldx_arena *arena, const bson_iter_t *document, bson_t *to) {
-  uint32_t length;
-  const uint8_t *bytes;
-  bson_iter_document(document, &length, &bytes);
-  bson_init_static(to, memcpy(ldx_arena_alloc(arena, length), bytes, length), length);
+static void keep(ldx_arena *arena, const bson_t *document, bson_t *to) {
+  bson_init_static(to, memcpy(ldx_arena_alloc(arena, document->len), bson_get_data(document), document->len),
+                   document->len);
 }
 
 static void read_spec(ldx_mongo_index *index) {
@@ -47,11 +46,8 @@ static ldx_mongo_index *new_indexes(ldx_arena *arena, size_t count) {
   return (ldx_mongo_index *)((memory + alignment - 1) / alignment * alignment);
 }
 
-static bool each_index(const bson_t *document, void *state, ldx_error *error) {
-  (void)error;
+static void each_index(const bson_t *spec, bool ready, void *state) {
   seen *s = state;
-  bson_iter_t iter;
-  if (!bson_iter_init_find(&iter, document, "spec") || !BSON_ITER_HOLDS_DOCUMENT(&iter)) return true;
   if (s->indexes->count == s->capacity) {
     size_t more = s->capacity ? s->capacity * 2 : 16;
     ldx_mongo_index *items = new_indexes(s->arena, more);
@@ -60,23 +56,19 @@ static bool each_index(const bson_t *document, void *state, ldx_error *error) {
     s->capacity = more;
   }
   ldx_mongo_index *index = &s->indexes->items[s->indexes->count++];
-  keep(s->arena, &iter, &index->spec);
-  index->building = bson_iter_init_find(&iter, document, "indexBuildInfo");
+  keep(s->arena, spec, &index->spec);
+  index->building = !ready;
   read_spec(index);
-  return true;
 }
 
 bool ldx_mongo_see(ldx_mongo_attempt *attempt, ldx_mongo_indexes *indexes) {
   *indexes = (ldx_mongo_indexes){.exists = true};
-  /* Without the build info unfinished indexes look like finished ones. */
-  bson_t *command =
-      BCON_NEW("listIndexes", BCON_UTF8(attempt->step->relation.name), "includeIndexBuildInfo", BCON_BOOL(true));
   seen state = {.arena = attempt->arena, .indexes = indexes};
-  bool ok = ldx_mongo_walk(attempt->session, NULL, command, each_index, &state, attempt->error);
-  bson_destroy(command);
+  bool ok =
+      ldx_mongo_list_indexes(attempt->session, attempt->step->relation.name, each_index, &state, attempt->error);
   if (ok || atoi(attempt->error->native) != NAMESPACE_NOT_FOUND) return ok;
   ldx_error_clear(attempt->error);
-  indexes->exists = false;
+  *indexes = (ldx_mongo_indexes){.exists = false};
   return true;
 }
 
@@ -124,18 +116,13 @@ bool ldx_mongo_change(ldx_mongo_attempt *attempt, const bson_t *command, bson_t 
   }
 }
 
-enum { MOST_OPERATIONS = 64 };
-
 const char *ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name) {
-  ldx_mongo_operation operations[MOST_OPERATIONS];
-  bson_t documents[MOST_OPERATIONS], reply;
+  ldx_mongo_activity activity;
   const bson_t *client = NULL, *worker = NULL;
   ldx_error ignored;
-  size_t count = 0;
-  if (ldx_mongo_operations(attempt->session, &reply, &ignored))
-    count = ldx_mongo_operations_of(&reply, documents, operations, MOST_OPERATIONS);
-  for (size_t i = 0; i < count; i++) {
-    const ldx_mongo_operation *operation = &operations[i];
+  ldx_mongo_look_around(attempt->session, false, &activity, &ignored);
+  for (size_t i = 0; i < activity.count; i++) {
+    const ldx_mongo_operation *operation = &activity.items[i];
     if (operation->number == attempt->session->number ||
         !ldx_mongo_operation_is_about(operation, attempt->session->database, attempt->step->relation.name, name))
       continue;
@@ -147,6 +134,6 @@ const char *ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name) {
   }
   char who[256];
   if (client || worker) ldx_mongo_who(who, sizeof who, client ? client : worker);
-  bson_destroy(&reply);
+  ldx_mongo_activity_free(&activity);
   return client || worker ? ldx_arena_strdup(attempt->arena, who) : NULL;
 }

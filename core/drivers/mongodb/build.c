@@ -5,7 +5,8 @@
  * the network or in a restart, is joined by asking for it again.
  *
  * A unique index on a collection with documents is built plain first, with prepareUnique: duplicates that are there fail
- * no build after an hour, but are all found at its end, and new ones are refused from then on (unique.c).
+ * no build after an hour, but are all found at its end, and new ones are refused from then on (unique.c). A user
+ * who may not collMod could neither complete that nor take it back: for him it is built unique at once.
  */
 #include "build.h"
 
@@ -15,6 +16,7 @@
 
 #include "base/clock.h"
 #include "duplicates.h"
+#include "privileges.h"
 #include "spec.h"
 
 /* For the server to clear away a build that was cancelled. */
@@ -136,9 +138,8 @@ static bool create_or_explain(ldx_mongo_attempt *attempt, bool unique, bool prep
   return create(attempt, unique, prepare) || explain(attempt);
 }
 
-/* Where a plain index of the same keys stands beside, the server takes the plain one that would be built first for a
- * second copy of it: then only the direct way is left. That index tells beforehand whether it can succeed. */
-static bool build_beside(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes) {
+/* Unique from the first, where the other way is barred: whether it can succeed is seen beforehand. */
+static bool build_at_once(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes) {
   ldx_error_clear(attempt->error);
   bool checked = attempt->step->check_duplicates;
   return (checked || ldx_mongo_check_duplicates(attempt, indexes)) && create_or_explain(attempt, true, false);
@@ -155,9 +156,20 @@ static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *in
     bool any = false;
     if (indexes->exists && !has_documents(attempt, &any)) return false;
     if (!any) return create_or_explain(attempt, true, false);
+    bool may;
+    if (!ldx_mongo_may_alter(attempt->session, attempt->step->relation.name, &may, attempt->error)) return false;
+    if (!may) {
+      /* It could neither be made unique afterwards nor stop refusing writes. */
+      ldx_context_note(attempt->context,
+                       "%s is built unique at once, for the user has no right to collMod: what is written twice meanwhile "
+                       "makes the build fail",
+                       name);
+      return build_at_once(attempt, indexes);
+    }
     if (!create(attempt, false, true)) {
+      /* The server takes it for a second copy of a plain index of the same keys that stands beside. */
       bool beside = is_conflict(attempt->error) && !ldx_mongo_index_named(indexes, name);
-      return beside ? build_beside(attempt, indexes) : explain(attempt);
+      return beside ? build_at_once(attempt, indexes) : explain(attempt);
     }
   }
   if (!ldx_mongo_see(attempt, &after)) return false;

@@ -1,7 +1,6 @@
 #include "builders.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "who.h"
@@ -14,16 +13,8 @@ bool ldx_mongo_unknown_then(ldx_error *error) {
   return true;
 }
 
-enum { MOST_OPERATIONS = 256 };
-
-typedef struct operations {
-  bson_t reply, documents[MOST_OPERATIONS];
-  ldx_mongo_operation items[MOST_OPERATIONS];
-  size_t count;
-} operations;
-
 /* The server itself is at every unfinished index, whoever asked for it and whether he is still there. */
-static void tell_builder(const ldx_session *session, const operations *all, ldx_measure *item) {
+static void tell_builder(const ldx_session *session, const ldx_mongo_activity *all, ldx_measure *item) {
   const ldx_mongo_operation *worker = NULL, *client = NULL;
   for (size_t i = 0; i < all->count; i++) {
     const ldx_mongo_operation *operation = &all->items[i];
@@ -48,15 +39,10 @@ bool ldx_mongo_find_builders(ldx_session *session, ldx_measure *items, size_t co
   bool any = false, ok = true;
   for (size_t i = 0; i < count; i++) any |= items[i].live && !items[i].live->valid;
   if (!any) return true;
-  operations *all = calloc(1, sizeof *all);
-  if (!all) return ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
-  if (ldx_mongo_operations(session, &all->reply, error))
-    all->count = ldx_mongo_operations_of(&all->reply, all->documents, all->items, MOST_OPERATIONS);
-  else
-    ok = ldx_mongo_unknown_then(error);
+  ldx_mongo_activity all;
+  if (!ldx_mongo_look_around(session, false, &all, error)) ok = ldx_mongo_unknown_then(error);
   for (size_t i = 0; ok && i < count; i++)
-    if (items[i].live && !items[i].live->valid) tell_builder(session, all, &items[i]);
-  bson_destroy(&all->reply);
-  free(all);
+    if (items[i].live && !items[i].live->valid) tell_builder(session, &all, &items[i]);
+  ldx_mongo_activity_free(&all);
   return ok;
 }

@@ -5,7 +5,7 @@
 #include "session.h"
 #include "who.h"
 
-enum { TIMEOUT_MS = 5000, MOST_OPERATIONS = 64 };
+enum { TIMEOUT_MS = 5000 };
 
 /* The mutex is held. NULL: out of memory. */
 static mongoc_client_t *second_client(ldx_session *session) {
@@ -64,30 +64,26 @@ static bool is_our_orphan(const ldx_session *session, const ldx_mongo_operation 
 }
 
 /* The client's operation that a worker works for, which outlives its link; the worker's own where there is none. */
-static const ldx_mongo_operation *beginner_of(const ldx_mongo_operation *worker, const ldx_mongo_operation *operations,
-                                              size_t count) {
-  for (size_t i = 0; i < count; i++)
-    if (!operations[i].worker && operations[i].number == worker->number) return &operations[i];
+static const ldx_mongo_operation *beginner_of(const ldx_mongo_operation *worker, const ldx_mongo_activity *activity) {
+  for (size_t i = 0; i < activity->count; i++)
+    if (!activity->items[i].worker && activity->items[i].number == worker->number) return &activity->items[i];
   return worker;
 }
 
 /* The client's operation is ended, and takes the worker with it if it began the build. Never both: a 6.0.5 whose worker is
  * ended while the client's operation aborts it waits for ever, and keeps the unfinished index. */
 void ldx_mongo_cancel(ldx_session *session) {
-  ldx_mongo_operation operations[MOST_OPERATIONS];
-  bson_t documents[MOST_OPERATIONS], reply;
+  ldx_mongo_activity activity;
   ldx_error ignored;
   atomic_store(&session->cancelled, true);
-  size_t count = 0;
-  if (ldx_mongo_operations(session, &reply, &ignored))
-    count = ldx_mongo_operations_of(&reply, documents, operations, MOST_OPERATIONS);
-  for (size_t i = 0; i < count; i++) {
-    const ldx_mongo_operation *own = &operations[i];
+  ldx_mongo_look_around(session, true, &activity, &ignored);
+  for (size_t i = 0; i < activity.count; i++) {
+    const ldx_mongo_operation *own = &activity.items[i];
     if (own->worker || own->number != session->number) continue;
     end_operation(session, own->document);
-    for (size_t j = 0; j < count; j++)
-      if (is_our_orphan(session, own, &operations[j]))
-        end_operation(session, beginner_of(&operations[j], operations, count)->document);
+    for (size_t j = 0; j < activity.count; j++)
+      if (is_our_orphan(session, own, &activity.items[j]))
+        end_operation(session, beginner_of(&activity.items[j], &activity)->document);
   }
-  bson_destroy(&reply);
+  ldx_mongo_activity_free(&activity);
 }

@@ -2,14 +2,14 @@
  *
  * $listCatalog gives every index of a database in one answer, with the server's word on which are ready; it asks for more
  * rights than most users have, and a router gives it once per shard. Else the collections are listed, and then the indexes
- * of each: with `includeIndexBuildInfo`, since plain listIndexes shows an index under construction as if it were there.
- * Time-series collections are always asked by name, since what the catalog has of them are the indexes of their buckets;
- * and twice, since for them `includeIndexBuildInfo` gives nothing at all and `includeBuildUUIDs` only what is ready (6.0).
+ * of each (indexes.h). Time-series collections are always asked by name, since what the catalog has of them are the indexes
+ * of their buckets.
  */
 #include "catalog.h"
 
 #include <string.h>
 
+#include "indexes.h"
 #include "json.h"
 #include "model/catalog.h"
 #include "spec.h"
@@ -84,51 +84,19 @@ static void add_index(work *w, const bson_t *spec, bool ready) {
   live->valid = live->ready = ready;
 }
 
-/* An item of listIndexes: the bare index, or {spec: …} with the build that it is still in. */
-static bool read_listed(const bson_t *item, void *state, ldx_error *error) {
-  (void)error;
-  bson_t spec;
-  bool wrapped = document_at(item, "spec", &spec);
-  add_index(state, wrapped ? &spec : item, !bson_has_field(item, "indexBuildInfo"));
-  return true;
+static void add_listed(const bson_t *spec, bool ready, void *state) {
+  add_index(state, spec, ready);
 }
 
-/* What is told now is ready; it was added as if it were not. */
-static bool read_ready(const bson_t *item, void *state, ldx_error *error) {
-  (void)error;
-  const work *w = state;
-  for (size_t i = ldx_catalog_live_count(w->catalog); i-- > 0;) {
-    ldx_live *live = ldx_catalog_live_at(w->catalog, i);
-    if (live->relation != w->relation) break;
-    if (!strcmp(live->name, text_at(item, "name"))) live->valid = live->ready = true;
-  }
-  return true;
-}
-
-static bool read_unready(const bson_t *item, void *state, ldx_error *error) {
-  (void)error;
-  add_index(state, item, false);
-  return true;
-}
-
-static bool walk_indexes(work *w, const char *option, ldx_mongo_each each, ldx_error *error) {
-  bson_t command = BSON_INITIALIZER;
-  BSON_APPEND_UTF8(&command, "listIndexes", w->relation->name.name);
-  if (option) BSON_APPEND_BOOL(&command, option, true);
-  bool ok = ldx_mongo_walk(w->session, NULL, &command, each, w, error);
-  bson_destroy(&command);
+static bool list_indexes(work *w, ldx_relation *relation, ldx_error *error) {
+  w->relation = relation;
+  bool ok = ldx_mongo_list_indexes(w->session, relation->name.name, add_listed, w, error);
   /* Dropped since it was listed: then it has none. */
   if (!ok && error->code == LDX_ERROR_UNDEFINED) {
     ldx_error_clear(error);
     ok = true;
   }
   return ok;
-}
-
-static bool list_indexes(work *w, ldx_relation *relation, ldx_error *error) {
-  w->relation = relation;
-  if (relation->kind != 't') return walk_indexes(w, "includeIndexBuildInfo", read_listed, error);
-  return walk_indexes(w, NULL, read_unready, error) && walk_indexes(w, "includeBuildUUIDs", read_ready, error);
 }
 
 /* --- all at once ------------------------------------------------------------------------------------------------------------ */

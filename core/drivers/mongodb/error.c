@@ -106,7 +106,7 @@ static void hint_for(int native, ldx_error *error) {
     ldx_error_hint(error, "The server may still be at it; the next attempt looks at the catalog first.");
     break;
   case LDX_ERROR_PERMISSION:
-    ldx_error_hint(error, "Connect as a user with the role readWrite or dbAdmin on the database.");
+    ldx_error_hint(error, "Connect as a user with the roles readWrite and dbAdmin on the database.");
     break;
   case LDX_ERROR_AUTHENTICATION:
     ldx_error_hint(error, "Check user, password and authSource: users are often kept in \"admin\".");

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const needed[] = {"createIndex", "dropIndex", "collMod"};
+enum { CREATE, DROP, ALTER, NEEDED };
 
-enum { NEEDED = sizeof needed / sizeof *needed };
+static const char *const needed[NEEDED] = {[CREATE] = "createIndex", [DROP] = "dropIndex", [ALTER] = "collMod"};
 
 static const char *text_of(const bson_iter_t *document, const char *name) {
   bson_iter_t field;
@@ -33,15 +33,20 @@ static void note_actions(const bson_iter_t *privilege, bool *may) {
     }
 }
 
-static void check_item(const ldx_session *session, const bson_iter_t *privileges, ldx_measure *item) {
+static void find_rights(const ldx_session *session, const bson_iter_t *privileges, const char *collection, bool *may) {
   bson_iter_t privilege, resource;
-  bool may[NEEDED] = {false};
-  const char *collection = item->relation->name.name;
   if (!bson_iter_recurse(privileges, &privilege)) return;
   while (bson_iter_next(&privilege))
     if (bson_iter_recurse(&privilege, &resource) && bson_iter_find(&resource, "resource") &&
         covers(&resource, session->database, collection))
       note_actions(&privilege, may);
+}
+
+static void check_item(const ldx_session *session, const bson_iter_t *privileges, ldx_measure *item) {
+  bool may[NEEDED] = {false};
+  find_rights(session, privileges, item->relation->name.name, may);
+  /* An index that is only to be built needs no more (build.c). */
+  if (item->definition && !item->live) may[ALTER] = true;
   char lacks[64] = "";
   for (size_t i = 0; i < NEEDED; i++) {
     size_t length = strlen(lacks);
@@ -52,17 +57,35 @@ static void check_item(const ldx_session *session, const bson_iter_t *privileges
              lacks);
 }
 
-/* A server that checks nobody has authenticated nobody. */
+/* `privileges`: a list within `reply`, which the caller destroys. `*known`: false where a server that checks nobody has
+ * authenticated nobody. */
+static bool ask(ldx_session *session, bson_t *reply, bool *known, bson_iter_t *privileges, ldx_error *error) {
+  bson_t *command = BCON_NEW("connectionStatus", BCON_INT32(1), "showPrivileges", BCON_BOOL(true));
+  bson_iter_t iter, users, user;
+  bool ok = ldx_mongo_command(session, "admin", command, reply, error);
+  *known = ok && bson_iter_init(&iter, reply) &&
+           bson_iter_find_descendant(&iter, "authInfo.authenticatedUsers", &users) &&
+           bson_iter_recurse(&users, &user) && bson_iter_next(&user) && bson_iter_init(&iter, reply) &&
+           bson_iter_find_descendant(&iter, "authInfo.authenticatedUserPrivileges", privileges);
+  bson_destroy(command);
+  return ok;
+}
+
 bool ldx_mongo_forbidden(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error) {
-  bson_t *command = BCON_NEW("connectionStatus", BCON_INT32(1), "showPrivileges", BCON_BOOL(true)), reply;
-  bson_iter_t iter, users, user, privileges;
-  bool ok = ldx_mongo_command(session, "admin", command, &reply, error);
-  bool known = ok && bson_iter_init(&iter, &reply) &&
-               bson_iter_find_descendant(&iter, "authInfo.authenticatedUsers", &users) &&
-               bson_iter_recurse(&users, &user) && bson_iter_next(&user) && bson_iter_init(&iter, &reply) &&
-               bson_iter_find_descendant(&iter, "authInfo.authenticatedUserPrivileges", &privileges);
+  bson_t reply;
+  bson_iter_t privileges;
+  bool known, ok = ask(session, &reply, &known, &privileges, error);
   for (size_t i = 0; known && i < count; i++) check_item(session, &privileges, &items[i]);
   bson_destroy(&reply);
-  bson_destroy(command);
+  return ok;
+}
+
+bool ldx_mongo_may_alter(ldx_session *session, const char *collection, bool *may, ldx_error *error) {
+  bson_t reply;
+  bson_iter_t privileges;
+  bool rights[NEEDED] = {false}, known, ok = ask(session, &reply, &known, &privileges, error);
+  if (known) find_rights(session, &privileges, collection, rights);
+  *may = !known || rights[ALTER];
+  bson_destroy(&reply);
   return ok;
 }

@@ -5,7 +5,6 @@
  * There are no leftovers of builds: the server goes on with every one until it is done or ended.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "builders.h"
@@ -21,16 +20,12 @@ static const char *const names[COLUMNS] = {"kind", "relation", "name",    "phase
                                            "pid",  "who",      "blocker", "detail", "bytes"};
 static const char types[COLUMNS + 1] = "ssssnisssn";
 
-enum { MOST_OPERATIONS = 256 };
-
 typedef struct work {
   ldx_session *session;
   ldx_arena *arena;
   const char **values;
   size_t count, room;
-  bson_t reply, documents[MOST_OPERATIONS];
-  ldx_mongo_operation operations[MOST_OPERATIONS];
-  size_t operation_count;
+  ldx_mongo_activity all;
 } work;
 
 static const char **add_row(work *w, const char *kind) {
@@ -69,10 +64,10 @@ static const char *operation_number(work *w, const ldx_mongo_operation *operatio
 
 /* Whoever waits for that index, and its worker, if either is seen. */
 static const ldx_mongo_operation *find(const work *w, const char *relation, const char *name, bool worker) {
-  for (size_t i = 0; i < w->operation_count; i++)
-    if (w->operations[i].worker == worker &&
-        ldx_mongo_operation_is_about(&w->operations[i], w->session->database, relation, name))
-      return &w->operations[i];
+  for (size_t i = 0; i < w->all.count; i++)
+    if (w->all.items[i].worker == worker &&
+        ldx_mongo_operation_is_about(&w->all.items[i], w->session->database, relation, name))
+      return &w->all.items[i];
   return NULL;
 }
 
@@ -91,8 +86,8 @@ static void tell_build(work *w, const char *relation, const char *name) {
 }
 
 static void tell_builds(work *w) {
-  for (size_t i = 0; i < w->operation_count; i++) {
-    const ldx_mongo_operation *operation = &w->operations[i];
+  for (size_t i = 0; i < w->all.count; i++) {
+    const ldx_mongo_operation *operation = &w->all.items[i];
     bson_iter_t iter, indexes, index, name;
     if (!operation->collection || !bson_iter_init(&iter, operation->document) ||
         !bson_iter_find_descendant(&iter, "command.indexes", &indexes) || !bson_iter_recurse(&indexes, &index))
@@ -137,10 +132,7 @@ static bool tell_lock(work *w, bool *locked, ldx_error *error) {
 }
 
 static bool look(work *w, ldx_error *error) {
-  if (ldx_mongo_operations(w->session, &w->reply, error))
-    w->operation_count = ldx_mongo_operations_of(&w->reply, w->documents, w->operations, MOST_OPERATIONS);
-  else if (!ldx_mongo_unknown_then(error))
-    return false;
+  if (!ldx_mongo_look_around(w->session, false, &w->all, error) && !ldx_mongo_unknown_then(error)) return false;
   bool locked;
   tell_builds(w);
   if (!tell_lock(w, &locked, error)) return false;
@@ -152,26 +144,18 @@ static bool look(work *w, ldx_error *error) {
 }
 
 ldx_result *ldx_mongo_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
-  work *w = calloc(1, sizeof *w);
-  if (!w) {
-    ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
-    return NULL;
-  }
-  w->session = session;
-  w->arena = arena;
-  bson_init(&w->reply);
+  work w = {.session = session, .arena = arena};
   ldx_result *result = NULL;
-  if (look(w, error)) {
+  if (look(&w, error)) {
     result = LDX_ARENA_NEW(arena, ldx_result, 1);
     result->column_count = COLUMNS;
     result->columns = LDX_ARENA_NEW(arena, const char *, COLUMNS);
     for (size_t i = 0; i < COLUMNS; i++) result->columns[i] = names[i];
     result->types = ldx_arena_strdup(arena, types);
     result->command = "STATUS";
-    result->row_count = w->count;
-    result->values = w->values ? w->values : LDX_ARENA_NEW(arena, const char *, 1);
+    result->row_count = w.count;
+    result->values = w.values ? w.values : LDX_ARENA_NEW(arena, const char *, 1);
   }
-  bson_destroy(&w->reply);
-  free(w);
+  ldx_mongo_activity_free(&w.all);
   return result;
 }

@@ -7,8 +7,8 @@
  * `started` is false only while a lock is waited for: that is what the budget is for. A build that is queued behind others
  * of the server has begun for us: those others take as long as they take.
  */
+#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -16,22 +16,17 @@
 #include "members.h"
 #include "who.h"
 
-enum { MOST_OPERATIONS = 256 };
-
 /* What is going on, at one moment. */
 typedef struct look {
-  bson_t reply;
-  size_t count, builds; /* builds: that workers are at */
-  ldx_mongo_operation operations[MOST_OPERATIONS];
-  bson_t documents[MOST_OPERATIONS];
+  ldx_mongo_activity all;
+  size_t builds; /* that workers are at */
 } look;
 
 static bool look_around(ldx_session *session, look *l, ldx_error *error) {
-  bool ok = ldx_mongo_operations(session, &l->reply, error);
-  l->count = l->builds = 0;
-  if (ok) l->count = ldx_mongo_operations_of(&l->reply, l->documents, l->operations, MOST_OPERATIONS);
-  for (size_t i = 0; i < l->count; i++)
-    if (l->operations[i].worker) l->builds++;
+  bool ok = ldx_mongo_look_around(session, false, &l->all, error);
+  l->builds = 0;
+  for (size_t i = 0; i < l->all.count; i++)
+    if (l->all.items[i].worker) l->builds++;
   return ok;
 }
 
@@ -43,23 +38,31 @@ static const char *text(const bson_iter_t *document, const char *path) {
   return BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : "";
 }
 
+/* The 16 bytes of `7d0c…-…`, which ends at a quotation mark, or sooner. */
+static bool read_uuid(const char *from, uint8_t *id) {
+  size_t digits = 0;
+  memset(id, 0, 16);
+  for (const char *p = from; digits < 32 && (isxdigit((unsigned char)*p) || *p == '-'); p++) {
+    if (*p == '-') continue;
+    int digit = isdigit((unsigned char)*p) ? *p - '0' : tolower((unsigned char)*p) - 'a' + 10;
+    id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | digit);
+    digits++;
+  }
+  return digits == 32;
+}
+
 /* The operation of a lock's holder: by its connection, or, of a transaction that does nothing, by its logical session. */
 static bool describe_holder(ldx_session *session, const bson_iter_t *holder, ldx_progress *progress) {
   static const char uuid[] = "UUID(\"";
   bson_iter_t iter, opid;
   bson_t match = BSON_INITIALIZER, reply;
   ldx_error ignored;
+  uint8_t id[16];
   const char *debug = strstr(text(holder, "debugInfo"), uuid);
   bool found = false;
   if (bson_iter_recurse(holder, &iter) && bson_iter_find_descendant(&iter, "clientInfo.opid", &opid)) {
     bson_append_iter(&match, "opid", -1, &opid);
-  } else if (debug) {
-    uint8_t id[16];
-    size_t n = 0;
-    for (const char *p = debug + strlen(uuid); n < sizeof id && *p && *p != '"'; p += p[0] == '-' ? 1 : 2) {
-      char digits[3] = {p[0], p[1], '\0'};
-      if (*p != '-') id[n++] = (uint8_t)strtoul(digits, NULL, 16);
-    }
+  } else if (debug && read_uuid(debug + strlen(uuid), id)) {
     bson_append_binary(&match, "lsid.id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
   }
   bson_t *command =
@@ -189,8 +192,8 @@ static void from_command(ldx_session *session, const ldx_mongo_operation *own, l
 static void watch_step(ldx_session *session, const look *l, ldx_watched *watched) {
   const ldx_step *step = watched->step;
   const ldx_mongo_operation *own = NULL, *worker = NULL, *other = NULL;
-  for (size_t i = 0; i < l->count; i++) {
-    const ldx_mongo_operation *operation = &l->operations[i];
+  for (size_t i = 0; i < l->all.count; i++) {
+    const ldx_mongo_operation *operation = &l->all.items[i];
     if (operation->number == watched->server_pid && !operation->worker) own = operation;
     if (!ldx_mongo_operation_is_about(operation, session->database, step->relation.name, NULL)) continue;
     /* Whoever asked for it says more than what does it. */
@@ -224,6 +227,6 @@ bool ldx_mongo_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx
     steps[i].progress = (ldx_progress){0};
     watch_step(session, &l, &steps[i]);
   }
-  bson_destroy(&l.reply);
+  ldx_mongo_activity_free(&l.all);
   return ok;
 }

@@ -1,6 +1,7 @@
 #include "who.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -8,19 +9,26 @@
 static const char worker_prefix[] = "IndexBuildsCoordinator";
 static const char unauthorized[] = "13";
 
-static bson_t *operations_command(const ldx_session *session, bool all) {
+/* More than a server runs at a time; what is more than an answer holds is left out. */
+enum { BATCH = 100000 };
+
+static bson_t *operations_command(const ldx_session *session, bool all, bool ours) {
+  bson_t *wanted = ours ? BCON_NEW("command.comment.process", BCON_INT64(ldx_mongo_process()))
+                        : BCON_NEW("$or", "[", "{", "command.createIndexes", "{", "$exists", BCON_BOOL(true), "}", "}",
+                                   "{", "command.comment.lunadex", "{", "$exists", BCON_BOOL(true), "}", "}", "]");
   /* On a router the shards' operations are asked for, which is what it does without localOps. A worker that waits, for the
    * votes of other members for one, counts as idle. */
-  return BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers", BCON_BOOL(all),
-                  "idleConnections", BCON_BOOL(true), "localOps", BCON_BOOL(!session->sharded), "}", "}", "{", "$match",
-                  "{", "$or", "[", "{", "command.createIndexes", "{", "$exists", BCON_BOOL(true), "}", "}", "{",
-                  "command.comment.lunadex", "{", "$exists", BCON_BOOL(true), "}", "}", "]", "}", "}", "]", "cursor",
-                  "{", "batchSize", BCON_INT32(1000), "}");
+  bson_t *command = BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers",
+                             BCON_BOOL(all), "idleConnections", BCON_BOOL(true), "localOps",
+                             BCON_BOOL(!session->sharded), "}", "}", "{", "$match", BCON_DOCUMENT(wanted), "}", "]",
+                             "cursor", "{", "batchSize", BCON_INT32(BATCH), "}");
+  bson_destroy(wanted);
+  return command;
 }
 
-bool ldx_mongo_operations(ldx_session *session, bson_t *reply, ldx_error *error) {
+static bool ask(ldx_session *session, bool ours, bson_t *reply, ldx_error *error) {
   for (bool all = true;; all = false) {
-    bson_t *command = operations_command(session, all);
+    bson_t *command = operations_command(session, all, ours);
     bool ok = ldx_mongo_aside(session, "admin", command, reply, error);
     bson_destroy(command);
     if (ok || !all || strcmp(error->native, unauthorized) != 0) return ok;
@@ -28,22 +36,44 @@ bool ldx_mongo_operations(ldx_session *session, bson_t *reply, ldx_error *error)
   }
 }
 
-size_t ldx_mongo_operations_of(const bson_t *reply, bson_t *documents, ldx_mongo_operation *operations, size_t most) {
-  bson_iter_t iter, batch, element;
+static bool find_batch(const bson_t *reply, bson_iter_t *element) {
+  bson_iter_t iter, batch;
+  return bson_iter_init(&iter, reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch", &batch) &&
+         bson_iter_recurse(&batch, element);
+}
+
+static void read_operation(ldx_mongo_activity *activity, const bson_iter_t *element) {
+  uint32_t length;
+  const uint8_t *bytes;
+  if (!BSON_ITER_HOLDS_DOCUMENT(element)) return;
+  bson_iter_document(element, &length, &bytes);
+  bson_t *document = &activity->documents[activity->count];
+  if (!bson_init_static(document, bytes, length)) return;
+  ldx_mongo_operation_of(document, &activity->items[activity->count++]);
+}
+
+bool ldx_mongo_look_around(ldx_session *session, bool ours, ldx_mongo_activity *activity, ldx_error *error) {
+  bson_iter_t element;
   size_t count = 0;
-  if (!bson_iter_init(&iter, reply) || !bson_iter_find_descendant(&iter, "cursor.firstBatch", &batch) ||
-      !bson_iter_recurse(&batch, &element))
-    return 0;
-  while (count < most && bson_iter_next(&element)) {
-    uint32_t length;
-    const uint8_t *bytes;
-    if (!BSON_ITER_HOLDS_DOCUMENT(&element)) continue;
-    bson_iter_document(&element, &length, &bytes);
-    if (!bson_init_static(&documents[count], bytes, length)) continue;
-    ldx_mongo_operation_of(&documents[count], &operations[count]);
-    count++;
-  }
-  return count;
+  activity->count = 0;
+  activity->items = NULL;
+  activity->documents = NULL;
+  if (!ask(session, ours, &activity->reply, error)) return false;
+  if (find_batch(&activity->reply, &element))
+    while (bson_iter_next(&element)) count++;
+  if (!count) return true;
+  activity->items = calloc(count, sizeof *activity->items);
+  activity->documents = aligned_alloc(_Alignof(bson_t), count * sizeof *activity->documents);
+  if (!activity->items || !activity->documents) return ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
+  if (find_batch(&activity->reply, &element))
+    while (bson_iter_next(&element)) read_operation(activity, &element);
+  return true;
+}
+
+void ldx_mongo_activity_free(ldx_mongo_activity *activity) {
+  free(activity->items);
+  free(activity->documents);
+  bson_destroy(&activity->reply);
 }
 
 static const char *text(const bson_t *document, const char *path) {

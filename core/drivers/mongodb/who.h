@@ -19,12 +19,19 @@ typedef struct ldx_mongo_operation {
   double done, total;  /* total 0: no progress is given */
 } ldx_mongo_operation;
 
-/* The operations that build indexes, and all that sessions of Lunadex run: of everybody, or, where this user lacks the
- * right for that (inprog), the user's own. By the session's second client. The caller destroys `reply`, also after an
- * error. */
-bool ldx_mongo_operations(ldx_session *session, bson_t *reply, ldx_error *error);
-/* Those of such a reply, `most` of them at most. `documents` are views of the reply. Returns how many. */
-size_t ldx_mongo_operations_of(const bson_t *reply, bson_t *documents, ldx_mongo_operation *operations, size_t most);
+/* What goes on, at one moment. */
+typedef struct ldx_mongo_activity {
+  size_t count;
+  ldx_mongo_operation *items;
+  bson_t *documents; /* theirs: views of the reply */
+  bson_t reply;
+} ldx_mongo_activity;
+
+/* The operations that build indexes, and all that sessions of Lunadex run; with `ours` only what this process sent, which
+ * on a busy server is found as surely. Of everybody, or, where this user lacks the right for that (inprog), the user's
+ * own. By the session's second client. The caller frees `activity`, also after an error: then nothing is in it. */
+bool ldx_mongo_look_around(ldx_session *session, bool ours, ldx_mongo_activity *activity, ldx_error *error);
+void ldx_mongo_activity_free(ldx_mongo_activity *activity);
 void ldx_mongo_operation_of(const bson_t *document, ldx_mongo_operation *operation);
 /* Whether it is about that index of that collection; `name` NULL: about any. */
 bool ldx_mongo_operation_is_about(const ldx_mongo_operation *operation, const char *database, const char *collection,

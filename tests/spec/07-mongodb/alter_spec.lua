@@ -37,6 +37,15 @@ describe("a step that alters on MongoDB", function()
     assert.equal('{"v":2,"key":{"a":1},"name":"t_a"}', spec())
   end)
 
+  it("hides that of a time-series collection", function()
+    server:command(database, '{"create":"measured","timeseries":{"timeField":"at","metaField":"m"}}')
+    server:command(database, '{"createIndexes":"measured","indexes":[{"key":{"m.id":1},"name":"by_id"}]}')
+    local done = run:step(steps.alter("measured", "by_id", { "m.id" }, options { "hidden", "true" }))
+    assert.is_true(done.ok, tostring(done.error))
+    local reply = server:command(database, { "listIndexes", "measured" })
+    assert.matches('"name":"by_id","hidden":true', mongodb.json(reply.cursor.firstBatch), 1, true)
+  end)
+
   it("changes all that differs, and nothing that does not", function()
     local wanted = { with = { { "expireAfterSeconds", "60" }, { "hidden", "true" } }, unique = true }
     local done = alter(wanted)

@@ -3,6 +3,7 @@ local engine = require "support.engine"
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local shell = require "support.shell"
+local steps = require "support.mongosteps"
 
 local function connect(url, options)
   local db <close> = engine.open(url, options or { jobs = 1, connect_timeout = 5 })
@@ -227,6 +228,35 @@ describe("a session of MongoDB", function()
       local without <close> = engine.open(("mongodb://nobody:n@%s/shop"):format(host))
       local _, err = without:run "catalog"
       assert.equal("permission", err.code)
+    end)
+
+    it("makes a unique index at once for who has readWrite and no more, and leaves nothing where it cannot", function()
+      local url = ("mongodb://app:p%%40ss%%2Fw@%s/shop"):format(host)
+      local root <close> = engine.open(("mongodb://root:geheim@%s/shop?authSource=admin"):format(host))
+      assert(root:run("query", [[{ "insert": "sold", "documents": [{ "a": 1, "b": 1 }, { "a": 2, "b": 1 }] }]]))
+      local run = steps.open(guarded, "shop", { url = url })
+      finally(function() run:close() end)
+      local done, events = run:build("sold", "sold_a", { "a" }, { unique = true })
+      assert.is_true(done.ok, tostring(done.error))
+      assert.matches("sold_a is built unique at once", steps.notes(events), 1, true)
+      done = run:build("sold", "sold_b", { "b" }, { unique = true })
+      assert.equal("duplicate_key", done.error.code)
+      assert.matches("nothing was begun", done.error.message, 1, true)
+      done = run:step(steps.alter("sold", "sold_a", { "a" }, { unique = true, with = { { "hidden", "true" } } }))
+      assert.equal("permission", done.error.code)
+      assert.matches("readWrite and dbAdmin", done.error.hint, 1, true)
+      local left = assert(root:run("query", '{ "listIndexes": "sold" }'))
+      assert.equal(2, #left)
+      assert.equal('{"v": 2, "key": {"a": 1}, "name": "sold_a", "unique": true}', left[2][1])
+      -- Nor does a plan warn of a right that the build does without.
+      local own <close> = engine.open(url)
+      local relation = assert(own:run "catalog"):relation(nil, "sold")
+      local measured = assert(own:run("measure", {
+        { relation = relation, fields = steps.index("sold", { "b" }, { unique = true }) },
+        { relation = relation, index = relation:indexes()[2] },
+      }))
+      assert.equal("", measured[1].forbidden or "")
+      assert.equal('user "app" has no right to collMod there', measured[2].forbidden)
     end)
   end)
 end)

@@ -98,6 +98,16 @@ describe("a step that drops on MongoDB", function()
     assert.is_truthy(run:spec("t", "t_ab"))
   end)
 
+  it("drops that of a time-series collection", function()
+    server:command(database, '{"create":"measured","timeseries":{"timeField":"at","metaField":"m"}}')
+    server:command(database, '{"createIndexes":"measured","indexes":[{"key":{"m.id":1},"name":"by_id"}]}')
+    local done, events = run:step { kind = "drop", relation = "measured", name = "by_id" }
+    assert.is_true(done.ok, tostring(done.error))
+    assert.matches('db.measured.createIndex({ "m.id": 1 }, { name: "by_id" })', steps.notes(events), 1, true)
+    local reply = server:command(database, { "listIndexes", "measured" })
+    assert.is_nil(mongodb.json(reply.cursor.firstBatch):find("by_id", 1, true))
+  end)
+
   it("never ends a build", function()
     local held <close> = steps.hold(server, steps.scanning)
     local other = server:send(database, { "createIndexes", "t", indexes = { { key = { a = 1 }, name = "t_a" } } })

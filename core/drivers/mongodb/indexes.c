@@ -1,0 +1,86 @@
+/* DESIGN
+ *
+ * Plain listIndexes shows an index under construction as if it were there, so it is asked with `includeIndexBuildInfo`. For
+ * time-series collections that gives nothing at all (6.0), where every other collection has an index at least. They are
+ * asked twice then: plainly for all, and with `includeBuildUUIDs`, which of them gives only what is ready.
+ */
+#include "indexes.h"
+
+typedef struct listing {
+  ldx_mongo_each_index each;
+  void *state;
+  size_t count;
+  bson_t all, ready; /* of a time-series collection, by name */
+} listing;
+
+static const char *name_of(const bson_t *spec) {
+  bson_iter_t iter;
+  bool is = bson_iter_init_find(&iter, spec, "name") && BSON_ITER_HOLDS_UTF8(&iter);
+  return is ? bson_iter_utf8(&iter, NULL) : "";
+}
+
+/* An item: the bare index, or {spec: …} with the build that it is still in. */
+static bool each_item(const bson_t *item, void *state, ldx_error *error) {
+  (void)error;
+  listing *l = state;
+  bson_iter_t iter;
+  bson_t spec;
+  uint32_t length;
+  const uint8_t *bytes;
+  bool wrapped = bson_iter_init_find(&iter, item, "spec") && BSON_ITER_HOLDS_DOCUMENT(&iter);
+  if (wrapped) bson_iter_document(&iter, &length, &bytes);
+  if (wrapped && !bson_init_static(&spec, bytes, length)) return true;
+  l->each(wrapped ? &spec : item, !bson_has_field(item, "indexBuildInfo"), l->state);
+  l->count++;
+  return true;
+}
+
+static bool each_of_all(const bson_t *spec, void *state, ldx_error *error) {
+  (void)error;
+  BSON_APPEND_DOCUMENT(&((listing *)state)->all, name_of(spec), spec);
+  return true;
+}
+
+static bool each_ready(const bson_t *spec, void *state, ldx_error *error) {
+  (void)error;
+  BSON_APPEND_BOOL(&((listing *)state)->ready, name_of(spec), true);
+  return true;
+}
+
+static bool walk(ldx_session *session, const char *collection, const char *option, ldx_mongo_each each, listing *l,
+                 ldx_error *error) {
+  bson_t command = BSON_INITIALIZER;
+  BSON_APPEND_UTF8(&command, "listIndexes", collection);
+  if (option) BSON_APPEND_BOOL(&command, option, true);
+  bool ok = ldx_mongo_walk(session, NULL, &command, each, l, error);
+  bson_destroy(&command);
+  return ok;
+}
+
+static void tell_series(listing *l) {
+  bson_iter_t iter, found;
+  if (!bson_iter_init(&iter, &l->all)) return;
+  while (bson_iter_next(&iter)) {
+    uint32_t length;
+    const uint8_t *bytes;
+    bson_t spec;
+    bson_iter_document(&iter, &length, &bytes);
+    if (bson_init_static(&spec, bytes, length))
+      l->each(&spec, bson_iter_init_find(&found, &l->ready, bson_iter_key(&iter)), l->state);
+  }
+}
+
+bool ldx_mongo_list_indexes(ldx_session *session, const char *collection, ldx_mongo_each_index each, void *state,
+                            ldx_error *error) {
+  listing l = {.each = each, .state = state};
+  if (!walk(session, collection, "includeIndexBuildInfo", each_item, &l, error)) return false;
+  if (l.count) return true;
+  bson_init(&l.all);
+  bson_init(&l.ready);
+  bool ok = walk(session, collection, NULL, each_of_all, &l, error) &&
+            (bson_empty(&l.all) || walk(session, collection, "includeBuildUUIDs", each_ready, &l, error));
+  if (ok) tell_series(&l);
+  bson_destroy(&l.all);
+  bson_destroy(&l.ready);
+  return ok;
+}
