@@ -101,7 +101,11 @@ static bool lock_or_unlock(ldx_engine *engine, ldx_job *job) {
     }
   } else {
     if (!open_session(engine, &job->error)) return false;
-    if (engine->lock_held) return true;
+    if (engine->lock_held) {
+      if (hold(engine, &job->error)) return true;
+      lose_lock(engine, &job->error);
+      return false;
+    }
     atomic_store(&engine->lock_until, driver->hold ? 0 : INFINITY);
     if (driver->lock(s->session, &job->error) && hold(engine, &job->error)) {
       engine->lock_held = true;

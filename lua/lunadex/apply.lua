@@ -313,6 +313,8 @@ end
 -- Once nothing of it runs or may run any more: the next one may have the database.
 function Run:finish()
   local connection, summary = self.connection, self.summary
+  -- One that was halted for long may have done its work after its lock had ended.
+  if not self.halted and not task.stopping() then connection:locked() end
   local stuck = self:stuck()
   local left = stuck and "failed" or "cancelled"
   summary[left] = summary[left] + #self.schedule.queue

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/buffer.h"
 
@@ -46,6 +47,16 @@ static bool settle(mongoc_uri_t *uri, const ldx_target *target) {
   return ok;
 }
 
+/* libmongoc takes a missing password for granted, and dereferences it. Users of certificates and the like have none. */
+static bool check_password(const mongoc_uri_t *uri, ldx_error *error) {
+  const char *mechanism = mongoc_uri_get_auth_mechanism(uri), *password = mongoc_uri_get_password(uri);
+  bool needed = !mechanism || !strncasecmp(mechanism, "SCRAM-", 6) || !strcasecmp(mechanism, "PLAIN");
+  if (!mongoc_uri_get_username(uri) || !needed || (password && *password)) return true;
+  ldx_error_set(error, LDX_ERROR_USAGE, "the target names a user and no password");
+  ldx_error_hint(error, usage_hint);
+  return false;
+}
+
 mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secrets, ldx_error *error) {
   ldx_secrets_of_target(secrets, target->url);
   if (ldx_target_is_ambiguous(target->url)) {
@@ -68,7 +79,7 @@ mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secr
   if (mongoc_uri_get_username(uri)) ldx_secrets_forget(secrets, mongoc_uri_get_username(uri));
   for (const mongoc_host_list_t *host = mongoc_uri_get_hosts(uri); host; host = host->next)
     ldx_secrets_forget(secrets, host->host_and_port);
-  if (!check_database(mongoc_uri_get_database(uri), error)) {
+  if (!check_database(mongoc_uri_get_database(uri), error) || !check_password(uri, error)) {
     mongoc_uri_destroy(uri);
     return NULL;
   }
