@@ -129,6 +129,13 @@ describe("a unique index on MongoDB", function()
     assert.equal("absent", state "t_b")
   end)
 
+  it("stands beside a hidden plain one of the same keys, which no check can use", function()
+    assert.is_true(run:build("t", "t_plain", { "a" }, { with = { { "hidden", "true" } } }).ok)
+    local done = run:build("t", "t_a", { "a" }, unique, { check_duplicates = true })
+    assert.is_true(done.ok, tostring(done.error))
+    assert.equal("unique", state "t_a")
+  end)
+
   it("waits for other builds of the collection before it is converted", function()
     local held <close> = steps.hold(server, steps.scanning)
     local other = server:send(database, { "createIndexes", "t", indexes = { { key = { b = 1 }, name = "t_other" } } })
