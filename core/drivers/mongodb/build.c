@@ -170,7 +170,10 @@ static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *in
     if (!create(attempt, NULL, false, true)) {
       /* The server takes it for a second copy of a plain index of the same keys that stands beside. */
       bool beside = is_conflict(attempt->error) && !ldx_mongo_index_named(indexes, name);
-      return beside ? build_at_once(attempt, indexes) : explain(attempt);
+      if (beside) return build_at_once(attempt, indexes);
+      /* The server goes on with it. */
+      if (ldx_error_retry(attempt->error->code) == LDX_RETRY_VERIFY) ldx_mongo_tell_prepared(attempt);
+      return explain(attempt);
     }
   }
   if (!ldx_mongo_see(attempt, &after)) return false;

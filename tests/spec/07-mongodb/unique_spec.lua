@@ -276,6 +276,20 @@ describe("a unique index on MongoDB", function()
       end
     end)
 
+    it("says how to take the refusal of duplicates back if nobody tries again", function()
+      assert.is_true(run:build("t", "t_a", { "a" }).ok)
+      local fault <close> = steps.hold(server, "failCommand", {
+        failCommands = { "collMod" }, appName = "lunadex specs", errorCode = 11602 }, { skip = 1 })
+      local alter = steps.alter("t", "t_a", { "a" }, unique)
+      local done, events = run:step(alter)
+      fault:release()
+      assert.equal("link_lost", done.error.code)
+      assert.equal("prepared", state "t_a")
+      local command = steps.notes(events):match 'to take that back: db%.runCommand%((.*)%)$'
+      server:command(database, (command:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')))
+      assert.equal("plain", state "t_a")
+    end)
+
     it("takes the refusal of duplicates back if it cannot be made unique", function()
       assert.is_true(run:build("t", "t_a", { "a" }).ok)
       local fault <close> = steps.hold(server, "failCommand", {
