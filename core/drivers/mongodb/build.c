@@ -161,10 +161,11 @@ static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *in
     if (!ldx_mongo_may_alter(attempt->session, attempt->step->relation.name, &may, attempt->error)) return false;
     if (!may) {
       /* It could neither be made unique afterwards nor stop refusing writes. */
-      ldx_context_note(attempt->context,
-                       "%s is built unique at once, for the user has no right to collMod: what is written twice meanwhile "
-                       "makes the build fail",
-                       name);
+      ldx_context_note(
+          attempt->context,
+          "%s is built unique at once, for the user has no right to collMod: what is written twice meanwhile "
+          "makes the build fail",
+          name);
       return build_at_once(attempt, indexes);
     }
     if (!create(attempt, NULL, false, true)) {
