@@ -32,6 +32,17 @@ static bool set_options(ldx_mongo_attempt *attempt, const ldx_mongo_index *live)
   return ok;
 }
 
+/* What an interrupted conversion to unique left behind goes where that is no longer wanted. The server takes it in no
+ * command with other changes. */
+static bool release(ldx_mongo_attempt *attempt, const ldx_mongo_index *live) {
+  const ldx_step *step = attempt->step;
+  if (!live->prepare_unique || step->definition->unique) return true;
+  bson_t *command = ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", false, false);
+  bool ok = ldx_mongo_change(attempt, command, NULL);
+  bson_destroy(command);
+  return ok;
+}
+
 bool ldx_mongo_alter(ldx_mongo_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_mongo_indexes indexes;
@@ -45,6 +56,6 @@ bool ldx_mongo_alter(ldx_mongo_attempt *attempt) {
     ldx_error_hint(attempt->error, "Build it again under another name, then drop this one.");
     return false;
   }
-  if (!set_options(attempt, live)) return false;
+  if (!set_options(attempt, live) || !release(attempt, live)) return false;
   return !step->definition->unique || live->unique || ldx_mongo_make_unique(attempt, live);
 }

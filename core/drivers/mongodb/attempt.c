@@ -64,8 +64,7 @@ static void each_index(const bson_t *spec, bool ready, void *state) {
 bool ldx_mongo_see(ldx_mongo_attempt *attempt, ldx_mongo_indexes *indexes) {
   *indexes = (ldx_mongo_indexes){.exists = true};
   seen state = {.arena = attempt->arena, .indexes = indexes};
-  bool ok =
-      ldx_mongo_list_indexes(attempt->session, attempt->step->relation.name, each_index, &state, attempt->error);
+  bool ok = ldx_mongo_list_indexes(attempt->session, attempt->step->relation.name, each_index, &state, attempt->error);
   if (ok || atoi(attempt->error->native) != NAMESPACE_NOT_FOUND) return ok;
   ldx_error_clear(attempt->error);
   *indexes = (ldx_mongo_indexes){.exists = false};

@@ -86,8 +86,8 @@ static void append_quorum(bson_t *command, const char *quorum) {
     BSON_APPEND_UTF8(command, "commitQuorum", quorum);
 }
 
-/* One createIndexes. */
-static bool create(ldx_mongo_attempt *attempt, bool unique, bool prepare) {
+/* One createIndexes. `live`: what has the name already, and is joined; or NULL. */
+static bool create(ldx_mongo_attempt *attempt, const ldx_mongo_index *live, bool unique, bool prepare) {
   const ldx_step *step = attempt->step;
   bson_t spec, command = BSON_INITIALIZER, indexes;
   if (!ldx_mongo_spec_of(step->definition, step->name, unique, &spec, attempt->error)) return false;
@@ -97,6 +97,7 @@ static bool create(ldx_mongo_attempt *attempt, bool unique, bool prepare) {
   BSON_APPEND_DOCUMENT(&indexes, "0", &spec);
   bson_append_array_end(&command, &indexes);
   append_quorum(&command, step->commit_quorum);
+  if (!live) ldx_context_builds(attempt->context);
   bool ok = ldx_mongo_change(attempt, &command, NULL);
   bson_destroy(&command);
   bson_destroy(&spec);
@@ -134,15 +135,15 @@ static bool explain(ldx_mongo_attempt *attempt) {
   return false;
 }
 
-static bool create_or_explain(ldx_mongo_attempt *attempt, bool unique, bool prepare) {
-  return create(attempt, unique, prepare) || explain(attempt);
+static bool create_or_explain(ldx_mongo_attempt *attempt, const ldx_mongo_index *live, bool unique, bool prepare) {
+  return create(attempt, live, unique, prepare) || explain(attempt);
 }
 
 /* Unique from the first, where the other way is barred: whether it can succeed is seen beforehand. */
 static bool build_at_once(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes) {
   ldx_error_clear(attempt->error);
   bool checked = attempt->step->check_duplicates;
-  return (checked || ldx_mongo_check_duplicates(attempt, indexes)) && create_or_explain(attempt, true, false);
+  return (checked || ldx_mongo_check_duplicates(attempt, indexes)) && create_or_explain(attempt, NULL, true, false);
 }
 
 static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes) {
@@ -151,25 +152,29 @@ static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *in
   ldx_mongo_indexes after;
   if (live) {
     /* As it is, so that the server compares everything else, and joins. */
-    if (!create_or_explain(attempt, live->unique, live->prepare_unique)) return false;
+    if (!create_or_explain(attempt, live, live->unique, live->prepare_unique)) return false;
   } else {
     bool any = false;
     if (indexes->exists && !has_documents(attempt, &any)) return false;
-    if (!any) return create_or_explain(attempt, true, false);
+    if (!any) return create_or_explain(attempt, NULL, true, false);
     bool may;
     if (!ldx_mongo_may_alter(attempt->session, attempt->step->relation.name, &may, attempt->error)) return false;
     if (!may) {
       /* It could neither be made unique afterwards nor stop refusing writes. */
-      ldx_context_note(attempt->context,
-                       "%s is built unique at once, for the user has no right to collMod: what is written twice meanwhile "
-                       "makes the build fail",
-                       name);
+      ldx_context_note(
+          attempt->context,
+          "%s is built unique at once, for the user has no right to collMod: what is written twice meanwhile "
+          "makes the build fail",
+          name);
       return build_at_once(attempt, indexes);
     }
-    if (!create(attempt, false, true)) {
+    if (!create(attempt, NULL, false, true)) {
       /* The server takes it for a second copy of a plain index of the same keys that stands beside. */
       bool beside = is_conflict(attempt->error) && !ldx_mongo_index_named(indexes, name);
-      return beside ? build_at_once(attempt, indexes) : explain(attempt);
+      if (beside) return build_at_once(attempt, indexes);
+      /* The server goes on with it. */
+      if (ldx_error_retry(attempt->error->code) == LDX_RETRY_VERIFY) ldx_mongo_tell_prepared(attempt);
+      return explain(attempt);
     }
   }
   if (!ldx_mongo_see(attempt, &after)) return false;
@@ -192,5 +197,5 @@ bool ldx_mongo_build(ldx_mongo_attempt *attempt) {
   }
   if (!live && step->check_duplicates && !ldx_mongo_check_duplicates(attempt, &indexes)) return false;
   if (step->definition->unique) return build_unique(attempt, &indexes);
-  return create_or_explain(attempt, false, live && live->prepare_unique);
+  return create_or_explain(attempt, live, false, live && live->prepare_unique);
 }

@@ -15,8 +15,10 @@ bool ldx_mongo_settle(ldx_mongo_attempt *attempt, const char *name, ldx_mongo_in
 bool ldx_mongo_make_unique(ldx_mongo_attempt *attempt, const ldx_mongo_index *live);
 /* Tells how unique a build is to be made in what it sends first: `prepareUnique` appended to `spec`. */
 void ldx_mongo_prepare(bson_t *spec);
+/* After a failure that leaves that to whoever tries again, of whom there may be none: a note says how to take it back. */
+void ldx_mongo_tell_prepared(ldx_mongo_attempt *attempt);
 
-/* alter.c: what collMod can change: the TTL's seconds, hidden, unique. */
+/* alter.c: what collMod can change: the TTL's seconds, hidden, unique, prepareUnique. */
 bool ldx_mongo_alter(ldx_mongo_attempt *attempt);
 /* collMod of the index `name` of a collection with one option; the caller destroys the command. */
 bson_t *ldx_mongo_collmod(const char *collection, const char *name, const char *option, bool value, bool dry_run);

@@ -46,9 +46,9 @@ static void describe_alter(ldx_buffer *b, const ldx_step *step) {
   BSON_APPEND_BOOL(&index, "hidden", hidden && !strcmp(hidden, "true"));
   bson_append_document_end(command, &index);
   append_command(b, command);
-  if (!step->definition->unique) return;
-  append_command(b, ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", true, false));
-  append_conversion(b, step);
+  bool unique = step->definition->unique;
+  append_command(b, ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", unique, false));
+  if (unique) append_conversion(b, step);
 }
 
 char *ldx_mongo_describe(ldx_arena *arena, const ldx_step *step) {

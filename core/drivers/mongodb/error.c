@@ -64,6 +64,9 @@ static const struct {
     {50, LDX_ERROR_LOCK_TIMEOUT},          /* MaxTimeMSExpired */
     {262, LDX_ERROR_LOCK_TIMEOUT},         /* ExceededTimeLimit */
     {279, LDX_ERROR_LINK_LOST},            /* ClientDisconnect */
+    {133, LDX_ERROR_LINK_LOST},            /* FailedToSatisfyReadPreference: a router finds no primary of a shard */
+    {43, LDX_ERROR_SERIALIZATION},         /* CursorNotFound: while an index was walked */
+    {175, LDX_ERROR_SERIALIZATION},        /* QueryPlanKilled: its index or collection went */
     {14031, LDX_ERROR_DISK_FULL},          /* OutOfDiskSpace */
 };
 

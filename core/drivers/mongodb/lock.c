@@ -125,7 +125,10 @@ bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
                             "$literal", BCON_DOCUMENT(who), "}", "}", "$$ROOT", "]", "}");
   bson_destroy(who);
   bool ok = change(session, BCON_NEW("_id", "run"), update, true, &reply, error);
-  if (ok && document_at(&reply, "value", &lease) && strcmp(text(&lease, "owner"), session->token) != 0) {
+  if (ok && !document_at(&reply, "value", &lease)) {
+    ok = ldx_error_set(error, LDX_ERROR_SERVER, "the server does not say who has the run lock");
+    forget_token(session);
+  } else if (ok && strcmp(text(&lease, "owner"), session->token) != 0) {
     ok = ldx_error_set(error, LDX_ERROR_LOCK_HELD, "another run holds the lock of this database");
     if (error) holder(&lease, error->detail, sizeof error->detail);
     ldx_error_hint(error, "Wait for it to end; `lunadex status` shows what it does.");

@@ -58,18 +58,31 @@ static void take_back(ldx_mongo_attempt *attempt) {
                      command_text(attempt, false), error.message);
 }
 
+void ldx_mongo_tell_prepared(ldx_mongo_attempt *attempt) {
+  ldx_context_note(attempt->context,
+                   "%s may refuse new duplicates until the next attempt or run makes it unique; to take that back: %s",
+                   attempt->step->name, command_text(attempt, false));
+}
+
 bool ldx_mongo_make_unique(ldx_mongo_attempt *attempt, const ldx_mongo_index *live) {
   bson_t reply = BSON_INITIALIZER;
   bool ok = live->prepare_unique || collmod(attempt, "prepareUnique", true, false, NULL);
-  if (!ok) return false;
+  if (!ok) {
+    if (ldx_error_retry(attempt->error->code) == LDX_RETRY_VERIFY) ldx_mongo_tell_prepared(attempt);
+    return false;
+  }
   for (int dry = 1; ok && dry >= 0; dry--) {
     bson_destroy(&reply);
     ok = collmod(attempt, "unique", true, dry, &reply);
   }
   if (!ok && attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_mongo_explain_violations(attempt, &reply);
-  /* After a lost link nobody knows how far it got; whoever tries again goes on from there. */
+  /* After a lost link nobody knows how far it got; whoever tries again goes on from there. Whether somebody does is not
+   * known here. */
   ldx_retry class = ldx_error_retry(attempt->error->code);
-  if (!ok && class == LDX_RETRY_NEVER && attempt->error->code != LDX_ERROR_LOCK_LOST) take_back(attempt);
+  if (!ok && class == LDX_RETRY_NEVER && attempt->error->code != LDX_ERROR_LOCK_LOST)
+    take_back(attempt);
+  else if (!ok)
+    ldx_mongo_tell_prepared(attempt);
   bson_destroy(&reply);
   return ok;
 }

@@ -57,7 +57,8 @@ static bool same_collation(const bson_t *spec, const bson_t *other) {
 
 bool ldx_mongo_can_walk(const bson_t *spec, const ldx_mongo_index *index) {
   bool more, sparse = flag(spec, "sparse");
-  if (index->building || !same_keys(spec, &index->spec, &more)) return false;
+  /* A hint on a hidden index is refused. */
+  if (index->building || index->hidden || !same_keys(spec, &index->spec, &more)) return false;
   /* A sparse index of more fields has documents that lack all of these. */
   if (sparse != flag(&index->spec, "sparse") || (sparse && more)) return false;
   return same_filter(spec, &index->spec) && same_collation(spec, &index->spec);

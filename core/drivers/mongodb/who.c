@@ -18,10 +18,10 @@ static bson_t *operations_command(const ldx_session *session, bool all, bool our
                                    "{", "command.comment.lunadex", "{", "$exists", BCON_BOOL(true), "}", "}", "]");
   /* On a router the shards' operations are asked for, which is what it does without localOps. A worker that waits, for the
    * votes of other members for one, counts as idle. */
-  bson_t *command = BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers",
-                             BCON_BOOL(all), "idleConnections", BCON_BOOL(true), "localOps",
-                             BCON_BOOL(!session->sharded), "}", "}", "{", "$match", BCON_DOCUMENT(wanted), "}", "]",
-                             "cursor", "{", "batchSize", BCON_INT32(BATCH), "}");
+  bson_t *command =
+      BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers", BCON_BOOL(all),
+               "idleConnections", BCON_BOOL(true), "localOps", BCON_BOOL(!session->sharded), "}", "}", "{", "$match",
+               BCON_DOCUMENT(wanted), "}", "]", "cursor", "{", "batchSize", BCON_INT32(BATCH), "}");
   bson_destroy(wanted);
   return command;
 }

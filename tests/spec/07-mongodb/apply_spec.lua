@@ -191,6 +191,13 @@ describe("apply on MongoDB", function()
     assert.is_true(indexes().u.unique)
   end)
 
+  it("makes plain again what a conversion that was given up has left behind", function()
+    fill()
+    create '{"name":"u","key":{"a":1},"prepareUnique":true}'
+    settles [[on "t" { index { "a", name = "u" } }]]
+    assert.is_nil(indexes().u.prepareUnique)
+  end)
+
   it("reads a data dictionary", function()
     local path = shell.directory "dictionary" .. "/users.yaml"
     shell.write_file(path, 'table users:\n  index socialsec:\n    unique: "Y"\n    column socialsec:\n'

@@ -29,14 +29,14 @@ describe("an error of MongoDB", function()
   end
 
   local codes = {
-    link_lost = { 91, 189, 10107, 11600, 11602, 13435 },
+    link_lost = { 91, 133, 189, 10107, 11600, 11602, 13435 },
     authentication = { 18 },
     duplicate_name = { 85, 86 },
     undefined = { 26, 27 },
     invalid_definition = { 2, 9, 14, 67, 72, 73, 166, 197 },
     unsupported = { 59, 115 },
     lock_timeout = { 24, 50, 262 },
-    serialization = { 117, 12587 },
+    serialization = { 43, 117, 175, 12587 },
     disk_full = { 14031 },
     server = { 1, 276, 11601 },
   }

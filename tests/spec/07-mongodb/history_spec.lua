@@ -119,7 +119,8 @@ describe("what a step sends to MongoDB", function()
       'db.runCommand({ collMod: "users", index: { name: "u", unique: true }, dryRun: true })',
       'db.runCommand({ collMod: "users", index: { name: "u", unique: true } })',
     }, ";\n"), text(steps.build("users", "u", { "email" }, { unique = true })))
-    assert.equal('db.runCommand({ collMod: "users", index: { name: "u", expireAfterSeconds: 60, hidden: false } })',
+    assert.equal('db.runCommand({ collMod: "users", index: { name: "u", expireAfterSeconds: 60, hidden: false } });\n'
+      .. 'db.runCommand({ collMod: "users", index: { name: "u", prepareUnique: false } })',
       text(steps.alter("users", "u", { "at" }, { with = { { "expireAfterSeconds", "60" } } })))
     assert.equal('db.stats_.dropIndex("u")', text { kind = "drop", relation = "stats_", name = "u" })
     assert.equal('db.getCollection("stats").dropIndex("u")', text { kind = "drop", relation = "stats", name = "u" })

@@ -129,6 +129,13 @@ describe("a unique index on MongoDB", function()
     assert.equal("absent", state "t_b")
   end)
 
+  it("stands beside a hidden plain one of the same keys, which no check can use", function()
+    assert.is_true(run:build("t", "t_plain", { "a" }, { with = { { "hidden", "true" } } }).ok)
+    local done = run:build("t", "t_a", { "a" }, unique, { check_duplicates = true })
+    assert.is_true(done.ok, tostring(done.error))
+    assert.equal("unique", state "t_a")
+  end)
+
   it("waits for other builds of the collection before it is converted", function()
     local held <close> = steps.hold(server, steps.scanning)
     local other = server:send(database, { "createIndexes", "t", indexes = { { key = { b = 1 }, name = "t_other" } } })
@@ -267,6 +274,20 @@ describe("a unique index on MongoDB", function()
           assert.is_truthy(fault)
         end
       end
+    end)
+
+    it("says how to take the refusal of duplicates back if nobody tries again", function()
+      assert.is_true(run:build("t", "t_a", { "a" }).ok)
+      local fault <close> = steps.hold(server, "failCommand", {
+        failCommands = { "collMod" }, appName = "lunadex specs", errorCode = 11602 }, { skip = 1 })
+      local alter = steps.alter("t", "t_a", { "a" }, unique)
+      local done, events = run:step(alter)
+      fault:release()
+      assert.equal("link_lost", done.error.code)
+      assert.equal("prepared", state "t_a")
+      local command = steps.notes(events):match 'to take that back: db%.runCommand%((.*)%)$'
+      server:command(database, (command:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')))
+      assert.equal("plain", state "t_a")
     end)
 
     it("takes the refusal of duplicates back if it cannot be made unique", function()
