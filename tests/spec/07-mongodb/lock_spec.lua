@@ -184,6 +184,26 @@ describe("the run lock on MongoDB", function()
     assert.is_nil(lost(run, 1.5))
   end)
 
+  it("is taken while a build goes on and its run is halted: that run says so, and does not end well", function()
+    server:fill(database, "t", 100, { a = "$n" })
+    local held <close> = steps.hold(server, steps.scanning)
+    local process = lunadex.start { "apply", lunadex.registry 'on "t" { index { "a" } }', "--target",
+      server:url(database) }
+    held:reached()
+    process:kill "STOP"
+    expire()
+    assert.is_true(lock(open()).ok)
+    held:release()
+    shell.eventually("the build to end", function()
+      local spec = server:indexes(database, "t")[2]
+      return spec and not spec.buildUUID
+    end)
+    process:kill "CONT"
+    local result = lunadex.result(process:wait(30))
+    assert.equal(1, result.status, tostring(result))
+    assert.matches("the run lock was lost", result.stdout .. result.stderr, 1, true)
+  end)
+
   it("ends by itself half a minute after its holder was last heard of, and not before", function()
     if not os.getenv "LUNADEX_TEST_LONG" then return pending "--long" end
     local holder = other_process()
