@@ -40,7 +40,8 @@ describe("a target of MongoDB", function()
   end)
 
   it("with a user needs the password, but where a certificate does its work", function()
-    for _, url in ipairs { "mongodb://u@127.0.0.1:1/app", "mongodb://u:@127.0.0.1:1/app?authMechanism=SCRAM-SHA-256" } do
+    for _, url in ipairs { "mongodb://u@127.0.0.1:1/app",
+      "mongodb://u:@127.0.0.1:1/app?authMechanism=SCRAM-SHA-256" } do
       assert.matches("a user and no password", refused(url, "usage").message)
     end
     refused("mongodb://u@127.0.0.1:1/app?authMechanism=MONGODB-X509", "connect")
