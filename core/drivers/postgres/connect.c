@@ -413,8 +413,7 @@ static bool introduce(ldx_session *session, ldx_error *error) {
       &sql,
       "SELECT pg_catalog.pg_backend_pid() = %d, pg_catalog.current_setting('server_version'), "
       "pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('default_transaction_read_only')::bool, "
-      "pg_catalog.current_setting('search_path'), pg_catalog.current_database(), session_user, "
-      "pg_catalog.pg_is_in_recovery(), "
+      "pg_catalog.current_database(), session_user, pg_catalog.pg_is_in_recovery(), "
       /* No clone or standby of a server began in the same microsecond. */
       "(SELECT pg_catalog.concat_ws('/', extract(epoch FROM pg_catalog.pg_postmaster_start_time()), oid) "
       "FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())",
@@ -427,7 +426,7 @@ static bool introduce(ldx_session *session, ldx_error *error) {
   PGresult *result = ldx_pg_exec(session, ldx_buffer_string(&sql), error);
   ldx_buffer_free(&sql);
   if (!result) return false;
-  if (PQntuples(result) != 1 || PQnfields(result) < 8 || strcmp(PQgetvalue(result, 0, 0), "t")) {
+  if (PQntuples(result) != 1 || PQnfields(result) < 7 || strcmp(PQgetvalue(result, 0, 0), "t")) {
     PQclear(result);
     ldx_error_set(error, LDX_ERROR_POOLER,
                   "a connection pooler stands between us and the server (its process is not "
@@ -442,11 +441,10 @@ static bool introduce(ldx_session *session, ldx_error *error) {
   snprintf(info->version, sizeof info->version, "%.*s", (int)strcspn(text, " "), text);
   info->version_number = version;
   info->read_only = *PQgetvalue(result, 0, 2) == 't';
-  info->standby = *PQgetvalue(result, 0, 6) == 't';
-  snprintf(info->identity, sizeof info->identity, "%s", PQgetvalue(result, 0, 7));
-  session->search_path = strdup(PQgetvalue(result, 0, 3));
-  snprintf(info->database, sizeof info->database, "%s", PQgetvalue(result, 0, 4));
-  snprintf(info->user, sizeof info->user, "%s", PQgetvalue(result, 0, 5));
+  info->standby = *PQgetvalue(result, 0, 5) == 't';
+  snprintf(info->identity, sizeof info->identity, "%s", PQgetvalue(result, 0, 6));
+  snprintf(info->database, sizeof info->database, "%s", PQgetvalue(result, 0, 3));
+  snprintf(info->user, sizeof info->user, "%s", PQgetvalue(result, 0, 4));
   const char *host = PQhost(session->connection), *port = PQport(session->connection);
   snprintf(info->host, sizeof info->host, "%s", host && *host ? host : "");
   snprintf(info->port, sizeof info->port, "%s", port ? port : "");

@@ -27,9 +27,6 @@ PGconn *ldx_pg_connection(ldx_session *session) {
 int ldx_pg_version(const ldx_session *session) {
   return session->info.version_number;
 }
-const char *ldx_pg_search_path(const ldx_session *session) {
-  return session->search_path ? session->search_path : "";
-}
 const ldx_server_info *ldx_pg_info(const ldx_session *session) {
   return &session->info;
 }
@@ -66,7 +63,6 @@ void ldx_pg_close(ldx_session *session) {
   if (!session) return;
   PQfreeCancel(session->cancel);
   PQfinish(session->connection);
-  free(session->search_path);
   free(session);
 }
 

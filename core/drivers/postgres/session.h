@@ -16,9 +16,6 @@
 PGconn *ldx_pg_connection(ldx_session *session);
 /* server_version_num: 150018. */
 int ldx_pg_version(const ldx_session *session);
-/* The search path the session came with, as `SHOW search_path` writes it: what the text of a user is parsed under.
- * Nothing in the driver changes it but with SET LOCAL. */
-const char *ldx_pg_search_path(const ldx_session *session);
 const ldx_server_info *ldx_pg_info(const ldx_session *session);
 
 /* One text of one or more statements (simple query protocol). Returns the last statement's result, which the caller
@@ -69,7 +66,6 @@ struct ldx_session {
   PGcancel *cancel;
   atomic_bool cancelled; /* by ldx_pg_cancel, since the last statement was sent */
   ldx_server_info info;
-  char *search_path; /* malloc */
 };
 
 #endif

@@ -173,21 +173,6 @@ function M.base_of(temporary, suffix, names)
   end
 end
 
---- What a replacement of `name` is called until it takes its place.
----@param name string
----@return string
-function M.replacement(name)
-  return M.temporary(name, "new")
-end
-
---- The one of `names` that left this name behind when it was replaced.
----@param name string
----@param names string[]
----@return string?
-function M.left_by(name, names)
-  return M.base_of(name, "old", names)
-end
-
 --- What the server reindexed under this name (`<name>_ccnew`, `<name>_ccold`, cut and numbered where it had to be): the
 --- one of `names`, else what is left of the name; nil if it is none of these.
 ---@param name string
