@@ -11,6 +11,8 @@
 #include "duplicates.h"
 #include "shell.h"
 
+static const char command_failed[] = "125";
+
 void ldx_mongo_prepare(bson_t *spec) {
   BSON_APPEND_BOOL(spec, "prepareUnique", true);
 }
@@ -75,6 +77,8 @@ bool ldx_mongo_make_unique(ldx_mongo_attempt *attempt, const ldx_mongo_index *li
     bson_destroy(&reply);
     ok = collmod(attempt, "unique", true, dry, &reply);
   }
+  /* Somebody changed the index while it was scanned, perhaps to the same end: the next attempt looks. */
+  if (!ok && !strcmp(attempt->error->native, command_failed)) attempt->error->code = LDX_ERROR_SERIALIZATION;
   if (!ok && attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_mongo_explain_violations(attempt, &reply);
   /* After a lost link nobody knows how far it got; whoever tries again goes on from there. Whether somebody does is not
    * known here. */

@@ -108,9 +108,23 @@ describe("while MongoDB builds", function()
       local second = other:submit(step)
       other:phase(second, "scanning")
       held:release()
-      assert.is_true(run:finish(first).ok)
-      assert.is_true(other:finish(second).ok)
+      local done, again = run:finish(first), other:finish(second)
+      assert.is_true(done.ok, tostring(done.error))
+      assert.is_true(again.ok, tostring(again.error))
       other:close()
+      stands { unique = true }
+    end)
+
+    it("somebody changes the index while it is being made unique: the next attempt looks again", function()
+      local held <close> = steps.hold(server, "hangAfterCollModIndexUniqueReleaseIXLock", { nss = "test.t" })
+      local job = start { unique = true }
+      held:reached()
+      for _, hidden in ipairs { true, false } do
+        server:command("test", { "collMod", "t", index = { name = "t_a", hidden = hidden } })
+      end
+      held:release()
+      local done = run:finish(job)
+      assert.is_true(done.ok, tostring(done.error))
       stands { unique = true }
     end)
 
