@@ -295,6 +295,8 @@ describe("somebody else", function()
         local port = link:fired()
         local holder = server:session(database, "migration")
         holder:send "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE" -- what was sent is in front
+        faults.holds(server, database, "the lock to be asked for", ("SELECT true FROM pg_locks WHERE pid = %d "
+          .. "AND mode = 'AccessExclusiveLock' AND relation = 't'::regclass"):format(holder.pid))
         link:resume(port)
         holder:wait()
         blamed(run, holder)
