@@ -10,11 +10,11 @@ enum { TIMEOUT_MS = 5000 };
 /* The mutex is held. NULL: out of memory. */
 static mongoc_client_t *second_client(ldx_session *session) {
   if (session->canceller) return session->canceller;
-  mongoc_uri_t *uri = mongoc_uri_copy(session->uri);
-  mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, TIMEOUT_MS);
-  session->canceller = mongoc_client_new_from_uri(uri);
-  if (session->canceller) mongoc_client_set_error_api(session->canceller, MONGOC_ERROR_API_VERSION_2);
-  mongoc_uri_destroy(uri);
+  mongoc_uri_t *uri = ldx_mongoc.uri_copy(session->uri);
+  ldx_mongoc.uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, TIMEOUT_MS);
+  session->canceller = ldx_mongoc.client_new_from_uri(uri);
+  if (session->canceller) ldx_mongoc.client_set_error_api(session->canceller, MONGOC_ERROR_API_VERSION_2);
+  ldx_mongoc.uri_destroy(uri);
   return session->canceller;
 }
 
@@ -26,8 +26,8 @@ bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *c
   pthread_mutex_lock(&session->cancel_mutex);
   mongoc_client_t *client = second_client(session);
   if (client) {
-    ok = mongoc_client_command_simple(client, database ? database : session->database, command, session->preferences,
-                                      reply, &reason);
+    ok = ldx_mongoc.client_command_simple(client, database ? database : session->database, command,
+                                          session->preferences, reply, &reason);
     if (!ok) ldx_mongo_error(session, &reason, reply, error);
   } else {
     bson_init(reply);

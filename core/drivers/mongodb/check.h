@@ -2,7 +2,7 @@
 #ifndef LUNADEX_MONGO_CHECK_H
 #define LUNADEX_MONGO_CHECK_H
 
-#include <mongoc/mongoc.h>
+#include <bson/bson.h>
 
 #include "lunadex/diff.h"
 

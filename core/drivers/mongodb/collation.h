@@ -6,7 +6,7 @@
 #ifndef LUNADEX_MONGO_COLLATION_H
 #define LUNADEX_MONGO_COLLATION_H
 
-#include <mongoc/mongoc.h>
+#include <bson/bson.h>
 
 #include "lunadex/arena.h"
 #include "session.h"

@@ -24,24 +24,9 @@ static const double default_timeout = 10;
 static const double first_attempt = 2, longest_attempt = 5;
 static const double between_attempts = 0.2;
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-/* libmongoc keeps statistics in a file in shared memory that would outlive a process which is killed; nobody here looks at
- * them. It has to be told by the environment, which only changes before there are threads. */
-__attribute__((constructor)) static void decline_statistics(void) {
-  setenv("MONGOC_DISABLE_SHM", "1", 0);
-}
-
-/* For the life of the process: other threads may still be at it when the main one ends. What libmongoc has to say comes
- * as errors; its warnings would stand between the lines of a report. */
-static void start_library(void) {
-  mongoc_log_set_handler(NULL, NULL);
-  mongoc_init();
-}
-
 static double timeout_of(const ldx_target *target, const mongoc_uri_t *uri) {
   if (target->connect_timeout > 0) return target->connect_timeout;
-  int32_t asked = mongoc_uri_get_option_as_int32(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, 0);
+  int32_t asked = ldx_mongoc.uri_get_option_as_int32(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, 0);
   return asked > 0 ? asked / 1000.0 : default_timeout;
 }
 
@@ -57,10 +42,10 @@ static bool pause_unless(const atomic_bool *stop, double seconds) {
 static bool has_members(const mongoc_client_t *client) {
   size_t count = 0;
   bool found = false;
-  mongoc_server_description_t **servers = mongoc_client_get_server_descriptions(client, &count);
+  mongoc_server_description_t **servers = ldx_mongoc.client_get_server_descriptions(client, &count);
   for (size_t i = 0; i < count; i++)
-    if (!strncmp(mongoc_server_description_type(servers[i]), "RS", 2)) found = true;
-  mongoc_server_descriptions_destroy_all(servers, count);
+    if (!strncmp(ldx_mongoc.server_description_type(servers[i]), "RS", 2)) found = true;
+  ldx_mongoc.server_descriptions_destroy_all(servers, count);
   return found;
 }
 
@@ -68,13 +53,13 @@ typedef enum outcome { FOUND, NO_PRIMARY, NO_ANSWER, REFUSED } outcome;
 
 static outcome look(ldx_session *session, double seconds, bson_error_t *reason) {
   double begun = ldx_clock_now();
-  mongoc_uri_set_option_as_int32(session->uri, MONGOC_URI_CONNECTTIMEOUTMS, (int32_t)(seconds * 1000));
-  session->client = mongoc_client_new_from_uri_with_error(session->uri, reason);
+  ldx_mongoc.uri_set_option_as_int32(session->uri, MONGOC_URI_CONNECTTIMEOUTMS, (int32_t)(seconds * 1000));
+  session->client = ldx_mongoc.client_new_from_uri_with_error(session->uri, reason);
   if (!session->client) return REFUSED;
-  mongoc_client_set_error_api(session->client, MONGOC_ERROR_API_VERSION_2);
-  mongoc_server_description_t *server = mongoc_client_select_server(session->client, true, NULL, reason);
+  ldx_mongoc.client_set_error_api(session->client, MONGOC_ERROR_API_VERSION_2);
+  mongoc_server_description_t *server = ldx_mongoc.client_select_server(session->client, true, NULL, reason);
   if (server) {
-    mongoc_server_description_destroy(server);
+    ldx_mongoc.server_description_destroy(server);
     return FOUND;
   }
   if (has_members(session->client)) return NO_PRIMARY;
@@ -102,12 +87,12 @@ static bool connection_error(const ldx_session *session, outcome how, const bson
       snprintf(text, sizeof text, "%s", list);
       snprintf(error->message, sizeof error->message, "no server could be reached: %s", text);
     }
-    const char *set = mongoc_uri_get_replica_set(session->uri);
+    const char *set = ldx_mongoc.uri_get_replica_set(session->uri);
     if (!list && set && reason->domain == MONGOC_ERROR_SERVER_SELECTION)
       snprintf(error->message, sizeof error->message, "no member of a replica set \"%.200s\" was found", set);
     if (strstr(error->message, "TLS"))
       ldx_error_hint(error, "Check tlsCAFile, the name in the server's certificate, and its dates.");
-    else if (!mongoc_uri_get_tls(session->uri) && is_cut_off(error->message))
+    else if (!ldx_mongoc.uri_get_tls(session->uri) && is_cut_off(error->message))
       ldx_error_hint(error, "Does the server want TLS? Then add ?tls=true.");
     else
       ldx_error_hint(error,
@@ -130,16 +115,16 @@ static bool find_server(ldx_session *session, const ldx_target *target, ldx_erro
     bool stopped = target->stop && atomic_load(target->stop);
     bool last = ldx_clock_now() + between_attempts >= deadline;
     if (how == NO_PRIMARY && last) {
-      session->preferences = mongoc_read_prefs_new(MONGOC_READ_SECONDARY_PREFERRED);
+      session->preferences = ldx_mongoc.read_prefs_new(MONGOC_READ_SECONDARY_PREFERRED);
       mongoc_server_description_t *server =
-          mongoc_client_select_server(session->client, false, session->preferences, NULL);
+          ldx_mongoc.client_select_server(session->client, false, session->preferences, NULL);
       if (server) {
-        mongoc_server_description_destroy(server);
+        ldx_mongoc.server_description_destroy(server);
         return true;
       }
     }
     if (how == REFUSED || last) return connection_error(session, how, &reason, timeout, error);
-    mongoc_client_destroy(session->client);
+    ldx_mongoc.client_destroy(session->client);
     session->client = NULL;
     if (stopped || !pause_unless(target->stop, between_attempts))
       return ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled while connecting");
@@ -274,7 +259,7 @@ int64_t ldx_mongo_process(void) {
 }
 
 ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx_error *error) {
-  pthread_once(&once, start_library);
+  if (!ldx_mongoc_load(error)) return NULL;
   ldx_session *session = calloc(1, sizeof *session);
   if (!session) {
     ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
@@ -286,7 +271,7 @@ ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx
   session->uri = ldx_mongo_target_parse(target, &session->secrets, error);
   bool ok = session->uri != NULL;
   if (ok) {
-    session->database = strdup(mongoc_uri_get_database(session->uri));
+    session->database = strdup(ldx_mongoc.uri_get_database(session->uri));
     ldx_mongo_target_describe(session->uri, &session->info);
     ok = session->database ? find_server(session, target, error) && introduce(session, error)
                            : ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");

@@ -147,8 +147,8 @@ void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const
   if (!error) return;
   bool of_the_server = from->domain == MONGOC_ERROR_SERVER || from->domain == MONGOC_ERROR_WRITE_CONCERN;
   ldx_error_code code = of_the_server ? of_server((int)from->code) : of_client(from);
-  bool retryable = reply && (mongoc_error_has_label(reply, "RetryableWriteError") ||
-                             mongoc_error_has_label(reply, "TransientTransactionError"));
+  bool retryable = reply && (ldx_mongoc.error_has_label(reply, "RetryableWriteError") ||
+                             ldx_mongoc.error_has_label(reply, "TransientTransactionError"));
   if (retryable && code == LDX_ERROR_SERVER) code = LDX_ERROR_LINK_LOST;
   /* Without a user the server asks for one in the words of a missing right. */
   if (code == LDX_ERROR_PERMISSION && session && !session->info.user[0]) code = LDX_ERROR_AUTHENTICATION;

@@ -2,7 +2,7 @@
 #ifndef LUNADEX_MONGO_FILTER_H
 #define LUNADEX_MONGO_FILTER_H
 
-#include <mongoc/mongoc.h>
+#include <bson/bson.h>
 
 #include "lunadex/arena.h"
 #include "lunadex/error.h"

@@ -2,7 +2,7 @@
 #ifndef LUNADEX_MONGO_JSON_H
 #define LUNADEX_MONGO_JSON_H
 
-#include <mongoc/mongoc.h>
+#include <bson/bson.h>
 
 #include "base/buffer.h"
 #include "lunadex/arena.h"

@@ -106,7 +106,7 @@ static void holder(const bson_t *lease, char *to, size_t size) {
 static bson_t *ourselves(const ldx_session *session) {
   char host[256] = "", memory[1024];
   struct passwd entry, *account = NULL;
-  const char *user = session->info.user, *application = mongoc_uri_get_appname(session->uri);
+  const char *user = session->info.user, *application = ldx_mongoc.uri_get_appname(session->uri);
   if (gethostname(host, sizeof host - 1) != 0) *host = '\0';
   if (!*user && getpwuid_r(geteuid(), &entry, memory, sizeof memory, &account) == 0 && account) user = account->pw_name;
   return BCON_NEW("host", BCON_UTF8(host), "pid", BCON_INT64(getpid()), "user", BCON_UTF8(user), "application",

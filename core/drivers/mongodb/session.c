@@ -16,13 +16,13 @@ static uint32_t choose_server(ldx_session *session, ldx_error *error) {
   bson_error_t reason = {0};
   const mongoc_read_prefs_t *preferences = session->preferences;
   mongoc_server_description_t *server =
-      mongoc_client_select_server(session->client, !preferences, preferences, &reason);
+      ldx_mongoc.client_select_server(session->client, !preferences, preferences, &reason);
   if (!server) {
     ldx_mongo_error(session, &reason, NULL, error);
     return 0;
   }
-  uint32_t id = mongoc_server_description_id(server);
-  mongoc_server_description_destroy(server);
+  uint32_t id = ldx_mongoc.server_description_id(server);
+  ldx_mongoc.server_description_destroy(server);
   return id;
 }
 
@@ -31,8 +31,8 @@ static bool send_to(ldx_session *session, uint32_t server, const char *database,
   bson_error_t reason = {0};
   bson_t options = BSON_INITIALIZER, answer;
   BSON_APPEND_INT32(&options, "serverId", (int32_t)server);
-  bool ok = mongoc_client_command_with_opts(session->client, database ? database : session->database, command,
-                                            session->preferences, &options, &answer, &reason);
+  bool ok = ldx_mongoc.client_command_with_opts(session->client, database ? database : session->database, command,
+                                                session->preferences, &options, &answer, &reason);
   if (!ok) ldx_mongo_error(session, &reason, &answer, error);
   if (reply)
     bson_steal(reply, &answer);
@@ -82,15 +82,15 @@ bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *co
   }
   BSON_APPEND_INT32(&options, "serverId", (int32_t)server);
   /* The cursor takes the reply over. */
-  mongoc_cursor_t *cursor = mongoc_cursor_new_from_command_reply_with_opts(session->client, &reply, &options);
+  mongoc_cursor_t *cursor = ldx_mongoc.cursor_new_from_command_reply_with_opts(session->client, &reply, &options);
   const bson_t *document, *answer = NULL;
   bson_error_t reason = {0};
-  while (ok && mongoc_cursor_next(cursor, &document)) ok = each(document, state, error);
-  if (ok && mongoc_cursor_error_document(cursor, &reason, &answer)) {
+  while (ok && ldx_mongoc.cursor_next(cursor, &document)) ok = each(document, state, error);
+  if (ok && ldx_mongoc.cursor_error_document(cursor, &reason, &answer)) {
     ldx_mongo_error(session, &reason, answer, error);
     ok = false;
   }
-  mongoc_cursor_destroy(cursor);
+  ldx_mongoc.cursor_destroy(cursor);
   bson_destroy(&options);
   return ok;
 }
@@ -122,10 +122,10 @@ bool ldx_mongo_alive(ldx_session *session) {
 void ldx_mongo_close(ldx_session *session) {
   if (!session) return;
   ldx_mongo_collations_free(session->collations);
-  mongoc_client_destroy(session->client);
-  mongoc_client_destroy(session->canceller);
-  mongoc_read_prefs_destroy(session->preferences);
-  mongoc_uri_destroy(session->uri);
+  ldx_mongoc.client_destroy(session->client);
+  ldx_mongoc.client_destroy(session->canceller);
+  ldx_mongoc.read_prefs_destroy(session->preferences);
+  ldx_mongoc.uri_destroy(session->uri);
   pthread_mutex_destroy(&session->cancel_mutex);
   ldx_secrets_free(&session->secrets);
   free(session->token);

@@ -7,10 +7,10 @@
 #ifndef LUNADEX_MONGO_SESSION_H
 #define LUNADEX_MONGO_SESSION_H
 
-#include <mongoc/mongoc.h>
 #include <pthread.h>
 
 #include "base/redact.h"
+#include "library.h"
 #include "lunadex/driver.h"
 
 struct ldx_session {

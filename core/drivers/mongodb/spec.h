@@ -15,7 +15,7 @@
 #ifndef LUNADEX_MONGO_SPEC_H
 #define LUNADEX_MONGO_SPEC_H
 
-#include <mongoc/mongoc.h>
+#include <bson/bson.h>
 
 #include "collation.h"
 #include "lunadex/catalog.h"

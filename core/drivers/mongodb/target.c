@@ -34,24 +34,24 @@ static bool settle(mongoc_uri_t *uri, const ldx_target *target) {
   if (target->application_name && *target->application_name) {
     char name[128]; /* what the server takes, with the zero */
     snprintf(name, sizeof name, "%s", target->application_name);
-    ok = mongoc_uri_set_appname(uri, name) && ok;
+    ok = ldx_mongoc.uri_set_appname(uri, name) && ok;
   }
   /* A build lasts as long as it lasts. 0 would mean the default of five minutes. */
-  ok = mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, -1) && ok;
+  ok = ldx_mongoc.uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, -1) && ok;
   /* Whether to try again, and when, is decided where it can be cancelled. */
-  ok = mongoc_uri_set_option_as_bool(uri, MONGOC_URI_SERVERSELECTIONTRYONCE, true) && ok;
+  ok = ldx_mongoc.uri_set_option_as_bool(uri, MONGOC_URI_SERVERSELECTIONTRYONCE, true) && ok;
   /* One host of a replica set stands for the set, as with the drivers of other languages. */
-  if (!mongoc_uri_has_option(uri, MONGOC_URI_DIRECTCONNECTION) &&
-      !mongoc_uri_get_option_as_bool(uri, MONGOC_URI_LOADBALANCED, false))
-    ok = mongoc_uri_set_option_as_bool(uri, MONGOC_URI_DIRECTCONNECTION, false) && ok;
+  if (!ldx_mongoc.uri_has_option(uri, MONGOC_URI_DIRECTCONNECTION) &&
+      !ldx_mongoc.uri_get_option_as_bool(uri, MONGOC_URI_LOADBALANCED, false))
+    ok = ldx_mongoc.uri_set_option_as_bool(uri, MONGOC_URI_DIRECTCONNECTION, false) && ok;
   return ok;
 }
 
 /* libmongoc takes a missing password for granted, and dereferences it. Users of certificates and the like have none. */
 static bool check_password(const mongoc_uri_t *uri, ldx_error *error) {
-  const char *mechanism = mongoc_uri_get_auth_mechanism(uri), *password = mongoc_uri_get_password(uri);
+  const char *mechanism = ldx_mongoc.uri_get_auth_mechanism(uri), *password = ldx_mongoc.uri_get_password(uri);
   bool needed = !mechanism || !strncasecmp(mechanism, "SCRAM-", 6) || !strcasecmp(mechanism, "PLAIN");
-  if (!mongoc_uri_get_username(uri) || !needed || (password && *password)) return true;
+  if (!ldx_mongoc.uri_get_username(uri) || !needed || (password && *password)) return true;
   ldx_error_set(error, LDX_ERROR_USAGE, "the target names a user and no password");
   ldx_error_hint(error, usage_hint);
   return false;
@@ -65,7 +65,7 @@ mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secr
     return NULL;
   }
   bson_error_t reason = {0};
-  mongoc_uri_t *uri = mongoc_uri_new_with_error(target->url, &reason);
+  mongoc_uri_t *uri = ldx_mongoc.uri_new_with_error(target->url, &reason);
   if (!uri) {
     char text[sizeof reason.message];
     snprintf(text, sizeof text, "%s", reason.message);
@@ -74,17 +74,17 @@ mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secr
     ldx_error_hint(error, usage_hint);
     return NULL;
   }
-  if (mongoc_uri_get_password(uri)) ldx_secrets_add(secrets, mongoc_uri_get_password(uri));
+  if (ldx_mongoc.uri_get_password(uri)) ldx_secrets_add(secrets, ldx_mongoc.uri_get_password(uri));
   /* A password that is also the user's name would star every message, and give itself away by that. */
-  if (mongoc_uri_get_username(uri)) ldx_secrets_forget(secrets, mongoc_uri_get_username(uri));
-  for (const mongoc_host_list_t *host = mongoc_uri_get_hosts(uri); host; host = host->next)
+  if (ldx_mongoc.uri_get_username(uri)) ldx_secrets_forget(secrets, ldx_mongoc.uri_get_username(uri));
+  for (const mongoc_host_list_t *host = ldx_mongoc.uri_get_hosts(uri); host; host = host->next)
     ldx_secrets_forget(secrets, host->host_and_port);
-  if (!check_database(mongoc_uri_get_database(uri), error) || !check_password(uri, error)) {
-    mongoc_uri_destroy(uri);
+  if (!check_database(ldx_mongoc.uri_get_database(uri), error) || !check_password(uri, error)) {
+    ldx_mongoc.uri_destroy(uri);
     return NULL;
   }
   if (!settle(uri, target)) {
-    mongoc_uri_destroy(uri);
+    ldx_mongoc.uri_destroy(uri);
     ldx_error_set(error, LDX_ERROR_USAGE, "the target's options contradict what an index engine needs");
     return NULL;
   }
@@ -104,29 +104,30 @@ static void append_encoded(ldx_buffer *buffer, const char *text) {
 /* The options that say which deployment it is; others may be secret, or are of no interest. */
 static void append_options(ldx_buffer *buffer, const mongoc_uri_t *uri) {
   const char *separator = "?";
-  const char *set = mongoc_uri_get_replica_set(uri), *source = mongoc_uri_get_auth_source(uri);
+  const char *set = ldx_mongoc.uri_get_replica_set(uri), *source = ldx_mongoc.uri_get_auth_source(uri);
   if (set) {
     ldx_buffer_appendf(buffer, "%sreplicaSet=", separator);
     append_encoded(buffer, set);
     separator = "&";
   }
-  if (source && mongoc_uri_get_username(uri) && strcmp(source, mongoc_uri_get_database(uri)) != 0) {
+  if (source && ldx_mongoc.uri_get_username(uri) && strcmp(source, ldx_mongoc.uri_get_database(uri)) != 0) {
     ldx_buffer_appendf(buffer, "%sauthSource=", separator);
     append_encoded(buffer, source);
     separator = "&";
   }
-  if (mongoc_uri_get_option_as_bool(uri, MONGOC_URI_DIRECTCONNECTION, false)) {
+  if (ldx_mongoc.uri_get_option_as_bool(uri, MONGOC_URI_DIRECTCONNECTION, false)) {
     ldx_buffer_appendf(buffer, "%sdirectConnection=true", separator);
     separator = "&";
   }
   /* mongodb+srv:// means TLS anyway. */
-  if (mongoc_uri_get_tls(uri) && !mongoc_uri_get_srv_hostname(uri)) ldx_buffer_appendf(buffer, "%stls=true", separator);
+  if (ldx_mongoc.uri_get_tls(uri) && !ldx_mongoc.uri_get_srv_hostname(uri))
+    ldx_buffer_appendf(buffer, "%stls=true", separator);
 }
 
 void ldx_mongo_target_describe(const mongoc_uri_t *uri, ldx_server_info *info) {
-  const char *user = mongoc_uri_get_username(uri), *database = mongoc_uri_get_database(uri);
-  const char *service = mongoc_uri_get_srv_hostname(uri);
-  const mongoc_host_list_t *hosts = mongoc_uri_get_hosts(uri);
+  const char *user = ldx_mongoc.uri_get_username(uri), *database = ldx_mongoc.uri_get_database(uri);
+  const char *service = ldx_mongoc.uri_get_srv_hostname(uri);
+  const mongoc_host_list_t *hosts = ldx_mongoc.uri_get_hosts(uri);
   snprintf(info->database, sizeof info->database, "%s", database);
   snprintf(info->user, sizeof info->user, "%s", user ? user : "");
   snprintf(info->host, sizeof info->host, "%s", service ? service : hosts ? hosts->host : "");

@@ -2,9 +2,8 @@
 #ifndef LUNADEX_MONGO_TARGET_H
 #define LUNADEX_MONGO_TARGET_H
 
-#include <mongoc/mongoc.h>
-
 #include "base/redact.h"
+#include "library.h"
 #include "lunadex/driver.h"
 
 /* What the URL says, with the settings every client of ours has; the caller destroys it. It names a database that may

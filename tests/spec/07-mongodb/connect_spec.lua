@@ -109,8 +109,9 @@ describe("a session of MongoDB", function()
     assert.is_true(os.time() - begun <= 4)
     -- Killed in such a moment, or in any other, it leaves nothing behind: libmongoc would keep a file in shared memory.
     local note = shell.directory("note") .. "/pid"
-    local process = shell.start { "sh", "-c", 'echo $$ >"$0"; exec "$@"', note, lunadex.build .. "/lunadex", "status",
-      "--target", other:url "shop" }
+    -- This process has told libmongoc not to, by what a child would inherit.
+    local process = shell.start({ "sh", "-c", 'echo $$ >"$0"; exec "$@"', note, lunadex.build .. "/lunadex", "status",
+      "--target", other:url "shop" }, { env = { MONGOC_DISABLE_SHM = false } })
     local pid = shell.eventually("its number", function() return (shell.read_file(note) or ""):match "^%d+" end)
     shell.eventually("it to connect", function()
       return (shell.read_file(("/proc/%s/net/tcp"):format(pid)) or ""):find((":%04X 01 "):format(other.port), 1, true)
@@ -120,6 +121,19 @@ describe("a session of MongoDB", function()
     process:wait(20)
     other.members[1]:kill "CONT"
     other:kill()
+  end)
+
+  it("loads the library when a target is MongoDB's, and no sooner", function()
+    local directory = shell.directory "library"
+    shell.write_file(directory .. "/libmongoc-1.0.so.0", "") -- which stands before the system's
+    local function call(...)
+      return shell.call({ lunadex.build .. "/lunadex", ... }, { env = { LD_LIBRARY_PATH = directory } })
+    end
+    assert.equal(0, call("--version").status)
+    local failed = call("status", "--target", server:url "shop")
+    assert.equal(6, failed.status)
+    assert.matches("the library for MongoDB could not be loaded: .*libmongoc", failed.stderr)
+    assert.matches("libmongoc-1.0-0", failed.stderr, 1, true)
   end)
 
   it("waits for a primary, and reads without one", function()
