@@ -4,7 +4,6 @@ local M = {}
 
 ---@class lunadex.Failure : lunadex.Error
 ---@field detail string?
----@field unmatched boolean?        # --only says nothing about this database
 local Failure = {}
 Failure.__index = Failure
 

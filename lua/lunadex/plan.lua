@@ -69,6 +69,8 @@ local M = {}
 ---@field catalog lunadex.Catalog
 ---@field connection lunadex.Connection
 ---@field options lunadex.PlanOptions
+---@field several boolean?         # the registry has other databases
+---@field unfound table<string, string>?   # names of --only that nothing here answers to, each with a hint or ""
 local Plan = {}
 Plan.__index = Plan
 Plan.__name = "lunadex.Plan"
@@ -100,7 +102,7 @@ local function add_bare(database, set, dialect)
 end
 
 -- The plan as yet without changes, or nil and why the two sides could not be compared; then the bare relations.
-local function compare(database, connection, options)
+local function compare(database, connection, options, several)
   local info, err = connection:connect()
   if not info then return nil, err end
   local dialect = dialects.of(info.driver)
@@ -120,6 +122,7 @@ local function compare(database, connection, options)
   return setmetatable({
     target = info.display, database = database.name, info = info, dialect = dialect, findings = {}, planned = {},
     entries = database.entries, diff = diff, set = set, catalog = catalog, connection = connection, options = options,
+    several = several,
     summary = {
       declared = diff.declared, live = diff.live, keep = diff:total("keep"), create = 0, replace = 0, rename = 0,
       alter = 0, rebuild = 0, drop = 0, wait = 0, stray = 0, error = 0,
@@ -163,10 +166,11 @@ end
 ---@param database {name: string, set: lunadex.Declarations, entries: lunadex.Entry[]}
 ---@param connection lunadex.Connection
 ---@param options lunadex.PlanOptions?
+---@param several boolean?         # --only may name what is in another database: see M.unfound
 ---@return lunadex.Plan?
 ---@return lunadex.Error? err
-function M.make(database, connection, options)
-  local plan, bare = compare(database, connection, options or {})
+function M.make(database, connection, options, several)
+  local plan, bare = compare(database, connection, options or {}, several)
   if not plan then return nil, bare end
   local maker = Maker.of(plan)
   tell_beforehand(maker, bare)
@@ -180,6 +184,26 @@ function M.make(database, connection, options)
   end
   rehearse(plan)
   return plan
+end
+
+--- The error of what --only names and none of several plans is about.
+---@param plans lunadex.Plan[]
+---@param only string[]
+---@return lunadex.Error?
+function M.unfound(plans, only)
+  local missing = {}
+  for i, plan in ipairs(plans) do missing[i] = plan.unfound or false end
+  return Maker.unfound_error(only, missing)
+end
+
+--- Whether --only names something of its database, or names nothing.
+---@return boolean
+function Plan:is_meant()
+  local only = self.options.only or {}
+  for _, name in ipairs(only) do
+    if not (self.unfound and self.unfound[name]) then return true end
+  end
+  return #only == 0
 end
 
 --- Whether there is anything to do (or to wait for).

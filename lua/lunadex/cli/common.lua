@@ -223,18 +223,15 @@ function M.plans(options, sessions, ready)
     for _, connection in ipairs(#found == 0 and connections or {}) do connection:prefetch() end
     return found
   end)
-  local made, unmatched = {}, nil
+  local made = {}
   if #troubles == 0 then
     troubles = M.side_by_side(connections, function(connection, i)
-      local plan, problem = planning.make(databases[i], connection, options)
-      if not plan and problem.unmatched then
-        unmatched = unmatched or problem
-        return true
-      end
-      made[i] = plan
-      return plan, problem
+      local problem
+      made[i], problem = planning.make(databases[i], connection, options, #connections > 1)
+      return made[i], problem
     end)
-    if #troubles == 0 and not next(made) then troubles = { { error = unmatched } } end
+    local mistake = #troubles == 0 and planning.unfound(made, options.only or {})
+    if mistake then troubles = { { error = mistake } } end
   end
   if #troubles > 0 then
     close_all(connections)
@@ -242,7 +239,7 @@ function M.plans(options, sessions, ready)
   end
   local plans = setmetatable({ several = #connections > 1 }, Plans)
   for i, connection in ipairs(connections) do
-    if made[i] then plans[#plans + 1] = made[i] else connection:close() end
+    if made[i]:is_meant() then plans[#plans + 1] = made[i] else connection:close() end
   end
   return plans
 end

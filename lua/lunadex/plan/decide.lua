@@ -187,7 +187,6 @@ function Maker:collect()
       wanted = matches_only(only, entry and entry.name, fact.live and fact.live.name,
         fact.relation or fact.live and fact.live.relation, entry and entry.relation)
       if wanted then
-        self.only_matched = true
         summary.declared = summary.declared + (entry and 1 or 0)
         summary.live = summary.live + (fact.live and 1 or 0)
         if fact.action == "keep" then summary.keep = summary.keep + 1 end
@@ -210,7 +209,12 @@ function Maker:decide()
   local changes = self:collect()
   self:find_replaced(changes)
   if self.options.repair and not self.only then self:collect_leftovers(changes) end
-  if self.only and not self.only_matched then return nil, self:unmatched() end
+  if self.only then
+    self.plan.unfound = self:unfound()
+    local mistake = self.plan.unfound and not self.plan.several
+      and Maker.unfound_error(self.options.only, { self.plan.unfound })
+    if mistake then return nil, mistake end
+  end
   local ok, err = self:measure()
   if not ok then return nil, err end
   self:note_replaced(changes)

@@ -3,11 +3,21 @@
 local Maker = require "lunadex.plan.maker"
 local errors = require "lunadex.errors"
 
---- Whether --only names one of these.
+local function note(only, name)
+  if not (name and only[name]) then return false end
+  only[name] = "found"
+  return true
+end
+
+--- Whether --only names one of these. All that it does name are noted: whatever is never found was a mistake.
 function Maker.matches_only(only, name, live_name, relation, written)
-  return name and only[name] or live_name and only[live_name] or written and only[written]
-    or relation and (only[relation.display] or only[relation.name]
-      or relation.schema and only[relation.schema .. "." .. relation.name])
+  local found = note(only, name)
+  found = note(only, live_name) or found
+  found = note(only, written) or found
+  if not relation then return found end
+  found = note(only, relation.display) or found
+  found = note(only, relation.name) or found
+  return note(only, relation.schema and relation.schema .. "." .. relation.name) or found
 end
 
 --- Narrows the plan to what --only names, if it names anything.
@@ -21,11 +31,11 @@ function Maker:narrow()
   summary.declared, summary.live, summary.keep = 0, 0, 0
 end
 
--- `--only` that nothing answers to, with the nearest of what would have been an answer.
-function Maker:unmatched()
+-- What would have been an answer to --only.
+local function answers(plan)
   local names = {}
-  for fact in self.plan.diff:changes(false) do
-    local entry = fact.ordinal and self.plan.entries[fact.ordinal]
+  for fact in plan.diff:changes(false) do
+    local entry = fact.ordinal and plan.entries[fact.ordinal]
     local relation = fact.relation or fact.live and fact.live.relation
     if entry then
       names[entry.relation] = true
@@ -34,10 +44,40 @@ function Maker:unmatched()
     if fact.live then names[fact.live.name] = true end
     if relation then names[relation.display], names[relation.name] = true, true end
   end
-  local hint
-  for _, name in ipairs(self.options.only) do hint = hint or Maker.did_you_mean(name, names) end
-  local err = errors.new("usage", "--only " .. table.concat(self.options.only, ", ") .. " matches nothing",
+  return names
+end
+
+--- The names of --only that nothing answers to, each with a hint, which may be empty; nil: all were found.
+---@return table<string, string>?
+function Maker:unfound()
+  local missing, names
+  for _, name in ipairs(self.options.only) do
+    if self.only[name] ~= "found" then
+      missing, names = missing or {}, names or answers(self.plan)
+      missing[name] = Maker.did_you_mean(name, names) or ""
+    end
+  end
+  return missing
+end
+
+--- The error of names that are found in none of several databases; nil: each is in one of them.
+---@param only string[]
+---@param missing (table<string, string>|false)[]   # of each database
+---@return lunadex.Failure?
+function Maker.unfound_error(only, missing)
+  local names, hint = {}, nil
+  for _, name in ipairs(only) do
+    local nowhere, meant = true, nil
+    for _, each in ipairs(missing) do
+      if not (each and each[name]) then nowhere = false break end
+      if each[name] ~= "" then meant = meant or each[name] end
+    end
+    if nowhere then
+      names[#names + 1] = name
+      hint = hint or meant
+    end
+  end
+  if #names == 0 then return nil end
+  return errors.new("usage", "--only " .. table.concat(names, ", ") .. " matches nothing",
     hint or "Give the name of a declared index, or of a relation as the plan shows it.")
-  err.unmatched = true -- of several databases, another may have it
-  return err
 end

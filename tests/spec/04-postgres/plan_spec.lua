@@ -167,6 +167,11 @@ describe("plan", function()
     assert.equal("u_a", object.changes[1].name)
     assert.equal(64, lunadex.run({ "plan", path, "--target", url }).status)
     assert.equal(64, lunadex.run({ "plan", path, "--only", "nope" }).status)
+    local mistaken = lunadex.run { "plan", path, "--only", "u_a", "--only", "t_aa" }
+    assert.equal(64, mistaken.status, tostring(mistaken))
+    assert.matches('--only t_aa matches nothing', mistaken.stderr, 1, true)
+    assert.matches('Did you mean "t_a"?', mistaken.stderr, 1, true)
+    assert.equal(0, lunadex.run({ "plan", path, "--only", "u_a", "--only", "t_a" }).status)
     local result = lunadex.run { "plan", path, "--only", "u_a" }
     assert.equal(0, result.status, tostring(result))
     assert.is_nil(result.stdout:find("t_a", 1, true))

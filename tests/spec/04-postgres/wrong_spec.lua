@@ -248,8 +248,13 @@ describe("a registry that the database contradicts", function()
     it("what --only names", function()
       server:psql(database, "CREATE INDEX people_live ON people (n)")
       local path = lunadex.registry 'on "people" { index { "email", name = "people_email" } }'
-      local function only(name)
-        local result = lunadex.run { "plan", path, "--target", url, "--only", name }
+      local function narrowed(...)
+        local words = { "plan", path, "--target", url }
+        for _, name in ipairs { ... } do words[#words + 1] = "--only=" .. name end
+        return lunadex.run(words)
+      end
+      local function only(...)
+        local result = narrowed(...)
         assert.equal(64, result.status, tostring(result))
         return result.stderr
       end
@@ -258,6 +263,11 @@ describe("a registry that the database contradicts", function()
       assert.matches('Did you mean "people"?', only "poeple", 1, true)
       assert.matches('Did you mean "public.people"?', only "publik.people", 1, true)
       assert.matches("Give the name of a declared index", only "zzz", 1, true)
+      -- Of several each has to be right.
+      assert.matches('--only people_emial matches nothing\nDid you mean "people_email"?',
+        only("people_live", "people_emial", "people"), 1, true)
+      -- An index that is named with its relation was meant, too.
+      assert.equal(0, narrowed("people_email", "people").status)
     end)
   end)
 

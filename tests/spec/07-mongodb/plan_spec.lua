@@ -66,8 +66,9 @@ describe("plan of MongoDB", function()
     local text = [[on "t" { index { "a", name = "x" } } on "u" { index { "a", name = "y" } }]]
     assert.equal(1, plan(text, "--only", "u", "--json"):json().summary.create)
     assert.equal("x", plan(text, "--only", "x", "--json"):json().changes[1].name)
-    local result = plan(text, "--only", "z")
+    local result = plan(text, "--only", "x", "--only", "xy")
     assert.equal(64, result.status)
+    assert.matches('--only xy matches nothing\nDid you mean "x"?', result.stderr, 1, true)
   end)
 
   it("tells mistakes with their places", function()
