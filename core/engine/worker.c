@@ -105,6 +105,7 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
     job->catalog = driver->catalog(s->session, context, &job->error);
     return job->catalog != NULL;
   case LDX_JOB_RESOLVE:
+    ldx_declarations_set_dialect(job->declarations, ldx_catalog_dialect(job->catalog));
     return driver->resolve(s->session, job->catalog, job->declarations, context, &job->error);
   case LDX_JOB_MEASURE:
     return driver->measure(s->session, job->measures, job->measure_count, &job->error);

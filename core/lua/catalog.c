@@ -408,7 +408,8 @@ static int index_index(lua_State *L) {
     break;
   case I_TEXT: {
     ldx_arena *arena = ldx_lua_push_arena(L);
-    lua_pushstring(L, ldx_definition_text(arena, &live->definition));
+    const ldx_dialect *dialect = ldx_catalog_dialect(ldx_lua_check_catalog(L, catalog));
+    lua_pushstring(L, ldx_dialect_wording(dialect)->text(arena, &live->definition));
     ldx_lua_free_arena(L, -2);
     break;
   }

@@ -126,7 +126,8 @@ static int twin(lua_State *L) {
 static int text(lua_State *L) {
   const ldx_declared *declared = check_entry(L);
   ldx_arena *arena = ldx_lua_push_arena(L);
-  lua_pushstring(L, ldx_definition_text(arena, declared->resolved ? &declared->canonical : &declared->definition));
+  const ldx_wording *words = ldx_dialect_wording(ldx_declarations_dialect(ldx_lua_check_set(L, 1)->set));
+  lua_pushstring(L, words->text(arena, declared->resolved ? &declared->canonical : &declared->definition));
   ldx_lua_free_arena(L, -2);
   return 1;
 }

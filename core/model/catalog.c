@@ -281,6 +281,17 @@ ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name) {
   return find_named(catalog, &catalog->live_by_name, name, live_has_name);
 }
 
+const ldx_wording *ldx_dialect_wording(const ldx_dialect *dialect) {
+  static const ldx_wording sql = {
+      .text = ldx_definition_text,
+      .predicate = "predicate",
+      .with_predicate = "has WHERE",
+      .without_predicate = "has no WHERE",
+      .storage = "storage options",
+  };
+  return dialect && dialect->wording ? dialect->wording : &sql;
+}
+
 const ldx_dialect *ldx_catalog_dialect(const ldx_catalog *catalog) {
   return catalog->dialect;
 }

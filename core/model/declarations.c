@@ -22,6 +22,7 @@ struct ldx_declarations {
   twin_table twins;
   ldx_name *relations;
   size_t relation_count, relation_room;
+  const ldx_dialect *dialect; /* NULL: not known yet */
 };
 
 ldx_declarations *ldx_declarations_new(void) {
@@ -56,6 +57,14 @@ ldx_declarations *ldx_declarations_copy(const ldx_declarations *from) {
   }
   for (size_t i = 0; i < from->relation_count; i++) ldx_declarations_add_relation(set, from->relations[i]);
   return set;
+}
+
+void ldx_declarations_set_dialect(ldx_declarations *set, const ldx_dialect *dialect) {
+  set->dialect = dialect;
+}
+
+const ldx_dialect *ldx_declarations_dialect(const ldx_declarations *set) {
+  return set->dialect;
 }
 
 ldx_arena *ldx_declarations_arena(ldx_declarations *set) {

@@ -123,6 +123,15 @@ static ldx_live *takeable_index(const work *w, const ldx_relation *relation, con
   return NULL;
 }
 
+/* Whether it has the name of another declaration that nothing live is like: then it is that one's to replace. */
+static bool is_namesake_of_another(const work *w, const ldx_live *live, const ldx_declared *declared) {
+  for (size_t d = w->first[live->relation->ordinal]; d != NONE; d = w->next[d]) {
+    const ldx_change *other = &w->diff->items[d];
+    if (other->declared != declared && !other->live && prefer_name(other->declared, live)) return true;
+  }
+  return false;
+}
+
 /* One that nobody declared and that can be made the declared one in place; the one of its name before any other. */
 static ldx_live *convertible(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
   ldx_live *found = NULL;
@@ -130,7 +139,7 @@ static ldx_live *convertible(const work *w, const ldx_relation *relation, const 
     ldx_live *live = relation->live[i];
     if (w->used[live->ordinal] || !w->dialect->can_become(&declared->canonical, live)) continue;
     if (prefer_name(declared, live)) return live;
-    if (!found) found = live;
+    if (!found && !is_namesake_of_another(w, live, declared)) found = live;
   }
   return found;
 }
@@ -193,19 +202,18 @@ static const char *compared_predicate(const ldx_definition *definition) {
 }
 
 /* The first difference that a person would name. */
-static const char *difference(ldx_arena *arena, const ldx_definition *declared, const ldx_definition *live) {
+static const char *difference(const work *w, const ldx_definition *declared, const ldx_definition *live) {
+  ldx_arena *arena = w->arena;
+  const ldx_wording *words = ldx_dialect_wording(w->dialect);
   if (!same_text(declared->method, live->method))
     return ldx_arena_printf(arena, "method differs: live is %s", live->method);
-  if (!same_keys(declared, live))
-    return ldx_arena_printf(arena, "keys differ: live is %s", ldx_definition_text(arena, live));
+  if (!same_keys(declared, live)) return ldx_arena_printf(arena, "keys differ: live is %s", words->text(arena, live));
   if (declared->unique != live->unique)
     return live->unique ? "uniqueness differs: live is unique" : "uniqueness differs: live is not unique";
-  if (!same_text(compared_predicate(declared), compared_predicate(live)) && !*live->method)
-    return live->predicate ? ldx_arena_printf(arena, "filter differs: live is partial %s", live->predicate)
-                           : "filter differs: live is not partial";
   if (!same_text(compared_predicate(declared), compared_predicate(live)))
-    return live->predicate ? ldx_arena_printf(arena, "predicate differs: live has WHERE %s", live->predicate)
-                           : "predicate differs: live has no WHERE";
+    return live->predicate ? ldx_arena_printf(arena, "%s differs: live %s %s", words->predicate, words->with_predicate,
+                                              live->predicate)
+                           : ldx_arena_printf(arena, "%s differs: live %s", words->predicate, words->without_predicate);
   if (declared->nulls_not_distinct != live->nulls_not_distinct)
     return live->nulls_not_distinct ? "nulls differ: live is NULLS NOT DISTINCT"
                                     : "nulls differ: live is NULLS DISTINCT";
@@ -213,9 +221,8 @@ static const char *difference(ldx_arena *arena, const ldx_definition *declared, 
     return ldx_arena_printf(arena, "tablespace differs: live is in %s",
                             live->tablespace ? live->tablespace : "the default one");
   if (!same_traits(&declared->traits, &live->traits)) return options_reason(arena, "options", &live->traits);
-  if (!ldx_definition_storage_equal(declared, live))
-    return options_reason(arena, *live->method ? "storage options" : "options", &live->storage);
-  return ldx_arena_printf(arena, "definition differs: live is %s", ldx_definition_text(arena, live));
+  if (!ldx_definition_storage_equal(declared, live)) return options_reason(arena, words->storage, &live->storage);
+  return ldx_arena_printf(arena, "definition differs: live is %s", words->text(arena, live));
 }
 
 static const char *invalid_reason(const ldx_live *live) {
@@ -223,6 +230,13 @@ static const char *invalid_reason(const ldx_live *live) {
   if (live->partitioned) return "incomplete: not every partition has its index attached";
   if (live->ready) return "invalid, but kept up by every write: a build failed late, or a drop was cancelled";
   return "invalid since a failed build";
+}
+
+/* Whether somebody builds something else that only differs in what the fingerprint leaves out, and cannot be made what is
+ * declared once it is finished. */
+static bool is_other_build(const work *w, const ldx_definition *canonical, const ldx_live *live) {
+  return w->dialect->finishes_builds && !ldx_definition_storage_equal(canonical, &live->definition) &&
+         !w->dialect->can_alter(canonical, live);
 }
 
 /* --- one relation ------------------------------------------------------------------------------------------------- */
@@ -236,7 +250,7 @@ static void decide_matched(work *w, ldx_change *change) {
     bool unvalidated = !live->valid && !canonical->not_enforced;
     change->action = unvalidated ? LDX_ACTION_ALTER : LDX_ACTION_KEEP;
     change->reason = unvalidated ? "not validated: rows older than the constraint were never checked" : "";
-  } else if (!live->valid || !live->live) {
+  } else if ((!live->valid || !live->live) && !is_other_build(w, canonical, live)) {
     change->action = LDX_ACTION_REBUILD;
     change->reason = invalid_reason(live);
   } else if (live->inherited || ldx_definition_storage_equal(canonical, &live->definition)) {
@@ -244,7 +258,7 @@ static void decide_matched(work *w, ldx_change *change) {
     change->reason = "";
   } else {
     change->action = w->dialect->can_alter(canonical, live) ? LDX_ACTION_ALTER : LDX_ACTION_REPLACE;
-    change->reason = difference(w->arena, canonical, &live->definition);
+    change->reason = difference(w, canonical, &live->definition);
   }
 }
 
@@ -268,7 +282,7 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->live = live;
     w->used[live->ordinal] = true;
     change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
-    change->reason = live->valid ? difference(w->arena, &declared->canonical, &live->definition) : invalid_reason(live);
+    change->reason = live->valid ? difference(w, &declared->canonical, &live->definition) : invalid_reason(live);
     return;
   }
   live = namesake(w, relation, declared);
@@ -276,7 +290,7 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->action = LDX_ACTION_REPLACE;
     change->live = live;
     w->used[live->ordinal] = true;
-    change->reason = difference(w->arena, &declared->canonical, &live->definition);
+    change->reason = difference(w, &declared->canonical, &live->definition);
     return;
   }
   change->action = LDX_ACTION_CREATE;

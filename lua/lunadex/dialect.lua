@@ -54,7 +54,8 @@ local dialects = {
       .. "them granted." }),
   mongodb = dialect("mongodb", { product = "MongoDB", comment = "//", row = "document", makes_relations = true,
     leases = true, relies = "it carries the shard key of its collection",
-    rights = "Connect as one who has it, or have it granted." }, { checks = true }),
+    rights = "The role dbAdmin on the database has the rights to createIndex, dropIndex and collMod, readWrite all but "
+      .. "collMod: connect as one who has them, or have them granted." }, { checks = true }),
 }
 
 --- The dialect of the driver of that name.

@@ -248,6 +248,8 @@ static const ldx_dialect dialect = {
     .names_in_relations = true,
     .can_alter = ldx_mongo_can_alter,
     .can_become = ldx_mongo_can_become,
+    .finishes_builds = true,
+    .wording = &ldx_mongo_wording,
 };
 
 static void begin(work *w) {

@@ -55,6 +55,9 @@ bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const
 bool ldx_mongo_can_alter(const ldx_definition *to, const ldx_live *live);
 bool ldx_mongo_can_become(const ldx_definition *to, const ldx_live *live);
 
+/* How definitions are told: for the dialect. */
+extern const ldx_wording ldx_mongo_wording;
+
 /* The value of an option, or NULL. */
 const char *ldx_mongo_option(const ldx_options *options, const char *name);
 

@@ -65,6 +65,14 @@ struct ldx_live {
   const char *dependents; /* of a key: "view public.v, …" that would not let it go; NULL: none */
 };
 
+/* How definitions are told to people. */
+typedef struct ldx_wording {
+  char *(*text)(ldx_arena *arena, const ldx_definition *definition); /* one line, without name and relation */
+  const char *predicate;                                             /* what it is called: "predicate" */
+  const char *with_predicate, *without_predicate;                    /* "has WHERE", before its text; "has no WHERE" */
+  const char *storage;                                               /* what its storage options are called */
+} ldx_wording;
+
 /* What depends on the kind of database, for the diff. A driver has one, which lives for ever. */
 typedef struct ldx_dialect {
   const char *name;        /* the driver's */
@@ -73,6 +81,8 @@ typedef struct ldx_dialect {
   bool (*can_alter)(const ldx_definition *declared, const ldx_live *live);
   /* Whether `live`, which is another definition, can be made the declared one in place; NULL: none can. */
   bool (*can_become)(const ldx_definition *declared, const ldx_live *live);
+  bool finishes_builds;       /* what is not valid is being built, by the server itself if nobody else is at it */
+  const ldx_wording *wording; /* NULL: SQL's */
 } ldx_dialect;
 
 /* References are counted; both are thread-safe. */
@@ -88,6 +98,8 @@ ldx_relation *ldx_catalog_relation(const ldx_catalog *catalog, ldx_name name);
 /* The index, or key with an index, of that name in that schema, or other space where it is unique. */
 ldx_live *ldx_catalog_live(const ldx_catalog *catalog, ldx_name name);
 const ldx_dialect *ldx_catalog_dialect(const ldx_catalog *catalog);
+/* Never NULL; `dialect` may be. */
+const ldx_wording *ldx_dialect_wording(const ldx_dialect *dialect);
 /* The names of the places an index can be put in; none where a database has no such thing. */
 const ldx_strings *ldx_catalog_tablespaces(const ldx_catalog *catalog);
 const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name);

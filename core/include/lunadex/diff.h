@@ -31,6 +31,9 @@ ldx_declarations *ldx_declarations_new(void);
 ldx_declarations *ldx_declarations_copy(const ldx_declarations *set);
 void ldx_declarations_free(ldx_declarations *set);
 ldx_arena *ldx_declarations_arena(ldx_declarations *set);
+/* Of the database they were last resolved against; NULL: none yet. The engine sets it. */
+void ldx_declarations_set_dialect(ldx_declarations *set, const ldx_dialect *dialect);
+const ldx_dialect *ldx_declarations_dialect(const ldx_declarations *set);
 /* Appends a zeroed entry; the pointer is good until the next call. */
 ldx_declared *ldx_declarations_add(ldx_declarations *set);
 /* To be called when the latest entry is filled, for each or for none: finds its twin among those before. */

@@ -113,8 +113,8 @@ bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_defi
 void ldx_strings_copy(ldx_arena *arena, ldx_strings *to, const ldx_strings *from);
 void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definition *from);
 
-/* One line for people, without name and relation: `UNIQUE btree (lower(email), at DESC) INCLUDE (x) WHERE …`,
- * `PRIMARY KEY (id)`, `FOREIGN KEY (a) REFERENCES public.b (id) ON DELETE CASCADE`. Allocated in `arena`. */
+/* One line for people in the words of SQL, without name and relation:
+ * `UNIQUE btree (lower(email), at DESC) INCLUDE (x) WHERE …`, `PRIMARY KEY (id)`, `FOREIGN KEY (a) REFERENCES public.b (id) ON DELETE CASCADE`. Allocated in `arena`. */
 char *ldx_definition_text(ldx_arena *arena, const ldx_definition *definition);
 
 #endif
