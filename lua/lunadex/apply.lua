@@ -151,7 +151,7 @@ function Run:after_failure(item, step, failure)
     -- the work stays, and the next run goes on from there.
     self:clean(item, step.undo)
   elseif step.undo then
-    self:note(item, "what was built stays, for the next run")
+    self:note(item, "%s", step.stays or "what was built stays, for the next run")
   end
   self:clean(item, step.cleanup or {}, failure.retryable)
   if step.finished then

@@ -40,7 +40,7 @@ local M = {}
 ---@field estimate {rows: number?, table_bytes: number?, index_bytes: number?, seconds: number?}
 ---@field findings lunadex.Finding[]
 ---@field waits string?            # why it will not begin at once, as far as that can be told now
----@field builder string?          # wait: who builds it
+---@field builder string?          # wait, or replace of what is not finished: who builds it
 ---@field entry lunadex.Entry?
 ---@field fact lunadex.Change      # what the core found
 ---@field on lunadex.Relation?     # nil only where there is no such relation
@@ -50,6 +50,8 @@ local M = {}
 ---@field after lunadex.PlannedChange?   # frees the name that this one is to have
 ---@field aside lunadex.PlannedChange?   # rename: what has the name and is moved out of the way first
 ---@field moved_name string?       # rename: what it is called until then
+---@field beside string?          # replace, where nothing can be renamed: what it is called from then on
+---@field left lunadex.Index[]?    # replace: of earlier ones that were not finished; they go first
 ---@field resume "new"|"old"|nil   # replace: what an earlier run has left under this name of ours takes its place
 
 ---@class lunadex.Plan

@@ -73,19 +73,24 @@ function M.choose(fields, _, taken)
   return name
 end
 
---- What a replacement of `name` is called, and remains so: the next one after that has the name itself again.
+--- What a replacement of `name` is called, and remains so: the next one after that has the name itself again. It is the
+--- first of NAME_ldx, NAME_ldx2 … that is not taken.
 ---@param name string
+---@param taken fun(name: string): boolean?
 ---@return string
-function M.replacement(name) return name .. "_ldx" end
-
---- The one of `names` that this is the replacement's name of.
----@param name string
----@param names string[]
----@return string?
-function M.left_by(name, names)
-  for _, each in ipairs(names) do
-    if M.replacement(each) == name then return each end
+function M.replacement(name, taken)
+  local base, pass = name .. "_ldx", 1
+  local made = base
+  while taken(made) do
+    pass = pass + 1
+    made = base .. pass
   end
+  return made
 end
+
+--- The name that a replacement's was made from; nil: it is none of ours.
+---@param name string
+---@return string?
+function M.replaced(name) return name:match "^(.+)_ldx%d*$" end
 
 return M

@@ -1,11 +1,10 @@
 --- What one change of a plan takes on MongoDB: the steps that the core performs, in order.
 --
 -- Nothing here is renamed: the server cannot. What replaces an index is built beside it under a name of its own
--- (name.lua, replacement) where the server keeps two of the same keys apart; where it does not, the old one goes first,
--- and only if that was allowed.
+-- (plan/names.lua, name_beside) where the server keeps two of the same keys apart; where it does not, the old one goes
+-- first, and only if that was allowed.
 
 local format = require "lunadex.format"
-local naming = require "lunadex.mongodb.name"
 
 local M = {}
 
@@ -84,10 +83,24 @@ function make:create()
   self:add("build", self.change.name, self.change.entry.fields)
 end
 
--- Somebody is at it, or it will go on by itself: to ask for it again is to wait for it.
+-- Whether a build of `live` that is asked for as declared would be joined: what it has beside the keys has to be the
+-- same. prepareUnique is on the way to unique.
+local function joins(live, fields)
+  local wanted = {}
+  for _, pair in ipairs(fields.with or {}) do wanted[pair[1]] = pair[2] end
+  for _, pair in ipairs(live:fields().with or {}) do
+    if pair[1] ~= "prepareUnique" and wanted[pair[1]] ~= pair[2] then return false end
+    wanted[pair[1]] = nil
+  end
+  return next(wanted) == nil
+end
+
+-- Somebody is at it, or it will go on by itself: to ask for it again is to wait for it. What it is to have besides it
+-- gets once it is finished.
 function make:wait()
   local change = self.change
-  self:add("build", change.live_name, change.entry.fields)
+  local same = joins(change.fact.live, self.context.canonical(change))
+  self:add(same and "build" or "alter", change.live_name, change.entry.fields)
   local old = change.resume and named(change.on, change.name)
   if old then self:drop(old) end
 end
@@ -115,31 +128,24 @@ local function obstacle(change, matches)
   return is_text(live:fields()) and is_text(fields) and "a collection has but one text index" or nil
 end
 
--- The name of what is built in place of `live`, which has another one until then.
-local function name_beside(change)
-  local live = change.fact.live
-  if change.resume then return live.name end
-  return live.name == change.name and naming.replacement(change.name) or change.name
-end
-
 function make:replace()
   local change, matches = self.change, self.context.matches
   local live, fields = change.fact.live, change.entry.fields
+  for _, index in ipairs(change.left or {}) do self:drop(index) end
   if obstacle(change, matches) then
-    local name = change.name
-    local holder = name ~= live.name and named(change.on, name)
-    if holder then name = live.name end
+    local name = change.beside == change.name and change.name or live.name
+    if not live.valid then self:add("validate", live.name) end
     self:drop(live)
+    local build = self:add("build", name, fields)
     -- The old one was good enough until now.
-    self:add("build", name, fields).undo = { step_of(self, "build", live.name, live:fields()) }
+    build.undo = { step_of(self, "build", live.name, live:fields()) }
+    build.stays = ("%s is dropped, and nothing is there in its place: the next run builds it"):format(live.name)
     return
   end
-  local name = name_beside(change)
-  local left = not change.resume and name ~= live.name and named(change.on, name)
-  if left then self:drop(left) end -- of an earlier replacement, which was not finished
-  self:add("build", name, fields)
-  local old = change.resume and named(change.on, change.name) or live
-  self:drop(old)
+  self:add("build", change.beside, fields)
+  if change.resume then live = named(change.on, change.name) end
+  if not live.valid then self:add("validate", live.name) end
+  self:drop(live)
 end
 
 -- Findings ------------------------------------------------------------------------------------------------------------
@@ -182,16 +188,30 @@ function M.findings(change, plan)
   elseif action ~= "replace" then
     return {}
   end
+  local found = {}
+  local function finding(each) found[#found + 1] = each end
   local reason = obstacle(change, M.context(plan).matches)
-  if reason then return { gap(change, reason, plan.options.allow_gap) } end
-  local name = name_beside(change)
-  if change.resume or name == change.name then return {} end
-  return { {
-    level = "warning", rule = "other-name",
-    message = ("it will be called %s, as nothing can be renamed and %s is there until it is built"):format(name,
-      change.name),
-    hint = "Queries that name their index in a hint have to name this one.",
-  } }
+  if reason then
+    finding(gap(change, reason, plan.options.allow_gap))
+  elseif not change.resume and change.beside ~= change.name then
+    finding {
+      level = "warning", rule = "other-name",
+      message = ("it will be called %s, as nothing can be renamed and %s is there until it is built"):format(
+        change.beside, change.name),
+      hint = "Queries that name their index in a hint have to name this one.",
+    }
+  end
+  if not change.fact.live.valid and not change.resume then
+    finding { level = "warning", rule = "other-build",
+      message = ("%s is being built by %s, but as %s: that build is waited for, and then replaced"):format(
+        change.live_name, change.builder or "somebody", change.fact.live.text),
+      hint = "Whoever wants that one should know; or stop the build first." }
+  end
+  for _, index in ipairs(change.left or {}) do
+    finding { level = "info", rule = "left", message = ("%s, %s, is dropped first: left by an interrupted replacement")
+      :format(index.name, index.text) }
+  end
+  return found
 end
 
 --- Why a live index that something else needs cannot be replaced, and what to do.
@@ -235,6 +255,7 @@ end
 function M.context(plan)
   return {
     matches = function(index, change, options) return index:matches(plan.set, change.ordinal, options) end,
+    canonical = function(change) return plan.set:fields(change.ordinal) end,
   }
 end
 

@@ -53,7 +53,8 @@ end
 
 function handle:replace(change)
   change.name = change.name or change.live_name
-  if self.plan.catalog:index(change.fact.live.relation.space, change.name) then
+  -- Where names stay, what has one of ours is no new one of anything unless it is what it should be.
+  if not self.dialect.name.stays and self.plan.catalog:index(change.fact.live.relation.space, change.name) then
     self:resume(change)
   end
   self.measured[#self.measured + 1] = change
@@ -239,6 +240,9 @@ function Maker:possible(change)
   if named and not self:settle_name(change) then return false end
   if builds[action] and not self:check_partitions(change) then return false end
   if action == "replace" and not self:check_replaced(change) then return false end
+  if action == "replace" and self.dialect.name.stays then
+    change.beside = change.resume and change.live_name or self:name_beside(change)
+  end
   change.name = change.name or change.live_name
   return self:explain(change)
 end

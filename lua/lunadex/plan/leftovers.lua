@@ -68,11 +68,9 @@ local reasons = {
 function Maker:resume(change)
   local live, naming = change.fact.live, self.dialect.name
   if naming.stays then
-    -- There is something to be done only as long as the old one is there.
-    if live.name ~= naming.replacement(change.name)
-      or not self.plan.catalog:index(live.relation.space, change.name) then
-      return false
-    end
+    -- There is something to be done only as long as the old one is there, and nobody else's by now.
+    local old = naming.replaced(live.name) == change.name and named(live.relation, change.name, false)
+    if not old or self:claims()[key(old)] then return false end
     change.action, change.resume, change.reason = "replace", "new", reasons.new
     return true
   end
@@ -90,12 +88,27 @@ function Maker:was_moved(change)
     and self:holder(change) == nil
 end
 
---- Notes what goes because something else takes its name.
+-- What replacements of the same name that were not finished have left beside `change`, where they keep names of ours.
+function Maker:left_beside(change)
+  local naming, left = self.dialect.name, {}
+  if not naming.stays or change.resume then return left end
+  for _, index in ipairs(change.on:indexes()) do
+    if naming.replaced(index.name) == change.name and index.valid and index.name ~= change.fact.live.name
+      and not self:claims()[key(index)] then
+      left[#left + 1] = index
+    end
+  end
+  return left
+end
+
+--- Notes what goes because something else takes its name, or its place.
 ---@param changes lunadex.PlannedChange[]
 function Maker:note_replaced(changes)
   for _, change in ipairs(changes) do
     if change.action == "replace" or change.resume then
       self.replacing[place(change.on, change.resume and change.name or change.fact.live.name)] = true
+      change.left = self:left_beside(change)
+      for _, index in ipairs(change.left) do self.replacing[place(change.on, index.name)] = true end
     end
   end
 end
@@ -113,11 +126,10 @@ end
 ---@return boolean
 function Maker:goes_with_replacement(live)
   local relation, naming = live.relation, self.dialect.name
-  local names = Maker.names_on(relation)
   if naming.stays then
-    local base = naming.left_by(live.name, names)
-    return self.replacing[place(relation, live.name)] or base and self.replacing[place(relation, base)] or false
+    return self.replacing[place(relation, live.name)] or false
   end
+  local names = Maker.names_on(relation)
   local base = naming.base_of(live.name, "new", names) or naming.base_of(live.name, "old", names)
   return self.replacing[place(relation, live.name)] or base and self.replacing[place(relation, base)] or false
 end
@@ -126,14 +138,15 @@ end
 ---@param live lunadex.Index
 ---@return boolean
 function Maker:own_leftover(live)
-  local naming, names = self.dialect.name, Maker.names_on(live.relation)
+  local naming = self.dialect.name
   if naming.stays then
     -- Only once the other one is all that it is to be: until then this one may be doing its work.
-    local base = naming.left_by(live.name, names)
+    local base = naming.replaced(live.name)
     local index = base and named(live.relation, base, false)
     local fact = index and self:claims()[key(index)]
-    return fact ~= nil and fact.action == "keep"
+    return fact ~= nil and fact.action == "keep" and (self.plan.entries[fact.ordinal].name or base) == base
   end
+  local names = Maker.names_on(live.relation)
   return (self:base_of(live, "new") or naming.base_of(live.name, "old", names)) ~= nil
 end
 
@@ -144,14 +157,15 @@ function Maker:find_replaced(changes)
   if not naming.stays then return end
   local created = {}
   for _, change in ipairs(changes) do
-    if change.action == "create" and change.name then
-      created[change.relation .. "\0" .. naming.replacement(change.name)] = change
-    end
+    if change.action == "create" and change.name then created[change.relation .. "\0" .. change.name] = change end
   end
   for i = #self.strays, 1, -1 do
     local stray = self.strays[i]
-    local change = created[stray.relation .. "\0" .. stray.live_name]
+    local base = naming.replaced(stray.live_name)
+    local wanted = base and stray.relation .. "\0" .. base
+    local change = wanted and created[wanted]
     if change then
+      created[wanted] = nil
       change.action, change.live_name, change.fact.live = "replace", stray.live_name, stray.fact.live
       change.reason = "another definition: live is " .. stray.definition
       stray.action = nil

@@ -46,6 +46,9 @@ function Maker:measure()
       change.action = "wait"
       change.builder = measure.builder ~= "" and measure.builder or nil
       change.reason = "being built" .. (change.builder and " by " .. change.builder or " by somebody")
+    elseif measure.being_built and change.action == "replace" then
+      change.builder = measure.builder ~= "" and measure.builder or "somebody"
+      change.reason = ("being built by %s as something else: %s"):format(change.builder, change.reason)
     end
   end
   return true

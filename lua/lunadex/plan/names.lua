@@ -35,6 +35,24 @@ function Maker:taken(change, name)
   return live, by_ordinal, naming.shared and catalog:relation(relation.schema, name) or nil
 end
 
+--- What is built beside the index that has the name `change` is to have is called, where nothing can be renamed: the
+--- name itself, if that is free after all, or one that is made from it.
+---@param change lunadex.PlannedChange
+---@return string
+function Maker:name_beside(change)
+  local naming, relation, indexes = self.dialect.name, change.on, {}
+  for _, index in ipairs(relation:indexes()) do indexes[index.name] = true end
+  -- They go first.
+  for _, index in ipairs(change.left or {}) do indexes[index.name] = nil end
+  local function taken(name)
+    local ordinal = self:ordinals_by_name()[naming.place(change.entry.fields, nil, name)]
+    return indexes[name] or ordinal and ordinal ~= change.ordinal or self.chosen[relation.space .. "\0" .. name]
+  end
+  local name = taken(change.name) and naming.replacement(change.name, taken) or change.name
+  self.chosen[relation.space .. "\0" .. name] = true
+  return name
+end
+
 -- Gives an unnamed creation its name and makes sure that a named one can have it.
 function Maker:settle_name(change)
   local fields, relation, naming = change.entry.fields, change.on, self.dialect.name
@@ -56,6 +74,14 @@ function Maker:settle_name(change)
     or declared and ("the declaration at %s:%d"):format(self.plan.entries[declared].file,
       self.plan.entries[declared].line)
   if not holder then return true end
+  if live and naming.stays and change.action == "create" then
+    change.name = self:name_beside(change)
+    self:finding(change, { level = "warning", rule = "other-name",
+      message = ("it will be called %s: %s is the name of %s, which is declared as well, and nothing can be renamed")
+        :format(change.name, live.name, live.text),
+      hint = "Queries that name their index in a hint have to name this one." })
+    return true
+  end
   self:finding(change, {
     level = "error", rule = "name-taken",
     message = ("the name %s is taken by %s"):format(naming.display(relation, change.name), holder),

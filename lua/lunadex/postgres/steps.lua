@@ -3,8 +3,8 @@
 -- Each function returns a list of steps. What the change leaves when one of them fails is known beforehand and goes
 -- with that step: `undo` lists the steps that take back what the earlier ones built if it fails in a way that would
 -- repeat itself, `cleanup` those that do so however it fails, also when the run is interrupted; `finished` names what
--- is good as it is, and `incomplete` what is of no use, until the next run goes on with it. Nothing here waits or
--- schedules; a dry run prints the same list.
+-- is good as it is, and `incomplete` what is of no use, until the next run goes on with it; `stays` says what there is
+-- where nothing was undone, if it is not what was built. Nothing here waits or schedules; a dry run prints the same list.
 
 local naming = require "lunadex.postgres.name"
 

@@ -20,8 +20,14 @@ describe("names on MongoDB", function()
   end)
 
   it("of replacements lead back", function()
-    assert.equal("x", naming.left_by(naming.replacement "x", { "a", "x" }))
-    assert.is_nil(naming.left_by("x", { "x" }))
+    local taken = {}
+    for _, name in ipairs { "x_ldx", "x_ldx2", "x_ldx3" } do
+      assert.equal(name, naming.replacement("x", function(each) return taken[each] end))
+      assert.equal("x", naming.replaced(name))
+      taken[name] = true
+    end
+    assert.is_nil(naming.replaced "x")
+    assert.is_nil(naming.replaced "_ldx")
   end)
 end)
 
@@ -49,7 +55,8 @@ describe("steps on MongoDB", function()
     local parts = {}
     change.entry = change.entry or { fields = { kind = "index", method = "", keys = a }, commit_quorum = "2" }
     change.on = change.on or relation("c", { change.fact and change.fact.live })
-    local made = steps.of(change, steps.context { set = {} }, options or {})
+    local set = { fields = function() return change.entry.fields end }
+    local made = steps.of(change, steps.context { set = set }, options or {})
     for i, step in ipairs(made) do
       assert.equal("c", step.relation)
       if step.fields then assert.equal(step.name, step.fields.name) end
@@ -71,7 +78,11 @@ describe("steps on MongoDB", function()
     assert.equal("build n", shown)
     assert.equal("2", made[1].commit_quorum)
     assert.equal("drop n", (text { action = "drop", live_name = "n", fact = { live = live("n", { keys = a }) } }))
-    assert.equal("build n", (text { action = "wait", name = "m", live_name = "n" }))
+    assert.equal("build n", (text { action = "wait", name = "m", live_name = "n", fact = {
+      live = live("n", { keys = a, with = { { "prepareUnique", "true" } } }) } }))
+    -- Asked for as it is declared it would be refused.
+    assert.equal("alter n", (text { action = "wait", name = "m", live_name = "n", fact = {
+      live = live("n", { keys = a, with = { { "expireAfterSeconds", "5" } } }) } }))
     assert.equal("alter n", (text { action = "alter", live_name = "n", fact = { live = live("n", { keys = a }) } }))
   end)
 
@@ -84,17 +95,17 @@ describe("steps on MongoDB", function()
   end)
 
   it("replace side by side under another name, and back the next time", function()
-    local change = { action = "replace", name = "n", fact = { live = live("n", { keys = a }) } }
+    local change = { action = "replace", name = "n", beside = "n_ldx", fact = { live = live("n", { keys = a }) } }
     assert.equal("build n_ldx, drop n", (text(change)))
     local rule, finding = findings(change)
     assert.equal("warning other-name", rule)
     assert.matches("n_ldx", finding.message)
-    change = { action = "replace", name = "n", fact = { live = live("n_ldx", { keys = a }) } }
+    change = { action = "replace", name = "n", beside = "n", fact = { live = live("n_ldx", { keys = a }) } }
     assert.equal("build n, drop n_ldx", (text(change)))
     assert.is_nil(findings(change))
     -- Built already when the last run ended.
     local built = live("n_ldx", { keys = a }, { same = true })
-    change = { action = "replace", name = "n", resume = true, fact = { live = built },
+    change = { action = "replace", name = "n", beside = "n_ldx", resume = true, fact = { live = built },
       on = relation("c", { built, live("n", { keys = a }) }) }
     assert.equal("build n_ldx, drop n", (text(change)))
     assert.is_nil(findings(change))
@@ -102,8 +113,22 @@ describe("steps on MongoDB", function()
     assert.equal("build n_ldx, drop n", (text(change)))
   end)
 
+  it("wait for what somebody builds under the name, and is something else", function()
+    local theirs = live("n", { keys = a }, { valid = false })
+    local change = { action = "replace", name = "n", live_name = "n", beside = "n_ldx2", builder = "mongosh",
+      fact = { live = theirs }, left = { live("n_ldx3", { keys = a }) } }
+    assert.equal("drop n_ldx3, build n_ldx2, validate n, drop n", (text(change)))
+    change.estimate, change.relation = {}, "c"
+    local found = steps.findings(change, { options = {}, set = {} })
+    assert.same({ "other-name", "other-build", "left" }, { found[1].rule, found[2].rule, found[3].rule })
+    assert.matches("n is being built by mongosh, but as …", found[2].message, 1, true)
+    theirs.same = true
+    assert.equal("drop n_ldx3, validate n, drop n, build n; undo build n", (text(change)))
+  end)
+
   it("drop first what the server takes for the same, if that is allowed", function()
-    local change = { action = "replace", name = "n", fact = { live = live("n", { keys = a }, { same = true }) } }
+    local change = { action = "replace", name = "n", beside = "n_ldx",
+      fact = { live = live("n", { keys = a }, { same = true }) } }
     assert.equal("drop n, build n; undo build n", (text(change)))
     local rule, finding = findings(change)
     assert.equal("error gap", rule)
@@ -112,16 +137,17 @@ describe("steps on MongoDB", function()
     assert.matches("--allow-gap", finding.hint, 1, true)
     assert.equal("warning gap", (findings(change, { allow_gap = true })))
     change.fact.live = live("old", { keys = a }, { same = true })
-    change.on = nil
+    change.beside = "n"
     assert.equal("drop old, build n; undo build old", (text(change)))
-    change.on = relation("c", { live("n", { keys = a }) })
+    change.beside = "n_ldx"
     assert.equal("drop old, build old; undo build old", (text(change)))
   end)
 
   it("know that a collection has one text index", function()
     local words = { { column = "t", opclass = "text" } }
     local entry = { fields = { kind = "index", method = "", keys = words } }
-    local change = { action = "replace", name = "n", entry = entry, fact = { live = live("n", { keys = words }) } }
+    local change = { action = "replace", name = "n", beside = "n_ldx", entry = entry,
+      fact = { live = live("n", { keys = words }) } }
     assert.equal("drop n, build n; undo build n", (text(change)))
     assert.equal("error gap", (findings(change)))
     change = { action = "create", name = "n", entry = entry, on = relation("c", { live("x", { keys = words }) }) }

@@ -2,6 +2,7 @@
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local shell = require "support.shell"
+local steps = require "support.mongosteps"
 
 describe("apply on MongoDB", function()
   local reason = mongodb.missing()
@@ -124,6 +125,55 @@ describe("apply on MongoDB", function()
     assert.equal("n", names())
   end)
 
+  it("takes no name from what is declared, or live and another's", function()
+    fill()
+    create '{"name":"n","key":{"a":1}}, {"name":"n_ldx","key":{"b":1}}'
+    local text = [[on "t" { index { "a", name = "n", sparse = true }, index { "b", name = "n_ldx" },
+      index { "c", name = "n_ldx2" } }]]
+    assert.matches("it will be called n_ldx3", tostring(run("plan", text)), 1, true)
+    settles(text)
+    assert.equal("n_ldx n_ldx2 n_ldx3", names())
+    assert.equal('{"b":1}', mongodb.json(indexes().n_ldx.key))
+    assert.is_true(indexes().n_ldx3.sparse)
+    -- The next one has the name itself again.
+    settles [[on "t" { index { "a", "b", name = "n" }, index { "b", name = "n_ldx" }, index { "c", name = "n_ldx2" } }]]
+    assert.equal("n n_ldx n_ldx2", names())
+  end)
+
+  it("says that what an interrupted replacement has left is dropped", function()
+    fill()
+    create '{"name":"n","key":{"a":1}}, {"name":"n_ldx","key":{"b":1}}'
+    local text = [[on "t" { index { "a", name = "n", sparse = true } }]]
+    assert.matches("n_ldx, { b: 1 }, is dropped first", tostring(run("plan", text)), 1, true)
+    settles(text)
+    assert.equal("n_ldx", names())
+    assert.is_true(indexes().n_ldx.sparse)
+  end)
+
+  it("builds what is declared under names that went round, while one of them changed", function()
+    fill()
+    create '{"name":"x","key":{"a":1}}, {"name":"y","key":{"b":1}}'
+    local text = [[on "t" { index { "b", name = "x", sparse = true }, index { "a", name = "y" } }]]
+    local plan = run("plan", text)
+    assert.equal(0, plan.status, tostring(plan))
+    assert.matches("it will be called x_ldx: x is the name of { a: 1 }, which is declared as well", plan.stdout, 1,
+      true)
+    settles(text)
+    assert.equal("x x_ldx y", names())
+    assert.same({ '{"a":1}', '{"b":1}', true },
+      { mongodb.json(indexes().x.key), mongodb.json(indexes().x_ldx.key), indexes().x_ldx.sparse })
+    -- What stays behind is a stray like any other, and what was built is no leftover of anything.
+    settles(text, "--drop-strays")
+    assert.equal("x x_ldx", names())
+    settles [[on "t" { index { "b", "c", name = "x" }, index { "a", name = "y" } }]]
+    assert.equal("x x_ldx2", names())
+    -- Both changed: each is replaced by what has its name.
+    server:command(database, { "dropIndexes", "t", index = "*" })
+    create '{"name":"x","key":{"a":1}}, {"name":"y","key":{"b":1}}'
+    settles [[on "t" { index { "b", name = "x", sparse = true }, index { "a", name = "y", sparse = true } }]]
+    assert.equal("x_ldx y_ldx", names())
+  end)
+
   it("leaves no gap unless it is allowed, and says for how long", function()
     fill()
     create '{"name":"n","key":{"a":1},"expireAfterSeconds":60}'
@@ -138,6 +188,29 @@ describe("apply on MongoDB", function()
     assert.equal(0, run("plan", text, "--allow-gap").status)
     settles(text, "--allow-gap")
     assert.is_nil(indexes().n.expireAfterSeconds)
+  end)
+
+  it("says what is missing where it was interrupted in a gap", function()
+    fill()
+    create '{"name":"n","key":{"a":1},"expireAfterSeconds":60}'
+    local text = [[on "t" { index { "a", name = "n" } }]]
+    local hold <close> = steps.hold(server, steps.scanning)
+    local applying = lunadex.start { "apply", lunadex.registry(text), "--target", url, "--allow-gap" }
+    hold:reached()
+    applying:kill "INT"
+    shell.eventually("the build to be told to end", function()
+      return server:command("admin", { "aggregate", cursor = mongodb.document(), pipeline = {
+        { ["$currentOp"] = { allUsers = true, idleConnections = true } },
+        { ["$match"] = { killPending = true, ["command.createIndexes"] = "t" } },
+      } }).cursor.firstBatch[1]
+    end)
+    hold:release()
+    local result = lunadex.result(applying:wait())
+    assert.equal(130, result.status, tostring(result))
+    assert.matches("n is dropped, and nothing is there in its place: the next run builds it", tostring(result), 1, true)
+    assert.is_nil(tostring(result):find("what was built stays", 1, true))
+    settles(text)
+    assert.equal("n", names())
   end)
 
   it("replaces a text index, of which there is one", function()
@@ -183,6 +256,67 @@ describe("apply on MongoDB", function()
   it("waits for what somebody else is building", function()
     meanwhile('{"name":"theirs","key":{"a":1,"b":1}}', [[on "t" { index { "a", "b" } }]])
     assert.equal("theirs", names())
+  end)
+
+  -- Somebody else builds it, and is held before its end while `during` runs.
+  local function held(spec, during)
+    server:fill(database, "t", 100, { a = "$n", b = "$n" })
+    local hold <close> = steps.hold(server, steps.scanning)
+    local sent = server:send(database, ('{"createIndexes":"t","indexes":[%s]}'):format(spec))
+    hold:reached()
+    during(hold)
+    hold:release()
+    assert.is_truthy(sent:wait())
+  end
+
+  it("waits for a build of something else under a declared name, and replaces it", function()
+    local text = [[on "t" { index { "a", name = "n", sparse = true } }]]
+    held('{"name":"n","key":{"a":1}}', function(hold)
+      local plan = run("plan", text, "--json"):json()
+      assert.equal(1, plan.summary.replace)
+      assert.matches("^being built by .* as something else: ", plan.changes[1].reason)
+      local rules = {}
+      for i, finding in ipairs(plan.findings) do rules[i] = finding.rule end
+      assert.same({ "other-name", "other-build" }, rules)
+      local applying = lunadex.start { "apply", lunadex.registry(text), "--target", url }
+      shell.eventually("its own build to begin", function() return indexes().n_ldx end)
+      hold:release()
+      local result = lunadex.result(applying:wait())
+      assert.equal(0, result.status, tostring(result))
+    end)
+    assert.equal("n_ldx", names())
+    assert.equal(0, run("plan", text, "--detailed-exitcode").status)
+  end)
+
+  it("tells a build of a text index with other weights from the one that is declared", function()
+    local text = [[on "t" { index { { w = "text" }, name = "words", weights = { w = 5 } } }]]
+    held('{"name":"words","key":{"w":"text"},"weights":{"w":2}}', function(hold)
+      local refused = run("plan", text)
+      assert.equal(6, refused.status, tostring(refused))
+      assert.matches("words cannot be built beside the old one", refused.stdout, 1, true)
+      assert.matches("words is being built by .*, but as { w: \"text\" } weights {\"w\": 2}", refused.stdout)
+      local applying = lunadex.start { "apply", lunadex.registry(text), "--target", url, "--allow-gap" }
+      shell.eventually("the run to wait", function() return applying:stdout():find("waiting for it", 1, true) end)
+      hold:release()
+      local result = lunadex.result(applying:wait())
+      assert.equal(0, result.status, tostring(result))
+    end)
+    assert.equal('{"w":5}', mongodb.json(indexes().words.weights))
+  end)
+
+  it("gives a build that is under way what can be changed in place once it is finished", function()
+    local text = [[on "t" { index { "a", name = "n", expire_after = 60 } }]]
+    held('{"name":"n","key":{"a":1},"expireAfterSeconds":5}', function(hold)
+      local plan = run("plan", text, "--json"):json()
+      assert.equal(1, plan.summary.wait, mongodb.json(plan))
+      local applying = lunadex.start { "apply", lunadex.registry(text), "--target", url }
+      shell.eventually("the run to wait", function() return applying:stdout():find("waiting for it", 1, true) end)
+      hold:release()
+      local result = lunadex.result(applying:wait())
+      assert.equal(0, result.status, tostring(result))
+    end)
+    assert.equal(60, indexes().n.expireAfterSeconds)
+    assert.equal(0, run("plan", text, "--detailed-exitcode").status)
   end)
 
   it("makes unique what a run that was killed has begun to build", function()

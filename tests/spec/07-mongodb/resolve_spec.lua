@@ -210,6 +210,21 @@ describe("a declaration for MongoDB", function()
     assert.matches("one text index", changes[2].error.message)
   end)
 
+  it("does not take what another declaration has the name of", function()
+    server:command(database, '{ "createIndexes": "named", "indexes": [{ "key": { "a": 1 }, "name": "n" }] }')
+    local unique = fields { relation = "named", name = "u", unique = true }
+    local other = fields { relation = "named", name = "n", keys = { { column = "a" }, { column = "b" } } }
+    for _, list in ipairs { { unique, other }, { other, unique } } do
+      local changes = resolve(list)
+      local of = { [list[1].name] = changes[1], [list[2].name] = changes[2] }
+      assert.same({ "create", "replace" }, { of.u.action, of.n.action })
+      assert.equal("n", of.n.live.name)
+    end
+    -- Nothing else wants it.
+    local changes = resolve { unique }
+    assert.same({ "alter", "n" }, { changes[1].action, changes[1].live.name })
+  end)
+
   it("is brought about by what is there, where collMod can do it", function()
     server:command(database, [[{ "createIndexes": "changing", "indexes": [
       { "key": { "a": 1 }, "name": "a" }, { "key": { "b": 1 }, "name": "b", "expireAfterSeconds": 60 },
