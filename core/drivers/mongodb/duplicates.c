@@ -1,134 +1,86 @@
 #include "duplicates.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
+#include "json.h"
+#include "path.h"
 #include "shell.h"
 #include "spec.h"
 
-enum { SAMPLE_IDS = 6 };
+/* --- the query -------------------------------------------------------------------------------------------------------- */
 
-/* --- the documents that count ---------------------------------------------------------------------------------------- */
-
-/* A path that an expression reads as the index does: none of its names is a number, which could be a place in an array. */
-static bool can_be_grouped(const ldx_definition *d) {
-  for (size_t i = 0; i < d->key_count; i++) {
-    const char *column = d->keys[i].column;
-    if (!column || d->keys[i].opclass) return false;
-    for (const char *part = column; part; part = strchr(part, '.') ? strchr(part, '.') + 1 : NULL)
-      if (isdigit((unsigned char)*part) || *part == '$' || !*part || *part == '.') return false;
-  }
-  return d->key_count > 0;
-}
-
-/* What the filter of a partial or sparse index lets in, as a stage; nothing for others. */
-static void append_match(bson_t *pipeline, const bson_t *spec, uint32_t *stage) {
-  bson_iter_t iter, key;
-  bson_t stages, match, list, item, exists;
-  char number[16];
-  const char *name;
-  bool partial = bson_iter_init_find(&iter, spec, "partialFilterExpression");
-  bson_iter_t sparse;
-  if (!partial && !(bson_iter_init_find(&sparse, spec, "sparse") && bson_iter_as_bool(&sparse))) return;
-  bson_uint32_to_string((*stage)++, &name, number, sizeof number);
-  bson_append_document_begin(pipeline, name, -1, &stages);
-  if (partial) {
-    bson_append_iter(&stages, "$match", -1, &iter);
-  } else {
-    uint32_t i = 0;
-    bson_append_document_begin(&stages, "$match", -1, &match);
-    bson_append_array_begin(&match, "$or", -1, &list);
-    bson_iter_init_find(&iter, spec, "key");
-    bson_iter_recurse(&iter, &key);
-    while (bson_iter_next(&key)) {
-      bson_uint32_to_string(i++, &name, number, sizeof number);
-      bson_append_document_begin(&list, name, -1, &item);
-      bson_append_document_begin(&item, bson_iter_key(&key), -1, &exists);
-      BSON_APPEND_BOOL(&exists, "$exists", true);
-      bson_append_document_end(&item, &exists);
-      bson_append_document_end(&list, &item);
-    }
-    bson_append_array_end(&match, &list);
-    bson_append_document_end(&stages, &match);
-  }
-  bson_append_document_end(pipeline, &stages);
-}
-
-/* `_id` of $group: the keys as the index has them, null for what is missing. A field's path cannot be a name here: its
- * place is. */
-static void append_keys(bson_t *group, const ldx_step *step, ldx_arena *arena) {
-  bson_t id, value, list;
-  bson_append_document_begin(group, "_id", -1, &id);
-  for (size_t i = 0; i < step->definition->key_count; i++) {
-    char number[24];
-    snprintf(number, sizeof number, "k%zu", i);
-    bson_append_document_begin(&id, number, -1, &value);
-    bson_append_array_begin(&value, "$ifNull", -1, &list);
-    BSON_APPEND_UTF8(&list, "0", ldx_arena_printf(arena, "$%s", step->definition->keys[i].column));
-    BSON_APPEND_NULL(&list, "1");
-    bson_append_array_end(&value, &list);
-    bson_append_document_end(&id, &value);
-  }
-  bson_append_document_end(group, &id);
-}
-
-/* The groups of several documents with their number as `n`, and, with `ids`, their _ids. */
-static void append_groups(bson_t *pipeline, const ldx_step *step, const bson_t *spec, ldx_arena *arena, bool ids,
-                          uint32_t *stage) {
-  char number[16];
-  const char *name;
-  bson_t document, group;
-  append_match(pipeline, spec, stage);
-  bson_uint32_to_string((*stage)++, &name, number, sizeof number);
-  bson_append_document_begin(pipeline, name, -1, &document);
-  bson_append_document_begin(&document, "$group", -1, &group);
-  append_keys(&group, step, arena);
-  BCON_APPEND(&group, "n", "{", "$sum", BCON_INT32(1), "}");
-  if (ids) BCON_APPEND(&group, "ids", "{", "$push", BCON_UTF8("$_id"), "}");
-  bson_append_document_end(&document, &group);
-  bson_append_document_end(pipeline, &document);
-  bson_uint32_to_string((*stage)++, &name, number, sizeof number);
-  BCON_APPEND(pipeline, name, "{", "$match", "{", "n", "{", "$gt", BCON_INT32(1), "}", "}", "}");
+/* The stages, as JSON, that give the keys of several documents, each with their number as `n` and what `ids` gathers of
+ * their _ids. `only`: a filter besides that of a partial index; or NULL. NULL: there is no such query. */
+static const char *keys_of_several(ldx_arena *arena, const ldx_step *step, const bson_t *spec, const char *only,
+                                   const char *ids) {
+  const char *keys = ldx_mongo_keys_expression(arena, step->definition, ldx_mongo_flag_at(spec, "sparse"));
+  bson_t filter;
+  if (!keys) return NULL;
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  if (ldx_mongo_document_at(spec, "partialFilterExpression", &filter))
+    ldx_buffer_appendf(&b, "{\"$match\": %s}, ", ldx_mongo_json(arena, &filter));
+  if (only) ldx_buffer_appendf(&b, "{\"$match\": %s}, ", only);
+  ldx_buffer_appendf(&b,
+                     "{\"$project\": {\"key\": %s}}, {\"$unwind\": \"$key\"}, "
+                     "{\"$group\": {\"_id\": \"$key\", \"n\": {\"$sum\": 1}, \"ids\": %s}}, "
+                     "{\"$match\": {\"n\": {\"$gt\": 1}}}",
+                     keys, ids);
+  return ldx_buffer_string(&b);
 }
 
 char *ldx_mongo_duplicates_query(ldx_arena *arena, const ldx_step *step) {
-  bson_t spec, command = BSON_INITIALIZER, pipeline = BSON_INITIALIZER;
+  bson_t spec, command;
   bson_iter_t iter;
-  uint32_t stage = 0;
   ldx_error ignored;
-  if (!can_be_grouped(step->definition)) return NULL;
-  if (!ldx_mongo_spec_of(step->definition, step->name, true, &spec, &ignored)) return NULL;
-  append_groups(&pipeline, step, &spec, arena, true, &stage);
-  BSON_APPEND_ARRAY(&command, "pipeline", &pipeline);
   ldx_buffer b;
+  if (!ldx_mongo_spec_of(step->definition, step->name, true, &spec, &ignored)) return NULL;
+  const char *stages = keys_of_several(arena, step, &spec, NULL, "{\"$push\": \"$_id\"}");
   ldx_buffer_init(&b, arena);
-  ldx_mongo_shell_collection(&b, step->relation.name);
-  ldx_buffer_append(&b, ".aggregate(");
-  if (bson_iter_init_find(&iter, &command, "pipeline")) ldx_mongo_shell_value(&b, &iter);
-  ldx_buffer_append(&b, ", { allowDiskUse: true");
-  if (bson_iter_init_find(&iter, &spec, "collation")) {
-    ldx_buffer_append(&b, ", collation: ");
-    ldx_mongo_shell_value(&b, &iter);
+  if (stages &&
+      ldx_mongo_parse(ldx_arena_printf(arena, "{\"pipeline\": [%s]}", stages), "the query", &command, &ignored)) {
+    ldx_mongo_shell_collection(&b, step->relation.name);
+    ldx_buffer_append(&b, ".aggregate(");
+    if (ldx_mongo_find(&command, "pipeline", &iter)) ldx_mongo_shell_value(&b, &iter);
+    ldx_buffer_append(&b, ", { allowDiskUse: true");
+    if (ldx_mongo_find(&spec, "collation", &iter)) {
+      ldx_buffer_append(&b, ", collation: ");
+      ldx_mongo_shell_value(&b, &iter);
+    }
+    ldx_buffer_append(&b, " })");
+    bson_destroy(&command);
   }
-  ldx_buffer_append(&b, " })");
-  bson_destroy(&pipeline);
-  bson_destroy(&command);
   bson_destroy(&spec);
-  return ldx_buffer_string(&b);
+  return b.length ? ldx_buffer_string(&b) : NULL;
 }
 
 /* --- telling ---------------------------------------------------------------------------------------------------------- */
 
-/* "3 keys are in 7 documents: { email: "a" } 3 times, …" */
+const char *ldx_mongo_sample(ldx_mongo_attempt *attempt, const char *key, double times, const bson_iter_t *ids) {
+  bson_iter_t id;
+  ldx_buffer b;
+  size_t count = 0;
+  ldx_buffer_init(&b, attempt->arena);
+  ldx_buffer_appendf(&b, "%s%s%.0f times", key, *key ? " " : "", times);
+  if (bson_iter_recurse(ids, &id))
+    for (; count < LDX_MONGO_SAMPLE_IDS && bson_iter_next(&id); count++) {
+      ldx_buffer_append(&b, count ? ", " : ", _id ");
+      ldx_mongo_shell_value(&b, &id);
+    }
+  if (count && times > (double)count) ldx_buffer_append(&b, ", …");
+  return ldx_buffer_string(&b);
+}
+
+/* "3 keys are in several documents, 7 times in all: { email: "a" } 3 times, _id 1, 2, 3; …" */
 static void tell(ldx_mongo_attempt *attempt, const ldx_mongo_duplicates *found, bool at_least) {
   ldx_buffer b;
   ldx_buffer_init(&b, attempt->arena);
-  ldx_buffer_appendf(&b, "%s%.0f key%s in %.0f documents: ", at_least ? "at least " : "", found->groups,
-                     found->groups == 1 ? " is" : "s are", found->documents);
+  ldx_buffer_appendf(&b, "%s%.0f key%s in several documents, %.0f times in all: ", at_least ? "at least " : "",
+                     found->keys, found->keys == 1 ? " is" : "s are", found->times);
   for (size_t i = 0; i < found->sample_count; i++) ldx_buffer_appendf(&b, "%s%s", i ? "; " : "", found->samples[i]);
-  if (found->groups > (double)found->sample_count) ldx_buffer_append(&b, "; …");
+  if (found->keys > (double)found->sample_count) ldx_buffer_append(&b, "; …");
   snprintf(attempt->error->detail, sizeof attempt->error->detail, "%s", ldx_buffer_string(&b));
 }
 
@@ -140,80 +92,92 @@ static void hint_query(ldx_mongo_attempt *attempt) {
     ldx_error_hint(attempt->error, "Give each document a key of its own, then run again.");
 }
 
-/* --- before a build ---------------------------------------------------------------------------------------------------- */
-
-/* `{ email: "a" } 3 times`, of a key whose fields are named by their place. */
-static const char *group_text(ldx_mongo_attempt *attempt, const bson_iter_t *key, double times) {
+/* `{ email: "a" }`, of a key whose fields are named by their places. */
+static const char *key_text(const ldx_mongo_attempt *attempt, const bson_t *key) {
   const ldx_definition *d = attempt->step->definition;
-  bson_iter_t value;
   ldx_buffer b;
   ldx_buffer_init(&b, attempt->arena);
-  ldx_buffer_append(&b, "{ ");
-  if (bson_iter_recurse(key, &value))
-    for (size_t i = 0; i < d->key_count && bson_iter_next(&value); i++) {
-      ldx_buffer_append(&b, i ? ", " : "");
-      ldx_mongo_shell_name(&b, d->keys[i].column);
-      ldx_buffer_append(&b, ": ");
+  for (size_t i = 0; i < d->key_count; i++) {
+    bson_iter_t value;
+    ldx_buffer_append(&b, i ? ", " : "{ ");
+    ldx_mongo_shell_name(&b, d->keys[i].column);
+    ldx_buffer_append(&b, ": ");
+    if (ldx_mongo_find(key, ldx_arena_printf(attempt->arena, "k%zu", i), &value))
       ldx_mongo_shell_value(&b, &value);
-    }
-  ldx_buffer_appendf(&b, " } %.0f times", times);
+    else
+      ldx_buffer_append(&b, "[]");
+  }
+  ldx_buffer_append(&b, " }");
   return ldx_buffer_string(&b);
 }
+
+/* --- before a build ---------------------------------------------------------------------------------------------------- */
 
 typedef struct grouping {
   ldx_mongo_attempt *attempt;
   ldx_mongo_duplicates *found;
 } grouping;
 
+static void add_sample(grouping *g, const char *key, double times, const bson_iter_t *ids) {
+  if (g->found->sample_count < LDX_MONGO_SAMPLES)
+    g->found->samples[g->found->sample_count++] = ldx_mongo_sample(g->attempt, key, times, ids);
+}
+
 static bool each_total(const bson_t *document, void *state, ldx_error *error) {
   (void)error;
   grouping *g = state;
-  bson_iter_t iter, sample, key, times;
-  if (bson_iter_init_find(&iter, document, "groups")) g->found->groups = bson_iter_as_double(&iter);
-  if (bson_iter_init_find(&iter, document, "documents")) g->found->documents = bson_iter_as_double(&iter);
-  if (!bson_iter_init_find(&iter, document, "samples") || !bson_iter_recurse(&iter, &sample)) return true;
-  while (bson_iter_next(&sample) && g->found->sample_count < LDX_MONGO_SAMPLES) {
-    if (bson_iter_recurse(&sample, &key) && bson_iter_find(&key, "k") && bson_iter_recurse(&sample, &times) &&
-        bson_iter_find(&times, "n"))
-      g->found->samples[g->found->sample_count++] = group_text(g->attempt, &key, bson_iter_as_double(&times));
-  }
+  bson_iter_t sample, ids;
+  bson_t group, key;
+  g->found->keys = ldx_mongo_number_at(document, "keys");
+  g->found->times = ldx_mongo_number_at(document, "times");
+  if (ldx_mongo_members_at(document, "samples", &sample))
+    while (bson_iter_next(&sample))
+      if (ldx_mongo_view(&sample, &group) && ldx_mongo_document_at(&group, "k", &key) &&
+          ldx_mongo_find(&group, "ids", &ids))
+        add_sample(g, key_text(g->attempt, &key), ldx_mongo_number_at(&group, "n"), &ids);
   return true;
 }
 
-/* All documents, grouped. */
-static bool group_all(ldx_mongo_attempt *attempt, const bson_t *spec, ldx_mongo_duplicates *found) {
-  const ldx_step *step = attempt->step;
-  grouping state = {attempt, found};
-  bson_t command = BSON_INITIALIZER, pipeline;
+/* Runs the query, if there is one, with these stages after it. */
+static bool run_query(ldx_mongo_attempt *attempt, const bson_t *spec, const char *only, const char *stages,
+                      ldx_mongo_each each, void *state) {
+  static const char some_ids[] = "{\"$firstN\": {\"n\": 7, \"input\": \"$_id\"}}"; /* one more than are shown */
+  const char *groups = keys_of_several(attempt->arena, attempt->step, spec, only, some_ids);
+  bson_t command = BSON_INITIALIZER, rest;
   bson_iter_t collation;
-  char number[16];
-  const char *name;
-  uint32_t stage = 0;
-  BSON_APPEND_UTF8(&command, "aggregate", step->relation.name);
-  bson_append_array_begin(&command, "pipeline", -1, &pipeline);
-  append_groups(&pipeline, step, spec, attempt->arena, false, &stage);
-  bson_uint32_to_string(stage, &name, number, sizeof number);
-  BCON_APPEND(&pipeline, name, "{", "$group", "{", "_id", BCON_NULL, "groups", "{", "$sum", BCON_INT32(1), "}",
-              "documents", "{", "$sum", "$n", "}", "samples", "{", "$topN", "{", "n", BCON_INT32(LDX_MONGO_SAMPLES),
-              "sortBy", "{", "n", BCON_INT32(-1), "}", "output", "{", "k", "$_id", "n", "$n", "}", "}", "}", "}", "}");
-  bson_append_array_end(&command, &pipeline);
-  BCON_APPEND(&command, "cursor", "{", "}", "allowDiskUse", BCON_BOOL(true));
-  if (bson_iter_init_find(&collation, spec, "collation")) bson_append_iter(&command, NULL, -1, &collation);
+  if (!groups) return true;
+  const char *text = ldx_arena_printf(attempt->arena, "{\"pipeline\": [%s%s], \"cursor\": {}, \"allowDiskUse\": true}",
+                                      groups, stages);
+  if (!ldx_mongo_parse(text, "the query", &rest, attempt->error)) return false;
+  BSON_APPEND_UTF8(&command, "aggregate", attempt->step->relation.name);
+  bson_concat(&command, &rest);
+  bson_destroy(&rest);
+  if (ldx_mongo_find(spec, "collation", &collation)) bson_append_iter(&command, NULL, -1, &collation);
   ldx_context_running(attempt->context, attempt->session->number);
-  bool ok = ldx_mongo_walk(attempt->session, NULL, &command, each_total, &state, attempt->error);
+  bool ok = ldx_mongo_walk(attempt->session, NULL, &command, each, state, attempt->error);
   ldx_context_running(attempt->context, 0);
   bson_destroy(&command);
   return ok;
+}
+
+/* The keys of all documents. */
+static bool group_all(ldx_mongo_attempt *attempt, const bson_t *spec, ldx_mongo_duplicates *found) {
+  static const char totals[] =
+      ", {\"$group\": {\"_id\": null, \"keys\": {\"$sum\": 1}, \"times\": {\"$sum\": \"$n\"}, \"samples\": "
+      "{\"$topN\": {\"n\": 5, \"sortBy\": {\"n\": -1, \"_id\": 1}, \"output\": {\"k\": \"$_id\", \"n\": \"$n\", "
+      "\"ids\": \"$ids\"}}}}}";
+  grouping state = {attempt, found};
+  return run_query(attempt, spec, NULL, totals, each_total, &state);
 }
 
 static bool find_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes, const bson_t *spec,
                             ldx_mongo_duplicates *found) {
   bool walked = false;
   for (size_t i = 0; i < indexes->count && !walked; i++)
-    if (ldx_mongo_can_walk(spec, &indexes->items[i]) &&
+    if (ldx_mongo_can_walk(attempt, spec, &indexes->items[i]) &&
         !ldx_mongo_walk_index(attempt, &indexes->items[i], attempt->step->definition->key_count, &walked, found))
       return false;
-  return walked || !can_be_grouped(attempt->step->definition) || group_all(attempt, spec, found);
+  return walked || group_all(attempt, spec, found);
 }
 
 bool ldx_mongo_check_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes) {
@@ -224,7 +188,7 @@ bool ldx_mongo_check_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_inde
   if (!ldx_mongo_spec_of(step->definition, step->name, true, &spec, attempt->error)) return false;
   bool ok = find_duplicates(attempt, indexes, &spec, &found);
   bson_destroy(&spec);
-  if (!ok || found.groups == 0) return ok;
+  if (!ok || found.keys == 0) return ok;
   ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_KEY, "%s holds keys more than once: nothing was begun",
                 step->relation.name);
   tell(attempt, &found, false);
@@ -238,81 +202,69 @@ void ldx_mongo_explain_duplicates(ldx_mongo_attempt *attempt) {
 
 /* --- what collMod found ------------------------------------------------------------------------------------------------ */
 
-/* The keys of the document that has that _id, as far as it has them. */
-static void append_keys_of(ldx_mongo_attempt *attempt, const bson_iter_t *id, ldx_buffer *to) {
-  const ldx_definition *d = attempt->step->definition;
-  bson_t command = BSON_INITIALIZER, child, reply;
-  bson_iter_t iter, found;
-  ldx_error ignored;
-  BSON_APPEND_UTF8(&command, "find", attempt->step->relation.name);
-  bson_append_document_begin(&command, "filter", -1, &child);
-  bson_append_iter(&child, "_id", -1, id);
-  bson_append_document_end(&command, &child);
-  bson_append_document_begin(&command, "projection", -1, &child);
-  bool has_id = false;
-  for (size_t i = 0; i < d->key_count; i++) {
-    if (!strcmp(d->keys[i].column, "_id")) has_id = true;
-    BSON_APPEND_INT32(&child, d->keys[i].column, 1);
-  }
-  if (!has_id) BSON_APPEND_INT32(&child, "_id", 0);
-  bson_append_document_end(&command, &child);
-  BSON_APPEND_INT32(&command, "limit", 1);
-  if (ldx_mongo_command(attempt->session, NULL, &command, &reply, &ignored) && bson_iter_init(&iter, &reply) &&
-      bson_iter_find_descendant(&iter, "cursor.firstBatch.0", &found))
-    ldx_mongo_shell_value(to, &found);
-  bson_destroy(&reply);
-  bson_destroy(&command);
+/* One group of violations: documents that share a key, which the server does not name. */
+typedef struct violation {
+  grouping all;
+  const bson_iter_t *ids;
+  double times;
+  bool told;
+} violation;
+
+/* The same documents may share several keys: each is a group, and told once. */
+static bool each_shared(const bson_t *group, void *state, ldx_error *error) {
+  (void)error;
+  violation *v = state;
+  bson_t key;
+  if (v->told || !ldx_mongo_document_at(group, "_id", &key)) return true;
+  const ldx_mongo_duplicates *found = v->all.found;
+  const char *text = ldx_mongo_sample(v->all.attempt, key_text(v->all.attempt, &key), v->times, v->ids);
+  for (size_t i = 0; i < found->sample_count; i++)
+    if (!strcmp(found->samples[i], text)) return true;
+  v->all.found->samples[v->all.found->sample_count++] = text;
+  v->told = true;
+  return true;
 }
 
-/* `{ email: "a" } 3 times, _id 1, 2, 3` */
-static const char *violation_text(ldx_mongo_attempt *attempt, const bson_iter_t *ids, double *count) {
+static void add_violation(ldx_mongo_attempt *attempt, const bson_t *spec, const bson_iter_t *ids, double times,
+                          ldx_mongo_duplicates *found) {
+  enum { MOST = 1000 }; /* of many, some say as well which key it is */
+  violation v = {.all = {attempt, found}, .ids = ids, .times = times};
   bson_iter_t id;
-  ldx_buffer b, list;
-  ldx_buffer_init(&b, attempt->arena);
-  ldx_buffer_init(&list, attempt->arena);
-  *count = 0;
+  ldx_buffer only;
+  ldx_error error = *attempt->error;
+  size_t count = 0;
+  ldx_buffer_init(&only, attempt->arena);
   if (bson_iter_recurse(ids, &id))
-    while (bson_iter_next(&id)) {
-      if (*count == 0) append_keys_of(attempt, &id, &b);
-      if (*count < SAMPLE_IDS) {
-        ldx_buffer_append(&list, *count > 0 ? ", " : "");
-        ldx_mongo_shell_value(&list, &id);
-      }
-      ++*count;
-    }
-  ldx_buffer_appendf(&b, "%s%.0f times, _id %s%s", b.length ? " " : "", *count, ldx_buffer_string(&list),
-                     *count > SAMPLE_IDS ? ", …" : "");
-  return ldx_buffer_string(&b);
-}
-
-static double count_of(const bson_iter_t *ids) {
-  bson_iter_t id;
-  double count = 0;
-  if (bson_iter_recurse(ids, &id))
-    while (bson_iter_next(&id)) count++;
-  return count;
+    for (; count < MOST && bson_iter_next(&id); count++)
+      ldx_buffer_appendf(&only, "%s%s", count ? ", " : "", ldx_mongo_json_value(attempt->arena, &id));
+  run_query(attempt, spec, ldx_arena_printf(attempt->arena, "{\"_id\": {\"$in\": [%s]}}", ldx_buffer_string(&only)),
+            ldx_arena_printf(attempt->arena, ", {\"$match\": {\"n\": %zu}}, {\"$sort\": {\"_id\": 1}}", count),
+            each_shared, &v);
+  *attempt->error = error;
+  if (!v.told) add_sample(&v.all, "", times, ids);
 }
 
 void ldx_mongo_explain_violations(ldx_mongo_attempt *attempt, const bson_t *reply) {
   /* The server stops collecting them where its answer would be too large. */
   bool at_least = strstr(attempt->error->message, "Too many") != NULL;
+  const ldx_step *step = attempt->step;
   ldx_mongo_duplicates found = {0};
-  bson_iter_t iter, group, ids;
-  if (bson_iter_init_find(&iter, reply, "violations") && bson_iter_recurse(&iter, &group))
-    while (bson_iter_next(&group)) {
-      if (!bson_iter_recurse(&group, &ids) || !bson_iter_find(&ids, "ids")) continue;
-      double count;
-      if (found.sample_count < LDX_MONGO_SAMPLES)
-        found.samples[found.sample_count++] = violation_text(attempt, &ids, &count);
-      else
-        count = count_of(&ids);
-      found.groups++;
-      found.documents += count;
+  bson_iter_t member, ids;
+  bson_t group, spec;
+  if (!ldx_mongo_spec_of(step->definition, step->name, true, &spec, attempt->error)) return;
+  if (ldx_mongo_members_at(reply, "violations", &member))
+    while (bson_iter_next(&member)) {
+      if (!ldx_mongo_view(&member, &group) || !ldx_mongo_find(&group, "ids", &ids)) continue;
+      double times = (double)ldx_mongo_count_at(&group, "ids");
+      if (found.sample_count < LDX_MONGO_SAMPLES) add_violation(attempt, &spec, &ids, times, &found);
+      found.keys++;
+      found.times += times;
     }
+  bson_destroy(&spec);
   char native[sizeof attempt->error->native];
   memcpy(native, attempt->error->native, sizeof native);
-  ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_KEY, "%s holds keys more than once", attempt->step->relation.name);
+  ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_KEY, "%s holds keys more than once", step->relation.name);
   memcpy(attempt->error->native, native, sizeof native);
-  if (found.groups > 0) tell(attempt, &found, at_least);
+  if (found.keys > 0) tell(attempt, &found, at_least);
   hint_query(attempt);
 }

@@ -1,15 +1,18 @@
-/* duplicates.h: documents that a unique index would not have beside each other. */
+/* duplicates.h: documents that a unique index would not have beside each other.
+ *
+ * As the server counts: a document has each of its keys once, whatever its arrays repeat, and what an array holds are
+ * keys of their own. So two documents that share one element are a violation, and one that holds a value twice is none. */
 #ifndef LUNADEX_MONGO_DUPLICATES_H
 #define LUNADEX_MONGO_DUPLICATES_H
 
 #include "attempt.h"
 
-/* The query, for mongosh, that finds them all; NULL: none can be given. In the arena. */
+/* The query, for mongosh, that finds them all; NULL: none can be given (ldx_mongo_keys_expression). In the arena. */
 char *ldx_mongo_duplicates_query(ldx_arena *arena, const ldx_step *step);
 
 /* Before a build: false with LDX_ERROR_DUPLICATE_KEY if there are some, or another error if it could not be seen. Walks an
- * index of the same keys where the collection has one, which is fast; groups all documents otherwise. Of fields that hold
- * arrays, only whole arrays are compared: the build tells the rest. */
+ * index of the same keys where the collection has one, which is fast; groups the keys of all documents otherwise. Where
+ * there is no query either, it is left to the build. */
 bool ldx_mongo_check_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes);
 
 /* Adds to LDX_ERROR_DUPLICATE_KEY how to find them, and how many there are: from what collMod answered, and for a build
@@ -17,20 +20,27 @@ bool ldx_mongo_check_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_inde
 void ldx_mongo_explain_violations(ldx_mongo_attempt *attempt, const bson_t *reply);
 void ldx_mongo_explain_duplicates(ldx_mongo_attempt *attempt);
 
-/* walk.c: whether `index` holds just the documents that an index by `spec` would, those with equal keys side by side. */
-bool ldx_mongo_can_walk(const bson_t *spec, const ldx_mongo_index *index);
-
-enum { LDX_MONGO_SAMPLES = 5 };
-/* Groups of documents with equal keys. The texts are in the attempt's arena. */
+enum { LDX_MONGO_SAMPLES = 5, LDX_MONGO_SAMPLE_IDS = 6 };
+/* Keys that several documents have. The texts are in the attempt's arena. */
 typedef struct ldx_mongo_duplicates {
-  double groups, documents;
+  double keys;
+  double times; /* how often they come, all together */
   size_t sample_count;
-  const char *samples[LDX_MONGO_SAMPLES]; /* `{ email: "a" } 3 times` */
+  const char *samples[LDX_MONGO_SAMPLES]; /* `{ email: "a" } 3 times, _id 1, 2, 3` */
 } ldx_mongo_duplicates;
+/* Such a text: `key` as mongosh reads it; the iterator stands on an array of `_id`s, of which there may be more or fewer than `times`. */
+const char *ldx_mongo_sample(ldx_mongo_attempt *attempt, const char *key, double times, const bson_iter_t *ids);
 
-/* walk.c: by that index, of whose keys the first `fields` count. `*walked`: false if it cannot be, because the fields
- * hold arrays. */
+/* walk.c: whether `index` holds just the documents that an index by `spec` would, those with equal keys side by side. */
+bool ldx_mongo_can_walk(const ldx_mongo_attempt *attempt, const bson_t *spec, const ldx_mongo_index *index);
+/* By that index, of whose keys the first `fields` count. `*walked`: false if it cannot be, because the fields hold
+ * arrays. */
 bool ldx_mongo_walk_index(ldx_mongo_attempt *attempt, const ldx_mongo_index *index, size_t fields, bool *walked,
                           ldx_mongo_duplicates *found);
+
+/* keys.c: an expression of the aggregation language, as JSON in the arena, that gives all keys that a document has in such
+ * an index, each once: an array of `{"k0": …, "k1": …}`, where a field is missing for the key of an empty array. NULL:
+ * there is none, as for a path that may speak of places in an array, or one that begins another. */
+const char *ldx_mongo_keys_expression(ldx_arena *arena, const ldx_definition *definition, bool sparse);
 
 #endif

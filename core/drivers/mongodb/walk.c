@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "duplicates.h"
 #include "equal.h"
+#include "path.h"
 #include "shell.h"
 
 /* --- which index will do --------------------------------------------------------------------------------------------- */
@@ -17,16 +18,10 @@ static bool has_field(bson_iter_t fields, const char *name) {
   return bson_iter_find(&fields, name);
 }
 
-static bool flag(const bson_t *spec, const char *name) {
-  bson_iter_t iter;
-  return bson_iter_init_find(&iter, spec, name) && bson_iter_as_bool(&iter);
-}
-
 /* The wanted keys come first in it, in whatever order. */
 static bool same_keys(const bson_t *spec, const bson_t *other, bool *more) {
-  bson_iter_t iter, wanted, key, count;
-  if (!bson_iter_init_find(&iter, spec, "key") || !bson_iter_recurse(&iter, &wanted)) return false;
-  if (!bson_iter_init_find(&iter, other, "key") || !bson_iter_recurse(&iter, &key)) return false;
+  bson_iter_t wanted, key, count;
+  if (!ldx_mongo_members_at(spec, "key", &wanted) || !ldx_mongo_members_at(other, "key", &key)) return false;
   count = wanted;
   while (bson_iter_next(&count))
     if (!bson_iter_next(&key) || !BSON_ITER_HOLDS_NUMBER(&key) || !has_field(wanted, bson_iter_key(&key))) return false;
@@ -36,8 +31,8 @@ static bool same_keys(const bson_t *spec, const bson_t *other, bool *more) {
 
 static bool same_filter(const bson_t *spec, const bson_t *other) {
   bson_iter_t a, b;
-  bool x = bson_iter_init_find(&a, spec, "partialFilterExpression");
-  bool y = bson_iter_init_find(&b, other, "partialFilterExpression");
+  bool x = ldx_mongo_find(spec, "partialFilterExpression", &a);
+  bool y = ldx_mongo_find(other, "partialFilterExpression", &b);
   return x == y && (!x || ldx_mongo_equal(&a, &b));
 }
 
@@ -45,7 +40,7 @@ static bool same_filter(const bson_t *spec, const bson_t *other) {
  * here: an index that has one might compare otherwise. */
 static bool same_collation(const bson_t *spec, const bson_t *other) {
   bson_iter_t a, b, asked, made;
-  bool x = bson_iter_init_find(&a, spec, "collation"), y = bson_iter_init_find(&b, other, "collation");
+  bool x = ldx_mongo_find(spec, "collation", &a), y = ldx_mongo_find(other, "collation", &b);
   if (!x || !y) return x == y;
   if (!bson_iter_recurse(&a, &asked)) return false;
   while (bson_iter_next(&asked))
@@ -55,16 +50,25 @@ static bool same_collation(const bson_t *spec, const bson_t *other) {
   return true;
 }
 
-bool ldx_mongo_can_walk(const bson_t *spec, const ldx_mongo_index *index) {
-  bool more, sparse = flag(spec, "sparse");
+bool ldx_mongo_can_walk(const ldx_mongo_attempt *attempt, const bson_t *spec, const ldx_mongo_index *index) {
+  bool more, sparse = ldx_mongo_flag_at(spec, "sparse");
+  /* A router mixes what the shards give, and equal keys come apart. */
+  if (attempt->session->sharded) return false;
   /* A hint on a hidden index is refused. */
   if (index->building || index->hidden || !same_keys(spec, &index->spec, &more)) return false;
   /* A sparse index of more fields has documents that lack all of these. */
-  if (sparse != flag(&index->spec, "sparse") || (sparse && more)) return false;
+  if (sparse != ldx_mongo_flag_at(&index->spec, "sparse") || (sparse && more)) return false;
   return same_filter(spec, &index->spec) && same_collation(spec, &index->spec);
 }
 
 /* --- the walk --------------------------------------------------------------------------------------------------------- */
+
+/* One key of several documents, to be told. */
+typedef struct sample {
+  bson_t key;
+  size_t position; /* of the first of them in the index */
+  size_t times;
+} sample;
 
 typedef struct walk {
   ldx_mongo_attempt *attempt;
@@ -74,41 +78,34 @@ typedef struct walk {
   uint32_t last_length, capacity;
   size_t times; /* how often it has come */
   size_t seen;
+  sample samples[LDX_MONGO_SAMPLES];
+  size_t sample_count;
 } walk;
 
-static bool same_key(const walk *w, const bson_t *key) {
-  bson_t last;
+static bool same_fields(const bson_t *one, const bson_t *other, size_t fields) {
   bson_iter_t a, b;
-  if (key->len == w->last_length && !memcmp(bson_get_data(key), w->last, key->len)) return true;
-  if (!bson_init_static(&last, w->last, w->last_length) || !bson_iter_init(&a, key) || !bson_iter_init(&b, &last))
-    return false;
-  for (size_t i = 0; i < w->fields; i++)
+  if (!bson_iter_init(&a, one) || !bson_iter_init(&b, other)) return false;
+  for (size_t i = 0; i < fields; i++)
     if (!bson_iter_next(&a) || !bson_iter_next(&b) || !ldx_mongo_equal(&a, &b)) return false;
   return true;
 }
 
-/* `{ email: "a" } 3 times`: one group more. */
-static void add_sample(ldx_mongo_attempt *attempt, ldx_mongo_duplicates *found, const bson_t *key, size_t fields,
-                       double times) {
-  bson_t part = BSON_INITIALIZER;
-  bson_iter_t iter;
-  ldx_buffer b;
-  ldx_buffer_init(&b, attempt->arena);
-  if (bson_iter_init(&iter, key))
-    for (size_t i = 0; i < fields && bson_iter_next(&iter); i++) bson_append_iter(&part, NULL, -1, &iter);
-  ldx_mongo_shell_document(&b, &part);
-  ldx_buffer_appendf(&b, " %.0f times", times);
-  found->samples[found->sample_count++] = ldx_buffer_string(&b);
-  bson_destroy(&part);
+static bool same_key(const walk *w, const bson_t *key) {
+  bson_t last;
+  if (key->len == w->last_length && !memcmp(bson_get_data(key), w->last, key->len)) return true;
+  return bson_init_static(&last, w->last, w->last_length) && same_fields(key, &last, w->fields);
 }
 
 static void end_group(walk *w) {
   bson_t last;
   if (w->times < 2) return;
-  w->found->groups++;
-  w->found->documents += (double)w->times;
-  if (w->found->sample_count < LDX_MONGO_SAMPLES && bson_init_static(&last, w->last, w->last_length))
-    add_sample(w->attempt, w->found, &last, w->fields, (double)w->times);
+  w->found->keys++;
+  w->found->times += (double)w->times;
+  if (w->sample_count == LDX_MONGO_SAMPLES || !bson_init_static(&last, w->last, w->last_length)) return;
+  sample *s = &w->samples[w->sample_count++];
+  s->position = w->seen - w->times;
+  s->times = w->times;
+  bson_copy_to(&last, &s->key);
 }
 
 static void keep(walk *w, const bson_t *key) {
@@ -124,17 +121,77 @@ static void keep(walk *w, const bson_t *key) {
 static bool each_key(const bson_t *key, void *state, ldx_error *error) {
   enum { LOOK_AROUND = 1024 };
   walk *w = state;
-  if (++w->seen % LOOK_AROUND == 0 && ldx_context_cancelled(w->attempt->context))
+  if (w->seen % LOOK_AROUND == 0 && ldx_context_cancelled(w->attempt->context))
     return ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled");
   if (w->times && same_key(w, key)) {
     w->times++;
-    return true;
+  } else {
+    end_group(w);
+    keep(w, key);
+    w->times = 1;
   }
-  end_group(w);
-  keep(w, key);
-  w->times = 1;
+  w->seen++;
   return true;
 }
+
+/* --- whose keys they are ---------------------------------------------------------------------------------------------- */
+
+typedef struct naming {
+  const walk *walk;
+  const sample *sample;
+  bson_t ids; /* an array */
+  uint32_t count;
+} naming;
+
+static bool each_document(const bson_t *document, void *state, ldx_error *error) {
+  (void)error;
+  naming *n = state;
+  bson_iter_t id;
+  bson_t key;
+  char number[16];
+  const char *place;
+  /* Somebody may have written in between. */
+  if (!ldx_mongo_find(document, "_id", &id) || !ldx_mongo_document_at(document, "key", &key) ||
+      !same_fields(&key, &n->sample->key, n->walk->fields))
+    return true;
+  bson_uint32_to_string(n->count++, &place, number, sizeof number);
+  return bson_append_iter(&n->ids, place, -1, &id);
+}
+
+/* `{ email: "a" }` */
+static const char *key_text(const walk *w, const bson_t *key) {
+  bson_t part = BSON_INITIALIZER;
+  bson_iter_t iter;
+  ldx_buffer b;
+  ldx_buffer_init(&b, w->attempt->arena);
+  if (bson_iter_init(&iter, key))
+    for (size_t i = 0; i < w->fields && bson_iter_next(&iter); i++) bson_append_iter(&part, NULL, -1, &iter);
+  ldx_mongo_shell_document(&b, &part);
+  bson_destroy(&part);
+  return ldx_buffer_string(&b);
+}
+
+/* The walk gives keys and no documents, which would have to be fetched; those of a sample are, from where they stood. */
+static bool name_sample(const walk *w, const ldx_mongo_index *index, const sample *which) {
+  naming state = {.walk = w, .sample = which, .ids = BSON_INITIALIZER};
+  bson_t holder = BSON_INITIALIZER;
+  bson_iter_t ids;
+  size_t most = which->times < LDX_MONGO_SAMPLE_IDS ? which->times : LDX_MONGO_SAMPLE_IDS;
+  bson_t *find = BCON_NEW("find", BCON_UTF8(w->attempt->step->relation.name), "hint", BCON_UTF8(index->name), "skip",
+                          BCON_INT64((int64_t)which->position), "limit", BCON_INT64((int64_t)most), "projection", "{",
+                          "_id", BCON_INT32(1), "key", "{", "$meta", "indexKey", "}", "}");
+  bool ok = ldx_mongo_walk(w->attempt->session, NULL, find, each_document, &state, w->attempt->error);
+  BSON_APPEND_ARRAY(&holder, "ids", &state.ids);
+  if (ok && ldx_mongo_find(&holder, "ids", &ids))
+    w->found->samples[w->found->sample_count++] =
+        ldx_mongo_sample(w->attempt, key_text(w, &which->key), (double)which->times, &ids);
+  bson_destroy(find);
+  bson_destroy(&holder);
+  bson_destroy(&state.ids);
+  return ok;
+}
+
+/* --- all of it -------------------------------------------------------------------------------------------------------- */
 
 /* Whether the plan of the walk says so somewhere. */
 static bool says_multikey(bson_iter_t *fields) {
@@ -171,6 +228,10 @@ bool ldx_mongo_walk_index(ldx_mongo_attempt *attempt, const ldx_mongo_index *ind
     ok = ldx_mongo_walk(attempt->session, NULL, find, each_key, &state, attempt->error);
     ldx_context_running(attempt->context, 0);
     if (ok) end_group(&state);
+    for (size_t i = 0; i < state.sample_count; i++) {
+      ok = ok && name_sample(&state, index, &state.samples[i]);
+      bson_destroy(&state.samples[i].key);
+    }
   }
   bson_free(state.last);
   bson_destroy(find);

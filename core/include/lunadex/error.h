@@ -56,7 +56,7 @@ typedef struct ldx_error {
   char native[8];     /* the server's own code: SQLSTATE, or a MongoDB code in decimal; "" if none */
   char message[1024]; /* what happened */
   char detail[1024];  /* the server's detail: duplicate key, dependent objects …; "" if none */
-  char hint[512];     /* a sentence: what to do; "" if none */
+  char hint[1024];    /* a sentence: what to do; "" if none */
   char context[256];  /* inside which function of the server it happened; "" if in none */
 } ldx_error;
 

@@ -54,7 +54,7 @@ describe("a unique index on MongoDB", function()
   it("is not made where there are duplicates, all of which are told; the index stays and refuses nothing", function()
     local done, events = run:build("t", "t_b", { "b" }, unique)
     assert.equal("duplicate_key", done.error.code)
-    assert.matches("^40 keys are in 100 documents: ", done.error.detail)
+    assert.matches("^40 keys are in several documents, 100 times in all: ", done.error.detail)
     assert.matches("{ b: 0 } 2 times, _id 40, 80; ", done.error.detail, 1, true)
     assert.matches("; …$", done.error.detail)
     assert.matches("Find them all: db.t.aggregate([", done.error.hint, 1, true)
@@ -84,7 +84,7 @@ describe("a unique index on MongoDB", function()
     server:command(database, '{"insert":"t","documents":[{"_id":"x"},{"_id":"y","a":null}]}')
     local done = run:build("t", "t_a", { "a" }, unique)
     assert.equal("duplicate_key", done.error.code)
-    assert.matches('1 key is in 2 documents: ', done.error.detail, 1, true)
+    assert.matches('1 key is in several documents, 2 times in all: ', done.error.detail, 1, true)
     assert.matches('_id "x", "y"', done.error.detail, 1, true)
   end)
 
@@ -103,7 +103,7 @@ describe("a unique index on MongoDB", function()
     held:release()
     local done = run:finish(job)
     assert.equal("duplicate_key", done.error.code)
-    assert.matches('1 key is in 2 documents: { a: 7 } 2 times, _id 7, "late"', done.error.detail, 1, true)
+    assert.matches('{ a: 7 } 2 times, _id 7, "late"', done.error.detail, 1, true)
   end)
 
   it("refuses new duplicates from the build's end to its own", function()
@@ -125,7 +125,7 @@ describe("a unique index on MongoDB", function()
     assert.is_true(run:build("t", "t_plain_b", { "b" }).ok)
     done = run:build("t", "t_b", { "b" }, unique)
     assert.equal("duplicate_key", done.error.code)
-    assert.matches("40 keys are in 100 documents", done.error.detail, 1, true)
+    assert.matches("40 keys are in several documents, 100 times in all", done.error.detail, 1, true)
     assert.equal("absent", state "t_b")
   end)
 
@@ -175,7 +175,8 @@ describe("a unique index on MongoDB", function()
         assert.equal("duplicate_key", done.error.code)
         assert.matches("nothing was begun", done.error.message, 1, true)
         assert.equal("absent", state "t_b")
-        found[#found + 1] = done.error.detail:match "^40 keys are in 100 documents: { b: %d+ } %d times; "
+        found[#found + 1] = done.error.detail:match("^40 keys are in several documents, 100 times in all: "
+          .. "{ b: %d+ } %d times, _id %d")
         if index then server:command(database, { "dropIndexes", "t", index = "helper" }) end
       end
       assert.equal(3, #found)
@@ -194,8 +195,7 @@ describe("a unique index on MongoDB", function()
       local walked = run:build("n", "n_u", { "v" }, unique, { check_duplicates = true })
       local server_says = run:step(steps.alter("n", "n_v", { "v" }, unique))
       assert.equal("duplicate_key", server_says.error.code)
-      assert.equal(server_says.error.detail:match "^%d+ keys are in %d+ documents",
-        walked.error.detail:match "^%d+ keys are in %d+ documents")
+      assert.equal(server_says.error.detail:match "^[^:]*", walked.error.detail:match "^[^:]*")
     end)
 
     it("agrees with the server on random values", function()
@@ -222,7 +222,7 @@ describe("a unique index on MongoDB", function()
         local walked = run:build("r", "r_u", { "w", "v" }, unique, { check_duplicates = true })
         local said = run:step(steps.alter("r", "r_v", { "v", "w" }, unique))
         local function count(done)
-          return done.ok and "none" or tostring(done.error.detail):match "^%d+ keys? %l+ in %d+ documents"
+          return done.ok and "none" or tostring(done.error.detail):match "^[^:]*"
         end
         assert.equal(count(said), count(walked), ("seed %d: %s"):format(seed, table.concat(documents)))
       end
@@ -238,20 +238,10 @@ describe("a unique index on MongoDB", function()
         end
         local done = run:build("c", "c_v", { "v" }, { unique = true, traits = collation }, { check_duplicates = true })
         assert.equal("duplicate_key", done.error.code, by)
-        assert.matches("^1 key is in 2 documents", done.error.detail)
+        assert.matches("^1 key is in several documents, 2 times in all", done.error.detail)
         assert.is_true(run:build("c", "c_simple", { "v" }, unique, { check_duplicates = true }).ok)
         server:command(database, { "dropIndexes", "c", index = "c_simple" })
       end
-    end)
-
-    it("leaves arrays to the build", function()
-      server:insert(database, "m", { '{"v":[1,2]}', '{"v":[2,3]}' })
-      server:command(database, '{"createIndexes":"m","indexes":[{"key":{"v":1},"name":"h"}]}')
-      local done = run:build("m", "m_v", { "v" }, unique, { check_duplicates = true })
-      assert.equal("duplicate_key", done.error.code)
-      server:command(database, '{"delete":"m","deletes":[{"q":{"v":3},"limit":0}]}')
-      done = run:build("m", "m_v", { "v" }, unique, { check_duplicates = true })
-      assert.is_true(done.ok, tostring(done.error))
     end)
 
     it("is built where there are none", function()
