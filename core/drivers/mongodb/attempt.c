@@ -6,16 +6,12 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "indexes.h"
+#include "path.h"
 #include "shell.h"
 #include "who.h"
 
 enum { NAMESPACE_NOT_FOUND = 26 };
 static const char in_progress[] = "12587"; /* BackgroundOperationInProgressForNamespace */
-
-static bool flag(const bson_t *spec, const char *name) {
-  bson_iter_t iter;
-  return bson_iter_init_find(&iter, spec, name) && bson_iter_as_bool(&iter);
-}
 
 /* A copy that lives as long as the arena and needs no bson_destroy. */
 static void keep(ldx_arena *arena, const bson_t *document, bson_t *to) {
@@ -24,13 +20,12 @@ static void keep(ldx_arena *arena, const bson_t *document, bson_t *to) {
 }
 
 static void read_spec(ldx_mongo_index *index) {
-  bson_iter_t iter;
-  index->name = bson_iter_init_find(&iter, &index->spec, "name") ? bson_iter_utf8(&iter, NULL) : "";
-  index->unique = flag(&index->spec, "unique");
-  index->prepare_unique = flag(&index->spec, "prepareUnique");
-  index->hidden = flag(&index->spec, "hidden");
-  index->expires = bson_iter_init_find(&iter, &index->spec, "expireAfterSeconds");
-  if (index->expires) index->expire_after = bson_iter_as_double(&iter);
+  index->name = ldx_mongo_text_at(&index->spec, "name");
+  index->unique = ldx_mongo_flag_at(&index->spec, "unique");
+  index->prepare_unique = ldx_mongo_flag_at(&index->spec, "prepareUnique");
+  index->hidden = ldx_mongo_flag_at(&index->spec, "hidden");
+  index->expires = bson_has_field(&index->spec, "expireAfterSeconds");
+  index->expire_after = ldx_mongo_number_at(&index->spec, "expireAfterSeconds");
 }
 
 typedef struct seen {

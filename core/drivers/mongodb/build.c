@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "duplicates.h"
+#include "path.h"
 #include "privileges.h"
 #include "spec.h"
 
@@ -44,9 +45,8 @@ static bool has_documents(ldx_mongo_attempt *attempt, bool *any) {
   bson_t *command = BCON_NEW("find", BCON_UTF8(attempt->step->relation.name), "limit", BCON_INT32(1), "projection", "{",
                              "_id", BCON_INT32(1), "}");
   bson_t reply;
-  bson_iter_t iter, found;
   bool ok = ldx_mongo_command(attempt->session, NULL, command, &reply, attempt->error);
-  *any = ok && bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch.0", &found);
+  *any = ok && ldx_mongo_count_at(&reply, "cursor.firstBatch") > 0;
   bson_destroy(&reply);
   bson_destroy(command);
   return ok;

@@ -2,6 +2,7 @@
  * for.
  */
 #include "driver_parts.h"
+#include "path.h"
 #include "session.h"
 #include "who.h"
 
@@ -21,7 +22,6 @@ static mongoc_client_t *second_client(ldx_session *session) {
 bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
                      ldx_error *error) {
   bson_error_t reason = {0};
-  bson_iter_t iter, message;
   bool ok = false;
   pthread_mutex_lock(&session->cancel_mutex);
   mongoc_client_t *client = second_client(session);
@@ -35,9 +35,9 @@ bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *c
   }
   pthread_mutex_unlock(&session->cancel_mutex);
   /* Done by one member, and perhaps by no other: if that one is lost, it never was. */
-  if (ok && bson_iter_init(&iter, reply) && bson_iter_find_descendant(&iter, "writeConcernError.errmsg", &message))
-    ok = ldx_error_set(error, LDX_ERROR_LINK_LOST, "no majority of the members confirmed it: %.800s",
-                       bson_iter_utf8(&message, NULL));
+  const char *message = ok ? ldx_mongo_text_at(reply, "writeConcernError.errmsg") : "";
+  if (*message)
+    ok = ldx_error_set(error, LDX_ERROR_LINK_LOST, "no majority of the members confirmed it: %.800s", message);
   return ok;
 }
 
@@ -59,7 +59,7 @@ static void end_operation(ldx_session *session, const bson_t *document) {
 static bool is_our_orphan(const ldx_session *session, const ldx_mongo_operation *own,
                           const ldx_mongo_operation *worker) {
   return worker->worker && worker->process == ldx_mongo_process() && worker->number != session->number &&
-         own->collection && own->index &&
+         *own->collection && *own->index &&
          ldx_mongo_operation_is_about(worker, session->database, own->collection, own->index);
 }
 

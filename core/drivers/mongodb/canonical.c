@@ -12,6 +12,7 @@
 #include "check.h"
 #include "filter.h"
 #include "json.h"
+#include "path.h"
 #include "projection.h"
 #include "spec.h"
 
@@ -112,20 +113,12 @@ bool ldx_mongo_spec_of(const ldx_definition *definition, const char *name, bool 
 
 /* --- as the server would keep it --------------------------------------------------------------------------------------- */
 
-static bool find_document(const bson_t *spec, const char *name, bson_t *document) {
-  bson_iter_t iter;
-  uint32_t length;
-  const uint8_t *data;
-  if (!bson_iter_init_find(&iter, spec, name) || !BSON_ITER_HOLDS_DOCUMENT(&iter)) return false;
-  bson_iter_document(&iter, &length, &data);
-  return bson_init_static(document, data, length);
-}
-
 static bool check_documents(ldx_arena *arena, const bson_t *spec, ldx_error *error) {
   bson_t document;
-  if (find_document(spec, "partialFilterExpression", &document) && !ldx_mongo_filter_form(arena, &document, error))
+  if (ldx_mongo_document_at(spec, "partialFilterExpression", &document) &&
+      !ldx_mongo_filter_form(arena, &document, error))
     return false;
-  return !find_document(spec, "wildcardProjection", &document) ||
+  return !ldx_mongo_document_at(spec, "wildcardProjection", &document) ||
          ldx_mongo_projection_form(arena, &document, error) != NULL;
 }
 

@@ -12,6 +12,8 @@
 #include "indexes.h"
 #include "json.h"
 #include "model/catalog.h"
+#include "path.h"
+#include "shard.h"
 #include "spec.h"
 
 typedef struct work {
@@ -23,41 +25,21 @@ typedef struct work {
 
 /* --- relations ------------------------------------------------------------------------------------------------------------ */
 
-static bool find(const bson_t *document, const char *path, bson_iter_t *found) {
-  bson_iter_t iter;
-  return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, found);
-}
-
-static const char *text_at(const bson_t *document, const char *path) {
-  bson_iter_t found;
-  return find(document, path, &found) && BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : "";
-}
-
-static bool document_at(const bson_t *document, const char *path, bson_t *part) {
-  bson_iter_t found;
-  uint32_t length;
-  const uint8_t *data;
-  if (!find(document, path, &found) || !BSON_ITER_HOLDS_DOCUMENT(&found)) return false;
-  bson_iter_document(&found, &length, &data);
-  return bson_init_static(part, data, length);
-}
-
 static bool is_left_out(const char *name) {
   return !strncmp(name, "system.", 7) || !strncmp(name, "lunadex.", 8);
 }
 
 static ldx_relation *add_relation(work *w, const char *name, const char *type, const bson_t *options) {
   bson_t collation;
-  bson_iter_t iter;
   const char *copy = ldx_arena_strdup(w->arena, name);
   ldx_relation *relation = ldx_catalog_add_relation(w->catalog, (ldx_name){NULL, copy}, 0);
   relation->display = copy;
   relation->kind = !strcmp(type, "view") ? 'v' : !strcmp(type, "timeseries") ? 't' : 'c';
   relation->rows = relation->bytes = -1;
   if (options) {
-    if (document_at(options, "collation", &collation))
+    if (ldx_mongo_document_at(options, "collation", &collation))
       relation->collation = ldx_mongo_collation_form(w->arena, &collation);
-    relation->capped = bson_iter_init_find(&iter, options, "capped") && bson_iter_as_bool(&iter);
+    relation->capped = ldx_mongo_flag_at(options, "capped");
   }
   return relation;
 }
@@ -70,9 +52,9 @@ static bool is_on_id(const ldx_definition *definition) {
 
 static void add_index(work *w, const bson_t *spec, bool ready) {
   ldx_relation *relation = w->relation;
-  ldx_live *live = ldx_catalog_add_live(w->catalog, relation, ldx_arena_strdup(w->arena, text_at(spec, "name")), 0);
-  bson_iter_t iter;
-  live->clustered = bson_iter_init_find(&iter, spec, "clustered") && bson_iter_as_bool(&iter);
+  ldx_live *live =
+      ldx_catalog_add_live(w->catalog, relation, ldx_arena_strdup(w->arena, ldx_mongo_text_at(spec, "name")), 0);
+  live->clustered = ldx_mongo_flag_at(spec, "clustered");
   /* That of a clustered collection does not say what collation it has: it is the collection's. */
   ldx_mongo_definition_of(w->arena, spec, live->clustered ? NULL : relation->collation, &live->definition);
   live->definition.relation = relation->name;
@@ -104,7 +86,7 @@ static bool list_indexes(work *w, ldx_relation *relation, ldx_error *error) {
 /* The catalog keeps that of a clustered collection among the collection's options. */
 static void read_clustered(work *w, const bson_t *entry) {
   bson_t clustered, spec;
-  if (!document_at(entry, "md.options.clusteredIndex", &clustered)) return;
+  if (!ldx_mongo_document_at(entry, "md.options.clusteredIndex", &clustered)) return;
   bson_copy_to(&clustered, &spec);
   BSON_APPEND_BOOL(&spec, "clustered", true);
   add_index(w, &spec, true);
@@ -115,22 +97,17 @@ static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
   (void)error;
   work *w = state;
   bson_t options, spec;
-  bson_iter_t indexes, index;
-  const char *name = text_at(entry, "name");
+  bson_iter_t index;
+  const char *name = ldx_mongo_text_at(entry, "name");
   if (is_left_out(name)) return true;
-  w->relation =
-      add_relation(w, name, text_at(entry, "type"), document_at(entry, "md.options", &options) ? &options : NULL);
+  w->relation = add_relation(w, name, ldx_mongo_text_at(entry, "type"),
+                             ldx_mongo_document_at(entry, "md.options", &options) ? &options : NULL);
   read_clustered(w, entry);
-  if (!find(entry, "md.indexes", &indexes) || !bson_iter_recurse(&indexes, &index)) return true;
+  if (!ldx_mongo_members_at(entry, "md.indexes", &index)) return true;
   while (bson_iter_next(&index)) {
-    uint32_t length;
-    const uint8_t *data;
     bson_t item;
-    bson_iter_t ready;
-    if (!BSON_ITER_HOLDS_DOCUMENT(&index)) continue;
-    bson_iter_document(&index, &length, &data);
-    if (!bson_init_static(&item, data, length) || !document_at(&item, "spec", &spec)) continue;
-    add_index(w, &spec, !bson_iter_init_find(&ready, &item, "ready") || bson_iter_as_bool(&ready));
+    if (ldx_mongo_view(&index, &item) && ldx_mongo_document_at(&item, "spec", &spec))
+      add_index(w, &spec, !bson_has_field(&item, "ready") || ldx_mongo_flag_at(&item, "ready"));
   }
   return true;
 }
@@ -152,9 +129,10 @@ static bool list_catalog(work *w, ldx_error *error) {
 static bool read_collection(const bson_t *entry, void *state, ldx_error *error) {
   (void)error;
   bson_t options;
-  const char *name = text_at(entry, "name");
+  const char *name = ldx_mongo_text_at(entry, "name");
   if (!is_left_out(name))
-    add_relation(state, name, text_at(entry, "type"), document_at(entry, "options", &options) ? &options : NULL);
+    add_relation(state, name, ldx_mongo_text_at(entry, "type"),
+                 ldx_mongo_document_at(entry, "options", &options) ? &options : NULL);
   return true;
 }
 
@@ -177,65 +155,27 @@ static bool list_all(work *w, bool series_only, ldx_error *error) {
 
 /* --- shard keys -------------------------------------------------------------------------------------------------------------- */
 
-/* Whether the index begins with the shard key and holds every document. */
-static bool carries(const ldx_live *live, const ldx_definition *shard_key) {
-  const ldx_definition *d = &live->definition;
-  const char *collation = ldx_mongo_option(&d->traits, "collation");
-  if (d->predicate || ldx_mongo_option(&d->traits, "sparse") || d->key_count < shard_key->key_count) return false;
-  if (collation && strcmp(collation, LDX_MONGO_SIMPLE) != 0) return false;
-  for (size_t i = 0; i < shard_key->key_count; i++) {
-    const ldx_key *a = &d->keys[i], *b = &shard_key->keys[i];
-    if (strcmp(a->column, b->column) != 0 || a->descending != b->descending) return false;
-    if (a->opclass && b->opclass ? strcmp(a->opclass, b->opclass) != 0 : a->opclass != b->opclass) return false;
-  }
-  return true;
-}
-
-/* Of several the one that is the key and nothing more; where there is none such, whichever is dropped last would be
- * missed, so all of them count. */
-static void mark_shard_index(ldx_relation *relation, const ldx_definition *shard_key) {
-  bool exact = false;
-  for (size_t i = 0; i < relation->live_count; i++) {
-    ldx_live *live = relation->live[i];
-    live->referenced = carries(live, shard_key);
-    if (live->referenced && live->definition.key_count == shard_key->key_count) exact = true;
-  }
-  for (size_t i = 0; exact && i < relation->live_count; i++)
-    if (relation->live[i]->definition.key_count != shard_key->key_count) relation->live[i]->referenced = false;
-}
-
-static bool read_sharded(const bson_t *entry, void *state, ldx_error *error) {
-  (void)error;
-  static const char buckets[] = "system.buckets.";
+static void add_shard_key(const char *collection, const bson_t *key, void *state) {
   work *w = state;
-  bson_t key, spec = BSON_INITIALIZER;
-  bson_iter_t iter;
-  const char *name = text_at(entry, "_id") + strlen(w->session->database) + 1;
-  if (!strncmp(name, buckets, strlen(buckets))) name += strlen(buckets);
-  ldx_relation *relation = ldx_catalog_relation(w->catalog, (ldx_name){NULL, name});
-  bool single = bson_iter_init_find(&iter, entry, "unsplittable") && bson_iter_as_bool(&iter);
-  if (relation && !single && document_at(entry, "key", &key)) {
-    ldx_definition definition = {0};
-    BSON_APPEND_DOCUMENT(&spec, "key", &key);
-    ldx_mongo_definition_of(w->arena, &spec, NULL, &definition);
-    relation->shard_key = ldx_mongo_json(w->arena, &key);
-    mark_shard_index(relation, &definition);
+  ldx_relation *relation = ldx_catalog_relation(w->catalog, (ldx_name){NULL, collection});
+  if (!relation) return;
+  relation->shard_key = ldx_mongo_json(w->arena, key);
+  size_t count = 0;
+  ldx_live **finished = LDX_ARENA_NEW(w->arena, ldx_live *, relation->live_count + 1);
+  const ldx_definition **definitions = LDX_ARENA_NEW(w->arena, const ldx_definition *, relation->live_count + 1);
+  bool *needed = LDX_ARENA_NEW(w->arena, bool, relation->live_count + 1);
+  for (size_t i = 0; i < relation->live_count; i++) {
+    if (!relation->live[i]->valid) continue;
+    finished[count] = relation->live[i];
+    definitions[count++] = &relation->live[i]->definition;
   }
-  bson_destroy(&spec);
-  return true;
+  ldx_mongo_find_shard_indexes(w->arena, key, definitions, count, needed);
+  for (size_t i = 0; i < count; i++) finished[i]->referenced = needed[i];
 }
 
 /* Who may not read the cluster's own database does without; there is none on a replica set that stands for itself. */
 static bool read_shard_keys(work *w, ldx_error *error) {
-  const char *database = w->session->database;
-  /* "/" follows "." */
-  bson_t *command =
-      BCON_NEW("find", BCON_UTF8("collections"), "filter", "{", "_id", "{", "$gte",
-               BCON_UTF8(ldx_arena_printf(w->arena, "%s.", database)), "$lt",
-               BCON_UTF8(ldx_arena_printf(w->arena, "%s/", database)), "}", "dropped", "{", "$ne", BCON_BOOL(true), "}",
-               "}", "projection", "{", "key", BCON_INT32(1), "unsplittable", BCON_INT32(1), "}");
-  bool ok = ldx_mongo_walk(w->session, "config", command, read_sharded, w, error);
-  bson_destroy(command);
+  bool ok = ldx_mongo_shard_keys(w->session, NULL, add_shard_key, w, error);
   if (ok || ldx_error_retry(error->code) != LDX_RETRY_NEVER || error->code == LDX_ERROR_CANCELLED) return ok;
   ldx_error_clear(error);
   return true;

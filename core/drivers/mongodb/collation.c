@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "path.h"
 
 typedef struct answer {
   const char *given, *complete;
@@ -76,16 +77,9 @@ static const char *ask(ldx_mongo_collations *collations, const bson_t *given, ld
   bson_t reply;
   const char *form = NULL;
   if (ldx_mongo_command(collations->session, NULL, command, &reply, error)) {
-    bson_iter_t iter, found;
-    uint32_t length;
-    const uint8_t *data;
     bson_t complete;
-    if (bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "queryPlanner.collation", &found) &&
-        BSON_ITER_HOLDS_DOCUMENT(&found)) {
-      bson_iter_document(&found, &length, &data);
-      if (bson_init_static(&complete, data, length)) form = ldx_mongo_collation_form(collations->arena, &complete);
-    }
-    if (!form) form = ldx_mongo_collation_form(collations->arena, given);
+    bool told = ldx_mongo_document_at(&reply, "queryPlanner.collation", &complete);
+    form = ldx_mongo_collation_form(collations->arena, told ? &complete : given);
   } else if (error->code == LDX_ERROR_PERMISSION || error->code == LDX_ERROR_UNSUPPORTED) {
     ldx_error_clear(error);
     form = ldx_mongo_collation_form(collations->arena, given);
@@ -99,9 +93,7 @@ static const char *ask(ldx_mongo_collations *collations, const bson_t *given, ld
 }
 
 static bool is_simple(const bson_t *collation) {
-  bson_iter_t iter;
-  return bson_iter_init_find(&iter, collation, "locale") && BSON_ITER_HOLDS_UTF8(&iter) &&
-         !strcmp(bson_iter_utf8(&iter, NULL), "simple");
+  return !strcmp(ldx_mongo_text_at(collation, "locale"), "simple");
 }
 
 const char *ldx_mongo_collation_complete(ldx_mongo_collations *collations, ldx_arena *arena, const char *json,

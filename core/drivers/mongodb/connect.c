@@ -15,6 +15,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "path.h"
 #include "session.h"
 #include "target.h"
 
@@ -133,17 +134,6 @@ static bool find_server(ldx_session *session, const ldx_target *target, ldx_erro
 
 /* --- what deployment this is ------------------------------------------------------------------------------------------ */
 
-static const char *text_of(const bson_t *document, const char *path) {
-  bson_iter_t iter, found;
-  if (!bson_iter_init(&iter, document) || !bson_iter_find_descendant(&iter, path, &found)) return "";
-  return BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : "";
-}
-
-static bool flag_of(const bson_t *document, const char *name) {
-  bson_iter_t iter;
-  return bson_iter_init_find(&iter, document, name) && bson_iter_as_bool(&iter);
-}
-
 static int compare_texts(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -155,8 +145,8 @@ static void append_members(ldx_buffer *text, const bson_t *hello) {
   size_t count = 0;
   static const char *const lists[] = {"hosts", "passives", "arbiters"};
   for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
-    bson_iter_t iter, element;
-    if (!bson_iter_init_find(&iter, hello, lists[l]) || !bson_iter_recurse(&iter, &element)) continue;
+    bson_iter_t element;
+    if (!ldx_mongo_members_at(hello, lists[l], &element)) continue;
     while (count < MOST && bson_iter_next(&element))
       if (BSON_ITER_HOLDS_UTF8(&element)) names[count++] = bson_iter_utf8(&element, NULL);
   }
@@ -165,10 +155,9 @@ static void append_members(ldx_buffer *text, const bson_t *hello) {
 }
 
 static void append_id(ldx_buffer *text, const bson_t *document, const char *path) {
-  bson_iter_t iter, found;
+  bson_iter_t found;
   char id[25];
-  if (!bson_iter_init(&iter, document) || !bson_iter_find_descendant(&iter, path, &found)) return;
-  if (!BSON_ITER_HOLDS_OID(&found)) return;
+  if (!ldx_mongo_find(document, path, &found) || !BSON_ITER_HOLDS_OID(&found)) return;
   bson_oid_to_string(bson_iter_oid(&found), id);
   ldx_buffer_append(text, id);
 }
@@ -189,7 +178,7 @@ static void append_cluster(ldx_buffer *text, ldx_session *session, const bson_t 
 static void write_identity(ldx_session *session, const bson_t *hello) {
   ldx_buffer text;
   ldx_buffer_init(&text, NULL);
-  const char *set = text_of(hello, "setName");
+  const char *set = ldx_mongo_text_at(hello, "setName");
   ldx_buffer_appendf(&text, "%s %s ", session->database, set);
   if (session->sharded)
     append_cluster(&text, session, hello);
@@ -209,7 +198,7 @@ static bool read_version(ldx_session *session, ldx_error *error) {
   bool ok = ldx_mongo_command(session, "admin", command, &reply, error);
   int major = 0, minor = 0, patch = 0;
   snprintf(info->product, sizeof info->product, "MongoDB");
-  snprintf(info->version, sizeof info->version, "%s", text_of(&reply, "version"));
+  snprintf(info->version, sizeof info->version, "%s", ldx_mongo_text_at(&reply, "version"));
   sscanf(info->version, "%d.%d.%d", &major, &minor, &patch);
   info->version_number = major * 10000 + minor * 100 + patch;
   bson_destroy(&reply);
@@ -225,10 +214,10 @@ static bool introduce(ldx_session *session, ldx_error *error) {
   /* The first command that needs the connection's user: here a wrong password comes out. */
   bool ok = ldx_mongo_command(session, "admin", command, &hello, error);
   if (ok) {
-    session->sharded = !strcmp(text_of(&hello, "msg"), "isdbgrid");
-    session->stand_alone = !session->sharded && !*text_of(&hello, "setName");
-    session->info.standby = !flag_of(&hello, "isWritablePrimary");
-    session->info.read_only = session->info.standby || flag_of(&hello, "readOnly");
+    session->sharded = !strcmp(ldx_mongo_text_at(&hello, "msg"), "isdbgrid");
+    session->stand_alone = !session->sharded && !*ldx_mongo_text_at(&hello, "setName");
+    session->info.standby = !ldx_mongo_flag_at(&hello, "isWritablePrimary");
+    session->info.read_only = session->info.standby || ldx_mongo_flag_at(&hello, "readOnly");
     write_identity(session, &hello);
   }
   bson_destroy(&hello);

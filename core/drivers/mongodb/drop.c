@@ -3,68 +3,47 @@
 #include <string.h>
 
 #include "build.h"
+#include "shard.h"
 #include "spec.h"
 
-/* The number of fields of `shard_key` that `key` begins with, in that order, each as it is. */
-static bool begins_with(const bson_t *spec, bson_iter_t shard_key) {
-  bson_iter_t iter, key;
-  if (!bson_iter_init_find(&iter, spec, "key") || !bson_iter_recurse(&iter, &key)) return false;
-  while (bson_iter_next(&shard_key)) {
-    if (!bson_iter_next(&key) || strcmp(bson_iter_key(&key), bson_iter_key(&shard_key)) != 0) return false;
-    bool text = BSON_ITER_HOLDS_UTF8(&shard_key);
-    if (text != BSON_ITER_HOLDS_UTF8(&key)) return false;
-    if (text && strcmp(bson_iter_utf8(&key, NULL), bson_iter_utf8(&shard_key, NULL)) != 0) return false;
-    if (!text && bson_iter_as_double(&key) != bson_iter_as_double(&shard_key)) return false;
+typedef struct sharding {
+  ldx_mongo_attempt *attempt;
+  const ldx_mongo_indexes *indexes;
+  const ldx_mongo_index *index;
+  bool needs_it;
+} sharding;
+
+static void each_shard_key(const char *collection, const bson_t *key, void *state) {
+  (void)collection;
+  sharding *s = state;
+  ldx_arena *arena = s->attempt->arena;
+  size_t count = 0, place = 0;
+  ldx_definition *definitions = LDX_ARENA_NEW(arena, ldx_definition, s->indexes->count);
+  const ldx_definition **finished = LDX_ARENA_NEW(arena, const ldx_definition *, s->indexes->count);
+  bool *needed = LDX_ARENA_NEW(arena, bool, s->indexes->count);
+  for (size_t i = 0; i < s->indexes->count; i++) {
+    const ldx_mongo_index *index = &s->indexes->items[i];
+    if (index->building) continue;
+    if (index == s->index) place = count;
+    definitions[i] = (ldx_definition){0};
+    ldx_mongo_definition_of(arena, &index->spec, NULL, &definitions[i]);
+    finished[count++] = &definitions[i];
   }
-  return true;
+  ldx_mongo_find_shard_indexes(arena, key, finished, count, needed);
+  s->needs_it = needed[place];
 }
 
-/* Whether a router could do without any other index than this for the shard key. */
-static bool serves(const ldx_mongo_index *index, const bson_iter_t *shard_key) {
-  bson_iter_t iter;
-  bool sparse = bson_iter_init_find(&iter, &index->spec, "sparse") && bson_iter_as_bool(&iter);
-  return !index->building && !sparse && !bson_iter_init_find(&iter, &index->spec, "partialFilterExpression") &&
-         begins_with(&index->spec, *shard_key);
-}
-
-static size_t fields_of(const bson_t *spec, const char *name) {
-  bson_iter_t iter, field;
-  size_t count = 0;
-  if (bson_iter_init_find(&iter, spec, name) && bson_iter_recurse(&iter, &field))
-    while (bson_iter_next(&field)) count++;
-  return count;
-}
-
-/* Looks whether the collection is sharded, and `index` the one of its shard key, or the last that can stand in for it. */
+/* Looks whether the collection is sharded, and cannot be without `index`. */
 static bool is_of_shard_key(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes, const ldx_mongo_index *index,
                             bool *is) {
-  const char *space =
-      ldx_arena_printf(attempt->arena, "%s.%s", attempt->session->database, attempt->step->relation.name);
-  bson_t *command =
-      BCON_NEW("find", BCON_UTF8("collections"), "filter", "{", "_id", BCON_UTF8(space), "}", "limit", BCON_INT32(1));
-  bson_t reply, collection;
-  bson_iter_t iter, found, shard_key;
-  bool ok = ldx_mongo_command(attempt->session, "config", command, &reply, attempt->error);
-  *is = false;
+  sharding state = {attempt, indexes, index, false};
+  bool ok =
+      ldx_mongo_shard_keys(attempt->session, attempt->step->relation.name, each_shard_key, &state, attempt->error);
   if (!ok && attempt->error->code == LDX_ERROR_PERMISSION && !attempt->session->sharded) {
     ldx_error_clear(attempt->error); /* who may not read `config` of a replica set is on none of a cluster */
     ok = true;
-  } else if (ok && bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch.0", &found) &&
-             BSON_ITER_HOLDS_DOCUMENT(&found)) {
-    uint32_t length;
-    const uint8_t *bytes;
-    bson_iter_document(&found, &length, &bytes);
-    bson_init_static(&collection, bytes, length);
-    if (bson_iter_init_find(&iter, &collection, "key") && bson_iter_recurse(&iter, &shard_key) &&
-        serves(index, &shard_key)) {
-      size_t others = 0;
-      for (size_t i = 0; i < indexes->count; i++)
-        if (&indexes->items[i] != index && serves(&indexes->items[i], &shard_key)) others++;
-      *is = !others || fields_of(&index->spec, "key") == fields_of(&collection, "key");
-    }
   }
-  bson_destroy(&reply);
-  bson_destroy(command);
+  *is = state.needs_it;
   return ok;
 }
 

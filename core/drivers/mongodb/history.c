@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "driver_parts.h"
+#include "path.h"
 #include "session.h"
 
 #define RUNS    "lunadex.runs"
@@ -44,11 +45,10 @@ static bool upsert(ldx_session *session, const char *collection, const bson_t *q
                              "{", "$set", BCON_DOCUMENT(set), "}", "]", "upsert", BCON_BOOL(insert), "}", "]",
                              "maxTimeMS", BCON_INT32(PATIENCE_MS));
   bson_t reply;
-  bson_iter_t iter, message;
   bool ok = ldx_mongo_command(session, NULL, command, &reply, error);
   /* What fails in an update leaves the command a success. */
-  if (ok && bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "writeErrors.0.errmsg", &message))
-    ok = ldx_error_set(error, LDX_ERROR_SERVER, "%.900s", bson_iter_utf8(&message, NULL));
+  const char *message = ok ? ldx_mongo_text_at(&reply, "writeErrors.0.errmsg") : "";
+  if (*message) ok = ldx_error_set(error, LDX_ERROR_SERVER, "%.900s", message);
   bson_destroy(&reply);
   bson_destroy(command);
   return ok;
@@ -56,11 +56,9 @@ static bool upsert(ldx_session *session, const char *collection, const bson_t *q
 
 static bool first_of(ldx_session *session, const bson_t *command, bson_t *reply, bson_iter_t *fields, bool *any,
                      ldx_error *error) {
-  bson_iter_t iter, found;
   *any = false;
   if (!ldx_mongo_command(session, NULL, command, reply, error)) return false;
-  *any = bson_iter_init(&iter, reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch.0", &found) &&
-         bson_iter_recurse(&found, fields);
+  *any = ldx_mongo_members_at(reply, "cursor.firstBatch.0", fields);
   return true;
 }
 

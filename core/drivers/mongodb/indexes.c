@@ -6,6 +6,8 @@
  */
 #include "indexes.h"
 
+#include "path.h"
+
 typedef struct listing {
   ldx_mongo_each_index each;
   void *state;
@@ -13,23 +15,12 @@ typedef struct listing {
   bson_t all, ready; /* of a time-series collection, by name */
 } listing;
 
-static const char *name_of(const bson_t *spec) {
-  bson_iter_t iter;
-  bool is = bson_iter_init_find(&iter, spec, "name") && BSON_ITER_HOLDS_UTF8(&iter);
-  return is ? bson_iter_utf8(&iter, NULL) : "";
-}
-
 /* An item: the bare index, or {spec: …} with the build that it is still in. */
 static bool each_item(const bson_t *item, void *state, ldx_error *error) {
   (void)error;
   listing *l = state;
-  bson_iter_t iter;
   bson_t spec;
-  uint32_t length;
-  const uint8_t *bytes;
-  bool wrapped = bson_iter_init_find(&iter, item, "spec") && BSON_ITER_HOLDS_DOCUMENT(&iter);
-  if (wrapped) bson_iter_document(&iter, &length, &bytes);
-  if (wrapped && !bson_init_static(&spec, bytes, length)) return true;
+  bool wrapped = ldx_mongo_document_at(item, "spec", &spec);
   l->each(wrapped ? &spec : item, !bson_has_field(item, "indexBuildInfo"), l->state);
   l->count++;
   return true;
@@ -37,13 +28,13 @@ static bool each_item(const bson_t *item, void *state, ldx_error *error) {
 
 static bool each_of_all(const bson_t *spec, void *state, ldx_error *error) {
   (void)error;
-  BSON_APPEND_DOCUMENT(&((listing *)state)->all, name_of(spec), spec);
+  BSON_APPEND_DOCUMENT(&((listing *)state)->all, ldx_mongo_text_at(spec, "name"), spec);
   return true;
 }
 
 static bool each_ready(const bson_t *spec, void *state, ldx_error *error) {
   (void)error;
-  BSON_APPEND_BOOL(&((listing *)state)->ready, name_of(spec), true);
+  BSON_APPEND_BOOL(&((listing *)state)->ready, ldx_mongo_text_at(spec, "name"), true);
   return true;
 }
 
@@ -61,11 +52,8 @@ static void tell_series(listing *l) {
   bson_iter_t iter, found;
   if (!bson_iter_init(&iter, &l->all)) return;
   while (bson_iter_next(&iter)) {
-    uint32_t length;
-    const uint8_t *bytes;
     bson_t spec;
-    bson_iter_document(&iter, &length, &bytes);
-    if (bson_init_static(&spec, bytes, length))
+    if (ldx_mongo_view(&iter, &spec))
       l->each(&spec, bson_iter_init_find(&found, &l->ready, bson_iter_key(&iter)), l->state);
   }
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "driver_parts.h"
+#include "path.h"
 #include "session.h"
 
 #define COLLECTION "lunadex.lock"
@@ -58,48 +59,25 @@ static bool change(ldx_session *session, bson_t *query, bson_t *update, bool ups
   return ok;
 }
 
-/* The document at `path` of a reply. */
-static bool document_at(const bson_t *reply, const char *path, bson_t *document) {
-  bson_iter_t iter, found;
-  uint32_t length;
-  const uint8_t *bytes;
-  if (!bson_iter_init(&iter, reply) || !bson_iter_find_descendant(&iter, path, &found)) return false;
-  if (!BSON_ITER_HOLDS_DOCUMENT(&found)) return false;
-  bson_iter_document(&found, &length, &bytes);
-  return bson_init_static(document, bytes, length);
-}
-
-static const char *text(const bson_t *lease, const char *path) {
-  bson_iter_t iter, found;
-  bool is =
-      bson_iter_init(&iter, lease) && bson_iter_find_descendant(&iter, path, &found) && BSON_ITER_HOLDS_UTF8(&found);
-  return is ? bson_iter_utf8(&found, NULL) : "";
-}
-
-static int64_t number(const bson_t *lease, const char *path) {
-  bson_iter_t iter, found;
-  return bson_iter_init(&iter, lease) && bson_iter_find_descendant(&iter, path, &found) ? bson_iter_as_int64(&found)
-                                                                                        : 0;
-}
-
 /* In seconds. */
 static int64_t moment(const bson_t *lease, const char *name) {
   bson_iter_t found;
-  bool is = bson_iter_init_find(&found, lease, name) && BSON_ITER_HOLDS_DATE_TIME(&found);
+  bool is = ldx_mongo_find(lease, name, &found) && BSON_ITER_HOLDS_DATE_TIME(&found);
   return is ? bson_iter_date_time(&found) / 1000 : 0;
 }
 
 /* `pid 4711 app@web-1 "lunadex", since 0:12; its lease ends at 10:11:12Z unless it is renewed` */
 static void holder(const bson_t *lease, char *to, size_t size) {
   char until[32] = "";
-  const char *application = text(lease, "who.application");
+  const char *application = ldx_mongo_text_at(lease, "who.application");
   time_t ends = (time_t)moment(lease, "expires");
   long long since = (long long)(moment(lease, "now") - moment(lease, "since"));
   struct tm parts;
   if (gmtime_r(&ends, &parts)) strftime(until, sizeof until, "%H:%M:%SZ", &parts);
   snprintf(to, size, "pid %lld %s@%s%s%s%s, since %lld:%02lld; its lease ends at %s unless it is renewed",
-           (long long)number(lease, "who.pid"), text(lease, "who.user"), text(lease, "who.host"),
-           *application ? " \"" : "", application, *application ? "\"" : "", since / 60, since % 60, until);
+           (long long)ldx_mongo_integer_at(lease, "who.pid"), ldx_mongo_text_at(lease, "who.user"),
+           ldx_mongo_text_at(lease, "who.host"), *application ? " \"" : "", application, *application ? "\"" : "",
+           since / 60, since % 60, until);
 }
 
 /* Where nobody has to say who they are to the server, as the machine knows us. */
@@ -125,10 +103,10 @@ bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
                             "$literal", BCON_DOCUMENT(who), "}", "}", "$$ROOT", "]", "}");
   bson_destroy(who);
   bool ok = change(session, BCON_NEW("_id", "run"), update, true, &reply, error);
-  if (ok && !document_at(&reply, "value", &lease)) {
+  if (ok && !ldx_mongo_document_at(&reply, "value", &lease)) {
     ok = ldx_error_set(error, LDX_ERROR_SERVER, "the server does not say who has the run lock");
     forget_token(session);
-  } else if (ok && strcmp(text(&lease, "owner"), session->token) != 0) {
+  } else if (ok && strcmp(ldx_mongo_text_at(&lease, "owner"), session->token) != 0) {
     ok = ldx_error_set(error, LDX_ERROR_LOCK_HELD, "another run holds the lock of this database");
     if (error) holder(&lease, error->detail, sizeof error->detail);
     ldx_error_hint(error, "Wait for it to end; `lunadex status` shows what it does.");
@@ -159,10 +137,10 @@ bool ldx_mongo_lock_holder(ldx_session *session, char *who, size_t size, int64_t
       BCON_NEW("find", COLLECTION, "filter", "{", "_id", "run", "}", "projection", "{", LEASE_FIELDS, "}");
   bool ok = ldx_mongo_aside(session, NULL, command, &reply, error);
   *who = '\0';
-  if (ok && document_at(&reply, "cursor.firstBatch.0", &lease) && *text(&lease, "owner") &&
+  if (ok && ldx_mongo_document_at(&reply, "cursor.firstBatch.0", &lease) && *ldx_mongo_text_at(&lease, "owner") &&
       moment(&lease, "expires") > moment(&lease, "now")) {
     holder(&lease, who, size);
-    *pid = number(&lease, "who.pid");
+    *pid = ldx_mongo_integer_at(&lease, "who.pid");
   }
   bson_destroy(&reply);
   bson_destroy(command);
@@ -186,7 +164,7 @@ bool ldx_mongo_hold(ldx_session *session, double *good_for, ldx_error *error) {
   if (!session->token) return ldx_error_set(error, LDX_ERROR_LOCK_LOST, "the run lock is not held");
   bson_t *update = BCON_NEW("$set", "{", "expires", "{", "$add", "[", "$$NOW", BCON_INT32(LEASE_MS), "]", "}", "}");
   bool ok = change(session, own(session), update, false, &reply, error);
-  bool gone = ok && !document_at(&reply, "value", &lease);
+  bool gone = ok && !ldx_mongo_document_at(&reply, "value", &lease);
   bson_destroy(&reply);
   if (gone) return lost(session, error);
   /* From before the request: the server put the end off at that time or later. */

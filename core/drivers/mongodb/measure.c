@@ -12,6 +12,7 @@
 #include "driver_parts.h"
 #include "estimate.h"
 #include "json.h"
+#include "path.h"
 #include "privileges.h"
 #include "session.h"
 
@@ -23,25 +24,19 @@ typedef struct facts {
   double rows, bytes;
 } facts;
 
-static bool find(const bson_t *document, const char *path, bson_iter_t *found) {
-  bson_iter_t iter;
-  return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, found);
-}
-
 static void add(double *sum, double value) {
   *sum = *sum < 0 ? value : *sum + value;
 }
 
 static void add_at(double *sum, const bson_t *document, const char *path) {
   bson_iter_t found;
-  if (find(document, path, &found)) add(sum, bson_iter_as_double(&found));
+  if (ldx_mongo_find(document, path, &found)) add(sum, bson_iter_as_double(&found));
 }
 
 /* The sizes of indexes are fields with the names of the indexes, in which a dot is no separator. */
 static void add_index_size(const bson_t *document, ldx_measure *item) {
-  bson_iter_t sizes, size;
-  if (find(document, "storageStats.indexSizes", &sizes) && bson_iter_recurse(&sizes, &size) &&
-      bson_iter_find(&size, item->live->name))
+  bson_iter_t size;
+  if (ldx_mongo_members_at(document, "storageStats.indexSizes", &size) && bson_iter_find(&size, item->live->name))
     add(&item->index_bytes, bson_iter_as_double(&size));
 }
 
@@ -58,14 +53,14 @@ static bool read_sizes(const bson_t *document, void *state, ldx_error *error) {
 static bool read_use(const bson_t *document, void *state, ldx_error *error) {
   (void)error;
   facts *f = state;
-  bson_iter_t name, age;
-  if (!find(document, "name", &name) || !BSON_ITER_HOLDS_UTF8(&name)) return true;
+  const char *name = ldx_mongo_text_at(document, "name");
+  if (!*name) return true;
   for (size_t i = 0; i < f->count; i++) {
     ldx_measure *item = f->items[i];
-    if (!item->live || strcmp(item->live->name, bson_iter_utf8(&name, NULL)) != 0) continue;
+    if (!item->live || strcmp(item->live->name, name) != 0) continue;
     add_at(&item->scans, document, "ops");
     /* Of several shards the one that has counted for the shortest time. */
-    double seconds = find(document, "age", &age) ? bson_iter_as_double(&age) / 1000 : -1;
+    double seconds = bson_has_field(document, "age") ? ldx_mongo_number_at(document, "age") / 1000 : -1;
     if (item->scans_since < 0 || seconds < item->scans_since) item->scans_since = seconds;
   }
   return true;

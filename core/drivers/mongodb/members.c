@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "path.h"
 
 /* maxNumActiveUserIndexBuilds, where nobody says otherwise. */
 enum { DEFAULT_SLOTS = 3 };
@@ -15,26 +16,20 @@ static bool ask(ldx_session *session, const char *database, bson_t *command, bso
   return ok;
 }
 
-static bool find(const bson_t *reply, const char *path, bson_iter_t *found) {
-  bson_iter_t iter;
-  return bson_iter_init(&iter, reply) && bson_iter_find_descendant(&iter, path, found);
-}
-
 size_t ldx_mongo_build_slots(ldx_session *session) {
   bson_t reply;
-  bson_iter_t found;
   size_t slots = DEFAULT_SLOTS;
   bson_t *command = BCON_NEW("getParameter", BCON_INT32(1), "maxNumActiveUserIndexBuilds", BCON_INT32(1));
-  if (ask(session, "admin", command, &reply) && find(&reply, "maxNumActiveUserIndexBuilds", &found))
-    slots = (size_t)bson_iter_as_int64(&found);
+  if (ask(session, "admin", command, &reply) && bson_has_field(&reply, "maxNumActiveUserIndexBuilds"))
+    slots = (size_t)ldx_mongo_integer_at(&reply, "maxNumActiveUserIndexBuilds");
   bson_destroy(&reply);
   return slots;
 }
 
 /* Whether the array at `path` holds that text. */
 static bool lists(const bson_t *reply, const char *path, const char *text) {
-  bson_iter_t found, element;
-  if (!find(reply, path, &found) || !bson_iter_recurse(&found, &element)) return false;
+  bson_iter_t element;
+  if (!ldx_mongo_members_at(reply, path, &element)) return false;
   while (bson_iter_next(&element))
     if (BSON_ITER_HOLDS_UTF8(&element) && !strcmp(bson_iter_utf8(&element, NULL), text)) return true;
   return false;
@@ -42,13 +37,12 @@ static bool lists(const bson_t *reply, const char *path, const char *text) {
 
 /* The member's state, where this user may know it. */
 static const char *state_of(const bson_t *status, const char *member) {
-  bson_iter_t found, element, field;
-  if (!find(status, "members", &found) || !bson_iter_recurse(&found, &element)) return "";
+  bson_iter_t element;
+  bson_t each;
+  if (!ldx_mongo_members_at(status, "members", &element)) return "";
   while (bson_iter_next(&element)) {
-    bool is = bson_iter_recurse(&element, &field) && bson_iter_find(&field, "name") && BSON_ITER_HOLDS_UTF8(&field) &&
-              !strcmp(bson_iter_utf8(&field, NULL), member);
-    if (is && bson_iter_recurse(&element, &field) && bson_iter_find(&field, "stateStr") && BSON_ITER_HOLDS_UTF8(&field))
-      return bson_iter_utf8(&field, NULL);
+    const char *name = ldx_mongo_view(&element, &each) ? ldx_mongo_text_at(&each, "name") : "";
+    if (*name && !strcmp(name, member)) return ldx_mongo_text_at(&each, "stateStr");
   }
   return "";
 }
@@ -59,7 +53,8 @@ static bool find_build(ldx_session *session, const ldx_step *step, bson_t *reply
   bson_iter_t uuid;
   bson_t *command =
       BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", BCON_UTF8(step->relation.name), "}");
-  bool ok = ask(session, NULL, command, &collections) && find(&collections, "cursor.firstBatch.0.info.uuid", &uuid);
+  bool ok =
+      ask(session, NULL, command, &collections) && ldx_mongo_find(&collections, "cursor.firstBatch.0.info.uuid", &uuid);
   if (ok) {
     command = BCON_NEW("find", "system.indexBuilds", "filter", "{", "indexNames", BCON_UTF8(step->name),
                        "collectionUUID", BCON_ITER(&uuid), "}");
@@ -74,7 +69,7 @@ static bool find_build(ldx_session *session, const ldx_step *step, bson_t *reply
 void ldx_mongo_missing_votes(ldx_session *session, const ldx_step *step, ldx_progress *progress) {
   static const char ready[] = "cursor.firstBatch.0.commitReadyMembers";
   bson_t build, hello, status;
-  bson_iter_t found, host;
+  bson_iter_t host;
   ldx_buffer b;
   ldx_buffer_init(&b, NULL);
   if (session->sharded || session->stand_alone) return;
@@ -82,10 +77,11 @@ void ldx_mongo_missing_votes(ldx_session *session, const ldx_step *step, ldx_pro
   bool known = ask(session, "admin", BCON_NEW("hello", BCON_INT32(1)), &hello);
   ask(session, "admin", BCON_NEW("replSetGetStatus", BCON_INT32(1)), &status);
   /* It waits once it has voted itself. */
-  if (ok && known && find(&hello, "me", &found) && lists(&build, ready, bson_iter_utf8(&found, NULL))) {
+  const char *me = known ? ldx_mongo_text_at(&hello, "me") : "";
+  if (ok && *me && lists(&build, ready, me)) {
     progress->draining = true;
     snprintf(progress->phase, sizeof progress->phase, "waiting for other members to finish");
-    if (find(&hello, "hosts", &found) && bson_iter_recurse(&found, &host))
+    if (ldx_mongo_members_at(&hello, "hosts", &host))
       while (bson_iter_next(&host)) {
         const char *name = bson_iter_utf8(&host, NULL), *state = state_of(&status, name);
         if (lists(&build, ready, name)) continue;

@@ -8,7 +8,7 @@ bool ldx_mongo_find(const bson_t *document, const char *path, bson_iter_t *found
 const char *ldx_mongo_text_at(const bson_t *document, const char *path) {
   bson_iter_t found;
   bool is = ldx_mongo_find(document, path, &found) && BSON_ITER_HOLDS_UTF8(&found);
-  return is ? bson_iter_utf8(&found, NULL) : NULL;
+  return is ? bson_iter_utf8(&found, NULL) : "";
 }
 
 bool ldx_mongo_flag_at(const bson_t *document, const char *path) {

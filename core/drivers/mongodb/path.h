@@ -9,7 +9,7 @@
 /* False: nothing stands there. */
 bool ldx_mongo_find(const bson_t *document, const char *path, bson_iter_t *found);
 
-/* What stands there, if it is of that type; otherwise NULL, false, 0. A flag may be a number, as with the server. */
+/* What stands there, if it is of that type; otherwise "", false, 0. A flag may be a number, as with the server. */
 const char *ldx_mongo_text_at(const bson_t *document, const char *path);
 bool ldx_mongo_flag_at(const bson_t *document, const char *path);
 double ldx_mongo_number_at(const bson_t *document, const char *path);

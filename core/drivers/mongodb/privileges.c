@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "path.h"
+
 enum { CREATE, DROP, ALTER, NEEDED };
 
 static const char *const needed[NEEDED] = {[CREATE] = "createIndex", [DROP] = "dropIndex", [ALTER] = "collMod"};
@@ -61,12 +63,9 @@ static void check_item(const ldx_session *session, const bson_iter_t *privileges
  * authenticated nobody. */
 static bool ask(ldx_session *session, bson_t *reply, bool *known, bson_iter_t *privileges, ldx_error *error) {
   bson_t *command = BCON_NEW("connectionStatus", BCON_INT32(1), "showPrivileges", BCON_BOOL(true));
-  bson_iter_t iter, users, user;
   bool ok = ldx_mongo_command(session, "admin", command, reply, error);
-  *known = ok && bson_iter_init(&iter, reply) &&
-           bson_iter_find_descendant(&iter, "authInfo.authenticatedUsers", &users) &&
-           bson_iter_recurse(&users, &user) && bson_iter_next(&user) && bson_iter_init(&iter, reply) &&
-           bson_iter_find_descendant(&iter, "authInfo.authenticatedUserPrivileges", privileges);
+  *known = ok && ldx_mongo_count_at(reply, "authInfo.authenticatedUsers") > 0 &&
+           ldx_mongo_find(reply, "authInfo.authenticatedUserPrivileges", privileges);
   bson_destroy(command);
   return ok;
 }

@@ -7,6 +7,7 @@
 
 #include "filter.h"
 #include "json.h"
+#include "path.h"
 #include "projection.h"
 
 const char *ldx_mongo_option(const ldx_options *options, const char *name) {
@@ -64,29 +65,16 @@ static bool is_text(const bson_iter_t *value) {
   return BSON_ITER_HOLDS_UTF8(value) && !strcmp(bson_iter_utf8(value, NULL), "text");
 }
 
-static bool find_members(const bson_t *spec, const char *name, bson_iter_t *member) {
-  bson_iter_t iter;
-  return bson_iter_init_find(&iter, spec, name) && BSON_ITER_HOLDS_DOCUMENT(&iter) && bson_iter_recurse(&iter, member);
-}
-
-static size_t count_members(const bson_t *spec, const char *name) {
-  bson_iter_t member;
-  size_t count = 0;
-  if (find_members(spec, name, &member))
-    while (bson_iter_next(&member)) count++;
-  return count;
-}
-
 /* The fields of a text index: those that its key names, which the server replaces by `_fts` and `_ftsx`, and those that
  * have a weight, which it gives to all. Their order is of no consequence. */
 static size_t set_text_keys(ldx_arena *arena, ldx_key *keys, const bson_t *spec) {
   bson_iter_t member;
   size_t count = 0, kept = 0;
-  if (find_members(spec, "key", &member))
+  if (ldx_mongo_members_at(spec, "key", &member))
     while (bson_iter_next(&member))
       if (is_text(&member) && strcmp(bson_iter_key(&member), "_fts") != 0)
         keys[count++].column = ldx_arena_strdup(arena, bson_iter_key(&member));
-  if (find_members(spec, "weights", &member))
+  if (ldx_mongo_members_at(spec, "weights", &member))
     while (bson_iter_next(&member)) keys[count++].column = ldx_arena_strdup(arena, bson_iter_key(&member));
   if (count > 1) qsort(keys, count, sizeof *keys, compare_keys);
   for (size_t i = 0; i < count; i++)
@@ -98,8 +86,9 @@ static size_t set_text_keys(ldx_arena *arena, ldx_key *keys, const bson_t *spec)
 static void read_keys(ldx_arena *arena, const bson_t *spec, ldx_definition *definition) {
   bson_iter_t member;
   bool text = false;
-  definition->keys = LDX_ARENA_NEW(arena, ldx_key, count_members(spec, "key") + count_members(spec, "weights") + 1);
-  if (!find_members(spec, "key", &member)) return;
+  definition->keys =
+      LDX_ARENA_NEW(arena, ldx_key, ldx_mongo_count_at(spec, "key") + ldx_mongo_count_at(spec, "weights") + 1);
+  if (!ldx_mongo_members_at(spec, "key", &member)) return;
   while (bson_iter_next(&member)) {
     const char *path = bson_iter_key(&member);
     ldx_key *next = &definition->keys[definition->key_count];
@@ -115,14 +104,6 @@ static void read_keys(ldx_arena *arena, const bson_t *spec, ldx_definition *defi
 
 /* --- options -------------------------------------------------------------------------------------------------------------- */
 
-static bool document_at(const bson_iter_t *iter, bson_t *document) {
-  uint32_t length;
-  const uint8_t *data;
-  if (!BSON_ITER_HOLDS_DOCUMENT(iter)) return false;
-  bson_iter_document(iter, &length, &data);
-  return bson_init_static(document, data, length);
-}
-
 static const char *flag_value(ldx_arena *arena, const bson_iter_t *iter) {
   (void)arena;
   return bson_iter_as_bool(iter) ? "true" : NULL;
@@ -136,12 +117,12 @@ static const char *seconds_value(ldx_arena *arena, const bson_iter_t *iter) {
 
 static const char *collation_value(ldx_arena *arena, const bson_iter_t *iter) {
   bson_t document;
-  return document_at(iter, &document) ? ldx_mongo_collation_form(arena, &document) : NULL;
+  return ldx_mongo_view(iter, &document) ? ldx_mongo_collation_form(arena, &document) : NULL;
 }
 
 static const char *projection_value(ldx_arena *arena, const bson_iter_t *iter) {
   bson_t document;
-  return document_at(iter, &document) ? ldx_mongo_projection_form(arena, &document, NULL) : NULL;
+  return ldx_mongo_view(iter, &document) ? ldx_mongo_projection_form(arena, &document, NULL) : NULL;
 }
 
 static const char *number_value(ldx_arena *arena, const bson_iter_t *iter) {
@@ -156,7 +137,7 @@ static const char *weights_value(ldx_arena *arena, const bson_iter_t *iter) {
   bson_t document;
   bson_iter_t member;
   size_t count = 0;
-  if (!document_at(iter, &document)) return NULL;
+  if (!ldx_mongo_view(iter, &document)) return NULL;
   ldx_key *keys = LDX_ARENA_NEW(arena, ldx_key, bson_count_keys(&document) + 1);
   if (bson_iter_init(&member, &document)) {
     while (bson_iter_next(&member)) {
@@ -220,7 +201,7 @@ static void read_options(ldx_arena *arena, const bson_t *spec, const char *colle
     const char *name = bson_iter_key(&iter);
     if (!strcmp(name, "v") || !strcmp(name, "key") || !strcmp(name, "name")) continue;
     if (!strcmp(name, "unique")) definition->unique = bson_iter_as_bool(&iter);
-    if (!strcmp(name, "partialFilterExpression") && document_at(&iter, &filter)) {
+    if (!strcmp(name, "partialFilterExpression") && ldx_mongo_view(&iter, &filter)) {
       definition->predicate = ldx_mongo_json(arena, &filter);
       definition->predicate_form = ldx_mongo_filter_form(arena, &filter, NULL);
     }

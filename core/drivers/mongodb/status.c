@@ -11,6 +11,7 @@
 #include "catalog.h"
 #include "driver_parts.h"
 #include "model/catalog.h"
+#include "path.h"
 #include "spec.h"
 #include "who.h"
 
@@ -88,14 +89,12 @@ static void tell_build(work *w, const char *relation, const char *name) {
 static void tell_builds(work *w) {
   for (size_t i = 0; i < w->all.count; i++) {
     const ldx_mongo_operation *operation = &w->all.items[i];
-    bson_iter_t iter, indexes, index, name;
-    if (!operation->collection || !bson_iter_init(&iter, operation->document) ||
-        !bson_iter_find_descendant(&iter, "command.indexes", &indexes) || !bson_iter_recurse(&indexes, &index))
-      continue;
-    while (bson_iter_next(&index)) {
-      if (!bson_iter_recurse(&index, &name) || !bson_iter_find(&name, "name") || !BSON_ITER_HOLDS_UTF8(&name)) continue;
-      const char *text = bson_iter_utf8(&name, NULL);
-      if (ldx_mongo_operation_is_about(operation, w->session->database, operation->collection, text) &&
+    bson_iter_t each;
+    bson_t index;
+    if (!*operation->collection || !ldx_mongo_members_at(operation->document, "command.indexes", &each)) continue;
+    while (bson_iter_next(&each)) {
+      const char *text = ldx_mongo_view(&each, &index) ? ldx_mongo_text_at(&index, "name") : "";
+      if (*text && ldx_mongo_operation_is_about(operation, w->session->database, operation->collection, text) &&
           !is_told(w, operation->collection, text))
         tell_build(w, operation->collection, text);
     }

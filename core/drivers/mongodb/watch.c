@@ -14,6 +14,7 @@
 #include "base/buffer.h"
 #include "driver_parts.h"
 #include "members.h"
+#include "path.h"
 #include "who.h"
 
 /* What is going on, at one moment. */
@@ -32,12 +33,6 @@ static bool look_around(ldx_session *session, look *l, ldx_error *error) {
 
 /* --- who is in the way -------------------------------------------------------------------------------------------------- */
 
-static const char *text(const bson_iter_t *document, const char *path) {
-  bson_iter_t iter, found;
-  if (!bson_iter_recurse(document, &iter) || !bson_iter_find_descendant(&iter, path, &found)) return "";
-  return BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : "";
-}
-
 /* The 16 bytes of `7d0c…-…`, which ends at a quotation mark, or sooner. */
 static bool read_uuid(const char *from, uint8_t *id) {
   size_t digits = 0;
@@ -52,15 +47,15 @@ static bool read_uuid(const char *from, uint8_t *id) {
 }
 
 /* The operation of a lock's holder: by its connection, or, of a transaction that does nothing, by its logical session. */
-static bool describe_holder(ldx_session *session, const bson_iter_t *holder, ldx_progress *progress) {
+static bool describe_holder(ldx_session *session, const bson_t *holder, ldx_progress *progress) {
   static const char uuid[] = "UUID(\"";
-  bson_iter_t iter, opid;
+  bson_iter_t opid;
   bson_t match = BSON_INITIALIZER, reply;
   ldx_error ignored;
   uint8_t id[16];
-  const char *debug = strstr(text(holder, "debugInfo"), uuid);
+  const char *debug = strstr(ldx_mongo_text_at(holder, "debugInfo"), uuid);
   bool found = false;
-  if (bson_iter_recurse(holder, &iter) && bson_iter_find_descendant(&iter, "clientInfo.opid", &opid)) {
+  if (ldx_mongo_find(holder, "clientInfo.opid", &opid)) {
     bson_append_iter(&match, "opid", -1, &opid);
   } else if (debug && read_uuid(debug + strlen(uuid), id)) {
     bson_append_binary(&match, "lsid.id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
@@ -71,15 +66,8 @@ static bool describe_holder(ldx_session *session, const bson_iter_t *holder, ldx
                BCON_DOCUMENT(&match), "}", "{", "$limit", BCON_INT32(1), "}", "]", "cursor", "{", "}");
   if (!bson_empty(&match) && ldx_mongo_aside(session, "admin", command, &reply, &ignored)) {
     bson_t operation;
-    uint32_t length;
-    const uint8_t *bytes;
-    if (bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch.0", &opid) &&
-        BSON_ITER_HOLDS_DOCUMENT(&opid)) {
-      bson_iter_document(&opid, &length, &bytes);
-      bson_init_static(&operation, bytes, length);
-      ldx_mongo_who(progress->blocker, sizeof progress->blocker, &operation);
-      found = true;
-    }
+    found = ldx_mongo_document_at(&reply, "cursor.firstBatch.0", &operation);
+    if (found) ldx_mongo_who(progress->blocker, sizeof progress->blocker, &operation);
     bson_destroy(&reply);
   } else if (!bson_empty(&match)) {
     bson_destroy(&reply);
@@ -89,32 +77,33 @@ static bool describe_holder(ldx_session *session, const bson_iter_t *holder, ldx
   return found;
 }
 
-static bool same_operation(const bson_iter_t *waiter, const bson_iter_t *opid) {
-  bson_iter_t iter, found;
-  return bson_iter_recurse(waiter, &iter) && bson_iter_find_descendant(&iter, "clientInfo.opid", &found) &&
-         bson_iter_as_int64(&found) == bson_iter_as_int64(opid);
+/* Whether an operation is among those that wait for a lock. */
+static bool is_waiting(const bson_t *lock, int64_t opid) {
+  bson_iter_t each;
+  bson_t waiter;
+  if (!ldx_mongo_members_at(lock, "pending", &each)) return false;
+  while (bson_iter_next(&each))
+    if (ldx_mongo_view(&each, &waiter) && ldx_mongo_integer_at(&waiter, "clientInfo.opid") == opid) return true;
+  return false;
 }
 
 /* Whoever has the lock that the operation waits for. */
 static void find_holder(ldx_session *session, const ldx_mongo_operation *operation, ldx_progress *progress) {
   bson_t *command = BCON_NEW("lockInfo", BCON_INT32(1)), reply;
-  bson_iter_t iter, opid, lock, list, entry, holder;
+  bson_iter_t each;
+  int64_t opid = ldx_mongo_integer_at(operation->document, "opid");
   ldx_error ignored;
   bool found = false;
   snprintf(progress->blocker, sizeof progress->blocker, "an operation that the server does not show to this user");
   progress->blocker_pid = -1;
-  if (bson_iter_init_find(&opid, operation->document, "opid") &&
-      ldx_mongo_aside(session, "admin", command, &reply, &ignored)) {
-    if (bson_iter_init_find(&iter, &reply, "lockInfo") && bson_iter_recurse(&iter, &lock)) {
-      while (!found && bson_iter_next(&lock)) {
-        bool waits = false;
-        if (bson_iter_recurse(&lock, &list) && bson_iter_find(&list, "pending") && bson_iter_recurse(&list, &entry))
-          while (!waits && bson_iter_next(&entry)) waits = same_operation(&entry, &opid);
-        if (waits && bson_iter_recurse(&lock, &list) && bson_iter_find(&list, "granted") &&
-            bson_iter_recurse(&list, &holder) && bson_iter_next(&holder))
+  if (opid && ldx_mongo_aside(session, "admin", command, &reply, &ignored)) {
+    if (ldx_mongo_members_at(&reply, "lockInfo", &each))
+      while (!found && bson_iter_next(&each)) {
+        bson_t lock, holder;
+        if (ldx_mongo_view(&each, &lock) && is_waiting(&lock, opid) &&
+            ldx_mongo_document_at(&lock, "granted.0", &holder))
           found = describe_holder(session, &holder, progress);
       }
-    }
     bson_destroy(&reply);
   }
   bson_destroy(command);
@@ -163,14 +152,9 @@ static void of_waiting(ldx_session *session, const look *l, const ldx_mongo_oper
   }
 }
 
-static bool is_true(const bson_t *document, const char *path) {
-  bson_iter_t iter, found;
-  return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, &found) && bson_iter_as_bool(&found);
-}
-
 static bool has(const bson_t *document, const char *path) {
-  bson_iter_t iter, found;
-  return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, &found);
+  bson_iter_t found;
+  return ldx_mongo_find(document, path, &found);
 }
 
 /* The command that our session has sent, other than a build. */
@@ -183,10 +167,10 @@ static void from_command(ldx_session *session, const ldx_mongo_operation *own, l
   progress->started = true;
   if (!has(own->document, "command.collMod"))
     set_phase(progress, has(own->document, "command.dropIndexes") ? "dropping" : "looking for duplicates");
-  else if (is_true(own->document, "command.dryRun"))
+  else if (ldx_mongo_flag_at(own->document, "command.dryRun"))
     set_phase(progress, "looking for duplicates");
   else
-    set_phase(progress, is_true(own->document, "command.index.unique") ? "making it unique" : "changing");
+    set_phase(progress, ldx_mongo_flag_at(own->document, "command.index.unique") ? "making it unique" : "changing");
 }
 
 static void watch_step(ldx_session *session, const look *l, ldx_watched *watched) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "path.h"
 
 static const char worker_prefix[] = "IndexBuildsCoordinator";
 static const char unauthorized[] = "13";
@@ -37,18 +38,12 @@ static bool ask(ldx_session *session, bool ours, bson_t *reply, ldx_error *error
 }
 
 static bool find_batch(const bson_t *reply, bson_iter_t *element) {
-  bson_iter_t iter, batch;
-  return bson_iter_init(&iter, reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch", &batch) &&
-         bson_iter_recurse(&batch, element);
+  return ldx_mongo_members_at(reply, "cursor.firstBatch", element);
 }
 
 static void read_operation(ldx_mongo_activity *activity, const bson_iter_t *element) {
-  uint32_t length;
-  const uint8_t *bytes;
-  if (!BSON_ITER_HOLDS_DOCUMENT(element)) return;
-  bson_iter_document(element, &length, &bytes);
   bson_t *document = &activity->documents[activity->count];
-  if (!bson_init_static(document, bytes, length)) return;
+  if (!ldx_mongo_view(element, document)) return;
   ldx_mongo_operation_of(document, &activity->items[activity->count++]);
 }
 
@@ -76,77 +71,53 @@ void ldx_mongo_activity_free(ldx_mongo_activity *activity) {
   bson_destroy(&activity->reply);
 }
 
-static const char *text(const bson_t *document, const char *path) {
-  bson_iter_t iter, found;
-  if (!bson_iter_init(&iter, document) || !bson_iter_find_descendant(&iter, path, &found)) return NULL;
-  return BSON_ITER_HOLDS_UTF8(&found) ? bson_iter_utf8(&found, NULL) : NULL;
-}
-
-static double number(const bson_t *document, const char *path) {
-  bson_iter_t iter, found;
-  if (!bson_iter_init(&iter, document) || !bson_iter_find_descendant(&iter, path, &found)) return 0;
-  return bson_iter_as_double(&found);
-}
-
-static const char *or_empty(const char *value) {
-  return value ? value : "";
-}
-
 void ldx_mongo_operation_of(const bson_t *document, ldx_mongo_operation *operation) {
-  bson_iter_t iter, found;
-  const char *collection = text(document, "command.createIndexes");
+  const char *collection = ldx_mongo_text_at(document, "command.createIndexes");
   *operation = (ldx_mongo_operation){
       .document = document,
-      .description = or_empty(text(document, "desc")),
-      .space = or_empty(text(document, "ns")),
-      .collection = collection ? collection : text(document, "command.collMod"),
-      .index = text(document, "command.indexes.0.name"),
-      .message = or_empty(text(document, "msg")),
-      .done = number(document, "progress.done"),
-      .total = number(document, "progress.total"),
+      .description = ldx_mongo_text_at(document, "desc"),
+      .space = ldx_mongo_text_at(document, "ns"),
+      .collection = *collection ? collection : ldx_mongo_text_at(document, "command.collMod"),
+      .index = ldx_mongo_text_at(document, "command.indexes.0.name"),
+      .message = ldx_mongo_text_at(document, "msg"),
+      .done = ldx_mongo_number_at(document, "progress.done"),
+      .total = ldx_mongo_number_at(document, "progress.total"),
   };
   operation->worker = !strncmp(operation->description, worker_prefix, sizeof worker_prefix - 1);
-  operation->waits_for_lock = bson_iter_init_find(&iter, document, "waitingForLock") && bson_iter_as_bool(&iter);
-  if (bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, "command.comment.lunadex", &found))
-    operation->number = bson_iter_as_int64(&found);
-  if (bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, "command.comment.process", &found))
-    operation->process = bson_iter_as_int64(&found);
+  operation->waits_for_lock = ldx_mongo_flag_at(document, "waitingForLock");
+  operation->number = ldx_mongo_integer_at(document, "command.comment.lunadex");
+  operation->process = ldx_mongo_integer_at(document, "command.comment.process");
 }
 
 /* The database: `$db` of the command, which is gone after a restart; or the first part of `ns`. */
 static bool in_database(const ldx_mongo_operation *operation, const char *database) {
-  const char *name = text(operation->document, "command.$db");
-  if (name) return !strcmp(name, database);
+  const char *name = ldx_mongo_text_at(operation->document, "command.$db");
+  if (*name) return !strcmp(name, database);
   size_t length = strlen(database);
   return !strncmp(operation->space, database, length) && operation->space[length] == '.';
 }
 
 static bool indexes_of(const ldx_mongo_operation *operation, bson_iter_t *element) {
-  bson_iter_t iter, indexes;
-  return bson_iter_init(&iter, operation->document) && bson_iter_find_descendant(&iter, "command.indexes", &indexes) &&
-         BSON_ITER_HOLDS_ARRAY(&indexes) && bson_iter_recurse(&indexes, element);
+  return ldx_mongo_members_at(operation->document, "command.indexes", element);
 }
 
 bool ldx_mongo_operation_is_about(const ldx_mongo_operation *operation, const char *database, const char *collection,
                                   const char *name) {
-  bson_iter_t element, field;
-  if (!operation->collection || strcmp(operation->collection, collection) != 0) return false;
+  bson_iter_t element;
+  bson_t index;
+  if (strcmp(operation->collection, collection) != 0) return false;
   if (!in_database(operation, database)) return false;
   if (!name) return true;
   if (!indexes_of(operation, &element)) return false;
-  while (bson_iter_next(&element))
-    if (bson_iter_recurse(&element, &field) && bson_iter_find(&field, "name") && BSON_ITER_HOLDS_UTF8(&field) &&
-        !strcmp(bson_iter_utf8(&field, NULL), name))
-      return true;
+  while (bson_iter_next(&element)) {
+    const char *own = ldx_mongo_view(&element, &index) ? ldx_mongo_text_at(&index, "name") : "";
+    if (*own && !strcmp(own, name)) return true;
+  }
   return false;
 }
 
 int ldx_mongo_operation_indexes(const ldx_mongo_operation *operation) {
-  bson_iter_t element;
-  int count = 0;
-  if (indexes_of(operation, &element))
-    while (bson_iter_next(&element)) count++;
-  return count;
+  return (int)ldx_mongo_count_at(operation->document, "command.indexes");
 }
 
 void ldx_mongo_phase(char *to, size_t size, const ldx_mongo_operation *operation) {
@@ -176,27 +147,28 @@ void ldx_mongo_who(char *to, size_t size, const bson_t *document) {
   bson_iter_t iter;
   ldx_buffer b;
   ldx_buffer_init(&b, NULL);
-  const char *user = text(document, "effectiveUsers.0.user"), *client = text(document, "client");
-  const char *application = text(document, "appName");
-  if (user) ldx_buffer_append(&b, user);
-  if (client) ldx_buffer_appendf(&b, "%s%s", user ? "@" : "", client);
-  if (application && *application) ldx_buffer_appendf(&b, "%s\"%s\"", b.length ? " " : "", application);
+  const char *user = ldx_mongo_text_at(document, "effectiveUsers.0.user"),
+             *client = ldx_mongo_text_at(document, "client");
+  const char *application = ldx_mongo_text_at(document, "appName");
+  if (*user) ldx_buffer_append(&b, user);
+  if (*client) ldx_buffer_appendf(&b, "%s%s", *user ? "@" : "", client);
+  if (*application) ldx_buffer_appendf(&b, "%s\"%s\"", b.length ? " " : "", application);
   if (!b.length) ldx_buffer_append(&b, operation.worker ? "the server, for a client that is gone" : "somebody");
-  if (bson_iter_init_find(&iter, document, "opid")) {
+  if (ldx_mongo_find(document, "opid", &iter)) {
     if (BSON_ITER_HOLDS_UTF8(&iter)) /* of a shard */
       ldx_buffer_appendf(&b, ", op %s", bson_iter_utf8(&iter, NULL));
     else
       ldx_buffer_appendf(&b, ", op %lld", (long long)bson_iter_as_int64(&iter));
   }
-  double open = number(document, "transaction.timeOpenMicros") / 1e6;
+  double open = ldx_mongo_number_at(document, "transaction.timeOpenMicros") / 1e6;
   if (open > 0) {
     ldx_buffer_append(&b, ", in a transaction");
     append_age(&b, open);
-  } else if (number(document, "microsecs_running") > 0) {
-    append_age(&b, number(document, "microsecs_running") / 1e6);
+  } else if (ldx_mongo_number_at(document, "microsecs_running") > 0) {
+    append_age(&b, ldx_mongo_number_at(document, "microsecs_running") / 1e6);
   }
-  if (operation.collection)
-    ldx_buffer_appendf(&b, ": %s %s", text(document, "command.collMod") ? "collMod" : "createIndexes",
+  if (*operation.collection)
+    ldx_buffer_appendf(&b, ": %s %s", *ldx_mongo_text_at(document, "command.collMod") ? "collMod" : "createIndexes",
                        operation.collection);
   snprintf(to, size, "%s", ldx_buffer_string(&b));
   ldx_buffer_free(&b);

@@ -9,10 +9,10 @@ typedef struct ldx_mongo_operation {
   const bson_t *document;
   const char *description; /* "conn12", "IndexBuildsCoordinatorMongod-3" */
   const char *space;       /* "shop.users"; "" before the work has begun */
-  const char *collection;  /* of createIndexes or collMod; NULL: it is another command */
+  const char *collection;  /* of createIndexes or collMod; "": it is another command */
   bool worker;             /* of the server: does a build, for whoever asked */
   bool waits_for_lock;
-  const char *index;   /* the first of createIndexes, by name; NULL */
+  const char *index;   /* the first of createIndexes, by name; "" */
   int64_t number;      /* of the session of Lunadex that sent it; 0: of none */
   int64_t process;     /* likewise, ldx_mongo_process */
   const char *message; /* "Index Build: scanning collection …"; "" */

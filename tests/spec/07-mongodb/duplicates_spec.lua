@@ -108,7 +108,8 @@ describe("duplicates", function()
     local seed = os.time()
     math.randomseed(seed)
     local leaves = { "1", "1.0", '{"$numberLong":"2"}', "2", "null", '"a"', '"A"', '"b"', "[]", "[[]]", "[1]",
-      "[1,1,2]", '["a","A"]', '["a",[1,2]]', "[null]", '{"x":1}', '{"x":1.0}', '[{"x":1},{"x":1}]', "true", '[{"b":1},{"b":2}]' }
+      "[1,1,2]", '["a","A"]', '["a",[1,2]]', "[null]",
+      '{"x":1}', '{"x":1.0}', '[{"x":1},{"x":1}]', "true", '[{"b":1},{"b":2}]' }
     local function leaf() return leaves[math.random(#leaves)] end
     local function object()
       local parts = {}
