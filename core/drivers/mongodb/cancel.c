@@ -6,13 +6,18 @@
 #include "session.h"
 #include "who.h"
 
-enum { TIMEOUT_MS = 5000 };
+static const double longest_timeout = 5;
+
+double ldx_mongo_aside_timeout(const ldx_session *session) {
+  return session->patience / 4 < longest_timeout ? session->patience / 4 : longest_timeout;
+}
 
 /* The mutex is held. NULL: out of memory. */
 static mongoc_client_t *second_client(ldx_session *session) {
   if (session->canceller) return session->canceller;
   mongoc_uri_t *uri = ldx_mongoc.uri_copy(session->uri);
-  ldx_mongoc.uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, TIMEOUT_MS);
+  int32_t milliseconds = (int32_t)(ldx_mongo_aside_timeout(session) * 1000);
+  ldx_mongoc.uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, milliseconds);
   session->canceller = ldx_mongoc.client_new_from_uri(uri);
   if (session->canceller) ldx_mongoc.client_set_error_api(session->canceller, MONGOC_ERROR_API_VERSION_2);
   ldx_mongoc.uri_destroy(uri);

@@ -208,8 +208,8 @@ static ldx_catalog *finish(work *w, bool ok, ldx_error *error) {
 }
 
 ldx_catalog *ldx_mongo_catalog(ldx_session *session, ldx_context *context, ldx_error *error) {
-  (void)context;
   work w = {.session = session};
+  session->context = context;
   begin(&w);
   bool ok = false, refused = session->sharded;
   if (!refused) {
@@ -221,5 +221,7 @@ ldx_catalog *ldx_mongo_catalog(ldx_session *session, ldx_context *context, ldx_e
     }
   }
   if (refused) ok = list_collections(&w, error) && list_all(&w, false, error);
-  return finish(&w, ok, error);
+  ldx_catalog *catalog = finish(&w, ok, error);
+  session->context = NULL;
+  return catalog;
 }

@@ -116,7 +116,7 @@ static bool find_server(ldx_session *session, const ldx_target *target, ldx_erro
     bool stopped = target->stop && atomic_load(target->stop);
     bool last = ldx_clock_now() + between_attempts >= deadline;
     if (how == NO_PRIMARY && last) {
-      session->preferences = ldx_mongoc.read_prefs_new(MONGOC_READ_SECONDARY_PREFERRED);
+      session->preferences = ldx_mongoc.read_prefs_new(MONGOC_READ_PRIMARY_PREFERRED);
       mongoc_server_description_t *server =
           ldx_mongoc.client_select_server(session->client, false, session->preferences, NULL);
       if (server) {
@@ -257,10 +257,14 @@ ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx
   pthread_mutex_init(&session->cancel_mutex, NULL);
   atomic_init(&session->cancelled, false);
   session->number = random_number();
-  session->uri = ldx_mongo_target_parse(target, &session->secrets, error);
+  double patience;
+  session->uri = ldx_mongo_target_parse(target, &session->secrets, &patience, error);
   bool ok = session->uri != NULL;
   if (ok) {
     session->database = strdup(ldx_mongoc.uri_get_database(session->uri));
+    /* The limit of connecting is that of each of its parts. */
+    session->patience = timeout_of(target, session->uri);
+    session->stop = target->stop;
     ldx_mongo_target_describe(session->uri, &session->info);
     ok = session->database ? find_server(session, target, error) && introduce(session, error)
                            : ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
@@ -269,6 +273,8 @@ ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx
     ldx_mongo_close(session);
     return NULL;
   }
+  session->patience = patience;
+  session->stop = NULL;
   if (info) *info = session->info;
   return session;
 }

@@ -19,15 +19,13 @@
   X(client_get_server_descriptions)                                                                                    \
   X(client_new_from_uri)                                                                                               \
   X(client_new_from_uri_with_error)                                                                                    \
+  X(client_reset)                                                                                                      \
   X(client_select_server)                                                                                              \
   X(client_set_error_api)                                                                                              \
-  X(cursor_destroy)                                                                                                    \
-  X(cursor_error_document)                                                                                             \
-  X(cursor_new_from_command_reply_with_opts)                                                                           \
-  X(cursor_next)                                                                                                       \
   X(error_has_label)                                                                                                   \
   X(init)                                                                                                              \
   X(log_set_handler)                                                                                                   \
+  X(read_prefs_copy)                                                                                                   \
   X(read_prefs_destroy)                                                                                                \
   X(read_prefs_new)                                                                                                    \
   X(server_description_destroy)                                                                                        \

@@ -47,7 +47,9 @@ bool ldx_mongo_perform(ldx_session *session, const ldx_step *step, ldx_context *
       .error = error ? error : &own,
   };
   ldx_error_clear(attempt.error);
+  session->context = context;
   bool ok = dispatch(&attempt);
+  session->context = NULL;
   ldx_arena_free(attempt.arena);
   return ok;
 }

@@ -84,9 +84,7 @@ static void forget(ldx_declared *declared) {
   declared->error = NULL;
 }
 
-bool ldx_mongo_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
-                       ldx_error *error) {
-  (void)context;
+static bool resolve_all(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_error *error) {
   ldx_arena *arena = ldx_declarations_arena(set);
   size_t count = ldx_declarations_count(set);
   for (size_t i = 0; i < count; i++) forget(ldx_declarations_at(set, i));
@@ -108,4 +106,12 @@ bool ldx_mongo_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarati
   for (size_t i = 0; i < count; i++)
     if (ldx_declarations_at(set, i)->resolved) count_one(arena, tallies, ldx_declarations_at(set, i));
   return true;
+}
+
+bool ldx_mongo_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
+                       ldx_error *error) {
+  session->context = context;
+  bool ok = resolve_all(session, catalog, set, error);
+  session->context = NULL;
+  return ok;
 }

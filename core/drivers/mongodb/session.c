@@ -6,15 +6,21 @@
  */
 #include "session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "call.h"
 #include "collation.h"
 
 /* The server that the session's commands go to: the primary, or what stands in for it. 0: none is to be had now. */
 static uint32_t choose_server(ldx_session *session, ldx_error *error) {
   bson_error_t reason = {0};
   const mongoc_read_prefs_t *preferences = session->preferences;
+  if (!session->client) {
+    ldx_error_set(error, LDX_ERROR_CONNECT, "the connection to the server was given up");
+    return 0;
+  }
   mongoc_server_description_t *server =
       ldx_mongoc.client_select_server(session->client, !preferences, preferences, &reason);
   if (!server) {
@@ -28,17 +34,16 @@ static uint32_t choose_server(ldx_session *session, ldx_error *error) {
 
 static bool send_to(ldx_session *session, uint32_t server, const char *database, const bson_t *command, bson_t *reply,
                     ldx_error *error) {
-  bson_error_t reason = {0};
-  bson_t options = BSON_INITIALIZER, answer;
-  BSON_APPEND_INT32(&options, "serverId", (int32_t)server);
-  bool ok = ldx_mongoc.client_command_with_opts(session->client, database ? database : session->database, command,
-                                                session->preferences, &options, &answer, &reason);
-  if (!ok) ldx_mongo_error(session, &reason, &answer, error);
+  bson_t tagged, answer;
+  bool ours = !bson_has_field(command, "comment");
+  bson_copy_to(command, &tagged);
+  if (ours) ldx_mongo_tag(session, &tagged);
+  bool ok = ldx_mongo_call(session, server, database ? database : session->database, &tagged, ours, &answer, error);
+  bson_destroy(&tagged);
   if (reply)
     bson_steal(reply, &answer);
   else
     bson_destroy(&answer);
-  bson_destroy(&options);
   return ok;
 }
 
@@ -65,33 +70,91 @@ void ldx_mongo_tag(const ldx_session *session, bson_t *command) {
   bson_append_document_end(command, &comment);
 }
 
+/* --- cursors ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct cursor {
+  int64_t id;           /* 0: there is no more than this batch */
+  const char *space;    /* "shop.users"; the reply's */
+  bson_iter_t document; /* before the next one of the batch */
+} cursor;
+
+/* False: the reply holds no cursor. */
+static bool read_cursor(const bson_t *reply, cursor *c) {
+  bson_iter_t iter, fields;
+  *c = (cursor){.space = ""};
+  if (!bson_iter_init_find(&iter, reply, "cursor") || !bson_iter_recurse(&iter, &fields)) return false;
+  while (bson_iter_next(&fields)) {
+    const char *name = bson_iter_key(&fields);
+    if (!strcmp(name, "id")) c->id = bson_iter_as_int64(&fields);
+    if (!strcmp(name, "ns") && BSON_ITER_HOLDS_UTF8(&fields)) c->space = bson_iter_utf8(&fields, NULL);
+    if (BSON_ITER_HOLDS_ARRAY(&fields)) bson_iter_recurse(&fields, &c->document);
+  }
+  return true;
+}
+
+static bool walk_batch(cursor *c, ldx_mongo_each each, void *state, ldx_error *error) {
+  while (bson_iter_next(&c->document)) {
+    bson_t document;
+    uint32_t length;
+    const uint8_t *bytes;
+    if (!BSON_ITER_HOLDS_DOCUMENT(&c->document)) continue;
+    bson_iter_document(&c->document, &length, &bytes);
+    if (bson_init_static(&document, bytes, length) && !each(&document, state, error)) return false;
+  }
+  return true;
+}
+
+/* The database and collection that a cursor is read on with. */
+static void split(const char *space, char *database, size_t size, const char **collection) {
+  size_t length = strcspn(space, ".");
+  snprintf(database, size, "%.*s", (int)length, space);
+  *collection = space[length] ? space + length + 1 : "";
+}
+
+static bool read_on(ldx_session *session, uint32_t server, const cursor *c, bson_t *reply, ldx_error *error) {
+  char database[128]; /* the server takes 63 bytes */
+  const char *collection;
+  split(c->space, database, sizeof database, &collection);
+  bson_t *command = BCON_NEW("getMore", BCON_INT64(c->id), "collection", BCON_UTF8(collection));
+  bool ok = send_to(session, server, database, command, reply, error);
+  bson_destroy(command);
+  return ok;
+}
+
+/* Whoever stops half-way leaves nothing on the server. */
+static void end_cursor(ldx_session *session, uint32_t server, const cursor *c) {
+  char database[128];
+  const char *collection;
+  if (!c->id || !session->client) return;
+  split(c->space, database, sizeof database, &collection);
+  bson_t *command = BCON_NEW("killCursors", BCON_UTF8(collection), "cursors", "[", BCON_INT64(c->id), "]");
+  send_to(session, server, database, command, NULL, NULL);
+  bson_destroy(command);
+}
+
 bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *command, ldx_mongo_each each, void *state,
                     ldx_error *error) {
   uint32_t server;
-  bson_t reply, options = BSON_INITIALIZER, tagged;
-  bson_copy_to(command, &tagged);
-  if (!bson_has_field(command, "comment")) ldx_mongo_tag(session, &tagged);
+  bson_t reply;
+  cursor c;
   atomic_store(&session->cancelled, false);
-  bool ok = command_on(session, &server, database, &tagged, &reply, error);
-  bson_destroy(&tagged);
-  if (!ok || !bson_has_field(&reply, "cursor")) {
-    ok = ok && each(&reply, state, error);
+  bool ok = command_on(session, &server, database, command, &reply, error);
+  if (ok && !read_cursor(&reply, &c)) {
+    ok = each(&reply, state, error);
     bson_destroy(&reply);
-    bson_destroy(&options);
     return ok;
   }
-  BSON_APPEND_INT32(&options, "serverId", (int32_t)server);
-  /* The cursor takes the reply over. */
-  mongoc_cursor_t *cursor = ldx_mongoc.cursor_new_from_command_reply_with_opts(session->client, &reply, &options);
-  const bson_t *document, *answer = NULL;
-  bson_error_t reason = {0};
-  while (ok && ldx_mongoc.cursor_next(cursor, &document)) ok = each(document, state, error);
-  if (ok && ldx_mongoc.cursor_error_document(cursor, &reason, &answer)) {
-    ldx_mongo_error(session, &reason, answer, error);
-    ok = false;
+  while (ok) {
+    ok = walk_batch(&c, each, state, error);
+    if (!ok) end_cursor(session, server, &c);
+    if (!ok || !c.id) break;
+    bson_t next;
+    ok = read_on(session, server, &c, &next, error);
+    bson_destroy(&reply);
+    bson_steal(&reply, &next);
+    if (ok) read_cursor(&reply, &c);
   }
-  ldx_mongoc.cursor_destroy(cursor);
-  bson_destroy(&options);
+  bson_destroy(&reply);
   return ok;
 }
 
@@ -100,16 +163,10 @@ bool ldx_mongo_run(ldx_session *session, ldx_context *context, const bson_t *com
     if (reply) bson_init(reply);
     return ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled");
   }
-  uint32_t server;
-  bson_t tagged;
-  bson_copy_to(command, &tagged);
-  ldx_mongo_tag(session, &tagged);
-  atomic_store(&session->cancelled, false);
   /* The watcher repeats a request to cancel until the command has ended. */
   ldx_context_running(context, session->number);
-  bool ok = command_on(session, &server, NULL, &tagged, reply, error);
+  bool ok = ldx_mongo_command(session, NULL, command, reply, error);
   ldx_context_running(context, 0);
-  bson_destroy(&tagged);
   if (!ok && error->code == LDX_ERROR_CANCELLED && ldx_context_over_budget(context) && !ldx_context_cancelled(context))
     ldx_error_set(error, LDX_ERROR_LOCK_TIMEOUT, "the wait for other operations exceeded its budget");
   return ok;
@@ -119,11 +176,18 @@ bool ldx_mongo_alive(ldx_session *session) {
   return session->client != NULL;
 }
 
+void ldx_mongo_client_free(mongoc_client_t *client) {
+  if (!client) return;
+  /* libmongoc would end its logical sessions, and wait for the answer; the server does so by itself after a while. */
+  ldx_mongoc.client_reset(client);
+  ldx_mongoc.client_destroy(client);
+}
+
 void ldx_mongo_close(ldx_session *session) {
   if (!session) return;
   ldx_mongo_collations_free(session->collations);
-  ldx_mongoc.client_destroy(session->client);
-  ldx_mongoc.client_destroy(session->canceller);
+  ldx_mongo_client_free(session->client);
+  ldx_mongo_client_free(session->canceller);
   ldx_mongoc.read_prefs_destroy(session->preferences);
   ldx_mongoc.uri_destroy(session->uri);
   pthread_mutex_destroy(&session->cancel_mutex);

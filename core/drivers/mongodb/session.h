@@ -1,8 +1,8 @@
 /* session.h: one client of a MongoDB deployment, and the commands sent over it.
  *
  * Every command of ours goes through ldx_mongo_command, so that there is one place that redacts, translates errors and
- * tags what runs. libmongoc finds the primary again by itself after a step-down; what was lost under way is the caller's
- * to verify, as everywhere.
+ * tags what runs, and one way to wait (call.h). libmongoc finds the primary again by itself after a step-down; what was
+ * lost under way is the caller's to verify, as everywhere.
  */
 #ifndef LUNADEX_MONGO_SESSION_H
 #define LUNADEX_MONGO_SESSION_H
@@ -14,15 +14,18 @@
 #include "lunadex/driver.h"
 
 struct ldx_session {
-  mongoc_client_t *client;          /* its thread's */
-  mongoc_read_prefs_t *preferences; /* NULL: the primary's; on a set without one: any secondary's */
+  mongoc_client_t *client;          /* its thread's; NULL: left behind with a server that is silent (call.h) */
+  mongoc_read_prefs_t *preferences; /* NULL: the primary's; on a set without one: a secondary's as long as that is so */
   char *database;
   ldx_server_info info;
   bool sharded;     /* reached through mongos */
   bool stand_alone; /* no member of a replica set */
   int64_t number;   /* random, > 0: commands that `cancel` is to find carry it in their comment, as does `server_pid` */
   struct ldx_mongo_collations *collations; /* what the server made of them so far (collation.h); NULL: nothing yet */
-  char *token; /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
+  char *token;             /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
+  double patience;         /* seconds for which the server may be silent */
+  ldx_context *context;    /* of the job that runs, to be told of silence; may be NULL */
+  const atomic_bool *stop; /* while it connects: ldx_target.stop */
 
   /* For `cancel`, from another thread: a client of its own, made when first needed. */
   pthread_mutex_t cancel_mutex;
@@ -32,21 +35,20 @@ struct ldx_session {
   atomic_bool cancelled; /* a cancel request came since the last command began */
 };
 
-/* Runs `command` on `database` (NULL: the session's), on the primary. `reply` is always initialised, the caller
- * destroys it; NULL if nobody wants it. False after an error of the server or the network. */
+/* Runs `command` on `database` (NULL: the session's), on the primary, tagged unless it has a comment of its own. `reply` is
+ * always initialised, the caller destroys it; NULL if nobody wants it. False after an error of the server or the
+ * network. */
 bool ldx_mongo_command(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
                        ldx_error *error);
 
 /* All documents a cursor-making command (listIndexes, aggregate …) gives: `each` is called with every one and stops the
- * walk by returning false after filling `error`. A command that makes no cursor gives its reply as the only document. The
- * commands are tagged, unless they have a comment of their own: `cancel` finds them. */
+ * walk by returning false after filling `error`. A command that makes no cursor gives its reply as the only document. */
 typedef bool (*ldx_mongo_each)(const bson_t *document, void *state, ldx_error *error);
 bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *command, ldx_mongo_each each, void *state,
                     ldx_error *error);
 
-/* A long command (a build): tagged with the session's number in its `comment`, announced to the watcher
- * (ldx_context_running), ended early by cancellation or budget, and never by a socket timeout. Otherwise as
- * ldx_mongo_command, on the session's database. */
+/* A long command (a build): announced to the watcher (ldx_context_running), and ended early by cancellation or budget.
+ * Otherwise as ldx_mongo_command, on the session's database. */
 bool ldx_mongo_run(ldx_session *session, ldx_context *context, const bson_t *command, bson_t *reply, ldx_error *error);
 
 /* Appends `comment: {lunadex: number, process}`, by which an operation is found in $currentOp:
@@ -60,6 +62,8 @@ int64_t ldx_mongo_process(void);
  * the members did not confirm, where the command asks for that, is LDX_ERROR_LINK_LOST. From any thread. */
 bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
                      ldx_error *error);
+/* How long that is, and how often it is looked whether the server still answers: seconds. */
+double ldx_mongo_aside_timeout(const ldx_session *session);
 
 /* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. `reply` may be NULL. */
 void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error);
@@ -67,8 +71,10 @@ void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const
 /* connect.c: ldx_driver.open; session.c: close, alive; cancel.c: ldx_driver.cancel. */
 ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx_error *error);
 void ldx_mongo_close(ldx_session *session);
-/* libmongoc replaces links that were lost, so a session outlives them. */
+/* libmongoc replaces links that were lost, so a session outlives them, but not one that was left behind. */
 bool ldx_mongo_alive(ldx_session *session);
 void ldx_mongo_cancel(ldx_session *session);
+/* Closes a client without a word to the server, which may not answer. NULL is nothing. */
+void ldx_mongo_client_free(mongoc_client_t *client);
 
 #endif

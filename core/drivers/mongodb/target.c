@@ -1,5 +1,6 @@
 #include "target.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -7,6 +8,9 @@
 #include "base/buffer.h"
 
 static const char usage_hint[] = "Write mongodb://user:password@host:port/database, with %%40 for an @ in a password.";
+
+/* Seconds. A link of PostgreSQL that has gone silent is given up after as long. */
+static const double usual_patience = 90;
 
 /* Indexes of these are the server's own. */
 static bool is_internal(const char *database) {
@@ -29,6 +33,12 @@ static bool check_database(const char *database, ldx_error *error) {
   return true;
 }
 
+/* How long the server may be silent, which is the nearest to what the option says: a build takes as long as it takes. */
+static double patience_of(const mongoc_uri_t *uri) {
+  int32_t asked = ldx_mongoc.uri_get_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, 0);
+  return asked > 0 ? asked / 1000.0 : asked < 0 ? INFINITY : usual_patience;
+}
+
 static bool settle(mongoc_uri_t *uri, const ldx_target *target) {
   bool ok = true;
   if (target->application_name && *target->application_name) {
@@ -36,7 +46,7 @@ static bool settle(mongoc_uri_t *uri, const ldx_target *target) {
     snprintf(name, sizeof name, "%s", target->application_name);
     ok = ldx_mongoc.uri_set_appname(uri, name) && ok;
   }
-  /* A build lasts as long as it lasts. 0 would mean the default of five minutes. */
+  /* Silence is what ends a call (call.h). 0 would mean the default of five minutes. */
   ok = ldx_mongoc.uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, -1) && ok;
   /* Whether to try again, and when, is decided where it can be cancelled. */
   ok = ldx_mongoc.uri_set_option_as_bool(uri, MONGOC_URI_SERVERSELECTIONTRYONCE, true) && ok;
@@ -57,7 +67,8 @@ static bool check_password(const mongoc_uri_t *uri, ldx_error *error) {
   return false;
 }
 
-mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secrets, ldx_error *error) {
+mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secrets, double *patience,
+                                     ldx_error *error) {
   ldx_secrets_of_target(secrets, target->url);
   if (ldx_target_is_ambiguous(target->url)) {
     ldx_error_set(error, LDX_ERROR_USAGE, "the target's user or password holds a character that a URL may not");
@@ -83,6 +94,7 @@ mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secr
     ldx_mongoc.uri_destroy(uri);
     return NULL;
   }
+  *patience = patience_of(uri);
   if (!settle(uri, target)) {
     ldx_mongoc.uri_destroy(uri);
     ldx_error_set(error, LDX_ERROR_USAGE, "the target's options contradict what an index engine needs");

@@ -1,0 +1,187 @@
+#include "call.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "who.h"
+
+/* Seconds: between looks at whether the run is to stop; and without an answer, after it was told to. */
+static const double tick = 0.1, stop_patience = 10;
+/* A command that is not seen in one look may just begin or have ended. */
+enum { UNSEEN_LOOKS = 2 };
+
+typedef struct call {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  bool over, left; /* under the mutex */
+  /* The thread's until it is over, and for good once it is left. */
+  mongoc_client_t *client;
+  mongoc_read_prefs_t *preferences;
+  char *database;
+  bson_t command, options, reply;
+  bson_error_t reason;
+  bool ok;
+} call;
+
+static void call_free(call *c) {
+  pthread_mutex_destroy(&c->mutex);
+  pthread_cond_destroy(&c->changed);
+  ldx_mongoc.read_prefs_destroy(c->preferences);
+  bson_free(c->database);
+  bson_destroy(&c->command);
+  bson_destroy(&c->options);
+  bson_destroy(&c->reply);
+  free(c);
+}
+
+static call *call_new(ldx_session *session, uint32_t server, const char *database, const bson_t *command) {
+  call *c = aligned_alloc(_Alignof(call), sizeof *c);
+  if (!c) abort(); /* as the arena does */
+  *c = (call){.client = session->client};
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_mutex_init(&c->mutex, NULL);
+  pthread_cond_init(&c->changed, &attributes);
+  pthread_condattr_destroy(&attributes);
+  if (session->preferences) c->preferences = ldx_mongoc.read_prefs_copy(session->preferences);
+  c->database = bson_strdup(database);
+  bson_copy_to(command, &c->command);
+  bson_init(&c->options);
+  BSON_APPEND_INT32(&c->options, "serverId", (int32_t)server);
+  bson_init(&c->reply);
+  return c;
+}
+
+static void *run(void *the_call) {
+  call *c = the_call;
+  bson_destroy(&c->reply);
+  bool ok = ldx_mongoc.client_command_with_opts(c->client, c->database, &c->command, c->preferences, &c->options,
+                                                &c->reply, &c->reason);
+  pthread_mutex_lock(&c->mutex);
+  c->ok = ok;
+  c->over = true;
+  bool left = c->left;
+  pthread_cond_signal(&c->changed);
+  pthread_mutex_unlock(&c->mutex);
+  if (left) {
+    ldx_mongo_client_free(c->client);
+    call_free(c);
+  }
+  return NULL;
+}
+
+/* --- whether anybody is at it ------------------------------------------------------------------------------------------ */
+
+/* What is known of the server during a call. */
+typedef struct pulse {
+  double looked;   /* when it was last asked */
+  double heard;    /* when it last gave a sign of life */
+  time_t heard_at; /* the same, for people */
+  bool silent, told;
+  int unseen; /* looks in a row in which it was not at the command */
+} pulse;
+
+static bool is_to_stop(ldx_session *session) {
+  return atomic_load(&session->cancelled) || (session->context && ldx_context_cancelled(session->context)) ||
+         (session->stop && atomic_load(session->stop));
+}
+
+static void hear(ldx_session *session, pulse *p) {
+  if (p->told) ldx_context_note(session->context, "the server answers again, after %.0f s", ldx_clock_now() - p->heard);
+  *p = (pulse){.looked = ldx_clock_now(), .heard = ldx_clock_now(), .heard_at = time(NULL), .unseen = p->unseen};
+}
+
+static void tell_silence(ldx_session *session, pulse *p) {
+  char since[32] = "";
+  struct tm parts;
+  p->silent = true;
+  if (p->told || !session->context) return;
+  if (gmtime_r(&p->heard_at, &parts)) strftime(since, sizeof since, "%H:%M:%SZ", &parts);
+  ldx_context_note(session->context, "the server has not answered since %s", since);
+  p->told = true;
+}
+
+static void look(ldx_session *session, bool tagged, pulse *p) {
+  ldx_mongo_activity activity;
+  ldx_error error;
+  ldx_error_clear(&error);
+  bool ok = ldx_mongo_look_around(session, true, &activity, &error), seen = false;
+  for (size_t i = 0; i < activity.count; i++)
+    if (!activity.items[i].worker && activity.items[i].number == session->number) seen = true;
+  ldx_mongo_activity_free(&activity);
+  if (!ok && !error.native[0]) {
+    p->looked = ldx_clock_now();
+    tell_silence(session, p);
+    return;
+  }
+  hear(session, p);
+  /* A router does not show what it does itself, and without a primary it may be another member that was asked. */
+  bool would_show = ok && tagged && !session->sharded && !session->preferences;
+  p->unseen = seen || !would_show ? 0 : p->unseen + 1;
+}
+
+/* Whether to wait on; called at every tick. */
+static bool goes_on(ldx_session *session, bool tagged, pulse *p, ldx_error *error) {
+  if (ldx_clock_now() - p->looked >= ldx_mongo_aside_timeout(session)) look(session, tagged, p);
+  double silence = p->silent ? ldx_clock_now() - p->heard : 0;
+  if (p->unseen >= UNSEEN_LOOKS)
+    return ldx_error_set(error, LDX_ERROR_LINK_LOST, "the server has ended the command, and its answer was lost");
+  if (silence < session->patience && (silence < stop_patience || !is_to_stop(session))) return true;
+  return ldx_error_set(error, LDX_ERROR_LINK_LOST, "the server has not answered for %.0f s", silence);
+}
+
+/* --- calling ------------------------------------------------------------------------------------------------------------ */
+
+/* False: it was left, and `c` is not ours any more. */
+static bool wait_for(ldx_session *session, call *c, bool tagged, ldx_error *error) {
+  pulse p = {.looked = ldx_clock_now(), .heard = ldx_clock_now(), .heard_at = time(NULL)};
+  bool waiting = true;
+  pthread_mutex_lock(&c->mutex);
+  while (!c->over && waiting) {
+    struct timespec until = ldx_clock_deadline(tick);
+    pthread_cond_timedwait(&c->changed, &c->mutex, &until);
+    if (c->over) break;
+    pthread_mutex_unlock(&c->mutex);
+    waiting = goes_on(session, tagged, &p, error);
+    pthread_mutex_lock(&c->mutex);
+  }
+  bool over = c->over;
+  if (over && p.told) hear(session, &p);
+  c->left = !over;
+  if (!over) session->client = NULL;
+  pthread_mutex_unlock(&c->mutex);
+  return over;
+}
+
+bool ldx_mongo_call(ldx_session *session, uint32_t server, const char *database, const bson_t *command, bool tagged,
+                    bson_t *reply, ldx_error *error) {
+  ldx_error own;
+  pthread_t thread;
+  call *c = call_new(session, server, database, command);
+  ldx_error_clear(&own);
+  int failed = pthread_create(&thread, NULL, run, c);
+  if (failed) {
+    call_free(c);
+    bson_init(reply);
+    return ldx_error_set(error, LDX_ERROR_INTERNAL, "cannot start a thread: %s", strerror(failed));
+  }
+  if (!wait_for(session, c, tagged, &own)) {
+    pthread_detach(thread);
+    ldx_error_hint(&own, "The server may still be at it; the next attempt looks at the catalog first.");
+    if (error) *error = own;
+    bson_init(reply);
+    return false;
+  }
+  pthread_join(thread, NULL);
+  bool ok = c->ok;
+  if (!ok) ldx_mongo_error(session, &c->reason, &c->reply, error);
+  bson_steal(reply, &c->reply);
+  bson_init(&c->reply);
+  call_free(c);
+  return ok;
+}

@@ -1,0 +1,137 @@
+-- Links that go silent: packets vanish, or answers are lost, and no end of the link tells. A target's socketTimeoutMS says
+-- how long the server may be silent; here it is short.
+local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
+local proxies = require "support.proxy"
+local shell = require "support.shell"
+local steps = require "support.mongosteps"
+
+local patient = { attempts = 60, first_delay = 0.1, factor = 1.5, max_delay = 1 }
+
+describe("a link to MongoDB that goes silent", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, proxy, run
+
+  setup(function() server = mongodb.shared() end)
+  before_each(function()
+    database = server:create_database()
+    server:fill(database, "t", 100, { a = "$n" })
+    proxy = proxies.start(server)
+  end)
+  after_each(function()
+    if run then run:close() end
+    run = nil
+    proxy:close()
+    server:drop_database(database)
+  end)
+
+  local function url(milliseconds)
+    return ("%s&socketTimeoutMS=%d"):format(server:url(database, proxy.port), milliseconds or 1600)
+  end
+
+  local function start(more, milliseconds)
+    run = steps.open(server, database, { url = url(milliseconds) })
+    local step = steps.build("t", "t_a", { "a" }, more)
+    step.retry = patient
+    return run:submit(step)
+  end
+
+  local function stands(more)
+    local specs = server:indexes(database, "t")
+    assert.equal(2, #specs)
+    assert.is_nil(specs[2].buildUUID)
+    assert.equal(more and more.unique, specs[2].unique)
+    assert.is_nil(specs[2].prepareUnique)
+  end
+
+  local function ends_well(job, more)
+    local done, events = run:finish(job)
+    assert.is_true(done.ok, tostring(done.error))
+    stands(more)
+    return done, events
+  end
+
+  -- How many index builds the server began there.
+  local function builds()
+    local _, count = server:log():gsub('"Index build: starting","attr":[^\n]*"' .. database .. '%.t"', "")
+    return count
+  end
+
+  for _, when in ipairs { "before", "after" } do
+    for _, command in ipairs { "createIndexes", "prepareUnique", "dryRun" } do
+      it(("%s %s: what became of it is looked at, and the rest done"):format(when, command), function()
+        proxy:trap("stall", when, command)
+        local more = { unique = true }
+        local done = ends_well(start(more), more)
+        proxy:fired()
+        assert.is_true(done.attempts > 1)
+      end)
+    end
+  end
+
+  it("while a build goes on: as long as the server is at it, nothing is given up, and it is built once", function()
+    local held <close> = steps.hold(server, steps.scanning)
+    proxy:trap("stall", "after", "createIndexes")
+    local job = start(nil, 800)
+    proxy:fired()
+    held:reached()
+    -- Longer than the server may be silent: it is not, it says that it is at it.
+    assert.is_nil((run.db:poll(2) or {}).attempt)
+    shell.sleep(1)
+    held:release()
+    local done, events = ends_well(job)
+    assert.is_true(done.attempts > 1)
+    for _, event in ipairs(events) do
+      if event.event == "retry" then assert.matches("its answer was lost", event.error.message, 1, true) end
+    end
+    assert.equal(1, builds())
+  end)
+
+  it("altogether, for a while: that is told, and the same build goes on", function()
+    local held <close> = steps.hold(server, steps.scanning)
+    local job = start(nil, 8000)
+    held:reached()
+    proxy:make "stall"
+    run:await(job, function(event)
+      return event.event == "note" and event.text:find "^the server has not answered since %d%d:%d%d:%d%dZ$"
+    end)
+    proxy:make "resume"
+    held:release()
+    local done = ends_well(job)
+    assert.equal(1, done.attempts)
+    assert.equal(1, builds())
+  end)
+
+  it("altogether, for longer than it may: the build is joined when it is back", function()
+    local held <close> = steps.hold(server, steps.scanning)
+    local job = start()
+    held:reached()
+    proxy:make "stall"
+    local retry = run:await(job, function(event) return event.event == "retry" end)
+    assert.matches("the server has not answered for %d+ s", retry.error.message)
+    proxy:make "resume"
+    held:release()
+    ends_well(job)
+    assert.equal(1, builds())
+  end)
+
+  it("while the catalog is read: it is read again", function()
+    proxy:trap("stall", "after", "$listCatalog")
+    local plan = lunadex.run { "plan", lunadex.registry 'on "t" { index { "a" } }', "--target", url() }
+    proxy:fired()
+    assert.equal(0, plan.status, tostring(plan))
+    assert.matches("attempt 1 failed", plan.stderr, 1, true)
+  end)
+
+  it("and a first Ctrl-C: it is told at once, and the run ends", function()
+    local held <close> = steps.hold(server, steps.scanning)
+    local process = lunadex.start { "apply", lunadex.registry 'on "t" { index { "a" } }', "--target", url() }
+    held:reached()
+    proxy:make "stall"
+    process:kill "INT"
+    shell.eventually("the signal to be told of", function() return process:stderr():find("stopping: ", 1, true) end)
+    local result = lunadex.result(process:wait(60))
+    assert.equal(130, result.status, tostring(result))
+  end)
+end)
