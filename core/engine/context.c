@@ -16,8 +16,17 @@ bool ldx_context_over_budget(ldx_context *context) {
 }
 
 bool ldx_context_locked(ldx_context *context, ldx_error *error) {
-  if (ldx_clock_boot() < atomic_load(&context->engine->lock_until)) return true;
-  return ldx_error_set(error, LDX_ERROR_LOCK_LOST, "the run lock could not be renewed in time");
+  ldx_engine *engine = context->engine;
+  for (bool told = false;; told = true) {
+    if (ldx_clock_boot() < atomic_load(&engine->lock_until)) {
+      if (told) ldx_context_note(context, "nobody took the run lock meanwhile: going on");
+      return true;
+    }
+    if (!atomic_load(&engine->lock_held))
+      return ldx_error_set(error, LDX_ERROR_LOCK_LOST, "the run lock is not held any more");
+    if (!told) ldx_context_note(context, "the run lock may have ended: waiting for the server to say whose it is");
+    if (!ldx_engine_pause(engine, context, 0.1)) return ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled");
+  }
 }
 
 /* Under the seat's mutex, so that no cancel request is on its way when the driver goes on to clean up. */

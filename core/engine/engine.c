@@ -103,6 +103,7 @@ ldx_engine *ldx_engine_new(const ldx_driver *driver, const ldx_target *target, i
   engine->target = *target;
   atomic_init(&engine->closing, false);
   atomic_init(&engine->lock_until, INFINITY);
+  atomic_init(&engine->lock_held, false);
   engine->target.url = ldx_arena_strdup(engine->arena, target->url);
   engine->target.application_name = ldx_arena_strdup(engine->arena, target->application_name);
   pthread_mutex_init(&engine->mutex, NULL);

@@ -84,16 +84,16 @@ struct ldx_engine {
   int wake[2];       /* a pipe that holds a byte while there are events */
   bool stopping, watcher_stopping;
   _Atomic double
-      lock_until;      /* by ldx_clock_boot: until when the run lock is certainly ours; infinite where none was taken */
-  atomic_bool closing; /* from the owner, for a watcher that connects on nobody's behalf */
-  bool watch_changed;  /* a statement began, or something was cancelled */
+      lock_until; /* by ldx_clock_boot: until when the run lock is certainly ours; infinite where none was taken */
+  atomic_bool lock_held; /* the watcher's to change: it has the run lock, or may still find that nobody took it */
+  atomic_bool closing;   /* from the owner, for a watcher that connects on nobody's behalf */
+  bool watch_changed;    /* a statement began, or something was cancelled */
 
   size_t worker_count;
   seat *workers;
   seat watcher;
 
   /* the watcher's */
-  bool lock_held;
   double held_at; /* by ldx_clock_boot: when it was last renewed, or that was tried */
 
   /* the owner's */
@@ -129,6 +129,11 @@ void ldx_seat_close(seat *s);
 void ldx_seat_begin(seat *s, ldx_context *context);
 void ldx_seat_leave(seat *s);
 void ldx_seat_end(seat *s, ldx_context *context);
+/* For a seat's own thread, after attempt `tries` of its job failed as with `code`: waits for the next one. False: there
+ * is none, for which job->error says why. */
+bool ldx_seat_try_again(seat *s, ldx_job *job, ldx_error_code code, int tries, double begun);
+/* Sleeps. False: `context` was cancelled meanwhile. */
+bool ldx_engine_pause(ldx_engine *engine, ldx_context *context, double seconds);
 /* For any thread that holds seat.mutex: asks the server to cancel what runs, if that is what `context` asks for. */
 void ldx_seat_cancel(seat *s);
 

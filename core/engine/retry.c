@@ -15,8 +15,8 @@ double ldx_retry_delay(const ldx_retry_policy *policy, int attempt, double rando
   return delay > 0 ? delay * random : 0;
 }
 
-/* What may be sent again after the server may have done it: all that only reads, and steps, which look first. The text
- * of a query is unknown. The run lock is the caller's to wait for. */
+/* What may be sent again after the server may have done it: all that only reads, steps, which look first, and the run
+ * lock, which knows its owner; that another run has it is the caller's to wait for. The text of a query is unknown. */
 static bool survives(ldx_job_kind kind, ldx_retry retry) {
   switch (kind) {
   case LDX_JOB_CONNECT:
@@ -24,12 +24,12 @@ static bool survives(ldx_job_kind kind, ldx_retry retry) {
   case LDX_JOB_RESOLVE:
   case LDX_JOB_MEASURE:
   case LDX_JOB_PERFORM:
+  case LDX_JOB_LOCK:
     return retry != LDX_RETRY_NEVER;
   case LDX_JOB_QUERY:
     return retry == LDX_RETRY_AGAIN || retry == LDX_RETRY_RECONNECT;
   case LDX_JOB_HISTORY:
   case LDX_JOB_STATUS:
-  case LDX_JOB_LOCK:
   case LDX_JOB_UNLOCK:
     return false;
   }

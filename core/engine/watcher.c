@@ -4,6 +4,7 @@
  * repeats cancel requests, and holds the run lock. Its session is opened when a step runs or the lock is asked for.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@
 static const double quick_look = 0.1, usual_look = 0.5; /* in a step's first second; later */
 static const double lock_look = 1.0;                    /* at the session that holds the lock */
 static const double open_again = 2.0;                   /* after it could not be opened */
+/* Seconds after its end in which a lock that ends by itself may still turn out to be ours. */
+static const double doubt_limit = 300;
 
 /* What is looked at in one round: `worker` runs statement `statement` of `context`. */
 typedef struct looked_at {
@@ -32,9 +35,9 @@ void ldx_watcher_notify(ldx_engine *engine) {
 /* --- the session and the lock --------------------------------------------------------------------------------------- */
 
 static void lose_lock(ldx_engine *engine, const ldx_error *error) {
-  if (!engine->lock_held) return;
-  engine->lock_held = false;
+  if (!atomic_load(&engine->lock_held)) return;
   atomic_store(&engine->lock_until, 0);
+  atomic_store(&engine->lock_held, false);
   ldx_error lost = *error;
   if (lost.code == LDX_ERROR_NONE)
     ldx_error_set(&lost, LDX_ERROR_LINK_LOST, "the session that held the run lock was lost");
@@ -62,25 +65,36 @@ static void notice_loss(ldx_engine *engine) {
   if (session && !engine->driver->alive(session)) lose_session(engine, &none);
 }
 
-/* Renews a lock that ends by itself. False: it is not ours any more, as far as can be told. */
-static bool hold(ldx_engine *engine, ldx_error *error) {
+/* Renews a lock that ends by itself. */
+static bool renew(ldx_engine *engine, ldx_error *error) {
   const ldx_driver *driver = engine->driver;
   double now = ldx_clock_boot(), good_for;
   if (!driver->hold) return true;
   engine->held_at = now;
-  if (driver->hold(engine->watcher.session, &good_for, error)) {
-    atomic_store(&engine->lock_until, now + good_for);
-    return true;
+  if (!driver->hold(engine->watcher.session, &good_for, error)) return false;
+  atomic_store(&engine->lock_until, now + good_for);
+  return true;
+}
+
+/* After it could not be renewed. While it is in doubt nothing is written (ldx_context_locked). */
+static void doubt_lock(ldx_engine *engine, ldx_error *error) {
+  double doubt = ldx_clock_boot() - atomic_load(&engine->lock_until);
+  if (error->code == LDX_ERROR_LOCK_LOST) {
+    lose_lock(engine, error);
+  } else if (doubt > doubt_limit) {
+    char why[sizeof error->message];
+    snprintf(why, sizeof why, "%s", error->message);
+    ldx_error_set(error, LDX_ERROR_LOCK_LOST, "it could not be renewed for %.0f s: %.900s", doubt, why);
+    lose_lock(engine, error);
   }
-  return error->code != LDX_ERROR_LOCK_LOST && now < atomic_load(&engine->lock_until);
 }
 
 static void keep_lock(ldx_engine *engine) {
   ldx_error error;
   ldx_error_clear(&error);
   notice_loss(engine);
-  if (engine->lock_held && ldx_clock_boot() - engine->held_at >= lock_look && !hold(engine, &error))
-    lose_lock(engine, &error);
+  if (atomic_load(&engine->lock_held) && ldx_clock_boot() - engine->held_at >= lock_look && !renew(engine, &error))
+    doubt_lock(engine, &error);
 }
 
 static bool open_session(ldx_engine *engine, ldx_error *error) {
@@ -88,48 +102,73 @@ static bool open_session(ldx_engine *engine, ldx_error *error) {
   return engine->watcher.session || ldx_seat_open(&engine->watcher, error);
 }
 
-static bool lock_or_unlock(ldx_engine *engine, ldx_job *job) {
+/* Waits until it is known whether the lock is still ours. */
+static bool make_sure(ldx_engine *engine, ldx_job *job) {
+  while (!renew(engine, &job->error)) {
+    doubt_lock(engine, &job->error);
+    if (!atomic_load(&engine->lock_held)) return false;
+    if (ldx_clock_boot() < atomic_load(&engine->lock_until)) break;
+    if (!ldx_engine_pause(engine, job->context, lock_look))
+      return ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
+  }
+  return true;
+}
+
+static bool lock(ldx_engine *engine, ldx_job *job) {
   const ldx_driver *driver = engine->driver;
   seat *s = &engine->watcher;
-  if (job->kind == LDX_JOB_UNLOCK) {
-    notice_loss(engine);
-    if (!engine->lock_held) return true;
-    if (driver->unlock(s->session, &job->error)) {
-      engine->lock_held = false;
-      atomic_store(&engine->lock_until, INFINITY);
-      return true;
-    }
-  } else {
-    if (!open_session(engine, &job->error)) return false;
-    if (engine->lock_held) {
-      if (hold(engine, &job->error)) return true;
-      lose_lock(engine, &job->error);
-      return false;
-    }
-    atomic_store(&engine->lock_until, driver->hold ? 0 : INFINITY);
-    if (driver->lock(s->session, &job->error) && hold(engine, &job->error)) {
-      engine->lock_held = true;
-      return true;
-    }
+  if (!open_session(engine, &job->error)) return false;
+  if (atomic_load(&engine->lock_held)) return make_sure(engine, job);
+  atomic_store(&engine->lock_until, driver->hold ? 0 : INFINITY);
+  if (driver->lock(s->session, &job->error) && renew(engine, &job->error)) {
+    atomic_store(&engine->lock_held, true);
+    return true;
   }
-  check_session(engine, &job->error);
+  ldx_error ignored;
+  if (driver->hold) driver->unlock(s->session, &ignored); /* it may have been taken, and would keep others waiting */
+  return false;
+}
+
+static bool unlock(ldx_engine *engine, ldx_job *job) {
+  notice_loss(engine);
+  if (!atomic_load(&engine->lock_held)) return true;
+  if (!engine->driver->unlock(engine->watcher.session, &job->error)) return false;
+  atomic_store(&engine->lock_held, false);
+  atomic_store(&engine->lock_until, INFINITY);
+  return true;
+}
+
+static bool lock_or_unlock(ldx_engine *engine, ldx_job *job) {
+  if (job->kind == LDX_JOB_UNLOCK ? unlock(engine, job) : lock(engine, job)) return true;
+  if (engine->watcher.session) check_session(engine, &job->error);
   return false;
 }
 
 static void run(ldx_engine *engine, ldx_job *job) {
+  seat *s = &engine->watcher;
   ldx_context *context = job->context;
   double begun = ldx_clock_now();
+  bool lost = false;
   ldx_event_post(engine, LDX_EVENT_STARTED, context, NULL, NULL, NULL, 0, 0);
-  ldx_error_clear(&job->error);
-  ldx_seat_begin(&engine->watcher, context);
-  job->attempts = 1;
-  /* Giving the lock back is part of stopping. */
-  if (job->kind == LDX_JOB_LOCK && atomic_load(&context->cancelled))
-    job->ok = ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
-  else
-    job->ok = lock_or_unlock(engine, job);
+  do {
+    job->attempts++;
+    ldx_error_clear(&job->error);
+    ldx_seat_begin(s, context);
+    /* Giving the lock back is part of stopping. */
+    if (job->kind == LDX_JOB_LOCK && atomic_load(&context->cancelled))
+      job->ok = ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
+    else
+      job->ok = lock_or_unlock(engine, job);
+    ldx_seat_leave(s);
+    if (ldx_error_retry(job->error.code) == LDX_RETRY_VERIFY) lost = true;
+    /* Whoever has it after our link was lost may be ourselves: a server takes its time to notice. */
+  } while (!job->ok &&
+           ldx_seat_try_again(s, job,
+                              lost && job->error.code == LDX_ERROR_LOCK_HELD ? LDX_ERROR_LINK_LOST : job->error.code,
+                              job->attempts, begun));
+  if (job->ok) ldx_error_clear(&job->error);
   job->seconds = ldx_clock_now() - begun;
-  ldx_seat_end(&engine->watcher, context);
+  ldx_seat_end(s, context);
 }
 
 /* --- looking at steps ----------------------------------------------------------------------------------------------- */
@@ -352,7 +391,7 @@ void *ldx_watcher_run(void *the_engine) {
       if (!look(engine, watched, looks)) failed = ldx_clock_now();
       looked = ldx_clock_now();
     }
-    if (engine->lock_held) {
+    if (atomic_load(&engine->lock_held)) {
       keep_lock(engine);
       if (next > lock_look) next = lock_look;
     }

@@ -17,6 +17,8 @@ static const double step_grace = 0.5;
 static const double cancel_interval = 0.5;
 /* Seconds: until a worker without a session tries again to get one; and until an idle one gives its own up. */
 static const double bar = 5, idle_limit = 10;
+/* What worked for so many seconds before its link was lost has not failed for the next time in a row. */
+static const double long_attempt = 600;
 
 static void set_session(seat *s, ldx_session *session) {
   pthread_mutex_lock(&s->mutex);
@@ -147,8 +149,7 @@ static void explain(seat *s, ldx_context *context, ldx_error *error) {
   pthread_mutex_unlock(&s->mutex);
 }
 
-/* False: cancelled meanwhile. */
-static bool pause_for(ldx_engine *engine, ldx_context *context, double seconds) {
+bool ldx_engine_pause(ldx_engine *engine, ldx_context *context, double seconds) {
   struct timespec until = ldx_clock_deadline(seconds);
   pthread_mutex_lock(&engine->mutex);
   int timed_out = 0;
@@ -156,6 +157,21 @@ static bool pause_for(ldx_engine *engine, ldx_context *context, double seconds) 
     timed_out = pthread_cond_timedwait(&engine->sleep, &engine->mutex, &until);
   pthread_mutex_unlock(&engine->mutex);
   return !atomic_load(&context->cancelled);
+}
+
+bool ldx_seat_try_again(seat *s, ldx_job *job, ldx_error_code code, int tries, double begun) {
+  ldx_context *context = job->context;
+  double delay = ldx_retry_delay(&job->retry, tries, ldx_random_next(&s->random));
+  if (!ldx_retry_wanted(&job->retry, job->kind, code, tries, ldx_clock_now() - begun, delay)) return false;
+  bool cancelled = atomic_load(&context->cancelled);
+  if (!cancelled) ldx_event_post(s->engine, LDX_EVENT_RETRY, context, NULL, &job->error, NULL, job->attempts, delay);
+  if (!cancelled && ldx_engine_pause(s->engine, context, delay)) return true;
+  /* What would have been tried again has not failed for good: that it ends is the cancellation's doing. */
+  char last[sizeof job->error.message];
+  snprintf(last, sizeof last, "%s", job->error.message);
+  ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled before the next attempt");
+  snprintf(job->error.detail, sizeof job->error.detail, "the last one failed: %.900s", last);
+  return false;
 }
 
 /* Whether another worker has a session; engine.mutex is held. */
@@ -194,7 +210,8 @@ static void run(seat *s, ldx_job *job) {
   ldx_context *context = job->context;
   double begun = ldx_clock_now();
   ldx_event_post(engine, LDX_EVENT_STARTED, context, NULL, NULL, NULL, 0, 0);
-  for (;;) {
+  for (int tries = 1;; tries++) {
+    double tried = ldx_clock_now();
     job->attempts++;
     ldx_error_clear(&job->error);
     atomic_store(&context->over_budget, false);
@@ -208,19 +225,8 @@ static void run(seat *s, ldx_job *job) {
 
     ldx_retry class = ldx_error_retry(job->error.code);
     if (class == LDX_RETRY_RECONNECT || class == LDX_RETRY_VERIFY) ldx_seat_close(s);
-    double delay = ldx_retry_delay(&job->retry, job->attempts, ldx_random_next(&s->random));
-    if (!ldx_retry_wanted(&job->retry, job->kind, job->error.code, job->attempts, ldx_clock_now() - begun, delay))
-      break;
-    bool cancelled = atomic_load(&context->cancelled);
-    if (!cancelled) ldx_event_post(engine, LDX_EVENT_RETRY, context, NULL, &job->error, NULL, job->attempts, delay);
-    /* What would have been tried again has not failed for good: that it ends is the cancellation's doing. */
-    if (cancelled || !pause_for(engine, context, delay)) {
-      char last[sizeof job->error.message];
-      snprintf(last, sizeof last, "%s", job->error.message);
-      ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled before the next attempt");
-      snprintf(job->error.detail, sizeof job->error.detail, "the last one failed: %.900s", last);
-      break;
-    }
+    if (job->error.code == LDX_ERROR_LINK_LOST && ldx_clock_now() - tried > long_attempt) tries = 1;
+    if (!ldx_seat_try_again(s, job, job->error.code, tries, begun)) break;
   }
   if (job->ok) ldx_error_clear(&job->error);
   job->seconds = ldx_clock_now() - begun;

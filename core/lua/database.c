@@ -22,7 +22,7 @@ typedef struct database {
 
 /* What only reads is tried a few times: a server that restarts, or has too many clients, is back after a moment. */
 static const ldx_retry_policy reading = {.attempts = 3, .first_delay = 0.5, .factor = 2, .max_delay = 5};
-/* Somebody waits for the answer of the first connection, and a wrong address stays wrong. */
+/* Somebody waits for the answer of the first connection, and a wrong address stays wrong: who has time says so. */
 static const ldx_retry_policy once = {.attempts = 1};
 
 /* --- jobs ----------------------------------------------------------------------------------------------------------- */
@@ -87,8 +87,15 @@ static int simple(lua_State *L, ldx_job_kind kind, const ldx_retry_policy *retry
   return submit(L, db);
 }
 
+static int as_told(lua_State *L, ldx_job_kind kind) {
+  ldx_retry_policy retry = once;
+  check(L);
+  ldx_lua_opt_retry(L, 2, &retry);
+  return simple(L, kind, &retry);
+}
+
 static int db_connect(lua_State *L) {
-  return simple(L, LDX_JOB_CONNECT, &once);
+  return as_told(L, LDX_JOB_CONNECT);
 }
 static int db_catalog(lua_State *L) {
   return simple(L, LDX_JOB_CATALOG, &reading);
@@ -97,7 +104,7 @@ static int db_status(lua_State *L) {
   return simple(L, LDX_JOB_STATUS, &once);
 }
 static int db_lock(lua_State *L) {
-  return simple(L, LDX_JOB_LOCK, &once);
+  return as_told(L, LDX_JOB_LOCK);
 }
 static int db_unlock(lua_State *L) {
   return simple(L, LDX_JOB_UNLOCK, &once);

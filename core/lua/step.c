@@ -88,20 +88,29 @@ static int choice(lua_State *L, int table, int argument, const char *field, cons
   return found;
 }
 
+/* The policy in the table at `table`, for what it leaves out as `retry` was. */
+static void read_policy(lua_State *L, int table, int argument, ldx_retry_policy *retry) {
+  double attempts = number(L, table, argument, "attempts", retry->attempts);
+  retry->attempts = attempts < 1 ? 1 : attempts > 1e6 ? 1000000 : (int)attempts;
+  retry->first_delay = number(L, table, argument, "first_delay", retry->first_delay);
+  retry->factor = number(L, table, argument, "factor", retry->factor);
+  retry->max_delay = number(L, table, argument, "max_delay", retry->max_delay);
+  retry->total = number(L, table, argument, "total", retry->total);
+}
+
 static void read_retry(lua_State *L, int table, int argument, ldx_retry_policy *retry) {
   *retry = ldx_retry_default;
   int type = raw(L, table, "retry");
   if (type != LUA_TTABLE && type != LUA_TNIL) complain(L, argument, "retry", "table");
-  if (type == LUA_TTABLE) {
-    int own = lua_gettop(L);
-    double attempts = number(L, own, argument, "attempts", retry->attempts);
-    retry->attempts = attempts < 1 ? 1 : attempts > 1e6 ? 1000000 : (int)attempts;
-    retry->first_delay = number(L, own, argument, "first_delay", retry->first_delay);
-    retry->factor = number(L, own, argument, "factor", retry->factor);
-    retry->max_delay = number(L, own, argument, "max_delay", retry->max_delay);
-    retry->total = number(L, own, argument, "total", retry->total);
-  }
+  if (type == LUA_TTABLE) read_policy(L, lua_gettop(L), argument, retry);
   lua_pop(L, 1);
+}
+
+void ldx_lua_opt_retry(lua_State *L, int argument, ldx_retry_policy *retry) {
+  if (lua_isnoneornil(L, argument)) return;
+  luaL_checktype(L, argument, LUA_TTABLE);
+  *retry = ldx_retry_default;
+  read_policy(L, argument, argument, retry);
 }
 
 void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *step, ldx_retry_policy *retry) {

@@ -10,4 +10,7 @@
  * caller's own. Raises on a malformed table, blaming that argument. `retry` may be NULL. [-0, +0, v] */
 void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *step, ldx_retry_policy *retry);
 
+/* The policy in the table at `argument`; nothing there: as `retry` is. Raises likewise. [-0, +0, v] */
+void ldx_lua_opt_retry(lua_State *L, int argument, ldx_retry_policy *retry);
+
 #endif

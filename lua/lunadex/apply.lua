@@ -314,7 +314,10 @@ end
 function Run:finish()
   local connection, summary = self.connection, self.summary
   -- One that was halted for long may have done its work after its lock had ended.
-  if not self.halted and not task.stopping() then connection:locked() end
+  if not self.halted and not task.stopping() then
+    local ok, err = connection:locked()
+    if not ok and not task.stopping() then self.halted = self.halted or err end
+  end
   local stuck = self:stuck()
   local left = stuck and "failed" or "cancelled"
   summary[left] = summary[left] + #self.schedule.queue

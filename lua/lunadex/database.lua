@@ -16,6 +16,7 @@ local M = {}
 ---@field display string           # what to show
 ---@field label string?            # its name among several databases of one run
 ---@field jobs integer             # sessions at a time
+---@field retry lunadex.Retry?     # of connecting, and of taking the run lock; nil: one attempt
 ---@field holds_lock boolean?
 ---@field handle lunadex.Database
 ---@field on_reading fun(event: lunadex.Event)?   # hears what keeps it waiting while it reads
@@ -57,9 +58,10 @@ local function step_text(step)
 end
 
 --- Opens a connection; nothing is sent before the first job. `jobs`: the most sessions at a time (default 8), each of
---- which is opened when it is first needed.
+--- which is opened when it is first needed. `retry`: how long to go on while the server cannot be reached, or a link is
+--- lost, before there is a connection and a run lock; default: not at all.
 ---@param url string
----@param options {jobs: integer?, application_name: string?, connect_timeout: number?}?
+---@param options {jobs: integer?, application_name: string?, connect_timeout: number?, retry: lunadex.Retry?}?
 ---@return lunadex.Connection?
 ---@return lunadex.Error? err
 function M.open(url, options)
@@ -73,13 +75,14 @@ function M.open(url, options)
     target = url,
     display = target.redact(url),
     jobs = jobs,
+    retry = options.retry,
     handle = handle,
   }, Connection)
 end
 
 --- Asks for the catalog now, so that it is read while the caller does something else.
 function Connection:prefetch()
-  self.info_ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect(), nil, answer(self))
+  self.info_ticket = self.info_ticket or reading(self, self.handle:connect(self.retry))
   self.catalog_ticket = self.catalog_ticket or reading(self, self.handle:catalog())
 end
 
@@ -103,7 +106,7 @@ end
 ---@return lunadex.Error? err
 function Connection:connect()
   if self.info then return self.info end
-  local ticket = self.info_ticket or task.ticket(self.handle, self.handle:connect(), nil, answer(self))
+  local ticket = self.info_ticket or reading(self, self.handle:connect(self.retry))
   self.info_ticket = nil
   local info, err = outcome(ticket:await())
   if not info then return nil, err end
@@ -161,7 +164,7 @@ function Connection:lock()
       "Nothing more was begun; run it again to go on.")
     if self.on_lock_lost then self.on_lock_lost(self.lock_lost) end
   end)
-  local ok, err = take(self)
+  local ok, err = take(self, self.retry)
   self.holds_lock = ok
   return ok, err
 end
@@ -170,10 +173,11 @@ end
 ---@return true? locked
 ---@return lunadex.Error? err
 function Connection:locked()
-  -- The core looks at the session before it says that the lock is there already.
-  if not self.lock_lost then take(self) end
   if self.lock_lost then return nil, self.lock_lost end
-  return true
+  -- The core looks at the session before it says that the lock is there already.
+  local ok, err = take(self)
+  if self.lock_lost then return nil, self.lock_lost end
+  return ok, err
 end
 
 --- Runs one step; `on_event` hears of its progress.

@@ -329,8 +329,9 @@ local Database = {}
 ---@return lunadex.Error?
 function core.open(target, options) end
 --- Each of these returns a job's id; its result comes with the "done" event.
+---@param retry lunadex.Retry?     # while nobody answers; default: one attempt
 ---@return integer job             # result: {product, version, version_number, database, user, host, port, display, identity, read_only, standby, warning}
-function Database:connect() end
+function Database:connect(retry) end
 ---@return integer job             # result: lunadex.Catalog
 function Database:catalog() end
 ---@param set lunadex.Declarations # must not be touched until done
@@ -354,8 +355,9 @@ function Database:query(sql, parameters) end
 function Database:history(what, parameters) end
 ---@return integer job             # result: rows
 function Database:status() end
+---@param retry lunadex.Retry?     # while nobody answers; default: one attempt
 ---@return integer job             # fails with code "lock_held"
-function Database:lock() end
+function Database:lock(retry) end
 ---@return integer job
 function Database:unlock() end
 --- Cancels one job, or all.

@@ -27,16 +27,20 @@ static const ldx_retry_policy quick = {.attempts = 5, .first_delay = 0.001, .fac
 /* Open ones: a test that fails leaves its engines to the next one's setup. */
 static ldx_engine *open_engines[4];
 
-static void open_engine(fixture *f, const char *target, int jobs) {
+static void open_engine_of(const ldx_driver *driver, fixture *f, const char *target, int jobs) {
   memset(f, 0, sizeof *f);
   ldx_error error;
   ldx_target where = {.url = target, .application_name = "test"};
   f->target = target;
-  f->engine = ldx_engine_new(&ldx_driver_fake, &where, jobs, &error);
+  f->engine = ldx_engine_new(driver, &where, jobs, &error);
   assert_non_null(f->engine);
   int i = 0;
   while (open_engines[i]) i++;
   open_engines[i] = f->engine;
+}
+
+static void open_engine(fixture *f, const char *target, int jobs) {
+  open_engine_of(&ldx_driver_fake, f, target, jobs);
 }
 
 static void free_engine(ldx_engine *engine) {
@@ -530,6 +534,85 @@ static void unlocking_is_not_cancelled(void **state) {
   close_engine(&f);
 }
 
+static void a_lock_is_asked_for_again(void **state) {
+  (void)state;
+  fixture f;
+  open_engine(&f, "fake:locking?open=fail(connect)*2;lock=lose,fail(lock_held),ok", 1);
+  ldx_job *job = run(&f, LDX_JOB_LOCK); /* whoever has it after a lost link may be ourselves */
+  assert_true(job->ok);
+  assert_int_equal(job->attempts, 5);
+  assert_true(saw(&f, "srrrrd"));
+  job_free(job);
+  close_engine(&f);
+  open_engine(&f, "fake:notlocking?lock=fail(lock_held)*", 1);
+  job = run(&f, LDX_JOB_LOCK);
+  assert_int_equal(job->error.code, LDX_ERROR_LOCK_HELD);
+  assert_int_equal(job->attempts, 1);
+  job_free(job);
+  close_engine(&f);
+}
+
+static void a_lock_that_cannot_be_kept_is_given_back(void **state) {
+  (void)state;
+  fixture f;
+  open_engine_of(&ldx_driver_fake_lease, &f, "fake:unkept?hold=fail(connect)*", 1);
+  ldx_job *job = run(&f, LDX_JOB_LOCK);
+  assert_int_equal(job->error.code, LDX_ERROR_CONNECT);
+  assert_int_equal(ldx_fake_count(f.target, "unlock"), quick.attempts);
+  job_free(job);
+  close_engine(&f);
+}
+
+/* Its first lease is over before anybody writes. */
+static ldx_job *write_in_doubt(fixture *f, const char *target) {
+  open_engine_of(&ldx_driver_fake_lease, f, target, 1);
+  ldx_job *job = run(f, LDX_JOB_LOCK);
+  assert_true(job->ok);
+  job_free(job);
+  ldx_clock_sleep(0.1);
+  return submit(f, LDX_JOB_PERFORM);
+}
+
+static void nothing_is_written_while_a_lease_is_in_doubt(void **state) {
+  (void)state;
+  fixture f;
+  ldx_job *job = write_in_doubt(&f, "fake:doubt?hold=good(0.05),fail(connect),good(60);perform=write");
+  finish(&f, job);
+  assert_true(job->ok);
+  assert_int_equal(job->attempts, 1);
+  assert_true(saw(&f, "sdsnnd")); /* that it waits, and that it goes on */
+  assert_int_equal(ldx_fake_count(f.target, "hold"), 3);
+  job_free(job);
+  close_engine(&f);
+}
+
+static void a_lease_that_somebody_took_is_lost(void **state) {
+  (void)state;
+  fixture f;
+  ldx_job *job = write_in_doubt(&f, "fake:taken?hold=good(0.05),fail(lock_lost);perform=write");
+  wait_for(&f, LDX_EVENT_LOCK_LOST);
+  finish(&f, job);
+  assert_int_equal(job->error.code, LDX_ERROR_LOCK_LOST);
+  job_free(job);
+  close_engine(&f);
+}
+
+static void whoever_waits_for_a_lease_can_be_cancelled(void **state) {
+  (void)state;
+  fixture f;
+  ldx_job *job = write_in_doubt(&f, "fake:waits?hold=good(0.05),fail(connect)*;perform=write");
+  wait_for(&f, LDX_EVENT_NOTE);
+  ldx_job *again = submit(&f, LDX_JOB_LOCK); /* neither can it be said to be held */
+  ldx_engine_cancel(f.engine, NULL);
+  finish(&f, job);
+  assert_int_equal(job->error.code, LDX_ERROR_CANCELLED);
+  while (ldx_engine_pending(f.engine) > 0) poll_once(&f, 1);
+  assert_int_equal(again->error.code, LDX_ERROR_CANCELLED);
+  job_free(job);
+  job_free(again);
+  close_engine(&f);
+}
+
 /* --- stress --------------------------------------------------------------------------------------------------------- */
 
 static uint32_t seed = 20240229;
@@ -641,6 +724,11 @@ int main(void) {
       cmocka_unit_test_setup(a_lost_lock_is_told_once, reset),
       cmocka_unit_test_setup(a_lock_lost_while_watching_is_told, reset),
       cmocka_unit_test_setup(unlocking_is_not_cancelled, reset),
+      cmocka_unit_test_setup(a_lock_is_asked_for_again, reset),
+      cmocka_unit_test_setup(a_lock_that_cannot_be_kept_is_given_back, reset),
+      cmocka_unit_test_setup(nothing_is_written_while_a_lease_is_in_doubt, reset),
+      cmocka_unit_test_setup(a_lease_that_somebody_took_is_lost, reset),
+      cmocka_unit_test_setup(whoever_waits_for_a_lease_can_be_cancelled, reset),
       cmocka_unit_test_setup(every_job_is_done_exactly_once, reset),
       cmocka_unit_test_setup(an_end_at_any_moment_is_clean, reset),
       cmocka_unit_test_setup(wrong_numbers_of_workers_are_refused, reset),

@@ -55,7 +55,9 @@ static void only_what_may_be_sent_again_is(void **state) {
   assert_true(ldx_retry_wanted(policy, LDX_JOB_QUERY, LDX_ERROR_CONNECT, 1, 0, 1));
   assert_true(ldx_retry_wanted(policy, LDX_JOB_QUERY, LDX_ERROR_DEADLOCK, 1, 0, 1));
   assert_false(ldx_retry_wanted(policy, LDX_JOB_QUERY, LDX_ERROR_LINK_LOST, 1, 0, 1));
-  assert_false(ldx_retry_wanted(policy, LDX_JOB_LOCK, LDX_ERROR_CONNECT, 1, 0, 1));
+  assert_true(ldx_retry_wanted(policy, LDX_JOB_LOCK, LDX_ERROR_CONNECT, 1, 0, 1));
+  assert_false(ldx_retry_wanted(policy, LDX_JOB_LOCK, LDX_ERROR_LOCK_HELD, 1, 0, 1));
+  assert_false(ldx_retry_wanted(policy, LDX_JOB_UNLOCK, LDX_ERROR_CONNECT, 1, 0, 1));
   assert_false(ldx_retry_wanted(policy, LDX_JOB_PERFORM, LDX_ERROR_DUPLICATE_KEY, 1, 0, 1));
   assert_false(ldx_retry_wanted(policy, LDX_JOB_PERFORM, LDX_ERROR_CANCELLED, 1, 0, 1));
   assert_false(ldx_retry_wanted(policy, LDX_JOB_PERFORM, LDX_ERROR_DEADLOCK, 10, 0, 1));

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "model/catalog.h"
 
-static const char *const calls[] = {"open", "alive",  "catalog", "resolve", "perform", "watch", "measure",
-                                    "lock", "unlock", "query",   "status",  "cancel",  "close"};
+static const char *const calls[] = {"open", "alive",  "catalog", "resolve", "perform", "watch",  "measure",
+                                    "lock", "unlock", "hold",    "query",   "status",  "cancel", "close"};
 enum { CALLS = sizeof calls / sizeof calls[0], TEXT = 96, MOST_TARGETS = 64 };
 
 /* A target: how far its script has come. */
@@ -266,9 +266,10 @@ static bool fake_perform(ldx_session *session, const ldx_step *step, ldx_context
   for (;;) {
     enter(session);
     action a = take(session->script, "perform", false);
-    bool note = strcmp(a.verb, "note") == 0;
-    if (!note) ok = act(session, &a, context, error);
+    bool note = strcmp(a.verb, "note") == 0, write = strcmp(a.verb, "write") == 0;
+    if (!note && !write) ok = act(session, &a, context, error);
     leave(session);
+    if (write) ok = ldx_context_locked(context, error);
     if (!note) break;
     ldx_context_note(context, "%s", a.argument);
   }
@@ -326,6 +327,19 @@ static bool fake_unlock(ldx_session *session, ldx_error *error) {
   return true;
 }
 
+static bool fake_hold(ldx_session *session, double *good_for, ldx_error *error) {
+  bool ok = true;
+  enter(session);
+  action a = take(session->script, "hold", true);
+  bool good = strcmp(a.verb, "good") == 0;
+  if (good)
+    *good_for = atof(a.argument);
+  else
+    ok = act(session, &a, NULL, error);
+  leave(session);
+  return ok;
+}
+
 /* One row: the text, and the number of parameters. */
 static ldx_result *result_of(ldx_arena *arena, const char *text, size_t parameters) {
   ldx_result *result = LDX_ARENA_NEW(arena, ldx_result, 1);
@@ -358,24 +372,14 @@ static ldx_result *fake_status(ldx_session *session, ldx_arena *arena, ldx_error
   return run(session, "status", error) ? result_of(arena, "status", 0) : NULL;
 }
 
-const ldx_driver ldx_driver_fake = {
-    .name = "fake",
-    .open = fake_open,
-    .close = fake_close,
-    .catalog = fake_catalog,
-    .resolve = fake_resolve,
-    .perform = fake_perform,
-    .describe = fake_describe,
-    .watch = fake_watch,
-    .measure = fake_measure,
-    .lock = fake_lock,
-    .unlock = fake_unlock,
-    .query = fake_query,
-    .history = fake_history,
-    .alive = fake_alive,
-    .cancel = fake_cancel,
-    .status = fake_status,
-};
+#define FUNCTIONS                                                                                                      \
+  .name = "fake", .open = fake_open, .close = fake_close, .catalog = fake_catalog, .resolve = fake_resolve,            \
+  .perform = fake_perform, .describe = fake_describe, .watch = fake_watch, .measure = fake_measure, .lock = fake_lock, \
+  .unlock = fake_unlock, .query = fake_query, .history = fake_history, .alive = fake_alive, .cancel = fake_cancel,     \
+  .status = fake_status
+
+const ldx_driver ldx_driver_fake = {FUNCTIONS};
+const ldx_driver ldx_driver_fake_lease = {FUNCTIONS, .hold = fake_hold};
 
 /* --- what tests ask ------------------------------------------------------------------------------------------------- */
 

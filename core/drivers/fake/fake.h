@@ -1,7 +1,7 @@
 /* fake.h: a driver without a server, for tests of the engine and of what stands on it: does what its script says.
  *
  * The target is the script: "fake:NAME?CALL=ACTION,ACTION,…;CALL=…". Sessions with the same target share one place in
- * it. A CALL is open, alive, catalog, resolve, perform, watch, measure, lock, unlock, query or status. Each call takes
+ * it. A CALL is open, alive, catalog, resolve, perform, watch, measure, lock, unlock, hold, query or status. Each call takes
  * its next ACTION; after the last one, all is well.
  *   ok        done at once
  *   ok(S)     done after S seconds; `cancel` ends it earlier, as a server would
@@ -10,8 +10,9 @@
  *   deaf(S)   S seconds that no cancel request shortens
  *   lose      the link is lost: LDX_ERROR_LINK_LOST, and the session is dead
  * An action may be followed by *N, which is N times, or by * alone, for ever. `perform` takes note(TEXT), too: it tells
- * TEXT and goes on with the next action. For `watch`: waiting (for the table's lock), working, draining; the last one
- * of its list stays. Other texts for `watch` mean what they mean elsewhere.
+ * TEXT and goes on with the next action; and write: done if the run lock allows it. For `watch`: waiting (for the table's
+ * lock), working, draining; for `hold`: good(S), for S seconds; the last one of their lists stays. Other texts for them
+ * mean what they mean elsewhere.
  *
  * All may be called from any thread.
  */
@@ -21,6 +22,7 @@
 #include "lunadex/driver.h"
 
 extern const ldx_driver ldx_driver_fake;
+extern const ldx_driver ldx_driver_fake_lease; /* its lock has to be renewed: with `hold` */
 
 /* How often `call` was made with this target; "cancel" and "close" count, too. */
 int ldx_fake_count(const char *target, const char *call);

@@ -105,8 +105,9 @@ bool ldx_context_cancelled(ldx_context *context);
 bool ldx_context_over_budget(ldx_context *context);
 /* The step is about to run as this server process, so that the watcher can look for it; 0 when it no longer does. */
 void ldx_context_running(ldx_context *context, int64_t server_pid);
-/* False once the run lock, if one was taken, may have ended: nothing more is to be written. Fills `error`
- * (LDX_ERROR_LOCK_LOST). Asked before each write by drivers whose lock can end by itself. */
+/* False once the run lock, if one was taken, is lost: nothing more is to be written. Fills `error` (LDX_ERROR_LOCK_LOST).
+ * Asked before each write by drivers whose lock can end by itself; where it may have ended and nobody can say yet, the
+ * call waits until it is known (LDX_ERROR_CANCELLED: it was told to stop). */
 bool ldx_context_locked(ldx_context *context, ldx_error *error);
 /* The step is about to build something: it does not just find it there. */
 void ldx_context_builds(ldx_context *context);
@@ -181,7 +182,8 @@ typedef struct ldx_driver {
   bool (*lock)(ldx_session *session, ldx_error *error);
   bool (*unlock)(ldx_session *session, ldx_error *error);
   /* Renews the run lock, about every second; NULL: it lasts as long as its session. `*good_for`: seconds from the call
-   * within which it cannot end. LDX_ERROR_LOCK_LOST: it has; any other error: try again while it is still good. */
+   * within which it cannot end. One that has ended, and that nobody took since, is renewed like any other.
+   * LDX_ERROR_LOCK_LOST: somebody did, or it was removed; any other error: nothing is known, to be tried again. */
   bool (*hold)(ldx_session *session, double *good_for, ldx_error *error);
   /* One statement with text parameters ($1 …; NULL is null), or several without. Result in `arena`. */
   ldx_result *(*query)(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,

@@ -95,7 +95,8 @@ function M.define(command)
   command:option "--wait" :argname "[<time>]" :convert(waiting_time)
     :description "Wait for another run on this database to end, at most this long: 10min. Default: do not wait."
   command:option "--retries" :argname "<n>" :convert(positive)
-    :description "Attempts for each change. Default: 10."
+    :description("Attempts for each change, default 10; and at most for reaching the server and taking the run lock, "
+      .. "where a minute is the limit otherwise.")
   command:option "--fail-on" :choices { "critical", "any", "never" } :default "critical"
     :description "Which failures make the exit status 3. Default: critical."
   command:flag "--record"
@@ -235,9 +236,16 @@ local function conclude(plans, outcomes, options)
   return fails and common.EXIT.builds_failed or 0
 end
 
+-- A deployment that meets a server in its restart goes on a moment later; each attempt is told.
+local connect_seconds = 60
+
 ---@param options table
 ---@return integer status
 function M.run(options)
+  if not options.dry_run then
+    options.connect_retry = { attempts = options.retries or math.huge, first_delay = 0.5, max_delay = 5,
+      total = connect_seconds }
+  end
   local hear = listener(options)
   common.tell_stop(hear)
   local sessions = applying.sessions(options.jobs)

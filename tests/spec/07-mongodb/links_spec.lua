@@ -1,5 +1,5 @@
--- Links that go silent: packets vanish, or answers are lost, and no end of the link tells. A target's socketTimeoutMS says
--- how long the server may be silent; here it is short.
+-- Links that go silent: packets vanish, or answers are lost, and no end of the link tells. A target's socketTimeoutMS
+-- says how long the server may be silent; here it is short. And servers that are not there when a run begins.
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local proxies = require "support.proxy"
@@ -134,4 +134,56 @@ describe("a link to MongoDB that goes silent", function()
     local result = lunadex.result(process:wait(60))
     assert.equal(130, result.status, tostring(result))
   end)
+end)
+
+describe("a run on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, proxy
+
+  setup(function() server = mongodb.shared() end)
+  before_each(function()
+    database = server:create_database()
+    server:fill(database, "t", 100, { a = "$n" })
+    proxy = proxies.start(server)
+  end)
+  after_each(function()
+    proxy:close()
+    server:drop_database(database)
+  end)
+
+  local function apply()
+    return lunadex.start { "apply", lunadex.registry 'on "t" { index { "a" } }', "--target",
+      server:url(database, proxy.port) .. "&socketTimeoutMS=1600" }
+  end
+
+  local function gets_there(process)
+    local result = lunadex.result(process:wait(60))
+    assert.equal(0, result.status, tostring(result))
+    assert.equal(2, #server:indexes(database, "t"))
+    local lock = server:command(database, '{"find":"lunadex.lock"}').cursor.firstBatch[1]
+    assert.is_nil(lock.owner)
+    return result
+  end
+
+  it("whose server is not there yet tells each attempt, and gets there when it is", function()
+    proxy:refuse(true)
+    local process = apply()
+    shell.eventually("the first attempt to be told", function()
+      return process:stderr():find "attempt 1 failed, next in [^,]*, for up to 60 s in all: no server could be reached"
+    end)
+    proxy:refuse(false)
+    gets_there(process)
+  end)
+
+  for _, how in ipairs { "cut", "stall" } do
+    for _, when in ipairs { "before", "after" } do
+      it(("whose link is lost while it takes the run lock (%s %s) takes it again"):format(how, when), function()
+        proxy:trap(how, when, "findAndModify")
+        local result = gets_there(apply())
+        proxy:fired()
+        assert.matches("attempt 1 failed", result.stderr, 1, true)
+      end)
+    end
+  end
 end)

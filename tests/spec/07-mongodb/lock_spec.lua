@@ -204,6 +204,24 @@ describe("the run lock on MongoDB", function()
     assert.matches("the run lock was lost", result.stdout .. result.stderr, 1, true)
   end)
 
+  it("is still its run's where the server was away for longer than it lasts, and nobody took it", function()
+    if not os.getenv "LUNADEX_TEST_LONG" then return pending "--long" end
+    local own = mongodb.start()
+    finally(function() own:kill() end)
+    for _, name in ipairs { "t", "u" } do own:fill("test", name, 100, { a = "$n" }) end
+    local held = steps.hold(own, steps.scanning)
+    local process = lunadex.start { "apply", lunadex.registry 'on "t" { index { "a" } } on "u" { index { "a" } }',
+      "--jobs", "1", "--target", own:url "test" }
+    held:reached()
+    held:release()
+    own:kill "STOP"
+    shell.sleep(40)
+    own:kill "CONT"
+    local result = lunadex.result(process:wait(120))
+    assert.equal(0, result.status, tostring(result))
+    for _, name in ipairs { "t", "u" } do assert.equal(2, #own:indexes("test", name)) end
+  end)
+
   it("ends by itself half a minute after its holder was last heard of, and not before", function()
     if not os.getenv "LUNADEX_TEST_LONG" then return pending "--long" end
     local holder = other_process()
