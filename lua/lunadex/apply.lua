@@ -272,9 +272,7 @@ function Run:start()
   local plan, connection = self.plan, self.connection
   self.started = core.now()
   local planned = 0
-  for change in plan:changes() do
-    if change.action ~= "keep" then planned = planned + 1 end
-  end
+  for _ in plan:work() do planned = planned + 1 end
   self.total = plan.summary.keep + planned
   self.summary.total = self.total
   connection:listen(function(lost) self:lose_lock(lost) end)
@@ -485,15 +483,13 @@ end
 function M.statements(plan, options)
   local steps, result = plan.dialect.steps, {}
   local context = steps.context(plan)
-  for change in plan:changes() do
-    if change.action ~= "keep" then
-      local sql = {}
-      for _, step in ipairs(steps.of(change, context, options or {})) do
-        local text = core.describe(step, plan.connection.target)
-        if text ~= "" then sql[#sql + 1] = text end -- it only looks
-      end
-      result[#result + 1] = { change = change, sql = sql, not_shown = steps.not_shown(change) }
+  for change in plan:work() do
+    local sql = {}
+    for _, step in ipairs(steps.of(change, context, options or {})) do
+      local text = core.describe(step, plan.connection.target)
+      if text ~= "" then sql[#sql + 1] = text end -- it only looks
     end
+    result[#result + 1] = { change = change, sql = sql, not_shown = steps.not_shown(change) }
   end
   return result
 end

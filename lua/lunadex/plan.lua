@@ -263,6 +263,16 @@ function Plan:changes(options)
   end
 end
 
+--- Those of them that take something to be done, or waited for.
+---@return fun(): lunadex.PlannedChange?
+function Plan:work()
+  local i = 0
+  return function()
+    repeat i = i + 1 until not self.planned[i] or self.planned[i].action ~= "keep"
+    return self.planned[i]
+  end
+end
+
 --- One finding on one line: where, what, what to do.
 ---@param finding lunadex.Finding
 ---@return string

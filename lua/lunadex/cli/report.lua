@@ -97,20 +97,18 @@ local function lines(plan, options)
   local server, counts = head_texts(plan, options.files)
   output.line(("%starget %s (%s)"):format(label(plan, options), plan.target, server))
   output.line(counts)
-  for change in plan:changes() do
-    if change.action ~= "keep" then
-      local facts = { change.definition }
-      if builds[change.action] then
-        local text = figures(plan, change, options.mode)
-        if text ~= "" then facts[#facts + 1] = text end
-      end
-      if not obvious(change) then facts[#facts + 1] = change.reason end
-      if change.critical then facts[#facts + 1] = "critical" end
-      if change.description then facts[#facts + 1] = change.description end
-      if change.waits then facts[#facts + 1] = "begins later: " .. change.waits end
-      output.line(format.line(("%s %s %s: %s"):format(change.action, change.relation, title(change),
-        table.concat(facts, "; "))))
+  for change in plan:work() do
+    local facts = { change.definition }
+    if builds[change.action] then
+      local text = figures(plan, change, options.mode)
+      if text ~= "" then facts[#facts + 1] = text end
     end
+    if not obvious(change) then facts[#facts + 1] = change.reason end
+    if change.critical then facts[#facts + 1] = "critical" end
+    if change.description then facts[#facts + 1] = change.description end
+    if change.waits then facts[#facts + 1] = "begins later: " .. change.waits end
+    output.line(format.line(("%s %s %s: %s"):format(change.action, change.relation, title(change),
+      table.concat(facts, "; "))))
   end
   if plan.summary.keep > 0 then output.line("keep ", format.line(keep_text(plan))) end
   for _, finding in ipairs(plan.findings) do
@@ -140,19 +138,17 @@ local function picture(plan, options)
       format.pad(format.line(relation), width), "   ", rest)
   end
   local function more(text) output.line((" "):rep(13), text) end
-  for change in plan:changes() do
-    if change.action ~= "keep" then
-      row(change.action, change.relation, output.style("bold", format.line(title(change)))
-        .. (builds[change.action] and change.critical and "   " .. output.style("red", "critical") or ""))
-      if change.description then more(format.line(change.description)) end
-      more(format.line(change.definition))
-      local text = builds[change.action] and figures(plan, change, options.mode) or ""
-      if not obvious(change) then
-        text = change.reason .. (text ~= "" and "; " .. text or "")
-      end
-      if text ~= "" then more(output.style("dim", format.line(text))) end
-      if change.waits then more(output.style("dim", format.line("begins later: " .. change.waits))) end
+  for change in plan:work() do
+    row(change.action, change.relation, output.style("bold", format.line(title(change)))
+      .. (builds[change.action] and change.critical and "   " .. output.style("red", "critical") or ""))
+    if change.description then more(format.line(change.description)) end
+    more(format.line(change.definition))
+    local text = builds[change.action] and figures(plan, change, options.mode) or ""
+    if not obvious(change) then
+      text = change.reason .. (text ~= "" and "; " .. text or "")
     end
+    if text ~= "" then more(output.style("dim", format.line(text))) end
+    if change.waits then more(output.style("dim", format.line("begins later: " .. change.waits))) end
   end
   if plan.summary.keep > 0 then
     output.line("  ", output.style("dim", "= keep     " .. format.line(keep_text(plan))))

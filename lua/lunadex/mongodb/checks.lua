@@ -82,8 +82,8 @@ local function check_unique(plan, finding)
     if relation.shard_key then sharded[relation.name], any = relation, true end
   end
   if not any then return end -- nothing here shall cost anything where there are many indexes and no shards
-  for change in plan:changes() do
-    if change.ordinal then made[change.ordinal] = change.action ~= "keep" end
+  for change in plan:work() do
+    if change.ordinal then made[change.ordinal] = true end
   end
   for ordinal, entry in ipairs(plan.entries) do
     local relation = sharded[entry.relation]

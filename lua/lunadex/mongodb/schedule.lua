@@ -63,14 +63,12 @@ local reasons = {
 function M.of(plan)
   local self = setmetatable({ items = {}, collections = {}, busy = {}, building = 0,
     limit = plan.builds_at_once or M.builds_at_once }, Schedule)
-  for change in plan:changes() do
-    if change.action ~= "keep" then
-      local item = schedule.item(change, #self.items + 1, { wave = waves[change.action] })
-      self.items[#self.items + 1] = item
-      local others = self.collections[change.relation] or {}
-      self.collections[change.relation] = others
-      others[#others + 1] = item
-    end
+  for change in plan:work() do
+    local item = schedule.item(change, #self.items + 1, { wave = waves[change.action] })
+    self.items[#self.items + 1] = item
+    local others = self.collections[change.relation] or {}
+    self.collections[change.relation] = others
+    others[#others + 1] = item
   end
   for collection, items in pairs(self.collections) do
     self.busy[collection] = { building = 0 }

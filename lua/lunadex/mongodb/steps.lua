@@ -4,25 +4,12 @@
 -- (plan/names.lua, name_beside) where the server keeps two of the same keys apart; where it does not, the old one goes
 -- first, and only if that was allowed.
 
+local common = require "lunadex.steps"
 local format = require "lunadex.format"
 
+local copy, named = common.copy, common.named
+
 local M = {}
-
-M.default_retries = 10
-M.default_lock_timeout = 300 -- seconds
-
-local function copy(source, changes)
-  local result = {}
-  for key, value in pairs(source) do result[key] = value end
-  for key, value in pairs(changes) do result[key] = value end
-  return result
-end
-
-local function named(relation, name)
-  for _, index in ipairs(relation:indexes()) do
-    if index.name == name then return index end
-  end
-end
 
 local function is_text(fields)
   for _, key in ipairs(fields.keys) do
@@ -60,9 +47,9 @@ local function step_of(self, kind, name, fields)
   return {
     kind = kind, relation = relation.name, name = name, commit_quorum = entry.commit_quorum,
     fields = fields and copy(fields, { relation = relation.name, name = name }),
-    lock_timeout = options.lock_timeout or M.default_lock_timeout,
+    lock_timeout = options.lock_timeout or common.default_lock_timeout,
     check_duplicates = kind == "build" and fields.unique and options.check_duplicates or nil,
-    retry = { attempts = options.retries or M.default_retries },
+    retry = { attempts = options.retries or common.default_retries },
   }
 end
 
@@ -224,7 +211,9 @@ function M.relied_upon(change, live)
     change.relation, change.on.shard_key), "Declare it as it is, and the new one beside it under another name."
 end
 
-local NOTHING = {
+--- What was asked for and means nothing here.
+---@type fun(options: lunadex.PlanOptions): lunadex.Finding[]
+M.without_counterpart = common.without_counterpart {
   { "rename", "--rename: MongoDB cannot rename an index; one under another name is as good" },
   { "mode", "--mode: no build of MongoDB blocks reads and writes", except = "auto" },
   { "drain_timeout", "--drain-timeout: no build of MongoDB waits for other transactions at its end" },
@@ -235,40 +224,16 @@ local NOTHING = {
   { "parallel_workers", "--parallel-workers: MongoDB builds an index with one thread" },
 }
 
---- What was asked for and means nothing here.
----@param options lunadex.PlanOptions
----@return lunadex.Finding[]
-function M.without_counterpart(options)
-  local found = {}
-  for _, each in ipairs(NOTHING) do
-    local value = options[each[1]]
-    if value and value ~= each.except and not (type(value) == "table" and #value == 0) then
-      found[#found + 1] = { level = "info", rule = "no-counterpart", message = each[2] }
-    end
-  end
-  return found
-end
-
 --- What a plan's steps share.
 ---@param plan lunadex.Plan
 ---@return table
 function M.context(plan)
-  return {
-    matches = function(index, change, options) return index:matches(plan.set, change.ordinal, options) end,
-    canonical = function(change) return plan.set:fields(change.ordinal) end,
-  }
+  return { matches = common.matches(plan), canonical = function(change) return plan.set:fields(change.ordinal) end }
 end
 
 --- The steps of one change.
----@param change lunadex.PlannedChange
----@param context table            # of M.context
----@param options lunadex.StepOptions
----@return lunadex.Step[]
-function M.of(change, context, options)
-  local writer = setmetatable({ change = change, context = context, options = options, steps = {} }, Writer)
-  make[change.action](writer)
-  return writer.steps
-end
+---@type fun(change: lunadex.PlannedChange, context: table, options: lunadex.StepOptions): lunadex.Step[]
+M.of = common.writes(Writer, make)
 
 --- What the statements of a replacement do not show: nothing.
 function M.not_shown() end

@@ -148,19 +148,17 @@ function M.of(plan, options)
   end
   local self = setmetatable({ items = {}, plain = {}, busy = {} }, Schedule)
   local by_tree = {}
-  for change in plan:changes() do
-    if change.action ~= "keep" then
-      local wave = wave_of(change, frees, options)
-      local references = references_of(change, wave, plan)
-      local item = schedule.item(change, #self.items + 1, {
-        wave = wave, load = 0, trees = trees_of(change, references, options), references = references,
-      })
-      self.items[#self.items + 1] = item
-      if wave == PLAIN then self.plain[item] = true end
-      for tree in pairs(item.trees) do
-        by_tree[tree] = by_tree[tree] or {}
-        table.insert(by_tree[tree], item)
-      end
+  for change in plan:work() do
+    local wave = wave_of(change, frees, options)
+    local references = references_of(change, wave, plan)
+    local item = schedule.item(change, #self.items + 1, {
+      wave = wave, load = 0, trees = trees_of(change, references, options), references = references,
+    })
+    self.items[#self.items + 1] = item
+    if wave == PLAIN then self.plain[item] = true end
+    for tree in pairs(item.trees) do
+      by_tree[tree] = by_tree[tree] or {}
+      table.insert(by_tree[tree], item)
     end
   end
   for tree, items in pairs(by_tree) do

@@ -4,9 +4,13 @@
 -- with that step: `undo` lists the steps that take back what the earlier ones built if it fails in a way that would
 -- repeat itself, `cleanup` those that do so however it fails, also when the run is interrupted; `finished` names what
 -- is good as it is, and `incomplete` what is of no use, until the next run goes on with it; `stays` says what there is
--- where nothing was undone, if it is not what was built. Nothing here waits or schedules; a dry run prints the same list.
+-- where nothing was undone, if it is not what was built. Nothing here waits or schedules; a dry run prints the same
+-- list.
 
+local common = require "lunadex.steps"
 local naming = require "lunadex.postgres.name"
+
+local copy, named = common.copy, common.named
 
 local M = {}
 
@@ -22,18 +26,7 @@ local M = {}
 ---@field maintenance_work_mem string?   # for builds that name none of their own
 ---@field parallel_workers integer?      # likewise
 
-M.default_lock_timeout = 300
-M.default_retries = 10
 M.default_blockers_after = 30 -- seconds
-
----@param source table
----@param changes table
-local function copy(source, changes)
-  local result = {}
-  for key, value in pairs(source) do result[key] = value end
-  for key, value in pairs(changes) do result[key] = value end
-  return result
-end
 
 -- Whether a foreign key of a partitioned table can be added first and validated later.
 local function validates_later(fields, version)
@@ -75,7 +68,7 @@ function Writer:add(kind, relation, step)
     if #step.nullable > 0 then step.cleanup = self:undo(relation, NOT_NULL_CHECK, true) end
   end
   step.mode = step.mode or options.mode or entry.mode or "auto"
-  step.lock_timeout = options.lock_timeout or entry.lock_timeout or M.default_lock_timeout
+  step.lock_timeout = options.lock_timeout or entry.lock_timeout or common.default_lock_timeout
   step.drain_timeout = options.drain_timeout
   step.cancel_blockers, step.terminate_blockers = options.cancel_blockers, options.terminate_blockers
   step.blockers_after = options.blockers_after or M.default_blockers_after
@@ -84,7 +77,7 @@ function Writer:add(kind, relation, step)
   if kind == "build" and options.check_duplicates and not self.checked then
     self.checked, step.check_duplicates = true, true -- once: what is partitioned is read as a whole
   end
-  step.retry = { attempts = options.retries or M.default_retries }
+  step.retry = { attempts = options.retries or common.default_retries }
   if step.fields then
     -- The schema that the search path gave, so that every statement means the same relation.
     step.fields = copy(step.fields, { schema = relation.schema, relation = relation.name })
@@ -98,13 +91,6 @@ local function foreign_partition(relation)
   for _, partition in ipairs(relation:partitions()) do
     local found = partition.kind == "foreign table" and partition or foreign_partition(partition)
     if found then return found end
-  end
-end
-
--- The live index, key or foreign key of a relation that has this name.
-local function named(relation, name)
-  for _, index in ipairs(relation:indexes()) do
-    if index.name == name then return index end
   end
 end
 
@@ -590,20 +576,11 @@ function M.relied_upon(change, live, catalog)
 end
 
 --- What was asked for and means nothing here.
----@param options lunadex.PlanOptions
----@return lunadex.Finding[]
-function M.without_counterpart(options)
-  local found = {}
-  if options.hide_first then
-    found[1] = { level = "info", rule = "no-counterpart",
-      message = "--hide-first: PostgreSQL cannot hide an index from queries; strays are kept, or dropped if asked" }
-  end
-  if options.allow_gap then
-    found[#found + 1] = { level = "info", rule = "no-counterpart",
-      message = "--allow-gap: on PostgreSQL whatever is replaced is replaced without a gap" }
-  end
-  return found
-end
+---@type fun(options: lunadex.PlanOptions): lunadex.Finding[]
+M.without_counterpart = common.without_counterpart {
+  { "hide_first", "--hide-first: PostgreSQL cannot hide an index from queries; strays are kept, or dropped if asked" },
+  { "allow_gap", "--allow-gap: on PostgreSQL whatever is replaced is replaced without a gap" },
+}
 
 local function add_marks(index, relation, found)
   if index.replica_identity then found[#found + 1] = "the replica identity of " .. relation.display end
@@ -660,7 +637,7 @@ function M.context(plan)
   return {
     version = plan.info.version_number,
     declared = declared,
-    matches = function(index, change, options_) return index:matches(plan.set, change.ordinal, options_) end,
+    matches = common.matches(plan),
     live = function(schema, name) return plan.catalog:index(schema, name) end,
     taken = function(schema, name)
       return (chosen or names())[key(schema, name)] or plan.catalog:index(schema, name) ~= nil
@@ -672,14 +649,7 @@ function M.context(plan)
 end
 
 --- The steps of one change.
----@param change lunadex.PlannedChange
----@param context table            # of M.context
----@param options lunadex.StepOptions
----@return lunadex.Step[]
-function M.of(change, context, options)
-  local writer = setmetatable({ change = change, context = context, options = options, steps = {} }, Writer)
-  make[change.action](writer)
-  return writer.steps
-end
+---@type fun(change: lunadex.PlannedChange, context: table, options: lunadex.StepOptions): lunadex.Step[]
+M.of = common.writes(Writer, make)
 
 return M

@@ -1,5 +1,6 @@
 -- What keeps a plan from being applied, or its run from going on, whatever the database says.
 local applying = require "lunadex.apply"
+local Plan = require("lunadex.plan").Plan
 local dialects = require "lunadex.dialect"
 local task = require "lunadex.task"
 
@@ -9,7 +10,7 @@ describe("applying", function()
       has_changes = function() return true end, connection = { lock = function() error "asked for the lock" end,
       locked = function() error "asked the connection" end } }
     for key, value in pairs(more) do result[key] = value end
-    return result
+    return setmetatable(result, Plan)
   end
 
   it("is refused by a server that breaks what is built concurrently, unless nothing is", function()
@@ -45,13 +46,7 @@ describe("applying", function()
     function connection.locked() return true end
     return plan { connection = connection, dialect = dialects.of "postgres", target = "db", database = "db",
       summary = { keep = 0 }, entries = {}, catalog = {},
-      info = { warning = "", read_only = false, version_number = 150000 }, changes = function()
-        local i = 0
-        return function()
-          i = i + 1
-          return changes[i]
-        end
-      end }
+      info = { warning = "", read_only = false, version_number = 150000 }, planned = changes }
   end
 
   it("tells of changes that wait for each other: that is no success", function()

@@ -1,6 +1,7 @@
 -- MongoDB's names, steps, schedules and snapshots: pure policy, on plans and catalogs made by hand. What the server
 -- makes of them is tests/spec/07-mongodb.
 local naming = require "lunadex.mongodb.name"
+local Plan = require("lunadex.plan").Plan
 local schedule = require "lunadex.mongodb.schedule"
 local snapshot = require "lunadex.mongodb.snapshot"
 local steps = require "lunadex.mongodb.steps"
@@ -182,13 +183,7 @@ describe("a schedule on MongoDB", function()
   end
 
   local function plan(changes, limit)
-    return { builds_at_once = limit, changes = function()
-      local i = 0
-      return function()
-        i = i + 1
-        return changes[i]
-      end
-    end }
+    return setmetatable({ builds_at_once = limit, planned = changes }, Plan)
   end
 
   local function order(changes, jobs, limit)

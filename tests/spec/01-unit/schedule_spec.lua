@@ -1,4 +1,5 @@
 -- What may run side by side, and in which order: pure policy, on plans made by hand.
+local Plan = require("lunadex.plan").Plan
 local schedule = require "lunadex.postgres.schedule"
 
 describe("a schedule on PostgreSQL", function()
@@ -23,16 +24,8 @@ describe("a schedule on PostgreSQL", function()
   end
 
   local function plan(changes)
-    return {
-      catalog = { relation = function(_, _, name) return relations[name] end },
-      changes = function()
-        local i = 0
-        return function()
-          i = i + 1
-          return changes[i]
-        end
-      end,
-    }
+    return setmetatable({ catalog = { relation = function(_, _, name) return relations[name] end }, planned = changes },
+      Plan)
   end
 
   -- "0 a, 0 b, 10 c": what begins when.
