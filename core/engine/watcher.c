@@ -296,6 +296,15 @@ static bool take_in(ldx_engine *engine, const looked_at *look, const ldx_progres
   return dismiss;
 }
 
+/* A note on the job that was looked at. With the way free, it may have gone on to its next statement already. */
+static void note(const looked_at *look, const char *what, const char *whom, const char *why) {
+  pthread_mutex_lock(&look->worker->mutex);
+  ldx_context *context = look->worker->context;
+  if (context && context == look->context && context->job->id == look->job)
+    ldx_context_note(context, "%s %s%s%s", what, whom, *why ? ": " : "", why);
+  pthread_mutex_unlock(&look->worker->mutex);
+}
+
 static bool send_away(ldx_engine *engine, const looked_at *look, const ldx_progress *progress,
                       const ldx_strings *applications, bool terminate) {
   ldx_error error;
@@ -304,16 +313,12 @@ static bool send_away(ldx_engine *engine, const looked_at *look, const ldx_progr
   if (!engine->driver->dismiss(engine->watcher.session, progress->blocker_pid, applications, terminate, &sent,
                                &error)) {
     check_session(engine, &error);
+    if (engine->watcher.session)
+      note(look, terminate ? "cannot end the session of" : "cannot cancel", progress->blocker, error.message);
     return false;
   }
-  if (!sent) return false;
-  /* With the way free, the job may have gone on to its next statement already. */
-  pthread_mutex_lock(&look->worker->mutex);
-  ldx_context *context = look->worker->context;
-  if (context && context == look->context && context->job->id == look->job)
-    ldx_context_note(context, "%s %s", terminate ? "ended the session of" : "cancelled", progress->blocker);
-  pthread_mutex_unlock(&look->worker->mutex);
-  return true;
+  if (sent) note(look, terminate ? "ended the session of" : "cancelled", progress->blocker, "");
+  return sent;
 }
 
 static void take_in_all(ldx_engine *engine, const looked_at *looks, const ldx_watched *watched, size_t count) {

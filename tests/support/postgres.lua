@@ -397,12 +397,13 @@ Session.__index = Session
 
 ---@param database string?
 ---@param name string?      application_name
+---@param user string?      default the superuser
 ---@return support.Session
-function Server:session(database, name)
+function Server:session(database, name, user)
   local directory = shell.directory("session")
   local output = directory .. "/output"
   shell.write_file(output, "")
-  local words = self:client(database)
+  local words = self:client(database, { "-d", self:url(database, user) })
   local pipe = assert(io.popen(("PGAPPNAME=%s %s >%s 2>&1"):format(quote(name or "test session"),
     shell.command(words), quote(output)), "w"))
   pipe:setvbuf("no")

@@ -175,24 +175,20 @@ static bool create(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index
   ldx_arena *arena = attempt->arena;
   bool partitioned = state->relation_kind == 'p';
   ldx_context_builds(attempt->context);
-  if (partitioned || step->only) {
-    if (!step->only)
-      ldx_context_note(
-          attempt->context,
-          "puts %s together from the parts that are there, and builds those that are not: writes are blocked "
-          "meanwhile",
-          display(attempt, name));
-    return ldx_pg_send_in_slices(attempt, ldx_pg_sql_build(arena, step, name, true, ldx_pg_lock_slice(step)));
-  }
-  if (step->mode == LDX_MODE_BLOCKING)
-    return ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, true, step->lock_timeout));
+  if (partitioned && !step->only)
+    ldx_context_note(
+        attempt->context,
+        "puts %s together from the parts that are there, and builds those that are not: writes are blocked meanwhile",
+        display(attempt, name));
+  if (partitioned || step->only || step->mode == LDX_MODE_BLOCKING)
+    return ldx_pg_send_in_slices(attempt, ldx_pg_sql_build(arena, step, name, true));
   if (step->mode == LDX_MODE_AUTO && is_tiny(attempt, state->relation)) {
-    if (ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, true, tiny_lock_timeout))) return true;
+    if (ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, true))) return true;
     if (attempt->error->code != LDX_ERROR_LOCK_TIMEOUT || ldx_context_over_budget(attempt->context)) return false;
     ldx_error_clear(attempt->error);
   }
   if (!ldx_pg_wait_for_table(attempt, state->relation, false)) return false;
-  return ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, false, 0));
+  return ldx_pg_send(attempt, ldx_pg_sql_build(arena, step, name, false));
 }
 
 bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) {

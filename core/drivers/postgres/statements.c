@@ -8,10 +8,6 @@
 /* Seconds. Whoever comes after a statement that waits for a strong lock waits behind it, even to read. */
 static const double longest_slice = 1;
 
-double ldx_pg_lock_slice(const ldx_step *step) {
-  return step->lock_timeout > 0 && step->lock_timeout < longest_slice ? step->lock_timeout : longest_slice;
-}
-
 static char *relation_of(ldx_arena *arena, const ldx_step *step) {
   return ldx_pg_quote_name(arena, step->relation);
 }
@@ -21,25 +17,21 @@ static char *index_of(ldx_arena *arena, const ldx_step *step, const char *name) 
   return ldx_pg_quote_name(arena, (ldx_name){.schema = step->relation.schema, .name = name});
 }
 
-/* Statements, separated by ";\n", as one transaction. */
-static char *transaction(ldx_arena *arena, double lock_timeout, const char *statements) {
-  long long ms = (long long)(lock_timeout * 1000);
-  if (lock_timeout > 0 && ms < 1) ms = 1;
-  return ldx_arena_printf(arena, "BEGIN;\nSET LOCAL lock_timeout = %lld;\n%s;\nCOMMIT", ms, statements);
-}
-
+/* Statements, separated by ";\n", as one transaction that asks for its locks for one slice (ldx_pg_send_in_slices). */
 static char *in_slice(ldx_arena *arena, const ldx_step *step, const char *statements) {
-  return transaction(arena, ldx_pg_lock_slice(step), statements);
+  bool short_budget = step->lock_timeout > 0 && step->lock_timeout < longest_slice;
+  long long ms = (long long)((short_budget ? step->lock_timeout : longest_slice) * 1000);
+  return ldx_arena_printf(arena, "BEGIN;\nSET LOCAL lock_timeout = %lld;\n%s;\nCOMMIT", ms < 1 ? 1 : ms, statements);
 }
 
-char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name, bool blocking, double lock_timeout) {
+char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name, bool blocking) {
   /* The declaration may leave the schema to the search path; the step has resolved it. */
   ldx_definition definition = *step->definition;
   definition.relation = step->relation;
   bool concurrently = !blocking && !step->only;
   char *sql =
       ldx_pg_build_sql(arena, &definition, name, concurrently ? LDX_MODE_CONCURRENT : LDX_MODE_BLOCKING, step->only);
-  return concurrently ? sql : transaction(arena, lock_timeout, sql);
+  return concurrently ? sql : in_slice(arena, step, sql);
 }
 
 char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name index, bool concurrently) {
@@ -199,7 +191,7 @@ bool ldx_pg_key_can_use_index(const ldx_definition *definition) {
 
 /* --- describe ------------------------------------------------------------------------------------------------------- */
 
-static char *describe_key(ldx_arena *arena, const ldx_step *step, bool blocking, double timeout) {
+static char *describe_key(ldx_arena *arena, const ldx_step *step, bool blocking) {
   const ldx_strings *nullable = &step->nullable;
   const char *proof = "";
   if (nullable->count)
@@ -210,19 +202,18 @@ static char *describe_key(ldx_arena *arena, const ldx_step *step, bool blocking,
   const char *index = step->use_existing ? step->other : step->name;
   const char *add = ldx_pg_sql_add_key_using(arena, step, index, nullable, "");
   if (step->use_existing) return ldx_arena_printf(arena, "%s%s", proof, add);
-  return ldx_arena_printf(arena, "%s%s;\n%s", proof, ldx_pg_sql_build(arena, step, index, blocking, timeout), add);
+  return ldx_arena_printf(arena, "%s%s;\n%s", proof, ldx_pg_sql_build(arena, step, index, blocking), add);
 }
 
 static char *describe_build(ldx_arena *arena, const ldx_step *step) {
   const ldx_definition *d = step->definition;
   bool blocking = step->mode == LDX_MODE_BLOCKING;
-  double timeout = step->only ? ldx_pg_lock_slice(step) : step->lock_timeout;
   switch (d->kind) {
   case LDX_KIND_INDEX:
     break;
   case LDX_KIND_UNIQUE:
   case LDX_KIND_PRIMARY_KEY:
-    return describe_key(arena, step, blocking, timeout);
+    return describe_key(arena, step, blocking);
   case LDX_KIND_EXCLUSION:
     return ldx_pg_sql_add_constraint(arena, step, NULL, "");
   case LDX_KIND_FOREIGN_KEY:
@@ -230,7 +221,7 @@ static char *describe_build(ldx_arena *arena, const ldx_step *step) {
     return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_add_foreign_key(arena, step, true),
                             ldx_pg_sql_validate(arena, step, step->name));
   }
-  return ldx_pg_sql_build(arena, step, step->name, blocking, timeout);
+  return ldx_pg_sql_build(arena, step, step->name, blocking);
 }
 
 char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {

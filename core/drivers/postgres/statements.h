@@ -13,12 +13,9 @@
  * while a step runs, or after one that died. Names of constraints are unique per relation: one is enough. */
 #define LDX_PG_NOT_NULL_CHECK "lunadex_not_null"
 
-/* Seconds that a statement may stand in the queue for a strong lock: everybody else waits behind it meanwhile. */
-double ldx_pg_lock_slice(const ldx_step *step);
-
-/* CREATE INDEX CONCURRENTLY name …; with `blocking` a transaction under `lock_timeout` (0: none). A partitioned
- * relation with step->only is always of the second kind. */
-char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name, bool blocking, double lock_timeout);
+/* CREATE INDEX CONCURRENTLY name …; with `blocking` a transaction for ldx_pg_send_in_slices. A partitioned relation
+ * with step->only is always of the second kind. */
+char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name, bool blocking);
 /* DROP INDEX [CONCURRENTLY]: plainly only where it has to be (partitioned). */
 char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name index, bool concurrently);
 

@@ -79,4 +79,27 @@ describe("who blocks", function()
     assert.equal("1", server:value(nil, "SELECT count(*) FROM pg_stat_activity WHERE pid = " .. report.pid))
     report:close()
   end)
+
+  it("is ended by a role that may signal others and not read what they do; one that may not says so", function()
+    local role = "signals_" .. database
+    server:psql(database, ([[CREATE ROLE %s LOGIN; ALTER TABLE t OWNER TO %s; GRANT CREATE ON SCHEMA public TO %s;
+      CREATE ROLE %s_report LOGIN; GRANT SELECT, INSERT, UPDATE ON t TO %s_report]]):gsub("%%s", role))
+    finally(function()
+      server:psql(database, ([[REASSIGN OWNED BY %s TO postgres; DROP OWNED BY %s, %s_report;
+        DROP ROLE %s, %s_report]]):gsub("%%s", role))
+    end)
+    local report = server:session(database, "report", role .. "_report")
+    report:run "BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE"
+    local words = { "apply", registry, "--target", server:url(database, role), "--mode", "concurrent", "--json",
+      "--fail-on", "any", "--terminate-blockers", "report", "--blockers-after", "0.2s" }
+    local hasty = table.move({ "--lock-timeout", "2s", "--retries", "1" }, 1, 4, #words + 1, { table.unpack(words) })
+    local result = lunadex.run(hasty)
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("cannot end the session of .*: must be a member of the role", notes(result))
+    server:psql(database, "GRANT pg_signal_backend TO " .. role)
+    result = lunadex.run(words)
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("ended the session of", notes(result), 1, true)
+    report:close()
+  end)
 end)

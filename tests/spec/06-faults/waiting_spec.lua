@@ -372,26 +372,39 @@ describe("somebody else", function()
     faults.converges(server, database, registry)
   end)
 
-  it("reads in an old transaction while a strong lock is wanted: others still get to read most of the time", function()
-    local reader = server:session(database, "old reader")
-    reader:run "BEGIN; SELECT count(*) FROM u"
-    local run = lunadex.start { "apply", lunadex.registry [[ on "u" { unique_constraint { "a", name = "u_key" } } ]],
-      "--mode", "concurrent", "--json", "--target", server:url(database) }
-    local key = [[SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-      AND query LIKE '%ADD CONSTRAINT "u_key"%' AND wait_event_type = 'Lock')]]
-    faults.holds(server, database, "the key to want its lock", key)
-    -- The first slice over, it stays away for a while; nobody else waits then.
-    faults.holds(server, database, "the rest", "SELECT NOT (" .. key:gsub("^SELECT ", "") .. ")")
-    for _ = 1, 5 do
-      server:psql(database, "SET lock_timeout = '200ms'; SELECT count(*) FROM u")
-      shell.sleep(0.2)
-    end
-    assert.is_nil(run:stdout():find('"retry"', 1, true)) -- it is one attempt, as long as the budget lasts
-    reader:close()
-    local result = lunadex.result(run:wait())
-    assert.equal(0, result.status, tostring(result))
-    assert.equal("1", server:value(database, "SELECT count(*) FROM pg_constraint WHERE conname = 'u_key'"))
-  end)
+  for what, case in pairs {
+    ["reads in an old transaction while a strong lock is wanted: others still get to read most of the time"] = {
+      mine = "SELECT count(*) FROM u", theirs = "SELECT count(*) FROM u", mode = "concurrent",
+      entry = 'unique_constraint { "a", name = "u_key" }', statement = 'ADD CONSTRAINT "u_key"',
+      made = "SELECT count(*) FROM pg_constraint WHERE conname = 'u_key'",
+    },
+    ["writes in an old transaction while a plain build is wanted: others still get to write most of the time"] = {
+      mine = "INSERT INTO u VALUES (-1)", theirs = "INSERT INTO u VALUES (-2); DELETE FROM u WHERE a = -2",
+      mode = "blocking", entry = 'index { "a", name = "u_a" }', statement = 'CREATE INDEX "u_a"',
+      made = "SELECT count(*) FROM pg_index WHERE indexrelid = 'u_a'::regclass AND indisvalid",
+    },
+  } do
+    it(what, function()
+      local old = server:session(database, "old one")
+      old:run("BEGIN; " .. case.mine)
+      local run = lunadex.start { "apply", lunadex.registry(('on "u" { %s }'):format(case.entry)), "--mode", case.mode,
+        "--json", "--target", server:url(database) }
+      local wants = ([[SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+        AND query LIKE '%%%s%%' AND wait_event_type = 'Lock')]]):format(case.statement)
+      faults.holds(server, database, "the lock to be wanted", wants)
+      -- The first slice over, it stays away for a while; nobody else waits then.
+      faults.holds(server, database, "the rest", "SELECT NOT (" .. wants:gsub("^SELECT ", "") .. ")")
+      for _ = 1, 5 do
+        server:psql(database, "SET lock_timeout = '200ms'; " .. case.theirs)
+        shell.sleep(0.2)
+      end
+      assert.is_nil(run:stdout():find('"retry"', 1, true)) -- it is one attempt, as long as the budget lasts
+      old:close()
+      local result = lunadex.result(run:wait())
+      assert.equal(0, result.status, tostring(result))
+      assert.equal("1", server:value(database, case.made))
+    end)
+  end
 
   describe("has more rights than a plain owner", function()
     local role, owner
