@@ -3,12 +3,18 @@
 #include "base/buffer.h"
 #include "postgres_sql.h"
 
-static void append_marks(ldx_buffer *b, const PGresult *r, int row, bool constraint) {
+static void append_marks(ldx_pg_attempt *attempt, ldx_buffer *b, const PGresult *r, int row, bool constraint) {
   enum { TABLE, SCHEMA, INDEX, IDENTITY, CLUSTERED, COMMENT, CONSTRAINT_COMMENT, STATISTICS };
   const char *table = PQgetvalue(r, row, TABLE), *index = PQgetvalue(r, row, INDEX);
   if (*PQgetvalue(r, row, IDENTITY) == 't')
     ldx_buffer_appendf(b, ";\nALTER TABLE %s REPLICA IDENTITY USING INDEX %s", table, index);
-  if (*PQgetvalue(r, row, CLUSTERED) == 't') ldx_buffer_appendf(b, ";\nALTER TABLE %s CLUSTER ON %s", table, index);
+  const char *clustered = PQgetvalue(r, row, CLUSTERED);
+  if (*clustered == 'y') ldx_buffer_appendf(b, ";\nALTER TABLE %s CLUSTER ON %s", table, index);
+  if (*clustered == 'l')
+    ldx_context_note(attempt->context,
+                     "%s was clustered on %s; it is on none any more, for CLUSTER takes no partial index and not every "
+                     "method",
+                     table, index);
   if (!PQgetisnull(r, row, COMMENT))
     ldx_buffer_appendf(b, ";\nCOMMENT ON INDEX %s.%s IS %s", PQgetvalue(r, row, SCHEMA), index,
                        PQgetvalue(r, row, COMMENT));
@@ -25,7 +31,7 @@ char *ldx_pg_sql_inherit_marks(ldx_pg_attempt *attempt, const char *name, const 
   if (!r) return NULL;
   ldx_buffer b;
   ldx_buffer_init(&b, attempt->arena);
-  for (int row = 0; row < PQntuples(r); row++) append_marks(&b, r, row, constraint);
+  for (int row = 0; row < PQntuples(r); row++) append_marks(attempt, &b, r, row, constraint);
   PQclear(r);
   return ldx_arena_strdup(attempt->arena, ldx_buffer_string(&b));
 }

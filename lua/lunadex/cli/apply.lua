@@ -211,7 +211,7 @@ local function conclude(plans, outcomes, options)
     interrupted = interrupted or outcome.interrupted
     if outcome.halted then halted[#halted + 1] = { error = outcome.halted, label = plans[i].connection.label } end
     for _, failure in ipairs(outcome.failures) do
-      for _, line in ipairs(progress.failure_lines(failure, options.registry, plans[i].connection.label)) do
+      for _, line in ipairs(progress.failure_lines(failure, plans[i], options.words)) do
         output.complain(label(plans[i]) .. line)
       end
     end

@@ -114,6 +114,7 @@ local function main(arguments)
   if not parsed then return usage(result, arguments, named and arguments[1]) end
 
   local options = result
+  options.words = arguments
   options.jobs = options.jobs or 2
   if options.registry and #options.registry == 0 then options.registry = { "registry/" } end
   output.setup(not options.no_color)

@@ -267,25 +267,47 @@ local function shell_word(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
+-- Whatever may stand before a password, in a url or in key=value pairs.
+local function holds_secret(text)
+  return text:find "://[^/@]*:[^@]*@" ~= nil or text:lower():find("pass", 1, true) ~= nil
+end
+
+local with_value = { ["--only"] = true, ["--target"] = true, ["--database"] = true }
+
+-- The command that was given, for one change only; a password is not repeated.
+local function again(plan, words, name)
+  local result, database, i = { "lunadex" }, plan.connection.label, 1
+  while words[i] do
+    local option, value = words[i]:match "^(%-%-[%w-]+)=(.*)$"
+    option = option or words[i]
+    if with_value[option] and not value then
+      i = i + 1
+      value = words[i] or ""
+    end
+    if option == "--target" and holds_secret(value) then value = plan.target end
+    if option == "--database" then database = nil end
+    if option ~= "--only" then
+      result[#result + 1] = shell_word(option)
+      result[#result + 1] = value and shell_word(value)
+    end
+    i = i + 1
+  end
+  if database then table.move({ "--database", shell_word(database) }, 1, 2, #result + 1, result) end
+  return table.concat(result, " ") .. " --only " .. shell_word(name)
+end
+
 --- What to do about one failure.
 ---@param failure {change: lunadex.PlannedChange, error: lunadex.Error, notes: string[]}
----@param paths string[]           # the registry, as given
----@param database string?         # one of several
+---@param plan lunadex.Plan
+---@param words string[]           # the command line
 ---@return string[] lines
-function M.failure_lines(failure, paths, database)
+function M.failure_lines(failure, plan, words)
   local change, err = failure.change, failure.error
   local name = change.name or change.live_name
   local lines = { ("%s%s %s: %s"):format(change.critical and "critical: " or "", change.relation, name,
     format.line(errors.describe(err):gsub("[%s;.]*\n", "; "))) }
   for _, note in ipairs(failure.notes) do lines[#lines + 1] = "  " .. format.line(note) end
-  local words = { "lunadex", "apply" }
-  for _, path in ipairs(paths) do words[#words + 1] = shell_word(path) end
-  if database then table.move({ "--database", shell_word(database) }, 1, 2, #words + 1, words) end
-  words[#words + 1] = "--only"
-  words[#words + 1] = shell_word(name)
-  if change.action == "drop" then words[#words + 1] = "--drop-strays" end
-  if change.action == "rename" then words[#words + 1] = "--rename" end
-  lines[#lines + 1] = "  try again: " .. table.concat(words, " ")
+  lines[#lines + 1] = "  try again: " .. again(plan, words, name)
   return lines
 end
 

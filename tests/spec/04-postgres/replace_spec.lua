@@ -47,6 +47,17 @@ describe("a replacement", function()
     assert.is_nil(server:indexes(database)["public.t_id_ldx_old"])
   end)
 
+  it("that cannot be clustered on says that the table is on none any more", function()
+    for _, words in ipairs { '"a", "b", unique = true, where = "a > 0"', '"a", method = "brin"' } do
+      server:psql(database, "ALTER TABLE t CLUSTER ON t_id")
+      local result = apply(('on "t" { index { %s, name = "t_id" } }'):format(words))
+      assert.equal(0, result.status, tostring(result))
+      assert.matches('public.t was clustered on t_id; it is on none any more', tostring(result), 1, true)
+      assert.equal("f", marks()[2])
+      server:psql(database, "DROP INDEX t_id; CREATE UNIQUE INDEX t_id ON t (a)")
+    end
+  end)
+
   it("inherits them where a key is replaced, too, and the comment on the constraint", function()
     for _, case in ipairs {
       { "UNIQUE (a)", 'unique_constraint { "a", "b", name = "k" }', "UNIQUE (a, b)", true },
