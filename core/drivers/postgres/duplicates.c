@@ -98,11 +98,20 @@ static void hint_query(ldx_pg_attempt *attempt) {
     ldx_context_note(attempt->context, "to find all duplicates: %s", query);
 }
 
+/* The samples; an index is about all rows, also those that row-level security hides from this role: then it is an error. */
+static PGresult *samples(ldx_pg_attempt *attempt, double limit, ldx_error *error) {
+  if (!ldx_pg_do(attempt->session, "SET row_security = off", error)) return NULL;
+  PGresult *r =
+      ldx_pg_run(attempt->session, attempt->context, sql_samples(attempt->arena, attempt->step), limit, error);
+  ldx_error ignored;
+  if (ldx_pg_alive(attempt->session)) ldx_pg_do(attempt->session, "RESET row_security", &ignored);
+  return r;
+}
+
 bool ldx_pg_check_duplicates(ldx_pg_attempt *attempt) {
   if (!attempt->step->check_duplicates || attempt->checked || !can_be_counted(attempt->step->definition)) return true;
   attempt->checked = true;
-  PGresult *r =
-      ldx_pg_run(attempt->session, attempt->context, sql_samples(attempt->arena, attempt->step), 0, attempt->error);
+  PGresult *r = samples(attempt, 0, attempt->error);
   if (!r) return false;
   bool none = PQntuples(r) == 0;
   if (!none) {
@@ -118,9 +127,10 @@ bool ldx_pg_check_duplicates(ldx_pg_attempt *attempt) {
 void ldx_pg_explain_duplicates(ldx_pg_attempt *attempt) {
   hint_query(attempt);
   if (!can_be_counted(attempt->step->definition) || !ldx_pg_alive(attempt->session)) return;
-  ldx_error ignored;
-  PGresult *r =
-      ldx_pg_run(attempt->session, attempt->context, sql_samples(attempt->arena, attempt->step), patience, &ignored);
+  ldx_error error;
+  PGresult *r = samples(attempt, patience, &error);
   if (r && PQntuples(r) > 0) tell(attempt, r);
+  if (!r && error.code == LDX_ERROR_PERMISSION)
+    ldx_context_note(attempt->context, "duplicates cannot be shown to this role: %s", error.message);
   PQclear(r);
 }

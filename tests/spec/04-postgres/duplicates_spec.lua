@@ -82,4 +82,22 @@ describe("duplicates", function()
     server:psql(database, [[CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)]])
     assert.matches("^1 key is in 3 rows", (refused [[key { "c", collate = "public.ci" }]]))
   end)
+
+  it("that row-level security hides are not taken for none", function()
+    local role = "owner_" .. database
+    server:psql(database, ([[CREATE ROLE %s LOGIN; GRANT CREATE ON SCHEMA public TO %s; ALTER TABLE t OWNER TO %s;
+      ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY;
+      CREATE POLICY few ON t USING (a = 1)]]):gsub("%%s", role))
+    finally(function()
+      server:psql(database, ("REASSIGN OWNED BY %s TO postgres; DROP OWNED BY %s; DROP ROLE %s"):gsub("%%s", role))
+    end)
+    url = server:url(database, role)
+    local text = [[ on "t" { index { "a", unique = true, name = "t_a" } } ]]
+    local result = apply(text, "--check-duplicates", "--mode", "concurrent", "--retries", "1")
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("query would be affected by row-level security policy", result.stderr, 1, true)
+    result = apply(text, "--mode", "concurrent", "--retries", "1")
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("duplicates cannot be shown to this role: .*row%-level security", result.stderr)
+  end)
 end)
