@@ -39,9 +39,11 @@ static char *shadow_name(ldx_arena *arena, const ldx_relation *relation) {
   return ldx_arena_printf(arena, "%s%s", temporary, ldx_pg_quote_identifier(arena, relation->name.name));
 }
 
-static void append_copy(ldx_buffer *out, ldx_arena *arena, const ldx_relation *relation) {
-  ldx_buffer_appendf(out, "create temporary table %s (like %s);\n", shadow_name(arena, relation),
-                     ldx_pg_quote_name(arena, relation->name));
+/* What the server refuses of virtual generated columns (from version 18) it has to be shown. */
+static void append_copy(const work *w, ldx_buffer *out, ldx_arena *arena, const ldx_relation *relation) {
+  const char *more = ldx_pg_version(w->session) >= 180000 ? " including generated" : "";
+  ldx_buffer_appendf(out, "create temporary table %s (like %s%s);\n", shadow_name(arena, relation),
+                     ldx_pg_quote_name(arena, relation->name), more);
 }
 
 static void append_definition(ldx_buffer *out, ldx_arena *arena, const ldx_declared *declared, size_t place) {
@@ -168,7 +170,7 @@ static bool try_together(work *w, ldx_error *error) {
   ldx_buffer_append(&text, begin);
   for (size_t i = 0; i < w->count; i++) {
     if (i == 0 || w->items[i]->relation != w->items[i - 1]->relation)
-      append_copy(&text, scratch, w->items[i]->relation);
+      append_copy(w, &text, scratch, w->items[i]->relation);
     append_definition(&text, scratch, w->items[i], i);
   }
   bool ok = ldx_pg_do(w->session, ldx_buffer_string(&text), error) && read_back(w, error);
@@ -189,7 +191,7 @@ static bool try_apart(work *w, ldx_error *error) {
     if (i == 0 || w->items[i]->relation != w->items[i - 1]->relation) {
       ldx_error refusal;
       ldx_buffer_append(&text, "savepoint copy;\n");
-      append_copy(&text, scratch, w->items[i]->relation);
+      append_copy(w, &text, scratch, w->items[i]->relation);
       copied = ldx_pg_do(w->session, ldx_buffer_string(&text), &refusal);
       if (!copied) {
         if (is_link(&refusal) || !ldx_pg_do(w->session, "rollback to savepoint copy", error)) {

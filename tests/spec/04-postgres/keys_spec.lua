@@ -521,4 +521,17 @@ describe("keys", function()
     assert.matches("holds nulls", result.stderr, 1, true)
     assert.same({}, constraints())
   end)
+
+  it("that are primary validate what says from PostgreSQL 18 that their columns hold no null", function()
+    if server.version < 18 then return end
+    sql [[CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1, 1), (2, 2);
+      ALTER TABLE t ADD CONSTRAINT a_filled NOT NULL a NOT VALID]]
+    settles [[ on "t" { primary_key { "a" } } ]]
+    sql [[CREATE TABLE u (a int); INSERT INTO u VALUES (1), (NULL);
+      ALTER TABLE u ADD CONSTRAINT a_filled NOT NULL a NOT VALID]]
+    local result = run("apply", [[ on "u" { primary_key { "a" } } ]], "--fail-on", "any")
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("holds nulls", result.stderr, 1, true) -- before the build
+    assert.is_nil(result.stderr:find("dropped the index", 1, true))
+  end)
 end)

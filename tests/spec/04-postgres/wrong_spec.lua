@@ -297,6 +297,14 @@ describe("a registry that the database contradicts", function()
     assert.equal(before + 1, temporary_tables())
   end)
 
+  it("has no index that a virtual generated column has a part in", function()
+    if server.version < 18 then return end
+    server:psql(database, "ALTER TABLE bare ADD v int GENERATED ALWAYS AS (id * 2) VIRTUAL")
+    for _, words in ipairs { '"v"', '"id", where = "v > 5"', 'expr "v + 1"' } do
+      wrong(('on "bare" { index { %s } }'):format(words), { "virtual generated columns are not supported" })
+    end
+  end)
+
   it("tells which kind of read-only keeps it from comparing", function()
     local path = lunadex.registry 'on "people" { index { "email", where = "n > 0" } }'
     server:psql(database, [[CREATE ROLE wrong_reader LOGIN;

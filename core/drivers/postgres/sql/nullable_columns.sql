@@ -5,6 +5,9 @@ SELECT x.attname,
                 WHERE c.conrelid = x.attrelid AND c.contype = 'c' AND c.conname = 'lunadex_not_null'
                   AND x.attnum = ANY (c.conkey))
   FROM pg_catalog.pg_attribute x
- WHERE x.attrelid = $1::pg_catalog.oid AND x.attnum > 0 AND NOT x.attisdropped AND NOT x.attnotnull
+ WHERE x.attrelid = $1::pg_catalog.oid AND x.attnum > 0 AND NOT x.attisdropped
+   AND (NOT x.attnotnull -- from version 18 also where a constraint that says so has yet to be validated
+        OR EXISTS (SELECT FROM pg_catalog.pg_constraint c
+                    WHERE c.conrelid = x.attrelid AND c.contype = 'n' AND NOT c.convalidated AND x.attnum = ANY (c.conkey)))
    AND x.attname = ANY ($2::text[])
  ORDER BY x.attnum;
