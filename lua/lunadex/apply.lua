@@ -218,6 +218,7 @@ function Run:change(item)
     outcome = outcome, seconds = core.now() - started, attempts = item.attempts, critical = change.critical,
     error = failure and errors.plain(failure) or nil,
     reason = needed and ("kept: %s was not made"):format(needed.name or needed.live_name)
+      or outcome == "cancelled" and self.halted and self.halted.message
       or change.action == "wait" and outcome == "skipped" and "built by somebody else" or nil,
   })
 end

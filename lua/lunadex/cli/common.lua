@@ -132,16 +132,16 @@ function M.open(options, url, sessions)
     jobs = sessions or 1, application_name = "lunadex " .. options.command, retry = options.connect_retry,
   })
   if not connection then return nil, err end
-  local limit = options.connect_retry
-    and (", for up to %.0f s in all"):format(options.connect_retry.total) or ""
+  local retry = options.connect_retry
   -- Reading takes a moment; where it takes longer, who waits for it is told why.
   function connection.on_reading(event)
     local text
     if event.event == "note" then
       text = event.text
-    elseif event.event == "retry" then
-      text = ("attempt %d failed, next in %s%s: %s"):format(event.attempt, format.duration(event.delay),
-        connection.info and "" or limit, event.error.message)
+    elseif event.event == "retry" and (connection.info or retry) then -- else it ends with the first one
+      local limit = connection.info and "" or (", for up to %.0f s in all"):format(retry.total)
+      text = ("attempt %d failed, next in %s%s: %s"):format(event.attempt, format.duration(event.delay), limit,
+        event.error.message)
     end
     if text then output.complain((connection.label and connection.label .. ": " or "") .. format.line(text)) end
   end

@@ -230,7 +230,7 @@ function on:build_finished(event)
   elseif event.outcome == "failed" then
     text = "failed: " .. format.line(event.error.message)
   elseif event.outcome == "cancelled" then
-    text = "cancelled"
+    text = event.reason and "cancelled: " .. format.line(event.reason) or "cancelled"
   else
     text = event.outcome .. " in " .. format.duration(event.seconds)
     if event.attempts and event.attempts > 1 then text = text .. (" (attempt %d)"):format(event.attempts) end

@@ -184,6 +184,21 @@ describe("the run lock on MongoDB", function()
     assert.is_nil(lost(run, 1.5))
   end)
 
+  it("is lost while a build goes on: that is why it is cancelled", function()
+    server:fill(database, "t", 100, { a = "$n" })
+    local held <close> = steps.hold(server, steps.scanning)
+    local process = lunadex.start { "apply", lunadex.registry 'on "t" { index { "a" } }', "--target",
+      server:url(database) }
+    held:reached()
+    change '{"$set":{"owner":"somebody"}}'
+    shell.eventually("the run to hear of it", function() return process:stdout():find("stopping", 1, true) end)
+    shell.sleep(1) -- for the request to cancel, which the server hears where it is held
+    held:release()
+    local result = lunadex.result(process:wait(30))
+    assert.equal(1, result.status, tostring(result))
+    assert.matches("cancelled: the run lock was lost: another run has taken the lock", result.stdout, 1, true)
+  end)
+
   it("is taken while a build goes on and its run is halted: that run says so, and does not end well", function()
     server:fill(database, "t", 100, { a = "$n" })
     local held <close> = steps.hold(server, steps.scanning)
@@ -213,10 +228,10 @@ describe("the run lock on MongoDB", function()
     local process = lunadex.start { "apply", lunadex.registry 'on "t" { index { "a" } } on "u" { index { "a" } }',
       "--jobs", "1", "--target", own:url "test" }
     held:reached()
-    held:release()
-    own:kill "STOP"
-    shell.sleep(40)
-    own:kill "CONT"
+    own:command("admin", { "fsync" })
+    own:kill()
+    shell.sleep(35)
+    own:restart()
     local result = lunadex.result(process:wait(120))
     assert.equal(0, result.status, tostring(result))
     for _, name in ipairs { "t", "u" } do assert.equal(2, #own:indexes("test", name)) end
