@@ -11,8 +11,9 @@
 
 /* Seconds: between looks at whether the run is to stop; and without an answer, after it was told to. */
 static const double tick = 0.1, stop_patience = 10;
-/* A command that is not seen in one look may just begin or have ended. */
-enum { UNSEEN_LOOKS = 2 };
+/* The part of the session's patience after which an answer is taken for lost that the server must have given: a large one
+ * may take its time on the way. */
+static const double lost_after = 1 / 3.0;
 
 typedef struct call {
   pthread_mutex_t mutex;
@@ -83,7 +84,7 @@ typedef struct pulse {
   double heard;    /* when it last gave a sign of life */
   time_t heard_at; /* the same, for people */
   bool silent, told;
-  int unseen; /* looks in a row in which it was not at the command */
+  double unseen; /* since when it has not been seen at the command; 0: it was, or cannot be */
 } pulse;
 
 static bool is_to_stop(ldx_session *session) {
@@ -122,14 +123,17 @@ static void look(ldx_session *session, bool tagged, pulse *p) {
   hear(session, p);
   /* A router does not show what it does itself, and without a primary it may be another member that was asked. */
   bool would_show = ok && tagged && !session->sharded && !session->preferences;
-  p->unseen = seen || !would_show ? 0 : p->unseen + 1;
+  if (seen || !would_show)
+    p->unseen = 0;
+  else if (p->unseen == 0)
+    p->unseen = p->looked;
 }
 
 /* Whether to wait on; called at every tick. */
 static bool goes_on(ldx_session *session, bool tagged, pulse *p, ldx_error *error) {
   if (ldx_clock_now() - p->looked >= ldx_mongo_aside_timeout(session)) look(session, tagged, p);
   double silence = p->silent ? ldx_clock_now() - p->heard : 0;
-  if (p->unseen >= UNSEEN_LOOKS)
+  if (p->unseen > 0 && p->looked - p->unseen >= session->patience * lost_after)
     return ldx_error_set(error, LDX_ERROR_LINK_LOST, "the server has ended the command, and its answer was lost");
   if (silence < session->patience && (silence < stop_patience || !is_to_stop(session))) return true;
   return ldx_error_set(error, LDX_ERROR_LINK_LOST, "the server has not answered for %.0f s", silence);

@@ -152,10 +152,13 @@ describe("a session of MongoDB", function()
     assert.is_true(info.standby and info.read_only)
     local catalog = assert(db:run "catalog")
     assert.equal("a_1", catalog:relation(nil, "users"):indexes()[2].name)
+    assert.is_nil((db:run "lock"))
     primary:start()
     primary:started()
     info = assert(connect(set:url "shop", { jobs = 1, connect_timeout = 20 }))
     assert.is_false(info.standby)
+    -- Also whoever began without one finds it.
+    shell.eventually("the primary to give the lock", function() return (db:run "lock") end)
     set:kill()
   end)
 
