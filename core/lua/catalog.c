@@ -224,14 +224,26 @@ enum {
   R_SPACE,
   R_ABSENT,
   R_COLLATION,
-  R_SHARD_KEY
+  R_SHARD_KEY,
+  R_OPTIONS
 };
 
 static const property relation_properties[] = {
-    {"schema", R_SCHEMA},       {"name", R_NAME},   {"display", R_DISPLAY},     {"kind", R_KIND},
-    {"rows", R_ROWS},           {"bytes", R_BYTES}, {"partition", R_PARTITION}, {"extension_owned", R_EXTENSION},
-    {"parent", R_PARENT},       {"space", R_SPACE}, {"absent", R_ABSENT},       {"collation", R_COLLATION},
-    {"shard_key", R_SHARD_KEY}, {NULL, 0},
+    {"schema", R_SCHEMA},
+    {"name", R_NAME},
+    {"display", R_DISPLAY},
+    {"kind", R_KIND},
+    {"rows", R_ROWS},
+    {"bytes", R_BYTES},
+    {"partition", R_PARTITION},
+    {"extension_owned", R_EXTENSION},
+    {"parent", R_PARENT},
+    {"space", R_SPACE},
+    {"absent", R_ABSENT},
+    {"collation", R_COLLATION},
+    {"shard_key", R_SHARD_KEY},
+    {"options", R_OPTIONS},
+    {NULL, 0},
 };
 
 static const char *relation_kind(char kind) {
@@ -280,6 +292,9 @@ static int relation_index(lua_State *L) {
     break;
   case R_SHARD_KEY:
     lua_pushstring(L, relation->shard_key);
+    break;
+  case R_OPTIONS:
+    lua_pushstring(L, relation->options);
     break;
   case R_KIND:
     lua_pushstring(L, relation_kind(relation->kind));

@@ -182,6 +182,7 @@ function Catalog:tablespaces() end
 ---@field absent boolean           # a collection that its first index will make
 ---@field collation string?        # MongoDB: what its indexes have unless they say otherwise, as JSON
 ---@field shard_key string?        # MongoDB: the key it is sharded by, as JSON
+---@field options string?        # MongoDB: how the collection is made where it is not there, as JSON; nil: just so
 ---@field name string
 ---@field display string           # public.orders
 ---@field kind "table"|"partitioned table"|"materialized view"|"foreign table"|"collection"|"time series collection"|"view"

@@ -21,12 +21,38 @@ typedef struct work {
   ldx_catalog *catalog;
   ldx_arena *arena;
   ldx_relation *relation; /* the one that indexes are read for */
+  struct buckets {        /* of time-series collections, which $listCatalog knows the options of by these */
+    const char *name, *options;
+    struct buckets *next;
+  } * buckets;
 } work;
 
 /* --- relations ------------------------------------------------------------------------------------------------------------ */
 
+static const char buckets_of[] = "system.buckets.";
+
 static bool is_left_out(const char *name) {
   return !strncmp(name, "system.", 7) || !strncmp(name, "lunadex.", 8);
+}
+
+/* As createCollection takes them, as far as they matter to indexes; NULL: there are none. That buckets are clustered goes
+ * without saying. */
+static const char *options_text(ldx_arena *arena, const bson_t *options) {
+  static const char *const kept[] = {"capped", "size", "max", "timeseries", "expireAfterSeconds", "clusteredIndex"};
+  bson_t picked = BSON_INITIALIZER, collation;
+  bson_iter_t iter;
+  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+    if (bson_iter_init_find(&iter, options, kept[i]) && (i == 0 || !BSON_ITER_HOLDS_BOOL(&iter)))
+      bson_append_iter(&picked, kept[i], -1, &iter);
+  if (ldx_mongo_document_at(options, "collation", &collation)) {
+    bson_t form = BSON_INITIALIZER;
+    bson_copy_to_excluding_noinit(&collation, &form, "version", NULL);
+    BSON_APPEND_DOCUMENT(&picked, "collation", &form);
+    bson_destroy(&form);
+  }
+  const char *text = bson_empty(&picked) ? NULL : ldx_mongo_json(arena, &picked);
+  bson_destroy(&picked);
+  return text;
 }
 
 static ldx_relation *add_relation(work *w, const char *name, const char *type, const bson_t *options) {
@@ -40,6 +66,7 @@ static ldx_relation *add_relation(work *w, const char *name, const char *type, c
     if (ldx_mongo_document_at(options, "collation", &collation))
       relation->collation = ldx_mongo_collation_form(w->arena, &collation);
     relation->capped = ldx_mongo_flag_at(options, "capped");
+    relation->options = options_text(w->arena, options);
   }
   return relation;
 }
@@ -93,13 +120,27 @@ static void read_clustered(work *w, const bson_t *entry) {
   bson_destroy(&spec);
 }
 
+static void note_buckets(work *w, const char *name, const bson_t *entry) {
+  bson_t options;
+  if (strncmp(name, buckets_of, sizeof buckets_of - 1) != 0) return;
+  if (!ldx_mongo_document_at(entry, "md.options", &options)) return;
+  struct buckets *buckets = LDX_ARENA_NEW(w->arena, struct buckets, 1);
+  buckets->name = ldx_arena_strdup(w->arena, name + sizeof buckets_of - 1);
+  buckets->options = options_text(w->arena, &options);
+  buckets->next = w->buckets;
+  w->buckets = buckets;
+}
+
 static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
   (void)error;
   work *w = state;
   bson_t options, spec;
   bson_iter_t index;
   const char *name = ldx_mongo_text_at(entry, "name");
-  if (is_left_out(name)) return true;
+  if (is_left_out(name)) {
+    note_buckets(w, name, entry);
+    return true;
+  }
   w->relation = add_relation(w, name, ldx_mongo_text_at(entry, "type"),
                              ldx_mongo_document_at(entry, "md.options", &options) ? &options : NULL);
   read_clustered(w, entry);
@@ -113,12 +154,13 @@ static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
 }
 
 static bool list_catalog(work *w, ldx_error *error) {
-  bson_t *command =
-      BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$listCatalog", "{", "}", "}", "{", "$match", "{",
-               "db", BCON_UTF8(w->session->database), "}", "}", "{", "$project", "{", "name", BCON_INT32(1), "type",
-               BCON_INT32(1), "md.options.collation", BCON_INT32(1), "md.options.capped", BCON_INT32(1),
-               "md.options.clusteredIndex", BCON_INT32(1), "md.indexes.spec", BCON_INT32(1), "md.indexes.ready",
-               BCON_INT32(1), "}", "}", "]", "cursor", "{", "batchSize", BCON_INT32(10000), "}");
+  bson_t *command = BCON_NEW(
+      "aggregate", BCON_INT32(1), "pipeline", "[", "{", "$listCatalog", "{", "}", "}", "{", "$match", "{", "db",
+      BCON_UTF8(w->session->database), "}", "}", "{", "$project", "{", "name", BCON_INT32(1), "type", BCON_INT32(1),
+      "md.options.collation", BCON_INT32(1), "md.options.capped", BCON_INT32(1), "md.options.size", BCON_INT32(1),
+      "md.options.max", BCON_INT32(1), "md.options.timeseries", BCON_INT32(1), "md.options.expireAfterSeconds",
+      BCON_INT32(1), "md.options.clusteredIndex", BCON_INT32(1), "md.indexes.spec", BCON_INT32(1), "md.indexes.ready",
+      BCON_INT32(1), "}", "}", "]", "cursor", "{", "batchSize", BCON_INT32(10000), "}");
   bool ok = ldx_mongo_walk(w->session, "admin", command, read_entry, w, error);
   bson_destroy(command);
   return ok;
@@ -193,6 +235,7 @@ static const ldx_dialect dialect = {
 };
 
 static void begin(work *w) {
+  w->buckets = NULL;
   w->catalog = ldx_catalog_new(&dialect);
   w->arena = ldx_catalog_arena(w->catalog);
 }
@@ -200,6 +243,10 @@ static void begin(work *w) {
 static ldx_catalog *finish(work *w, bool ok, ldx_error *error) {
   if (ok) {
     ldx_catalog_finish(w->catalog);
+    for (struct buckets *b = w->buckets; b; b = b->next) {
+      ldx_relation *relation = ldx_catalog_relation(w->catalog, (ldx_name){NULL, b->name});
+      if (relation) relation->options = b->options;
+    }
     ok = read_shard_keys(w, error);
   }
   if (ok) return w->catalog;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "path.h"
 #include "spec.h"
 
 enum { MOST_KEYS = 32, LONGEST_NAMESPACE = 255 };
@@ -99,6 +100,20 @@ static bool check_wildcard(const ldx_definition *d, ldx_error *error) {
   return true;
 }
 
+/* What the server makes of text keys: declared as it lists them, with the fields among the weights, or not at all. */
+static bool check_listed_text(const ldx_definition *d, ldx_error *error) {
+  bool text = count_of(d, "text") > 0, weights = ldx_mongo_option(&d->storage, "weights") != NULL;
+  for (size_t i = 0; i < d->key_count; i++) {
+    bool first = !strcmp(d->keys[i].column, "_fts"), second = !strcmp(d->keys[i].column, "_ftsx");
+    bool pair = first ? i + 1 < d->key_count && !strcmp(d->keys[i + 1].column, "_ftsx") && d->keys[i].opclass
+                      : i > 0 && !strcmp(d->keys[i - 1].column, "_fts");
+    if ((first || (second && text)) && !(pair && weights))
+      return refuse(error, "the keys _fts and _ftsx stand for the fields of a text index",
+                    "Name the fields themselves.");
+  }
+  return true;
+}
+
 bool ldx_mongo_check(const ldx_definition *d, ldx_error *error) {
   if (d->kind != LDX_KIND_INDEX) {
     ldx_error_set(error, LDX_ERROR_UNSUPPORTED, "MongoDB has no %s", ldx_kind_name(d->kind));
@@ -116,7 +131,7 @@ bool ldx_mongo_check(const ldx_definition *d, ldx_error *error) {
       if (!strcmp(d->keys[i].column, d->keys[j].column))
         return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the key %.200s is there twice", d->keys[i].column);
   }
-  return check_types(d, error) && check_wildcard(d, error);
+  return check_listed_text(d, error) && check_types(d, error) && check_wildcard(d, error);
 }
 
 /* --- options ------------------------------------------------------------------------------------------------------------ */
@@ -138,7 +153,11 @@ static bool is_on_id(const ldx_definition *d) {
 static bool check_time_to_live(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
   if (!has(spec, "expireAfterSeconds")) return true;
   double seconds = number(spec, "expireAfterSeconds", 0);
-  if (d->key_count > 1)
+  bson_iter_t iter, key;
+  size_t keys = 0; /* fields that have a weight only are none to the server here */
+  if (bson_iter_init_find(&iter, spec, "key") && bson_iter_recurse(&iter, &key))
+    while (bson_iter_next(&key)) keys++;
+  if (keys > 1)
     return refuse(error, "an index with expireAfterSeconds has one key only",
                   "Declare another index on the date alone.");
   if (is_on_id(d)) return refuse(error, "documents cannot expire by _id", "Use a field with a date.");
@@ -163,14 +182,34 @@ static bool check_identity(const ldx_definition *d, ldx_error *error) {
   return false;
 }
 
-static bool check_text(ldx_mongo_kind kind, const bson_t *spec, ldx_error *error) {
+/* Text keys, and fields that have a weight, may name no reference. */
+static bool check_text_path(const char *path, ldx_error *error) {
+  if (!strcmp(path, "$**")) return true;
+  for (const char *dollar = strchr(path, '$'); dollar; dollar = strchr(dollar + 1, '$'))
+    if (dollar == path || dollar[-1] == '.')
+      return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION,
+                           "a text index cannot have the field %.200s: a part of it begins with $", path);
+  return true;
+}
+
+static bool check_text(ldx_mongo_kind kind, const ldx_definition *d, const bson_t *spec, ldx_error *error) {
   bson_iter_t iter, weight;
+  const char *field = bson_has_field(spec, "language_override") ? ldx_mongo_text_at(spec, "language_override") : NULL;
+  if (kind == LDX_MONGO_TEXT && field && (!*field || *field == '$' || strchr(field, '.'))) {
+    ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "language_override cannot be \"%.200s\"", field);
+    ldx_error_hint(error, "It names a field that stands beside the indexed ones, without dots and no $ before it.");
+    return false;
+  }
+  for (size_t i = 0; kind == LDX_MONGO_TEXT && i < d->key_count; i++)
+    if (d->keys[i].opclass && !strcmp(d->keys[i].opclass, "text") && !check_text_path(d->keys[i].column, error))
+      return false;
   if (!bson_iter_init_find(&iter, spec, "weights")) return true;
   if (kind != LDX_MONGO_TEXT) return refuse(error, "weights are for text indexes", NULL);
   if (!bson_iter_recurse(&iter, &weight)) return true;
   while (bson_iter_next(&weight)) {
-    double value = bson_iter_as_double(&weight);
-    if (!(value > 0 && value < 100000)) return refuse(error, "weights lie between 1 and 99999", NULL);
+    double value = bson_iter_as_double(&weight); /* of which the server takes the whole part */
+    if (!check_path(bson_iter_key(&weight), error)) return false;
+    if (!(value >= 1 && value < 100000)) return refuse(error, "weights lie between 1 and 99999", NULL);
   }
   return true;
 }
@@ -178,7 +217,9 @@ static bool check_text(ldx_mongo_kind kind, const bson_t *spec, ldx_error *error
 bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
   ldx_mongo_kind kind = ldx_mongo_kind_of(d);
   double bits = number(spec, "bits", 26);
-  if (!check_time_to_live(d, spec, error) || !check_identity(d, error) || !check_text(kind, spec, error)) return false;
+  if (!d->key_count) return refuse(error, "a text index needs at least one field", NULL);
+  if (!check_time_to_live(d, spec, error) || !check_identity(d, error) || !check_text(kind, d, spec, error))
+    return false;
   if (has(spec, "sparse") && d->predicate)
     return refuse(error, "an index is either sparse or partial",
                   "Add {\"field\": {\"$exists\": true}} to the filter instead of sparse.");
@@ -186,9 +227,10 @@ bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error
   if (kind == LDX_MONGO_WILDCARD && d->unique) return refuse(error, "a wildcard index cannot be unique", NULL);
   if (kind == LDX_MONGO_WILDCARD && has(spec, "sparse"))
     return refuse(error, "a wildcard index is sparse by itself", "Leave sparse out.");
-  if (has(spec, "wildcardProjection") && strcmp(d->keys[0].column, "$**") != 0)
+  if (has(spec, "wildcardProjection") && (kind != LDX_MONGO_WILDCARD || strcmp(d->keys[0].column, "$**") != 0))
     return refuse(error, "wildcardProjection is for an index on $**", NULL);
-  if (bits < 1 || bits > 32) return refuse(error, "bits lie between 1 and 32", NULL);
+  if (kind != LDX_MONGO_2D) return true;
+  if (bits < 1 || bits >= 33) return refuse(error, "bits lie between 1 and 32", NULL);
   if (number(spec, "min", -180) >= number(spec, "max", 180)) return refuse(error, "min has to be less than max", NULL);
   return true;
 }
@@ -197,7 +239,6 @@ bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error
 
 bool ldx_mongo_check_relation(const ldx_definition *d, const ldx_relation *relation, ldx_error *error) {
   bool expires = ldx_mongo_option(&d->storage, "expireAfterSeconds") != NULL;
-  ldx_mongo_kind kind = ldx_mongo_kind_of(d);
   if (relation->kind == 'v')
     return refuse(error, "a view has no indexes", "Declare them on the collection that it is made from.");
   if (relation->capped && expires) return refuse(error, "documents of a capped collection cannot expire", NULL);
@@ -207,16 +248,7 @@ bool ldx_mongo_check_relation(const ldx_definition *d, const ldx_relation *relat
                                         : collation != relation->collation))
     return refuse(error, "the index on _id has the collection's collation",
                   "Every collection has it; it need not be declared.");
-  if (relation->kind != 't') return true;
-  if (d->unique) return refuse(error, "a time-series collection has no unique indexes", NULL);
-  if (expires)
-    return refuse(error, "in a time-series collection nothing expires by an index",
-                  "The collection itself has an option expireAfterSeconds.");
-  if (kind == LDX_MONGO_TEXT) return refuse(error, "a time-series collection has no text indexes", NULL);
-  if (kind == LDX_MONGO_WILDCARD && !strcmp(d->keys[0].column, "$**"))
-    return refuse(error, "in a time-series collection a wildcard covers the metadata only",
-                  "Write the name of its metadata field before it: \"meta.$**\".");
-  return true;
+  return relation->kind != 't' || ldx_mongo_check_series(d, relation, error);
 }
 
 bool ldx_mongo_check_name(const char *name, ldx_error *error) {

@@ -5,13 +5,17 @@
 #include <bson/bson.h>
 
 #include "lunadex/diff.h"
+#include "lunadex/driver.h"
 
 /* Whether MongoDB has such a thing at all: the kind, keys that go together. */
 bool ldx_mongo_check(const ldx_definition *declared, ldx_error *error);
 /* Whether its options fit its keys and their values are in range; `spec` is what it would be built by. */
 bool ldx_mongo_check_spec(const ldx_definition *canonical, const bson_t *spec, ldx_error *error);
-/* Whether a collection of that kind takes such an index. */
+/* Whether this server has the languages and storage engines it speaks of (offers.c). */
+bool ldx_mongo_check_server(const ldx_session *session, const ldx_definition *canonical, ldx_error *error);
+/* Whether a collection of that kind takes such an index; the second: one of time series (series.c). */
 bool ldx_mongo_check_relation(const ldx_definition *canonical, const ldx_relation *relation, ldx_error *error);
+bool ldx_mongo_check_series(const ldx_definition *canonical, const ldx_relation *relation, ldx_error *error);
 /* An index's name. */
 bool ldx_mongo_check_name(const char *name, ldx_error *error);
 /* A collection's, in that database. */

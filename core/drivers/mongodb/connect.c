@@ -192,6 +192,15 @@ static void write_identity(ldx_session *session, const bson_t *hello) {
   ldx_buffer_free(&text);
 }
 
+/* The texts of a list, a space before and after each. */
+static void read_list(char *to, size_t size, const bson_t *document, const char *name) {
+  bson_iter_t element;
+  size_t length = 0;
+  if (!ldx_mongo_members_at(document, name, &element)) return;
+  while (bson_iter_next(&element) && BSON_ITER_HOLDS_UTF8(&element) && length < size)
+    length += (size_t)snprintf(to + length, size - length, length ? "%s " : " %s ", bson_iter_utf8(&element, NULL));
+}
+
 static bool read_version(ldx_session *session, ldx_error *error) {
   ldx_server_info *info = &session->info;
   bson_t *command = BCON_NEW("buildInfo", BCON_INT32(1)), reply;
@@ -199,6 +208,10 @@ static bool read_version(ldx_session *session, ldx_error *error) {
   int major = 0, minor = 0, patch = 0;
   snprintf(info->product, sizeof info->product, "MongoDB");
   snprintf(info->version, sizeof info->version, "%s", ldx_mongo_text_at(&reply, "version"));
+  char modules[128] = "";
+  read_list(modules, sizeof modules, &reply, "modules");
+  session->enterprise = strstr(modules, " enterprise ") != NULL;
+  read_list(session->engines, sizeof session->engines, &reply, "storageEngines");
   sscanf(info->version, "%d.%d.%d", &major, &minor, &patch);
   info->version_number = major * 10000 + minor * 100 + patch;
   bson_destroy(&reply);

@@ -89,34 +89,90 @@ static node *other(work *w, const char *path, const char *operator, const char *
 static bool refuse(work *w, const char *what) {
   if (!w->error) return true;
   ldx_error_set(w->error, LDX_ERROR_INVALID_DEFINITION, "a partial filter cannot hold %s", what);
-  ldx_error_hint(w->error, "Partial filters know $eq, $gt, $gte, $lt, $lte, $in, $exists: true, $type, $and and $or.");
+  ldx_error_hint(w->error,
+                 "Partial filters know $eq, $gt, $gte, $lt, $lte, $in, $all, $exists: true, $type, $and, $or, "
+                 "$geoWithin and $geoIntersects.");
+  return false;
+}
+
+static bool refuse_type(work *w, const char *form) {
+  if (!w->error) return true;
+  ldx_error_set(w->error, LDX_ERROR_INVALID_DEFINITION, "a partial filter asks for the unknown $type %.100s", form);
+  ldx_error_hint(w->error,
+                 "$type takes numbers and names such as \"string\", \"int\", \"long\", \"double\", \"decimal\", "
+                 "\"number\", \"bool\", \"date\", \"objectId\", \"object\", \"array\", \"null\".");
   return false;
 }
 
 /* --- one operator ------------------------------------------------------------------------------------------------------ */
 
-static size_t read_values(work *w, const bson_iter_t *array, const char ***values) {
+static size_t count_of(const bson_iter_t *array) {
   bson_iter_t element;
-  size_t count = 0, i = 0;
+  size_t count = 0;
   if (bson_iter_recurse(array, &element))
     while (bson_iter_next(&element)) count++;
-  *values = LDX_ARENA_NEW(w->arena, const char *, count + 1);
-  if (bson_iter_recurse(array, &element))
-    while (bson_iter_next(&element)) (*values)[i++] = form_of(w, &element);
   return count;
 }
 
-static node *in(work *w, const char *path, const bson_iter_t *array) {
-  node *n = node_new(w, IN, path);
-  n->count = read_values(w, array, &n->values);
-  n->count = make_set(n->values, n->count);
-  if (n->count != 1) return n;
-  n->kind = EQUAL;
-  n->value = n->values[0];
-  return n;
+static bool one_of(const char *word, const char *const *words) {
+  for (; *words; words++)
+    if (!strcmp(word, *words)) return true;
+  return false;
 }
 
-/* A type's number for its name; "number" is a type of its own. */
+/* {$ref: …, $id: …}: a reference to another document, which is a value. */
+static bool is_reference(bson_iter_t member) {
+  return !strcmp(bson_iter_key(&member), "$ref") && bson_iter_next(&member) && !strcmp(bson_iter_key(&member), "$id");
+}
+
+/* A document of operators; anything else is a value. */
+static bool has_operators(const bson_iter_t *iter) {
+  bson_iter_t member;
+  if (!BSON_ITER_HOLDS_DOCUMENT(iter) || !bson_iter_recurse(iter, &member) || !bson_iter_next(&member)) return false;
+  return *bson_iter_key(&member) == '$' && !is_reference(member);
+}
+
+/* What nothing can be compared with; `listed`: in a list, where operators stand for no value either. */
+static bool check_value(work *w, const bson_iter_t *value, bool listed) {
+  if (bson_iter_type(value) == BSON_TYPE_UNDEFINED) return refuse(w, "undefined");
+  return !listed || !has_operators(value) || refuse(w, "operators in a list of values");
+}
+
+static bool add_in(work *w, node *parent, const char *path, const bson_iter_t *array) {
+  bson_iter_t element;
+  node *n = node_new(w, IN, path);
+  n->values = LDX_ARENA_NEW(w->arena, const char *, count_of(array) + 1);
+  if (bson_iter_recurse(array, &element)) {
+    while (bson_iter_next(&element)) {
+      if (!check_value(w, &element, true)) return false;
+      n->values[n->count++] = form_of(w, &element);
+    }
+  }
+  n->count = make_set(n->values, n->count);
+  if (n->count == 1) {
+    n->kind = EQUAL;
+    n->value = n->values[0];
+  }
+  add_child(w, parent, n);
+  return true;
+}
+
+static bool add_all(work *w, node *parent, const char *path, const bson_iter_t *array) {
+  bson_iter_t element;
+  node *all = node_new(w, AND, NULL);
+  if (!count_of(array)) return refuse(w, "$all of nothing");
+  if (bson_iter_recurse(array, &element)) {
+    while (bson_iter_next(&element)) {
+      if (!check_value(w, &element, true)) return false;
+      if (BSON_ITER_HOLDS_REGEX(&element) && !refuse(w, "a regular expression")) return false;
+      add_child(w, all, equality(w, path, &element));
+    }
+  }
+  add_child(w, parent, all);
+  return true;
+}
+
+/* A type's number for its name; "number" is a type of its own. NULL: there is no such type. */
 static const char *type_form(work *w, const bson_iter_t *iter) {
   static const struct {
     const char *name, *number;
@@ -126,73 +182,77 @@ static const char *type_form(work *w, const bson_iter_t *iter) {
       {"regex", "11"},    {"dbPointer", "12"}, {"javascript", "13"}, {"symbol", "14"},  {"javascriptWithScope", "15"},
       {"int", "16"},      {"timestamp", "17"}, {"long", "18"},       {"decimal", "19"}, {"minKey", "-1"},
       {"maxKey", "127"}};
-  for (size_t i = 0; BSON_ITER_HOLDS_UTF8(iter) && i < sizeof types / sizeof *types; i++)
-    if (!strcmp(types[i].name, bson_iter_utf8(iter, NULL))) return types[i].number;
-  return form_of(w, iter);
+  bool named = BSON_ITER_HOLDS_UTF8(iter), number = BSON_ITER_HOLDS_NUMBER(iter);
+  const char *form = named ? bson_iter_utf8(iter, NULL) : number ? form_of(w, iter) : "";
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (!strcmp(named ? types[i].name : types[i].number, form)) return types[i].number;
+  return named && !strcmp(form, "number") ? "number" : NULL;
 }
 
-static const char *types_form(work *w, const bson_iter_t *iter) {
-  bson_iter_t element;
-  const char *texts[32]; /* there are fewer types */
+static bool add_type(work *w, node *parent, const char *path, const bson_iter_t *iter) {
+  bson_iter_t element = *iter;
+  bool array = BSON_ITER_HOLDS_ARRAY(iter), more = true;
   size_t count = 0;
-  if (!BSON_ITER_HOLDS_ARRAY(iter)) {
-    texts[count++] = type_form(w, iter);
-  } else if (bson_iter_recurse(iter, &element)) {
-    while (count < sizeof texts / sizeof *texts && bson_iter_next(&element)) texts[count++] = type_form(w, &element);
+  const char **texts = LDX_ARENA_NEW(w->arena, const char *, array ? count_of(iter) + 1 : 1);
+  if (array) more = bson_iter_recurse(iter, &element) && bson_iter_next(&element);
+  if (!more && !refuse(w, "a $type of nothing")) return false;
+  for (; more; more = array && bson_iter_next(&element)) {
+    const char *form = type_form(w, &element);
+    if (!form && !refuse_type(w, form_of(w, &element))) return false;
+    if (form) texts[count++] = form;
   }
   count = make_set(texts, count);
   ldx_buffer b;
   ldx_buffer_init(&b, w->arena);
   for (size_t i = 0; i < count; i++) ldx_buffer_appendf(&b, "%s,", texts[i]);
-  return ldx_buffer_string(&b);
+  add_child(w, parent, other(w, path, "$type", ldx_buffer_string(&b)));
+  return true;
 }
 
-static bool one_of(const char *word, const char *const *words) {
-  for (; *words; words++)
-    if (!strcmp(word, *words)) return true;
-  return false;
+/* The shapes that each knows; of these, a geometry stands for itself. */
+static bool check_place(work *w, const char *name, const bson_iter_t *iter, bool alone) {
+  static const char *const within[] = {"$geometry", "$box", "$polygon", "$center", "$centerSphere", NULL};
+  static const char *const crossing[] = {"$geometry", NULL};
+  bson_iter_t shape;
+  bool known = BSON_ITER_HOLDS_DOCUMENT(iter) && bson_iter_recurse(iter, &shape) && bson_iter_next(&shape) &&
+               one_of(bson_iter_key(&shape), !strcmp(name, "$geoIntersects") ? crossing : within);
+  if (!known) return refuse(w, ldx_arena_printf(w->arena, "%s without a known shape", name));
+  return alone || strcmp(bson_iter_key(&shape), "$geometry") != 0 || refuse(w, "a $geometry beside other operators");
 }
 
-static const char *const refused[] = {
-    "$ne",           "$nin",        "$not",         "$regex",      "$options",      "$size",
-    "$mod",          "$elemMatch",  "$near",        "$nearSphere", "$expr",         "$where",
-    "$text",         "$nor",        "$jsonSchema",  "$bitsAllSet", "$bitsAllClear", "$bitsAnySet",
-    "$bitsAnyClear", "$alwaysTrue", "$alwaysFalse", NULL};
-
-static bool add_operator(work *w, node *parent, const char *path, const bson_iter_t *iter) {
+/* `alone`: no other one is about that path. */
+static bool add_operator(work *w, node *parent, const char *path, const bson_iter_t *iter, bool alone) {
+  static const char *const bounds[] = {"$gt", "$gte", "$lt", "$lte", NULL};
+  static const char *const places[] = {"$geoWithin", "$geoIntersects", "$within", NULL};
   const char *name = bson_iter_key(iter);
   bool array = BSON_ITER_HOLDS_ARRAY(iter);
+  if (!strcmp(name, "$in") && array) return add_in(w, parent, path, iter);
+  if (!strcmp(name, "$all") && array) return add_all(w, parent, path, iter);
+  if ((!strcmp(name, "$in") || !strcmp(name, "$all")) && w->error)
+    return refuse(w, "$in or $all of anything but a list");
+  if (!strcmp(name, "$type")) return add_type(w, parent, path, iter);
   if (!strcmp(name, "$eq")) {
+    if (!check_value(w, iter, false)) return false;
     add_child(w, parent, equality(w, path, iter));
-  } else if (!strcmp(name, "$in") && array) {
-    add_child(w, parent, in(w, path, iter));
-  } else if (!strcmp(name, "$all") && array) {
-    bson_iter_t element;
-    node *all = node_new(w, AND, NULL);
-    if (bson_iter_recurse(iter, &element))
-      while (bson_iter_next(&element)) add_child(w, all, equality(w, path, &element));
-    add_child(w, parent, all);
   } else if (!strcmp(name, "$exists")) {
-    if (!bson_iter_as_bool(iter) && !BSON_ITER_HOLDS_UTF8(iter)) return refuse(w, "$exists: false");
+    /* What is no number and no boolean is true to the server, but for null and undefined. */
+    bool number = BSON_ITER_HOLDS_NUMBER(iter) || BSON_ITER_HOLDS_BOOL(iter);
+    bool nothing = BSON_ITER_HOLDS_NULL(iter) || bson_iter_type(iter) == BSON_TYPE_UNDEFINED;
+    bool off = number ? !bson_iter_as_bool(iter) : nothing;
+    if (off && !refuse(w, "$exists: false")) return false;
     add_child(w, parent, other(w, path, name, ""));
-  } else if (!strcmp(name, "$type")) {
-    add_child(w, parent, other(w, path, name, types_form(w, iter)));
   } else {
-    if (one_of(name, refused) && !refuse(w, name)) return false;
-    if (strcmp(name, "$comment") != 0) add_child(w, parent, other(w, path, name, form_of(w, iter)));
+    bool bound = one_of(name, bounds), place = one_of(name, places);
+    if (bound && !check_value(w, iter, false)) return false;
+    if (bound && BSON_ITER_HOLDS_REGEX(iter) && !refuse(w, "a regular expression")) return false;
+    if (place && !check_place(w, name, iter, alone)) return false;
+    if (!bound && !place && !refuse(w, name)) return false;
+    add_child(w, parent, other(w, path, name, form_of(w, iter)));
   }
   return true;
 }
 
 /* --- the tree ----------------------------------------------------------------------------------------------------------- */
-
-/* A document of operators; anything else is a value, a reference to another document too. */
-static bool has_operators(const bson_iter_t *iter) {
-  static const char *const reference[] = {"$ref", "$id", "$db", NULL};
-  bson_iter_t member;
-  if (!BSON_ITER_HOLDS_DOCUMENT(iter) || !bson_iter_recurse(iter, &member) || !bson_iter_next(&member)) return false;
-  return *bson_iter_key(&member) == '$' && !one_of(bson_iter_key(&member), reference);
-}
 
 static bool add_document(work *w, node *parent, bson_iter_t *iter);
 
@@ -231,9 +291,10 @@ static bool add_document(work *w, node *parent, bson_iter_t *iter) {
       bson_iter_t operators;
       bson_iter_recurse(iter, &operators);
       while (bson_iter_next(&operators))
-        if (!add_operator(w, parent, name, &operators)) return false;
+        if (!add_operator(w, parent, name, &operators, count_of(iter) == 1)) return false;
     } else {
       if (BSON_ITER_HOLDS_REGEX(iter) && !refuse(w, "a regular expression")) return false;
+      if (!check_value(w, iter, false)) return false;
       add_child(w, parent, equality(w, name, iter));
     }
   }

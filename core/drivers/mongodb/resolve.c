@@ -43,6 +43,7 @@ static bool resolve_one(ldx_session *session, ldx_arena *arena, ldx_catalog *cat
     return false;
   declared->fingerprint = ldx_definition_fingerprint(&declared->canonical);
   declared->canonical.relation = declared->relation->name;
+  if (!ldx_mongo_check_server(session, &declared->canonical, error)) return false;
   return ldx_mongo_check_relation(&declared->canonical, declared->relation, error);
 }
 

@@ -18,9 +18,11 @@ struct ldx_session {
   mongoc_read_prefs_t *preferences; /* NULL: the primary's; on a set without one: a secondary's as long as that is so */
   char *database;
   ldx_server_info info;
-  bool sharded;     /* reached through mongos */
-  bool stand_alone; /* no member of a replica set */
-  int64_t number;   /* random, > 0: commands that `cancel` is to find carry it in their comment, as does `server_pid` */
+  bool sharded;      /* reached through mongos */
+  bool stand_alone;  /* no member of a replica set */
+  bool enterprise;   /* MongoDB Enterprise */
+  char engines[128]; /* storage engines, a space before and after each; "": the server does not tell */
+  int64_t number; /* random, > 0: commands that `cancel` is to find carry it in their comment, as does `server_pid` */
   struct ldx_mongo_collations *collations; /* what the server made of them so far (collation.h); NULL: nothing yet */
   char *token;             /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
   double patience;         /* seconds for which the server may be silent */

@@ -95,7 +95,7 @@ static void read_keys(ldx_arena *arena, const bson_t *spec, ldx_definition *defi
     if (is_text(&member)) {
       if (!text) definition->key_count += set_text_keys(arena, next, spec);
       text = true;
-    } else if (strcmp(path, "_ftsx") != 0) {
+    } else if (!text || strcmp(path, "_ftsx") != 0) {
       set_key(arena, next, ldx_arena_strdup(arena, path), &member);
       definition->key_count++;
     }

@@ -27,7 +27,8 @@ struct ldx_relation {
   bool extension_owned;
   bool partition;        /* is a partition of `parent` */
   bool odd_collation;    /* some column has another than the database's collation */
-  bool capped;           /* MongoDB: so are the next two, JSON or NULL */
+  bool capped;           /* MongoDB: so are the next three, JSON or NULL */
+  const char *options;   /* how it has to be made where it is not there: capped, of time series …; NULL: just so */
   const char *collation; /* what its indexes have unless they say otherwise; NULL: they compare bytes */
   const char *shard_key; /* the key it is sharded by; NULL: it is not, or nobody may say */
   uint32_t id;

@@ -1,5 +1,6 @@
 -- Two indexes are the same for us if and only if they are for the server. The server is asked by createIndexes under
--- the name that is there: it says that all indexes exist already, or that they conflict, and builds nothing.
+-- the name that is there: it says that all indexes exist already, or that they conflict, and builds nothing. And one is
+-- refused by us, before anything is begun, if and only if the server refuses it.
 --
 -- LUNADEX_SEED, LUNADEX_CASES as in 05-properties.
 local engine = require "support.engine"
@@ -188,6 +189,105 @@ local function relative(rng, spec)
   return copy
 end
 
+-- What may be wrong ---------------------------------------------------------------------------------------------------
+
+local odd = {
+  keys = {
+    text = { '{"t": "text"}', '{"t": "text", "a": -1}', '{"a": 2, "t": "text"}', '{"$**": "text"}', '{"a.$**": "text"}',
+      '{"_fts": "text"}', '{"_fts": "text", "_ftsx": 1}', '{"a.$id": "text"}', '{"_id": "text"}', '{"t": "text", "t.u": 1}' },
+    plain = { '{"a": 1}', '{"a": -1, "b": 1}', '{"a.b": 1}', '{"author.$id": 1}', '{"_fts": 1}', '{"_id": 1, "a": 1}',
+      '{"_id": 2}', '{"a": "hashed"}', '{"_id": "hashed"}', '{"a": 1, "b": "hashed"}', '{"a": "hashed", "b": "hashed"}',
+      '{"a": "hashed", "b": "2dsphere"}', '{"a": "2dsphere", "b": "2dsphere"}', '{"a": "geoHaystack"}', '{"a..b": 1}',
+      '{"a": "columnstore"}', '{"a": 1, "a.$**": 1}', '{"$**": -1}', '{"$**": 0.5}', '{"$**": "hashed"}', '{".a": 1}' },
+    ["2d"] = { '{"a": "2d"}', '{"a": "2d", "b": 1}', '{"b": 1, "a": "2d"}', '{"a": "2d", "b": "2d"}' },
+    series = { '{"m": 1}', '{"m": "hashed"}', '{"m.x": "2d"}', '{"mm": "hashed"}', '{"x": "hashed"}', '{"x": "2dsphere"}',
+      '{"x": "2d"}', '{"t": -1}', '{"t": "hashed"}', '{"t": "2dsphere"}', '{"t.a": "2dsphere"}', '{"x": 1, "m": "hashed"}',
+      '{"m.$**": 1}', '{"x.$**": 1}', '{"$**": 1}', '{"m": 1, "x": -1}', '{"m": "text"}', '{"_id": "hashed"}', '{"x": 2}' },
+  },
+  options = {
+    default_language = { '"english"', '"English"', '"DE"', '"none"', '"klingon"', '""', '"arabic"', '"english "', '"deu"' },
+    language_override = { '"language"', '"a b"', '""', '"$a"', '"a.b"', '"a$b"' },
+    weights = { '{"t": 5}', '{"$**": 2}', '{"a.$**": 2}', '{"$a": 1}', '{"a..b": 1}', '{"": 1}', '{"a.": 1}', '{"a": 0.5}',
+      '{"a": 1.9}', '{"a": 0}', '{"a": 99999.5}', '{"a": 100000}', '{"a.$id": 1}' },
+    bits = { "0", "1", "1.5", "32", "32.5", "33" },
+    storageEngine = { '{}', '{"wiredTiger": {}}', '{"wiredTiger": 1}', '{"wiredtiger": {}}', '{"inMemory": {}}',
+      '{"devnull": {}}', '{"wiredTiger": {"configString": ""}}', '{"wiredTiger": {"configString": 1}}',
+      '{"wiredTiger": {"foo": 1}}', '{"wiredTiger": {"configString": "foo=1"}}',
+      '{"wiredTiger": {"configString": "block_compressor=zlib,prefix_compression=false"}}',
+      '{"wiredTiger": {"configString": "allocation_size=4KB, leaf_page_max=16KB"}}',
+      '{"wiredTiger": {"configString": "app_metadata=(x=1"}}', '{"wiredTiger": {"configString": "prefix_compression"}}',
+      '{"wiredTiger": {"configString": "app_metadata=(formatVersion=8,x=1)"}}', '{"wiredTiger": {}, "foo": {}}' },
+    sparse = { "true" },
+    unique = { "true" },
+    expireAfterSeconds = { "5", "2147483648" },
+    collation = { '{"locale": "en"}', '{"locale": "en", "strength": 9}', '{"locale": "en", "caseFirst": "up"}',
+      '{"locale": "en", "strength": 1, "backwards": true}', '{"locale": "en", "alternate": "x"}' },
+    wildcardProjection = { '{"a": 1}', '{}', '{"a": 1, "b": 0}', '{"a": "x"}', '{"$a": 1}', '{"a..b": 1}',
+      '{"a": 1, "a.b": 1}' },
+  },
+  operators = { "$eq", "$gt", "$gte", "$lt", "$lte", "$in", "$all", "$exists", "$type", "$gtt", "$equal", "$ne", "$nin",
+    "$not", "$size", "$mod", "$elemMatch", "$comment", "$near", "$geoWithin", "$geoIntersects", "$bitsAllSet", "x",
+    "$maxDistance", "$id", "$within" },
+  values = { "1", "0", "2.0", "2.5", "-1", "127", "20", "null", "true", "false", '"a"', '"string"', '"strin"', '"number"',
+    '"String"', '"missing"', "[]", "[1]", "[null]", "[[1]]", '["string", 2]', '["foo"]', '[{"$gt": 1}]', '[{"x": 1}]',
+    '[{"$ref": "a", "$id": 1}]', '{}', '{"x": 1}', '{"$gt": 1}', '{"$ref": "a", "$id": 1}', '{"$undefined": true}',
+    '{"$regularExpression": {"pattern": "a", "options": ""}}', '{"$box": [[0, 0], [1, 1]]}', '{"$foo": 1}',
+    '[{"$regularExpression": {"pattern": "a", "options": ""}}]', '[{"$undefined": true}]', '{"$minKey": 1}',
+    '{"$date": "2020-01-01T00:00:00Z"}', '[{"$date": "2020-01-01T00:00:00Z"}]',
+    '{"$geometry": {"type": "Point", "coordinates": [0, 0]}}' },
+}
+
+-- Before an operator there is another, since what begins with $ may be a value to libbson's parser.
+local function odd_filter(rng, names)
+  local kind = rng:integer(1, 12)
+  local name, item = rng:pick(names), rng:pick(odd.values)
+  if kind == 1 then return ('{"%s": %s}'):format(name, item) end
+  if kind == 2 then
+    return rng:pick { '{"$and": 1}', '{"$and": []}', '{"$or": [1]}', '{"$or": [{}]}', '{"$foo": 1}', '{"$nor": [{"a": 1}]}',
+      '{"$comment": 1}', '{"$expr": true}', '{"$jsonSchema": {}}', '{"$where": "1"}', '{"": 1}', '{"a..b": 1}', "{}" }
+  end
+  local operator = rng:pick(odd.operators)
+  local first = operator:find "^%$geo" and rng:chance(70) and "" or '"$exists": true, '
+  local condition = ('{"%s": {%s"%s": %s}}'):format(name, first, operator, item)
+  if kind == 3 then return ('{"$or": [{"a": 1}, %s]}'):format(condition) end
+  return condition
+end
+
+local shapes = {
+  plain = { "plain", "text", "2d" }, series = { "series" }, capped = { "plain" }, collated = { "plain" },
+}
+
+local creations = {
+  series = '{ "create": "%s", "timeseries": { "timeField": "t", "metaField": "m" } }',
+  capped = '{ "create": "%s", "capped": true, "size": 4096 }',
+  collated = '{ "create": "%s", "collation": { "locale": "en", "strength": 2 } }',
+}
+
+local belongs = { text = { "default_language", "language_override", "weights" }, ["2d"] = { "bits" } }
+local any = { "storageEngine", "sparse", "unique", "expireAfterSeconds", "collation", "wildcardProjection" }
+
+local function members_of(json)
+  local list = {}
+  for name, member in json:gmatch '"([^"]*)": ("?[^,}"]+"?)' do list[#list + 1] = { name, member } end
+  return list
+end
+
+local function odd_spec(rng)
+  local where = rng:weighted { { "plain", 60 }, { "series", 30 }, { "capped", 5 }, { "collated", 5 } }
+  local shape = rng:pick(shapes[where])
+  local spec = { where = where, kind = shape, options = {},
+    keys = members_of(rng:chance(40) and rng:pick(odd.keys[shape]) or odd.keys[shape][1]) }
+  local function add(name) spec.options[#spec.options + 1] = { name, rng:pick(odd.options[name]) } end
+  local aspect = rng:integer(1, 3)
+  if aspect == 1 and belongs[shape] then add(rng:pick(belongs[shape])) end
+  if aspect == 2 then add(rng:pick(any)) end
+  if aspect == 3 then
+    local names = where == "series" and { "m", "x", "t", "m.x" } or { "f" }
+    spec.options[1] = { "partialFilterExpression", odd_filter(rng, names) }
+  end
+  return spec
+end
+
 -- What the server says ------------------------------------------------------------------------------------------------
 
 local conflicts = { [85] = true, [86] = true }
@@ -283,5 +383,37 @@ describe("an index of MongoDB", function()
     for _, what in ipairs { "same", "different", "refused" } do
       assert.is_true((counts[what] or 0) > wanted / 20, what .. ": " .. tostring(counts[what]))
     end
+  end)
+
+  it("is refused when the server would refuse it", function()
+    local rng, wrong, counts, done = random.new(seed, 8), {}, { built = 0, refused = 0 }, 0
+    local most = wanted // 2
+    while done < most do
+      server:drop_database(database)
+      local list, declared = {}, {}
+      for i = 1, math.min(BATCH, most - done) do
+        local spec = odd_spec(rng)
+        local creation = creations[spec.where]
+        if creation then server:command(database, creation:format("c" .. i)) end
+        list[i], declared[i] = spec, indexes.fields(spec, "c" .. i, "n")
+      end
+      local db <close> = engine.open(server:url(database))
+      for change in db:diff(declared):changes() do
+        if change.ordinal then list[change.ordinal].change = change end
+      end
+      for i, spec in ipairs(list) do
+        local says, message = ask(server, database, "c" .. i, spec)
+        local ours_, why = spec.change.action == "error" and "refused" or "built", spec.change.error
+        if says == "same" then says = "built" end
+        counts[says] = counts[says] + 1
+        if ours_ ~= says then
+          wrong[#wrong + 1] = ("%s %s\nserver: %s (%s)\nours:   %s (%s)"):format(spec.where, indexes.json(spec, "n"), says,
+            message or "", ours_, why and why.message or "")
+        end
+      end
+      done = done + #list
+    end
+    assert.equal("", table.concat(wrong, "\n\n"))
+    for what, count in pairs(counts) do assert.is_true(count > most / 10, what .. ": " .. count) end
   end)
 end)
