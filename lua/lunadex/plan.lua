@@ -65,6 +65,8 @@ local M = {}
 ---@field is_wrong boolean?        # as the registry contradicts the database
 ---@field planned lunadex.PlannedChange[]   # all but plain keeps
 ---@field builds_at_once integer?  # what the server runs at a time, where it says so
+---@field tallies table<string, table>?   # MongoDB: by collection, how many indexes it has and gets
+---@field replica_set table|false|nil     # MongoDB: of how many members it is, where that was asked
 ---@field entries lunadex.Entry[]
 ---@field diff lunadex.Diff
 ---@field set lunadex.Declarations

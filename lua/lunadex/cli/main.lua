@@ -37,7 +37,7 @@ local function common_options(command, module)
   if not module.without_registry then
     command:argument "registry" :args "*" :description "Registry files or directories. Default: registry/."
     command:option "--only" :argname "<name>" :count "*"
-      :description "Only this index, or the indexes of this relation. May be repeated."
+      :description "Only this index, or the indexes of this relation. May be repeated; each has to be there."
     command:option "--database" :argname "<name>" :description "Only this database of the registry."
   end
   command:option "--target" :argname "<url>"

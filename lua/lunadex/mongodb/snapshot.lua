@@ -151,6 +151,7 @@ local function sayable(fields)
   return true
 end
 
+-- `inherited`: the collection's collation. It is said all the same, for another database may have none.
 local function item_text(index, inherited)
   local fields = index:fields()
   if not sayable(fields) then return specification(index, fields) end
@@ -164,7 +165,6 @@ local function item_text(index, inherited)
     for _, pair in ipairs(list) do options[pair[1]] = pair[2] end
   end
   local has_collation = options.collation ~= nil
-  if options.collation == inherited then options.collation = nil end
   for _, option in ipairs(OPTIONS) do
     local text = options[option[1]]
     if text then add(("%s = %s"):format(option[2], option[3](text))) end
@@ -188,7 +188,9 @@ local function relation_text(relation, warnings)
     end
   end
   if #lines == 0 then return nil end
-  return ("on %s {\n%s\n}\n"):format(quote(relation.name), table.concat(lines, "\n"))
+  local made = relation.options and ("-- Where it is not there yet, it has to be made before its indexes are:\n"
+    .. "-- db.createCollection(%s, %s)\n"):format(json.quote(relation.name), comment(relation.options)) or ""
+  return ("%son %s {\n%s\n}\n"):format(made, quote(relation.name), table.concat(lines, "\n"))
 end
 
 --- The registry of a catalog, and what was left out.

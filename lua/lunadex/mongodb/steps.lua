@@ -6,10 +6,15 @@
 
 local common = require "lunadex.steps"
 local format = require "lunadex.format"
+local json = require "lunadex.mongodb.json"
+local schedule = require "lunadex.schedule"
+local suggest = require "lunadex.suggest"
 
 local copy, named = common.copy, common.named
 
 local M = {}
+
+local MOST_INDEXES = 64 -- of a collection
 
 local function is_text(fields)
   for _, key in ipairs(fields.keys) do
@@ -159,25 +164,89 @@ local function other_text_index(change)
   end
 end
 
---- What has to be said of a change before it is made.
----@param change lunadex.PlannedChange
----@param plan lunadex.Plan
----@return lunadex.Finding[]
-function M.findings(change, plan)
-  local action = change.action
-  if action == "create" then
-    local other = other_text_index(change)
-    return other and { {
-      level = "error", rule = "one-text-index",
-      message = ("%s has a text index already, %s: %s"):format(change.relation, other.name, other.text),
-      hint = "A collection has but one. Give the declaration that name, which replaces it, or drop it first.",
-    } } or {}
-  elseif action ~= "replace" then
-    return {}
+-- What there is of a collection, and what the changes so far add to it: for good, or until the old one goes.
+local function tally_of(change, plan)
+  plan.tallies = plan.tallies or {}
+  local tally = plan.tallies[change.relation]
+  if not tally then
+    tally = { indexes = change.on.absent and 1 or 0, beside = 0, created = 0 }
+    for _, index in ipairs(change.on:indexes()) do
+      if not index.clustered then tally.indexes = tally.indexes + 1 end
+    end
+    plan.tallies[change.relation] = tally
   end
-  local found = {}
-  local function finding(each) found[#found + 1] = each end
-  local reason = obstacle(change, M.context(plan).matches)
+  return tally
+end
+
+-- What is built has to have room beside all that is there, for what goes goes afterwards.
+local function check_room(change, plan, finding)
+  local tally = tally_of(change, plan)
+  local field = change.action == "create" and "created" or "beside"
+  tally[field] = tally[field] + 1
+  if change.on.absent and tally.created == 1 then
+    finding { level = "info", rule = "new-collection",
+      message = "the collection does not exist: its first index creates it" }
+  end
+  local most = tally.indexes + tally.created + math.min(tally.beside, plan.options.jobs or schedule.default_jobs)
+  if most <= MOST_INDEXES then return end
+  finding {
+    level = "error", rule = "too-many-indexes",
+    message = ("there is no room for it: a collection has %d indexes at most, with the one on _id, and with it there "
+      .. "would be %d"):format(MOST_INDEXES, most),
+    hint = "What is not needed has to go first: --drop-strays, with --only and its name.",
+  }
+end
+
+-- The replica set's members that hold data, and its own write concerns; false: it is none, or the user may not know.
+local function replica_set(plan)
+  if plan.replica_set ~= nil then return plan.replica_set end
+  plan.replica_set = false
+  local rows = plan.connection:query '{ "replSetGetConfig": 1, "$db": "admin" }'
+  local config = rows and rows[1] and json.field(json.parse(rows[1][1]), "config")
+  local members = config and json.field(config, "members")
+  if not members then return false end
+  local set = { members = 0, modes = {} }
+  for _, member in ipairs(members) do
+    if json.field(member, "arbiterOnly") ~= true then set.members = set.members + 1 end
+  end
+  local settings = json.field(config, "settings")
+  for _, mode in ipairs(settings and json.field(settings, "getLastErrorModes") or {}) do set.modes[mode[1]] = true end
+  plan.replica_set = set
+  return set
+end
+
+local QUORUMS = { votingMembers = true, majority = true }
+
+local function check_quorum(change, plan, finding)
+  local wanted = change.entry.commit_quorum
+  if not wanted or QUORUMS[wanted] then return end
+  local set = replica_set(plan)
+  local number = math.tointeger(tonumber(wanted))
+  if not set or set.modes[wanted] or number and number <= set.members then return end
+  local known = { "votingMembers", "majority" }
+  for mode in pairs(set.modes) do known[#known + 1] = mode end
+  local nearest = not number and suggest.nearest(wanted, known)
+  finding {
+    level = "error", rule = "commit-quorum",
+    message = number and ("commit_quorum is %d, but the replica set has %s with data"):format(number,
+      format.quantity(set.members, "member"))
+      or ('commit_quorum is "%s", but the replica set has no write concern of that name'):format(wanted),
+    hint = nearest and ('Did you mean "%s"?'):format(nearest)
+      or '"votingMembers" and "majority" follow the replica set as it changes.',
+  }
+end
+
+local function about_create(change, finding)
+  local other = other_text_index(change)
+  if not other then return end
+  finding {
+    level = "error", rule = "one-text-index",
+    message = ("%s has a text index already, %s: %s"):format(change.relation, other.name, other.text),
+    hint = "A collection has but one. Give the declaration that name, which replaces it, or drop it first.",
+  }
+end
+
+local function about_replace(change, plan, finding, reason)
   if reason then
     finding(gap(change, reason, plan.options.allow_gap))
   elseif not change.resume and change.beside ~= change.name then
@@ -198,6 +267,20 @@ function M.findings(change, plan)
     finding { level = "info", rule = "left", message = ("%s, %s, is dropped first: left by an interrupted replacement")
       :format(index.name, index.text) }
   end
+end
+
+--- What has to be said of a change before it is made.
+---@param change lunadex.PlannedChange
+---@param plan lunadex.Plan
+---@return lunadex.Finding[]
+function M.findings(change, plan)
+  local action, found = change.action, {}
+  if action ~= "create" and action ~= "replace" then return found end
+  local function finding(each) found[#found + 1] = each end
+  local reason = action == "replace" and obstacle(change, M.context(plan).matches)
+  if action == "create" then about_create(change, finding) else about_replace(change, plan, finding, reason) end
+  check_quorum(change, plan, finding)
+  if not reason and not change.resume then check_room(change, plan, finding) end
   return found
 end
 

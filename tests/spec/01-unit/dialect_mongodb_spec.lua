@@ -69,7 +69,8 @@ describe("steps on MongoDB", function()
 
   local function findings(change, options)
     change.estimate, change.relation = { seconds = 40 }, "c"
-    local plan = { options = options or {}, set = {} }
+    change.on = change.on or relation("c", { change.fact and change.fact.live })
+    local plan = { options = options or {}, set = {}, connection = { query = function() end } }
     local found = steps.findings(change, plan)
     return found[1] and found[1].level .. " " .. found[1].rule, found[1]
   end
@@ -120,7 +121,7 @@ describe("steps on MongoDB", function()
       fact = { live = theirs }, left = { live("n_ldx3", { keys = a }) } }
     assert.equal("drop n_ldx3, build n_ldx2, validate n, drop n", (text(change)))
     change.estimate, change.relation = {}, "c"
-    local found = steps.findings(change, { options = {}, set = {} })
+    local found = steps.findings(change, { options = {}, set = {}, connection = { query = function() end } })
     assert.same({ "other-name", "other-build", "left" }, { found[1].rule, found[2].rule, found[3].rule })
     assert.matches("n is being built by mongosh, but as …", found[2].message, 1, true)
     theirs.same = true
@@ -328,7 +329,7 @@ describe("a snapshot of MongoDB", function()
     for _, absent in ipairs { "_id_", "empty" } do assert.is_nil(written:find(absent, 1, true)) end
     assert.is_truthy(written:find('index { "a", name = "y", collation = { locale = "simple" } }', 1, true))
     assert.is_truthy(written:find('index { "b", name = "z", collation = { locale = "en" } }', 1, true))
-    assert.is_truthy(written:find('index { "c", name = "zz" }', 1, true))
+    assert.is_truthy(written:find('index { "c", name = "zz", collation = { locale = "de" } }', 1, true))
   end)
 
   it("writes as JSON what words cannot say", function()

@@ -39,8 +39,58 @@ describe("plan of MongoDB", function()
     local result = plan [[on "nowhere" { index { "a" } }]]
     assert.equal(0, result.status, tostring(result))
     assert.matches("create nowhere a_1", result.stdout, 1, true)
+    assert.matches("the collection does not exist: its first index creates it", result.stdout, 1, true)
+    local findings = plan([[on "nowhere" { index { "a" }, index { "b" } } on "far" { index { "a" } }]],
+      "--json"):json().findings
+    assert.same({ "info new-collection nowhere", "info new-collection far" }, {
+      findings[1].level .. " " .. findings[1].rule .. " " .. findings[1].relation,
+      findings[2].level .. " " .. findings[2].rule .. " " .. findings[2].relation })
+    assert.is_nil(findings[3])
     -- Nothing is declared of it, so nothing has to be there.
     assert.equal(0, plan([[on "nowhere" { description = "later" }]]).status)
+  end)
+
+  it("knows how many indexes a collection takes", function()
+    local specs, declared = {}, {}
+    for i = 1, 61 do
+      specs[i] = ('{"name":"i%d","key":{"k%d":1}}'):format(i, i)
+      declared[i] = ('index { "k%d", name = "i%d" }'):format(i, i)
+    end
+    server:command(database, ('{"createIndexes":"t","indexes":[%s]}'):format(table.concat(specs, ",")))
+    local function declaring(count, more) -- of what is live, and more
+      return ('on "t" { %s, %s }'):format(table.concat(declared, ", ", 1, count), more)
+    end
+    assert.equal(0, plan(declaring(60, 'index { "a" }, index { "b" }')).status)
+    local result = plan(declaring(60, 'index { "a" }, index { "b" }, index { "c", name = "c" }'))
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("t c: there is no room for it: a collection has 64 indexes at most", tostring(result), 1, true)
+    -- A replacement stands beside the old one for a while.
+    local replacing = declaring(59, 'index { "k60", name = "i60", sparse = true }, '
+      .. 'index { "k61", name = "i61", sparse = true }, index { "a" }')
+    assert.equal(65, plan(replacing).status)
+    assert.equal(0, plan(replacing, "--jobs", "1").status)
+    local applied = lunadex.run { "apply", lunadex.registry(replacing), "--target", url, "--jobs", "1" }
+    assert.equal(0, applied.status, tostring(applied))
+    -- What the hint says.
+    local dropped = lunadex.run { "apply", lunadex.registry(declaring(58, 'index { "a" }')), "--target", url,
+      "--drop-strays", "--only", "i59" }
+    assert.equal(0, dropped.status, tostring(dropped))
+    assert.equal(62, #server:indexes(database, "t"))
+  end)
+
+  it("knows what commit quorum a replica set can reach", function()
+    local function quorum(value)
+      local result = plan(('on "t" { index { "a", commit_quorum = %s } }'):format(value))
+      return result.status, tostring(result)
+    end
+    for _, value in ipairs { '"votingMembers"', '"majority"', "0", "1" } do assert.equal(0, (quorum(value))) end
+    local status, text = quorum "2"
+    assert.equal(65, status, text)
+    assert.matches("commit_quorum is 2, but the replica set has 1 member with data", text, 1, true)
+    status, text = quorum '"majorty"'
+    assert.equal(65, status, text)
+    assert.matches('the replica set has no write concern of that name', text, 1, true)
+    assert.matches('Did you mean "majority"?', text, 1, true)
   end)
 
   it("does not cry wolf where only the spelling differs", function()

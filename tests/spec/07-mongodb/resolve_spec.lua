@@ -179,15 +179,17 @@ describe("a declaration for MongoDB", function()
   end)
 
   it("that this server has no language or storage engine for is refused", function()
-    local function text(name, value, message, hint)
+    local function words(name, value, message, hint)
       refused({ keys = { { column = "t", opclass = "text" } }, with = { { name, value } } }, message, hint)
     end
-    text("default_language", '"klingon"', 'default_language is "klingon"', "swedish")
-    text("language_override", '"a.b"', 'language_override cannot be "a.b"', "beside the indexed ones")
-    text("weights", '{"a.$id": 1}', "a part of it begins with $")
-    text("storageEngine", '{"rocksdb": {}}', 'no storage engine "rocksdb"', "wiredTiger")
-    text("storageEngine", '{"wiredTiger": {"compression": "zlib"}}', "has no option compression, but configString only")
-    text("storageEngine", '{"wiredTiger": {"configString": "prefix_compresion=true"}}', 'the setting "prefix_compresion"')
+    words("default_language", '"klingon"', 'default_language is "klingon"', "swedish")
+    words("language_override", '"a.b"', 'language_override cannot be "a.b"', "beside the indexed ones")
+    words("weights", '{"a.$id": 1}', "a part of it begins with $")
+    words("storageEngine", '{"rocksdb": {}}', 'no storage engine "rocksdb"', "wiredTiger")
+    words("storageEngine", '{"wiredTiger": {"compression": "zlib"}}',
+      "has no option compression, but configString only")
+    words("storageEngine", '{"wiredTiger": {"configString": "prefix_compresion=true"}}',
+      'the setting "prefix_compresion"')
   end)
 
   it("of a time-series collection is refused where what is measured does not take it", function()
@@ -202,7 +204,8 @@ describe("a declaration for MongoDB", function()
     series("m", nil, { where = '{"at": {"$gt": 5}}' }, "compared with dates only")
     series("m", nil, { where = '{"x": {"$type": "string"}}' }, "$type for its metadata only")
     series("m", nil, { where = '{"x": null}' }, "compared with no null, object or list")
-    assert.equal("{ m.a: \"hashed\" }", text { relation = "measured", keys = { { column = "m.a", opclass = "hashed" } } })
+    assert.equal("{ m.a: \"hashed\" }", text { relation = "measured",
+      keys = { { column = "m.a", opclass = "hashed" } } })
   end)
 
   it("with a filter that cannot be is refused", function()

@@ -64,7 +64,7 @@ describe("models on MongoDB", function()
     ]]
     local shown, status = findings(text)
     assert.equal("error unique-on-sharded hashed, error unique-on-sharded order, error unique-on-sharded part, "
-      .. "error unique-on-sharded wrong", shown)
+      .. "error unique-on-sharded wrong, info new-collection free", shown)
     assert.equal(6, status)
     local result = run("apply", text)
     assert.equal(6, result.status, tostring(result))
