@@ -81,12 +81,36 @@ function Maker:resume(change)
   return true
 end
 
--- An earlier run has moved it out of another one's way, and its name is free now.
-function Maker:was_moved(change)
-  local naming = self.dialect.name
-  return not naming.stays and change.fact.live.name == naming.temporary(change.name, "moved")
-    and self:holder(change) == nil
+-- The live indexes that are still on their way in a circle of names, by what is claimed: from one that was moved out of
+-- another's way through all whose names are wanted, to a name that is free.
+function Maker:going_round()
+  if self.circles then return self.circles end
+  self.circles = {}
+  local plan, naming = self.plan, self.dialect.name
+  for _, moved in ipairs(naming.stays and {} or plan.catalog:ending(naming.temporary("", "moved"))) do
+    local way, live = {}, moved
+    while live do
+      local fact = self:claims()[key(live)]
+      local name = fact and fact.name_differs and naming.truncate(plan.entries[fact.ordinal].name)
+      if not name or live == moved and naming.temporary(name, "moved") ~= live.name then break end
+      way[#way + 1] = key(live)
+      if live.kind == "foreign_key" then
+        live = named(live.relation, name, true)
+      else
+        live = plan.catalog:index(live.relation.space, name)
+      end
+      if not live then
+        for _, each in ipairs(way) do self.circles[each] = true end
+      elseif #way > #plan.entries then
+        break
+      end
+    end
+  end
+  return self.circles
 end
+
+-- An earlier run has begun to give it its name.
+function Maker:was_moved(change) return self:going_round()[key(change.fact.live)] == true end
 
 -- What replacements of the same name that were not finished have left beside `change`, where they keep names of ours.
 function Maker:left_beside(change)

@@ -157,6 +157,30 @@ describe("killed", function()
     assert.equal("CREATE INDEX i1 ON public.c USING btree (y)", server:indexes(database)["public.i1"])
   end)
 
+  it("while three names go round, the next run goes on from wherever it was", function()
+    local database = server:create_database(nil, ("TEMPLATE %s"):format(template))
+    finally(function() server:drop_database(database) end)
+    local path = lunadex.registry [[
+      on "c" { index { "x", name = "i2" }, index { "y", name = "i3" }, index { "z", name = "i1" } } ]]
+    local columns = { "x", "y", "z" }
+    for _, names in ipairs { { "i1", "i3_ldx_moved", "i3" }, { "i2", "i3_ldx_moved", "i3" },
+      { "i2", "i3_ldx_moved", "i1" } } do
+      server:psql(database, "DROP INDEX IF EXISTS c_x, i1, i2, i3")
+      for i, name in ipairs(names) do
+        server:psql(database, ("CREATE INDEX %s ON c (%s)"):format(name, columns[i]))
+      end
+      faults.converges(server, database, path)
+      local live = server:indexes(database)
+      assert.matches("(x)", live["public.i2"], 1, true)
+      assert.matches("(y)", live["public.i3"], 1, true)
+      assert.matches("(z)", live["public.i1"], 1, true)
+    end
+    -- What nobody has begun takes the option.
+    server:psql(database, "ALTER INDEX i1 RENAME TO i4")
+    local result = lunadex.run { "plan", path, "--target", server:url(database) }
+    assert.matches("i4 is i1 by definition", result.stdout, 1, true)
+  end)
+
   it("it may leave something whose name has what another declaration is about: that stays", function()
     local database = server:create_database(nil, ("TEMPLATE %s"):format(template))
     finally(function() server:drop_database(database) end)
