@@ -3,49 +3,13 @@
 -- * `unique-on-sharded`: on a sharded collection each shard sees only its own documents, so a unique index has to begin
 --   with the whole shard key.
 -- * `scattered-query`: a query that says nothing about the shard key is sent to all shards.
--- * `unserved-query`: one that is to have an index, and none could serve it.
+-- * `unserved-query`: one that is to have an index, and none could serve it. The server says so of those that are live.
 
 local json = require "lunadex.mongodb.json"
+local query = require "lunadex.mongodb.query"
+local steps = require "lunadex.mongodb.steps"
 
 local M = {}
-
--- Conditions by field, from a filter and what stands in its $and.
-local function conditions(node, found)
-  for _, pair in ipairs(node) do
-    local name, value = pair[1], pair[2]
-    if name == "$and" and type(value) == "table" and value.tag == "array" then
-      for _, part in ipairs(value) do
-        if type(part) == "table" and part.tag == "object" then conditions(part, found) end
-      end
-    elseif found[name] == nil then
-      found[name] = value
-    end
-  end
-  return found
-end
-
-local function has_operator(value, operators)
-  if type(value) ~= "table" or value.tag ~= "object" then return false end
-  for _, pair in ipairs(value) do
-    if operators[pair[1]] then return true end
-  end
-  return false
-end
-
-local negations = { ["$ne"] = true, ["$nin"] = true, ["$not"] = true, ["$exists"] = true, ["$type"] = true }
-local choices = { ["$eq"] = true, ["$in"] = true }
-local places = { ["$near"] = true, ["$nearSphere"] = true, ["$geoWithin"] = true, ["$geoIntersects"] = true }
-
--- Whether a condition says which values there may be, one by one.
-local function is_choice(value)
-  local operators = type(value) == "table" and value.tag == "object" and value[1] and value[1][1]:find "^%$%l"
-  return not operators or json.number(value) ~= nil or has_operator(value, choices)
-end
-
--- Whether it narrows an index down, however the index orders its keys.
-local function narrows(value)
-  return is_choice(value) or not has_operator(value, negations)
-end
 
 -- Sharding ------------------------------------------------------------------------------------------------------------
 
@@ -61,15 +25,6 @@ local function is_enforced(fields, shard_key)
     if type(pair[2]) == "string" or fields.keys[i].column ~= pair[1] or fields.keys[i].opclass then return false end
   end
   return true
-end
-
--- Whether the router can tell from a filter which shards to ask.
-local function is_targeted(filter, shard_key)
-  local first = shard_key[1]
-  local value = filter[first[1]]
-  if value == nil then return false end
-  if first[2] == "hashed" then return is_choice(value) end
-  return narrows(value)
 end
 
 local function allowed(entry, rule)
@@ -105,88 +60,97 @@ end
 
 -- Queries -------------------------------------------------------------------------------------------------------------
 
--- All indexes a collection will have: declared ones, and live ones that stay.
+-- What a collection will have: which live indexes stay as they are to queries, by name, and all indexes as queries will
+-- see them, `built` those that are not there yet.
 local function indexes_of(plan, relation, title)
-  local list, dropped = {}, {}
-  for change in plan:changes() do
-    if change.action == "drop" and change.relation == title then dropped[change.live_name] = true end
-  end
-  for ordinal, entry in ipairs(plan.entries) do
-    if entry.relation == title then list[#list + 1] = { name = entry.name, fields = plan.set:fields(ordinal) } end
+  local collation = relation and relation.collation
+  local live, list, leaving = {}, {}, {}
+  for change in plan:work() do
+    if change.relation == title then
+      local index = change.ordinal and query.index(change.name, plan.set:fields(change.ordinal), collation)
+      local stays = change.action == "alter" and index and index.hidden == steps.is_hidden(change.fact.live)
+      if change.live_name and not stays then leaving[change.live_name] = true end
+      if index and not stays then
+        index.built = true
+        list[#list + 1] = index
+      end
+    end
   end
   for _, index in ipairs(relation and relation:indexes() or {}) do
-    if index.valid and not dropped[index.name] then list[#list + 1] = { name = index.name, fields = index:fields() } end
+    if index.valid and not leaving[index.name] then
+      live[index.name] = true
+      list[#list + 1] = query.index(index.name, index:fields(), collation)
+    end
   end
-  return list
+  if not relation then
+    list[#list + 1] = query.index("_id_", { keys = { { column = "_id" } } })
+    list[#list].built = true
+  end
+  return { live = live, list = list }
 end
 
-local function is_hidden(fields)
-  for _, pair in ipairs(fields.with or {}) do
-    if pair[1] == "hidden" then return true end
+-- Under which names a query's index may be known: that of the declaration, and that of the live one which it is.
+local function names_of(plan, title, name)
+  local names = { [name] = true }
+  for change in plan:changes() do
+    if change.relation == title and change.name == name and change.live_name then names[change.live_name] = true end
+  end
+  return names
+end
+
+-- Whether one of the server's plans reads only indexes that stay, and one of these names if any is asked for.
+local function has_plan(plans, live, names)
+  for _, used in ipairs(plans) do
+    local stays, wanted = #used > 0, not names
+    for _, name in ipairs(used) do
+      stays = stays and live[name] ~= nil
+      wanted = wanted or names[name]
+    end
+    if stays and wanted then return true end
   end
   return false
 end
 
--- Whether a query asks for no document that the index leaves out.
-local function covers(fields, filter)
-  if fields.where then
-    for field, value in pairs(conditions(json.parse(fields.where), {})) do
-      local asked = filter[field]
-      local exists = json.text(value):find '^{"%$exists":' ~= nil
-      if asked == nil or not (json.text(asked) == json.text(value) or exists and narrows(asked)) then return false end
-    end
+-- Whether one that is to be built has a part in it.
+local function will_have(list, conditions, sort, names, any)
+  for index in pairs(query.used(list, conditions, sort)) do
+    if (any or index.built) and (not names or names[index.name]) then return true end
   end
-  for _, pair in ipairs(fields.traits or {}) do
-    if pair[1] == "sparse" then
-      for _, key in ipairs(fields.keys) do
-        if filter[key.column] ~= nil and narrows(filter[key.column]) then return true end
-      end
-      return false
-    end
-  end
-  return true
+  return false
 end
 
--- Whether an index could serve a query: it narrows its documents down, or gives them in the order that is asked for.
-local function serves(fields, filter, sort)
-  if is_hidden(fields) or not covers(fields, filter) then return false end
-  local first = fields.keys[1]
-  local value = filter[first.column]
-  if first.opclass == "text" then return filter["$text"] ~= nil end
-  if first.opclass == "2dsphere" or first.opclass == "2d" then return has_operator(value, places) end
-  if first.opclass == "hashed" then return value ~= nil and is_choice(value) end
-  local below = first.column:match "^(.*)%$%*%*$"
-  if below then -- of any one field there
-    for field, condition in pairs(filter) do
-      if field:sub(1, #below) == below and field:sub(1, 1) ~= "$" and narrows(condition) then return true end
-    end
-    return false
-  end
-  if value ~= nil then return narrows(value) end
-  return sort[1] ~= nil and sort[1].column == first.column
+-- Of the server: some queries cannot be planned at all without their index.
+local no_plan = { ["27"] = true, ["291"] = true }
+
+-- Whether some index serves a query: the server's word on what is live, ours on what is not.
+local function is_served(plan, relation, title, asked, conditions, indexes, names)
+  local plans, err
+  if relation and relation.kind ~= "view" then plans, err = query.live(plan.connection, title, asked) end
+  if plans and has_plan(plans, indexes.live, names) then return true end
+  -- Without its word, the rules have to do for those that are live, too.
+  local unasked = not plans and not (err and no_plan[err.native])
+  return will_have(indexes.list, conditions, asked.sort, names, unasked)
 end
 
-local function check_query(plan, title, relation, query, finding)
-  local filter, shard_key = conditions(json.parse(query.filter), {}), shard_key_of(relation)
-  local shown = query.name and ("the query %q"):format(query.name) or "the query " .. query.filter
+local function check_query(plan, title, relation, asked, finding)
+  local conditions, shard_key = query.conditions(asked.filter), shard_key_of(relation)
+  local shown = asked.name and ("the query %q"):format(asked.name) or "the query " .. asked.filter
   local function tell(rule, message, hint)
-    finding { level = "warning", rule = rule, relation = title, file = query.file, line = query.line,
+    finding { level = "warning", rule = rule, relation = title, file = asked.file, line = asked.line,
       message = message, hint = hint }
   end
-  if shard_key and not is_targeted(filter, shard_key) then
+  if shard_key and not query.is_targeted(conditions, shard_key, relation.collation) then
     tell("scattered-query", ("%s does not say which shards to ask: %s is sharded by %s"):format(shown, title,
       relation.shard_key), ("A condition on %s would."):format(shard_key[1][1]))
   end
-  if not query.expect_index then return end
-  local wanted, named = type(query.expect_index) == "string" and query.expect_index or nil, false
-  for _, index in ipairs(indexes_of(plan, relation, title)) do
-    if not wanted or index.name == wanted then
-      named = true
-      if serves(index.fields, filter, query.sort) then return end
-    end
-  end
+  if not asked.expect_index then return end
+  local wanted = type(asked.expect_index) == "string" and asked.expect_index or nil
+  local names, indexes = wanted and names_of(plan, title, wanted), indexes_of(plan, relation, title)
+  if is_served(plan, relation, title, asked, conditions, indexes, names) then return end
+  local there = false
+  for _, index in ipairs(indexes.list) do there = there or names and names[index.name] end
   tell("unserved-query", not wanted and ("no index serves %s"):format(shown)
-    or named and ("%s does not serve %s"):format(wanted, shown)
+    or there and ("%s does not serve %s"):format(wanted, shown)
     or ("%s is to be served by %s, which is neither declared nor live"):format(shown, wanted))
 end
 
@@ -203,7 +167,7 @@ function M.findings(plan, relations)
   table.sort(titles)
   for _, title in ipairs(titles) do
     local relation = plan.catalog:relation(nil, title)
-    for _, query in ipairs(relations[title].queries) do check_query(plan, title, relation, query, finding) end
+    for _, asked in ipairs(relations[title].queries) do check_query(plan, title, relation, asked, finding) end
   end
   return found
 end

@@ -77,10 +77,12 @@ describe("models on MongoDB", function()
     shard("t", '{"tenant":1,"user":1}')
     shard("h", '{"user":"hashed"}')
     assert.equal("warning scattered-query a, warning scattered-query b, warning scattered-query c, "
-      .. "warning scattered-query d", (findings [[
+      .. "warning scattered-query d, warning scattered-query g", (findings [[
       on "t" {
         query { { user = 1 }, name = "a" }, query { { tenant = { ["$ne"] = 1 } }, name = "b" },
-        query { { ["$or"] = { { tenant = 1 }, { tenant = 2 } } }, name = "c" },
+        query { { ["$or"] = { { tenant = 1 }, { user = 2 } } }, name = "c" },
+        query { { ["$or"] = { { tenant = 1 }, { tenant = 2, x = 5 } } }, name = "either" },
+        query { { tenant = { ["$exists"] = true } }, name = "g" },
         query { { tenant = 1 }, name = "fine" }, query { { tenant = { ["$gt"] = 5 }, user = 1 }, name = "range" },
         query { { ["$and"] = { { tenant = 5 }, { x = 1 } } }, name = "nested" },
         query { { tenant = { ["$in"] = { 1, 2 } } }, name = "choice" },
@@ -104,7 +106,7 @@ describe("models on MongoDB", function()
         query { { p = 1 }, name = "2", expect_index = true },
         query { { hid = 1 }, name = "3", expect_index = true },
         query { { h = { ["$gt"] = 1 } }, name = "4", expect_index = true },
-        query { { a = { ["$ne"] = 1 } }, name = "5", expect_index = true },
+        query { { a = { ["$size"] = 1 } }, name = "5", expect_index = true },
         query { { a = 1 }, name = "6", expect_index = "nowhere" },
         query { { a = 1 }, name = "7", expect_index = "p" },
         query { {}, sort = { "s" }, name = "8", expect_index = true },
@@ -115,11 +117,44 @@ describe("models on MongoDB", function()
         query { { e = 5 }, name = "existing", expect_index = true },
         query { { s = 1 }, name = "sparse", expect_index = true },
         query { { h = 1 }, name = "hashed", expect_index = true },
-        query { { at = { ["$near"] = { 1, 2 } } }, name = "near", expect_index = true },
+        query { { at = { ["$nearSphere"] = { 1, 2 } } }, name = "near", expect_index = true },
         query { { ["$text"] = { ["$search"] = "x" } }, name = "words", expect_index = true },
         query { { ["w.x"] = 1 }, name = "wild", expect_index = true },
         query { { live = 1 }, name = "live", expect_index = true },
       }]]):gsub("info [^,]*, ", "")))
+  end)
+
+  it("are told what the server does with the indexes that will be left", function()
+    server:insert(database, "t", { '{"a":1,"tags":["x","y"]}' })
+    server:command(database, [[{"createIndexes":"t","indexes":[{"name":"stray","key":{"s":1}},
+      {"name":"theirs","key":{"b":1}}, {"name":"tags","key":{"tags":1}}, {"name":"shown","key":{"h":1}},
+      {"name":"turned","key":{"r":1}}, {"name":"ttl","key":{"at":1},"expireAfterSeconds":60},
+      {"name":"_english","key":{"c":1},"collation":{"locale":"en"}}]}]])
+    local text = [[
+      on "t" {
+        index { "b", name = "ours" }, index { "tags" }, index { "h", name = "shown", hidden = true },
+        index { "x", name = "turned" }, index { "at", expire_after = 120 },
+        index { "c", name = "_english", collation = { locale = "en" } },
+        query { { s = 1 }, name = "stray", expect_index = true },
+        query { { b = 1 }, name = "named", expect_index = "ours" },
+        query { { tags = { ["$ne"] = null } }, name = "arrays", expect_index = true },
+        query { {}, sort = { "tags" }, name = "sorted", expect_index = true },
+        query { { h = 1 }, name = "hidden", expect_index = true },
+        query { { r = 1 }, name = "replaced", expect_index = true },
+        query { { x = 1 }, name = "replacing", expect_index = "turned" },
+        query { { at = 1 }, name = "altered", expect_index = true },
+        query { { c = "text" }, name = "collated", expect_index = true },
+        query { { c = 5 }, name = "number", expect_index = true },
+        query { { ["$or"] = { { b = 1 }, { x = 2 } } }, name = "both", expect_index = true },
+        query { { ["$or"] = { { b = 1 }, { r = 2 } } }, name = "half", expect_index = true },
+      }]]
+    local function unserved(...)
+      local list = {}
+      for name in findings(text, ...):gmatch "unserved%-query (%w+)" do list[#list + 1] = name end
+      return table.concat(list, " ")
+    end
+    assert.equal("arrays collated half hidden replaced", unserved())
+    assert.equal("arrays collated half hidden replaced stray", unserved "--drop-strays")
   end)
 
   it("keep the index of the shard key, whatever is asked", function()
