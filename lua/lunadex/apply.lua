@@ -63,6 +63,7 @@ function Run:event(name, item, fields)
   local change = item.change
   fields.event, fields.number, fields.total = name, item.place, self.total
   fields.action, fields.relation, fields.name = change.action, change.relation, change.name or change.live_name
+  fields.hide = change.hide
   self:emit(fields)
 end
 

@@ -22,6 +22,7 @@ local M = {}
 ---@field rights string            # what to do where the right to change indexes is missing
 ---@field makes_relations boolean? # a relation that is not there comes with its first index
 ---@field leases boolean?          # the run lock outlives its session
+---@field modes boolean?           # a build may be concurrent, or block writes
 ---@field schema table
 ---@field definition table
 ---@field name table
@@ -48,7 +49,7 @@ local function dialect(driver, words, more)
 end
 
 local dialects = {
-  postgres = dialect("postgres", { product = "PostgreSQL", comment = "--", row = "row",
+  postgres = dialect("postgres", { product = "PostgreSQL", comment = "--", row = "row", modes = true,
     relies = "a foreign key relies on it",
     rights = "It takes the rights of the table's owner, and CREATE on its schema: connect as one who has them, or have "
       .. "them granted." }),

@@ -32,7 +32,10 @@ typedef struct work {
 static const char buckets_of[] = "system.buckets.";
 
 static bool is_left_out(const char *name) {
-  return !strncmp(name, "system.", 7) || !strncmp(name, "lunadex.", 8);
+  static const char *const own[] = {"lunadex.lock", "lunadex.runs", "lunadex.changes"};
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+    if (!strcmp(name, own[i])) return true;
+  return !strncmp(name, "system.", 7);
 }
 
 /* As createCollection takes them, as far as they matter to indexes; NULL: there are none. That buckets are clustered goes

@@ -22,7 +22,8 @@
 #define COLLECTION "lunadex.lock"
 /* What of the document is of interest, with the server's time beside it. */
 #define LEASE_FIELDS                                                                                                   \
-  "owner", BCON_INT32(1), "since", BCON_INT32(1), "expires", BCON_INT32(1), "who", BCON_INT32(1), "now", "$$NOW"
+  "owner", BCON_INT32(1), "fence", BCON_INT32(1), "since", BCON_INT32(1), "expires", BCON_INT32(1), "who",             \
+      BCON_INT32(1), "now", "$$NOW"
 
 enum { LEASE_MS = 30000, MAJORITY_MS = 4000, TOKEN_BYTES = 16 };
 /* How much earlier than the server we take the lease for ended: clocks of members differ, and run at different speeds. */
@@ -91,20 +92,33 @@ static bson_t *ourselves(const ldx_session *session) {
                   BCON_UTF8(application ? application : ""));
 }
 
+static bool not_ours(ldx_error *error) {
+  ldx_error_set(error, LDX_ERROR_DEPENDENT,
+                "the run lock cannot be taken: " COLLECTION " is not Lunadex's, but somebody's");
+  ldx_error_hint(error, "Rename what has that name; it is where runs on this database see each other.");
+  return false;
+}
+
 bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
   bson_t reply, lease;
   if (!new_token(session, error)) return false;
   bson_t *who = ourselves(session);
-  /* A missing time comes before every other: nobody has it then. */
-  bson_t *update = BCON_NEW("$replaceWith", "{", "$cond", "[", "{", "$lte", "[", "$expires", "$$NOW", "]", "}", "{",
-                            "_id", "$_id", "owner", BCON_UTF8(session->token), "fence", "{", "$add", "[", "{",
-                            "$ifNull", "[", "$fence", BCON_INT64(0), "]", "}", BCON_INT64(1), "]", "}", "since",
-                            "$$NOW", "expires", "{", "$add", "[", "$$NOW", BCON_INT32(LEASE_MS), "]", "}", "who", "{",
-                            "$literal", BCON_DOCUMENT(who), "}", "}", "$$ROOT", "]", "}");
+  /* A missing time comes before every other: nobody has it then. Whatever else somebody keeps under that name has no
+   * fence, and stays as it is. */
+  bson_t *update =
+      BCON_NEW("$replaceWith", "{", "$cond", "[", "{", "$and", "[", "{", "$lte", "[", "$expires", "$$NOW", "]", "}",
+               "{", "$or", "[", "{", "$isNumber", "$fence", "}", "{", "$eq", "[", "$$ROOT", "{", "_id", "run", "}", "]",
+               "}", "]", "}", "]", "}", "{", "_id", "$_id", "owner", BCON_UTF8(session->token), "fence", "{", "$add",
+               "[", "{", "$ifNull", "[", "$fence", BCON_INT64(0), "]", "}", BCON_INT64(1), "]", "}", "since", "$$NOW",
+               "expires", "{", "$add", "[", "$$NOW", BCON_INT32(LEASE_MS), "]", "}", "who", "{", "$literal",
+               BCON_DOCUMENT(who), "}", "}", "$$ROOT", "]", "}");
   bson_destroy(who);
   bool ok = change(session, BCON_NEW("_id", "run"), update, true, &reply, error);
   if (ok && !ldx_mongo_document_at(&reply, "value", &lease)) {
     ok = ldx_error_set(error, LDX_ERROR_SERVER, "the server does not say who has the run lock");
+    forget_token(session);
+  } else if (ok && !bson_has_field(&lease, "fence")) {
+    ok = not_ours(error);
     forget_token(session);
   } else if (ok && strcmp(ldx_mongo_text_at(&lease, "owner"), session->token) != 0) {
     ok = ldx_error_set(error, LDX_ERROR_LOCK_HELD, "another run holds the lock of this database");
@@ -112,6 +126,8 @@ bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
     ldx_error_hint(error, "Wait for it to end; `lunadex status` shows what it does.");
     forget_token(session);
   }
+  /* Of the server: it is a view, or a time-series collection. */
+  if (!ok && error && (!strcmp(error->native, "166") || !strcmp(error->native, "72"))) not_ours(error);
   bson_destroy(&reply);
   return ok;
 }
@@ -138,7 +154,7 @@ bool ldx_mongo_lock_holder(ldx_session *session, char *who, size_t size, int64_t
   bool ok = ldx_mongo_aside(session, NULL, command, &reply, error);
   *who = '\0';
   if (ok && ldx_mongo_document_at(&reply, "cursor.firstBatch.0", &lease) && *ldx_mongo_text_at(&lease, "owner") &&
-      moment(&lease, "expires") > moment(&lease, "now")) {
+      bson_has_field(&lease, "fence") && moment(&lease, "expires") > moment(&lease, "now")) {
     holder(&lease, who, size);
     *pid = ldx_mongo_integer_at(&lease, "who.pid");
   }

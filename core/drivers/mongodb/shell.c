@@ -179,20 +179,19 @@ void ldx_mongo_shell_document(ldx_buffer *to, const bson_t *document) {
   if (bson_iter_init(&field, document)) append_fields(to, &field, true, NULL);
 }
 
-/* Whether `db.NAME` is a method of mongosh; those that somebody might call a collection. */
+/* Whether `db.NAME` is a method of mongosh, or of every object of JavaScript, that has no capital letter. */
 static bool is_method(const char *name) {
-  static const char *const methods[] = {"aggregate", "auth", "help",    "hello", "logout",
-                                        "stats",     "sql",  "version", "watch"};
+  static const char *const methods[] = {"aggregate", "auth", "constructor", "eval",    "hello", "help",
+                                        "logout",    "sql",  "stats",       "version", "watch"};
   for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
     if (!strcmp(methods[i], name)) return true;
   return false;
 }
 
 void ldx_mongo_shell_collection(ldx_buffer *to, const char *collection) {
-  bool plain = !is_method(collection) && *collection != '_';
-  for (const char *part = collection; plain && part; part = strchr(part, '.') ? strchr(part, '.') + 1 : NULL)
-    plain = is_identifier(part, strcspn(part, "."));
-  if (plain) {
+  /* Most methods have a capital letter; after a dot there are those of collections, as in `db.logs.find`. */
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
+  if (islower((unsigned char)*collection) && !collection[strspn(collection, plain)] && !is_method(collection)) {
     ldx_buffer_appendf(to, "db.%s", collection);
   } else {
     ldx_buffer_append(to, "db.getCollection(");

@@ -14,7 +14,7 @@ void ldx_mongo_shell_value(ldx_buffer *to, const bson_iter_t *value);
 void ldx_mongo_shell_name(ldx_buffer *to, const char *name);
 /* A string literal. */
 void ldx_mongo_shell_string(ldx_buffer *to, const char *text);
-/* `db.users`, or `db.getCollection("odd name")`. */
+/* `db.users`, or `db.getCollection("userStats")`: where mongosh might take the name for something else. */
 void ldx_mongo_shell_collection(ldx_buffer *to, const char *collection);
 
 /* `db.users.createIndex({ … }, { … })` of a specification as createIndexes takes or listIndexes gives it. `quorum` may be

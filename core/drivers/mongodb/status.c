@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buffer.h"
+#include "build.h"
 #include "builders.h"
 #include "catalog.h"
 #include "driver_parts.h"
 #include "model/catalog.h"
 #include "path.h"
+#include "shell.h"
 #include "spec.h"
 #include "who.h"
 
@@ -101,6 +104,19 @@ static void tell_builds(work *w) {
   }
 }
 
+/* What is wrong with it, and what ends that at once. */
+static const char *take_back_text(work *w, const ldx_live *live) {
+  bson_t *command = ldx_mongo_collmod(live->relation->name.name, live->name, "prepareUnique", false, false);
+  ldx_buffer b;
+  ldx_buffer_init(&b, w->arena);
+  ldx_buffer_append(&b,
+                    "it refuses new duplicates since a conversion to unique that did not end; the next apply goes on "
+                    "with it, or takes it back, as declared; to take it back now: ");
+  ldx_mongo_shell_command(&b, command);
+  bson_destroy(command);
+  return ldx_buffer_string(&b);
+}
+
 static void tell_unfinished(work *w, const ldx_catalog *catalog, bool locked) {
   for (size_t i = 0; i < ldx_catalog_live_count(catalog); i++) {
     const ldx_live *live = ldx_catalog_live_at(catalog, i);
@@ -109,11 +125,10 @@ static void tell_unfinished(work *w, const ldx_catalog *catalog, bool locked) {
     bool left = live->valid && !live->definition.unique && !locked &&
                 ldx_mongo_option(&live->definition.storage, "prepareUnique");
     if ((live->valid && !left) || is_told(w, relation, live->name)) continue;
-    const char **row = add_row(w, left ? "leftover" : "being_built");
+    const char **row = add_row(w, left ? "prepared" : "being_built");
     row[RELATION] = ldx_arena_strdup(w->arena, relation);
     row[NAME] = ldx_arena_strdup(w->arena, live->name);
-    row[DETAIL] =
-        left ? "it refuses new duplicates, but was not made unique: the conversion did not end" : "by the server";
+    row[DETAIL] = left ? take_back_text(w, live) : "by the server";
   }
 }
 

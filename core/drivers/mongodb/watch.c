@@ -197,6 +197,10 @@ static void watch_step(ldx_session *session, const look *l, ldx_watched *watched
     from_command(session, own, &watched->progress);
   } else if (other) {
     watched->progress.started = true;
+    if (other->process == ldx_mongo_process()) {
+      set_phase(&watched->progress, "waiting for another build of this run");
+      return;
+    }
     set_phase(&watched->progress, "waiting for another build of the collection");
     ldx_mongo_who(watched->progress.blocker, sizeof watched->progress.blocker, other->document);
     watched->progress.blocker_pid = -1;

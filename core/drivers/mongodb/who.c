@@ -146,6 +146,10 @@ void ldx_mongo_who(char *to, size_t size, const bson_t *document) {
   ldx_mongo_operation_of(document, &operation);
   bson_iter_t iter;
   ldx_buffer b;
+  if (operation.process == ldx_mongo_process()) {
+    snprintf(to, size, "this run");
+    return;
+  }
   ldx_buffer_init(&b, NULL);
   const char *user = ldx_mongo_text_at(document, "effectiveUsers.0.user"),
              *client = ldx_mongo_text_at(document, "client");

@@ -42,7 +42,7 @@ int ldx_mongo_operation_indexes(const ldx_mongo_operation *operation);
 /* What a worker says it does, once: "scanning collection" of "Index Build: scanning collection Index Build: scanning
  * collection: 29418/2000000 1%". */
 void ldx_mongo_phase(char *to, size_t size, const ldx_mongo_operation *operation);
-/* `app@host "name", op 4711, since 0:12: createIndexes users`, as much as is known. */
+/* `app@host "name", op 4711, since 0:12: createIndexes users`, as much as is known; "this run" of our own. */
 void ldx_mongo_who(char *to, size_t size, const bson_t *document);
 
 #endif

@@ -149,8 +149,8 @@ end
 
 local function warn(plan)
   for _, finding in ipairs(plan.findings) do
-    if finding.level == "warning" then
-      output.complain(label(plan) .. "warning: " .. planning.finding_text(finding))
+    if finding.level == "warning" or finding.rule == "no-counterpart" then
+      output.complain(label(plan) .. finding.level .. ": " .. planning.finding_text(finding))
     end
   end
 end

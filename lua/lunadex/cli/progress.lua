@@ -26,6 +26,10 @@ local doing = {
   rebuild = "rebuilding", drop = "dropping", wait = "waiting for",
 }
 
+local function doing_text(event)
+  return event.hide and "hiding from queries" or doing[event.action]
+end
+
 -- With several databases, events say of which they are.
 local function label(event)
   return event.database and format.line(event.database) .. ": " or ""
@@ -157,13 +161,13 @@ function on:build_started(event)
   self.running[key(event)] = state
   self.order[#self.order + 1] = key(event)
   if self.live then
-    state.text = doing[event.action]
+    state.text = doing_text(event)
     erase(self)
     begins(self.queued, event)
     draw(self)
     output.flush()
   else
-    self:say(("%s%s: %s %s%s"):format(heading(event), event.critical and " (critical)" or "", doing[event.action],
+    self:say(("%s%s: %s %s%s"):format(heading(event), event.critical and " (critical)" or "", doing_text(event),
       format.line(event.builder and event.builder .. ": " .. event.definition or event.definition), describe(event)))
   end
 end
@@ -232,7 +236,7 @@ function on:build_finished(event)
   elseif event.outcome == "cancelled" then
     text = event.reason and "cancelled: " .. format.line(event.reason) or "cancelled"
   else
-    text = event.outcome .. " in " .. format.duration(event.seconds)
+    text = (event.hide and "hidden" or event.outcome) .. " in " .. format.duration(event.seconds)
     if event.attempts and event.attempts > 1 then text = text .. (" (attempt %d)"):format(event.attempts) end
   end
   self:say(heading(event) .. (event.critical and " (critical)" or "") .. ": "

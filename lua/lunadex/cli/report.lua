@@ -29,7 +29,7 @@ local function figures(plan, change, mode)
     if estimate.index_bytes then index[1] = "index about " .. format.bytes(estimate.index_bytes) end
     local seconds = estimate.seconds
     if seconds and seconds >= 1 then index[#index + 1] = "about " .. format.rough(seconds) end
-    mode = mode or change.entry.mode
+    mode = plan.dialect.modes and (mode or change.entry.mode)
     if mode and mode ~= "auto" then index[#index + 1] = mode == "concurrent" and "concurrently" or "blocking writes" end
     if #index > 0 then parts[#parts + 1] = table.concat(index, ", ") end
   end

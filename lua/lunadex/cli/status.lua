@@ -50,6 +50,7 @@ local words = {
   being_built = "being built", incomplete = "incomplete", reindex_leftover = "left by REINDEX",
   half_dropped = "half dropped", leftover = "leftover", replacement = "replacement", replaced = "replaced",
   moved = "renamed half-way", unnamed_part = "part", null_check = "check for nulls", not_validated = "not validated",
+  prepared = "half unique",
 }
 
 -- What queries do not use. The rest works, and only waits for somebody to finish it.

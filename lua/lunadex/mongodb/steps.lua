@@ -32,14 +32,28 @@ local function with_option(fields, name, value)
   return copy(fields, { with = with })
 end
 
+local function has_option(index, name)
+  for _, pair in ipairs(index:fields().with or {}) do
+    if pair[1] == name then return pair[2] == "true" end
+  end
+  return false
+end
+
 --- Whether an index is kept from queries.
 ---@param index lunadex.Index
 ---@return boolean
-function M.is_hidden(index)
-  for _, pair in ipairs(index:fields().with or {}) do
-    if pair[1] == "hidden" then return pair[2] == "true" end
-  end
-  return false
+function M.is_hidden(index) return has_option(index, "hidden") end
+
+local PREPARED = "refuses new duplicates since a conversion to unique that did not end"
+
+--- What is to be known of a stray besides its definition.
+---@param index lunadex.Index
+---@return string?
+function M.state(index)
+  local parts = {}
+  if M.is_hidden(index) then parts[1] = "hidden" end
+  if has_option(index, "prepareUnique") then parts[#parts + 1] = PREPARED end
+  return parts[1] and table.concat(parts, "; ")
 end
 
 -- Steps ---------------------------------------------------------------------------------------------------------------
@@ -246,6 +260,12 @@ local function about_create(change, finding)
   }
 end
 
+local function about_alter(change, finding)
+  if not has_option(change.fact.live, "prepareUnique") then return end
+  local ends = change.entry and change.entry.fields.unique and "apply goes on with it." or "apply takes that back."
+  finding { level = "warning", rule = "unfinished-conversion", message = "it " .. PREPARED, hint = ends }
+end
+
 local function about_replace(change, plan, finding, reason)
   if reason then
     finding(gap(change, reason, plan.options.allow_gap))
@@ -275,8 +295,9 @@ end
 ---@return lunadex.Finding[]
 function M.findings(change, plan)
   local action, found = change.action, {}
-  if action ~= "create" and action ~= "replace" then return found end
   local function finding(each) found[#found + 1] = each end
+  if action == "alter" then about_alter(change, finding) end
+  if action ~= "create" and action ~= "replace" then return found end
   local reason = action == "replace" and obstacle(change, M.context(plan).matches)
   if action == "create" then about_create(change, finding) else about_replace(change, plan, finding, reason) end
   check_quorum(change, plan, finding)
@@ -299,9 +320,11 @@ end
 M.without_counterpart = common.without_counterpart {
   { "rename", "--rename: MongoDB cannot rename an index; one under another name is as good" },
   { "mode", "--mode: no build of MongoDB blocks reads and writes", except = "auto" },
+  { "repair", "--repair: MongoDB goes on with every build until it is done or ended; nothing invalid is left" },
   { "drain_timeout", "--drain-timeout: no build of MongoDB waits for other transactions at its end" },
   { "cancel_blockers", "--cancel-blockers: nobody is in the way of a build of MongoDB" },
   { "terminate_blockers", "--terminate-blockers: nobody is in the way of a build of MongoDB" },
+  { "blockers_after", "--blockers-after: nobody is in the way of a build of MongoDB" },
   { "maintenance_work_mem",
     "--maintenance-work-mem: MongoDB's parameter maxIndexBuildMemoryUsageMegabytes decides for all builds" },
   { "parallel_workers", "--parallel-workers: MongoDB builds an index with one thread" },

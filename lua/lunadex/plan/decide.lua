@@ -163,7 +163,8 @@ function Maker:settle_stray(change)
   local message = (figures ~= "" and figures .. "; " or "")
   if change.reason ~= "" then message = change.reason .. (figures ~= "" and ", " .. figures or "") .. "; " end
   if invalid and not (change.measure and change.measure.being_built) then message = "invalid; " .. message end
-  if self:is_hidden(live) then message = "hidden; " .. message end
+  local state = self.dialect.steps.state and self.dialect.steps.state(live)
+  if state then message = state .. "; " .. message end
   self.plan.summary.stray = self.plan.summary.stray + 1
   local finding = {
     level = (rule == "stray" or why) and "info" or "warning", rule = rule, live_name = live.name,

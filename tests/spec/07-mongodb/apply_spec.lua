@@ -347,7 +347,9 @@ describe("apply on MongoDB", function()
     local text = [[on "t" { index { "a", name = "mine" } }]]
     apply(text)
     assert.equal("mine stray", names())
-    apply(text, "--hide-first")
+    local result = apply(text, "--hide-first")
+    assert.matches("[2/2] t stray: hiding from queries { b: 1 }", result.stdout, 1, true)
+    assert.matches("[2/2] t stray: hidden in ", result.stdout, 1, true)
     assert.is_true(indexes().stray.hidden)
     settles(text)
     settles [[on "t" { index { "a", name = "mine" }, index { "b", name = "stray" } }]]
@@ -426,18 +428,53 @@ describe("apply on MongoDB", function()
   end)
 
   it("goes on while a writer goes on", function()
-    server:fill(database, "t", 100000, { a = "$n" })
-    local script = shell.directory("writer") .. "/done"
+    fill()
+    local held <close> = steps.hold(server, steps.scanning)
     local process = lunadex.start { "apply", lunadex.registry [[on "t" { index { "a", unique = true } }]], "--target",
       url }
-    local written = 0
-    while process:running() do
-      server:insert(database, "t", { { a = 1000000 + written } })
-      written = written + 1
-    end
-    shell.write_file(script, tostring(written))
+    held:reached()
+    -- The build is under way, and stays so while this is written: it keeps nobody from it.
+    for i = 1, 20 do server:insert(database, "t", { { a = 1000000 + i } }) end
+    server:command(database, '{"update":"t","updates":[{"q":{"a":7},"u":{"$set":{"a":-7}}}]}')
+    server:command(database, '{"delete":"t","deletes":[{"q":{"a":8},"limit":0}]}')
+    assert.is_true(process:running())
+    held:release()
     assert.equal(0, lunadex.result(process:wait()).status)
-    assert.is_true(written > 0)
     assert.is_true(indexes().a_1.unique)
+    -- What was written meanwhile is in the index.
+    local function counted(filter)
+      return server:command(database, ('{"count":"t","query":%s,"hint":"a_1"}'):format(filter)).n
+    end
+    assert.same({ 20, 1, 0, 1019 }, { counted '{"a":{"$gt":1000000}}', counted '{"a":-7}',
+      counted '{"a":{"$in":[7,8]}}', counted '{"a":{"$exists":true}}' })
+  end)
+
+  it("says of each option that means nothing here that it does not", function()
+    local result = apply([[on "t" { index { "a" } }]], "--mode", "blocking", "--parallel-workers", "2",
+      "--maintenance-work-mem", "1GB", "--drain-timeout", "1s", "--cancel-blockers", "x", "--terminate-blockers", "x",
+      "--blockers-after", "1s", "--rename", "--repair")
+    for _, option in ipairs { "mode", "parallel-workers", "maintenance-work-mem", "drain-timeout", "cancel-blockers",
+      "terminate-blockers", "blockers-after", "rename", "repair" } do
+      assert.matches("info: --" .. option .. ": ", result.stderr, 1, true)
+    end
+    assert.equal(9, select(2, result.stderr:gsub("info: ", "")))
+    local plan = run("plan", [[on "u" { index { "a" } }]], "--mode", "blocking")
+    assert.is_nil(plan.stdout:find("blocking writes", 1, true), plan.stdout)
+  end)
+
+  it("says what is in the way of others after a conversion to unique that did not end, and ends it", function()
+    create [[{"name":"u","key":{"a":1},"prepareUnique":true}, {"name":"p","key":{"b":1},"prepareUnique":true},
+      {"name":"s","key":{"c":1},"prepareUnique":true}]]
+    local text = [[on "t" { index { "a", name = "u", unique = true }, index { "b", name = "p" } }]]
+    local plan = run("plan", text).stdout
+    for name, ends in pairs { u = "apply goes on with it", p = "apply takes that back" } do
+      assert.matches(("warning unfinished%%-conversion: [^\n]*t %s: it refuses new duplicates [^\n]*%s"):format(name, ends),
+        plan)
+    end
+    assert.matches("stray t s: [^\n]*refuses new duplicates since a conversion to unique that did not end", plan)
+    apply(text)
+    local live = indexes()
+    assert.same({ true, nil, nil }, { live.u.unique, live.u.prepareUnique, live.p.prepareUnique })
+    assert.is_true(live.s.prepareUnique) -- nobody asked for anything to be done with it
   end)
 end)

@@ -100,6 +100,7 @@ describe("while MongoDB builds", function()
 
     it("a second run builds the same: both are done, and it is built once", function()
       local other = steps.open(server, "test")
+      local before = #server:log()
       local held <close> = steps.hold(server, steps.scanning)
       local first = start { unique = true }
       held:reached()
@@ -113,6 +114,8 @@ describe("while MongoDB builds", function()
       assert.is_true(again.ok, tostring(again.error))
       other:close()
       stands { unique = true }
+      -- "Index build: starting"
+      assert.equal(1, select(2, server:log():sub(before + 1):gsub('"id":20384', "")), "builds begun")
     end)
 
     it("somebody changes the index while it is being made unique: the next attempt looks again", function()

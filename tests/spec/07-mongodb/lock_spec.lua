@@ -91,6 +91,26 @@ describe("the run lock on MongoDB", function()
     assert.equal(6, lease().fence)
   end)
 
+  it("is not taken where something else has its name, which stays as it is", function()
+    for _, make in ipairs { '{"create":"lunadex.lock","viewOn":"other","pipeline":[]}',
+      '{"create":"lunadex.lock","timeseries":{"timeField":"at"}}',
+      '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me","expires":"never","who":{"pid":1}}]}',
+      '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me"}]}' } do
+      server:try(database, { "drop", "lunadex.lock" })
+      server:command(database, make)
+      local before = mongodb.json(lease())
+      local done = lock(open())
+      assert.is_false(done.ok, make)
+      assert.equal("dependent", done.error.code, make .. tostring(done.error))
+      assert.matches("lunadex.lock is not Lunadex's", done.error.message, 1, true)
+      assert.matches("Rename what has that name", done.error.hint, 1, true)
+      assert.equal(before, mongodb.json(lease()))
+      local status = lunadex.run { "status", "--target", server:url(database), "--json" }
+      assert.equal(0, status.status, tostring(status))
+      assert.equal(mongodb.null, status:json().lock or mongodb.null)
+    end
+  end)
+
   it("is lost to whoever took it: nothing more is written, and what is theirs stays", function()
     local run = open()
     server:fill(database, "t", 10, { a = "$n" })

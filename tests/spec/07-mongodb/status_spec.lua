@@ -95,12 +95,17 @@ describe("the status of a MongoDB database", function()
       "indexes": [{ "key": { "a": 1 }, "name": "a_1", "prepareUnique": true }] }]])
     local invalid = status("--json"):json().invalid
     assert.equal(1, #invalid)
-    assert.same({ "leftover", "users", "a_1" }, { invalid[1].kind, invalid[1].relation, invalid[1].name })
+    assert.same({ "prepared", "users", "a_1" }, { invalid[1].kind, invalid[1].relation, invalid[1].name })
+    assert.matches("left      users a_1: half unique; it refuses new duplicates", status().stdout, 1, true)
+    local command = invalid[1].detail:match "db%.runCommand%((.*)%)$"
     -- It is the declared one all the same: to be finished, or to be taken back.
     local db <close> = engine.open(url)
     local fields = { kind = "index", relation = "users", method = "", keys = { { column = "a" } }, name = "a_1" }
     assert.equal("alter", db:diff({ fields }):changes()().action)
     fields.unique = true
     assert.equal("alter", db:diff({ fields }):changes()().action)
+    -- What it says to do does that.
+    server:command(database, (command:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')))
+    assert.same({}, status("--json"):json().invalid)
   end)
 end)
