@@ -1,4 +1,5 @@
-/* check.h: what the server would refuse, in words of the registry. No server is asked. */
+/* check.h: what the server would refuse, in words of the registry. No server is asked. False: LDX_ERROR_INVALID_DEFINITION,
+ * or LDX_ERROR_UNSUPPORTED of what MongoDB has not at all. */
 #ifndef LUNADEX_MONGO_CHECK_H
 #define LUNADEX_MONGO_CHECK_H
 

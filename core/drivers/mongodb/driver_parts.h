@@ -21,7 +21,8 @@ bool ldx_mongo_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx
 bool ldx_mongo_lock(ldx_session *session, ldx_error *error);
 bool ldx_mongo_unlock(ldx_session *session, ldx_error *error);
 bool ldx_mongo_hold(ldx_session *session, double *good_for, ldx_error *error);
-/* Who has it, and as which process of his machine; `who` is "" where nobody has. */
+/* Who has it, for people, and as which process of his machine; `who` is "" where nobody has. False: as of
+ * ldx_mongo_aside. */
 bool ldx_mongo_lock_holder(ldx_session *session, char *who, size_t size, int64_t *pid, ldx_error *error);
 
 /* status.c */

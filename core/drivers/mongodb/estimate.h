@@ -4,8 +4,8 @@
 
 #include "session.h"
 
-/* Sets `item->index_bytes` from `item->definition`, with `item->rows` known, by looking at some of the documents. It stays
- * unknown where they say too little. False: they could not be had. */
+/* Sets `item->index_bytes`, as the index takes on disk, from `item->definition`, with `item->rows` known, by looking at some of the documents. It stays
+ * unknown where they say too little. False: they could not be had, within two seconds or at all. */
 bool ldx_mongo_estimate(ldx_session *session, ldx_measure *item, ldx_error *error);
 
 #endif

@@ -4,7 +4,8 @@
 
 #include "session.h"
 
-/* ldx_driver.resolve. A collection that is not there is added to `catalog` as one that the first index makes. */
+/* ldx_driver.resolve. A collection that is not there is added to `catalog` as one that the first index makes;
+ * what a declaration comes to lives as long as the set. */
 bool ldx_mongo_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
                        ldx_error *error);
 

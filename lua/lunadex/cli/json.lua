@@ -9,7 +9,7 @@ local M = {}
 -- The order in which keys appear, so that equal plans are equal texts.
 local order = {
   keyorder = {
-    "event", "number", "total", "action", "outcome", "target", "database", "relation", "name", "live_name",
+    "event", "number", "total", "action", "hide", "outcome", "target", "database", "relation", "name", "live_name",
     "definition", "reason", "waits", "critical", "description", "estimate", "findings", "level", "rule", "message",
     "hint", "file", "line", "rows", "table_bytes", "index_bytes", "code", "detail", "native", "phase", "percent",
     "done", "of", "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create",
