@@ -11,10 +11,11 @@
 
 /* --- the query -------------------------------------------------------------------------------------------------------- */
 
-/* The stages, as JSON, that give the keys of several documents, each with their number as `n` and what `ids` gathers of
- * their _ids. `only`: a filter besides that of a partial index; or NULL. NULL: there is no such query. */
+/* The stages, as JSON, that give the keys of several documents, each with their number as `n` and what else is gathered
+ * of them, such as `ids`. `only`: a filter besides that of a partial index; `which`: one of the keys; or NULL. NULL: there
+ * is no such query. */
 static const char *keys_of_several(ldx_arena *arena, const ldx_step *step, const bson_t *spec, const char *only,
-                                   const char *ids) {
+                                   const char *which, const char *more) {
   const char *keys = ldx_mongo_keys_expression(arena, step->definition, ldx_mongo_flag_at(spec, "sparse"));
   bson_t filter;
   if (!keys) return NULL;
@@ -25,9 +26,9 @@ static const char *keys_of_several(ldx_arena *arena, const ldx_step *step, const
   if (only) ldx_buffer_appendf(&b, "{\"$match\": %s}, ", only);
   ldx_buffer_appendf(&b,
                      "{\"$project\": {\"key\": %s}}, {\"$unwind\": \"$key\"}, "
-                     "{\"$group\": {\"_id\": \"$key\", \"n\": {\"$sum\": 1}, \"ids\": %s}}, "
+                     "%s{\"$group\": {\"_id\": \"$key\", \"n\": {\"$sum\": 1}%s}}, "
                      "{\"$match\": {\"n\": {\"$gt\": 1}}}",
-                     keys, ids);
+                     keys, which ? ldx_arena_printf(arena, "{\"$match\": %s}, ", which) : "", more);
   return ldx_buffer_string(&b);
 }
 
@@ -37,7 +38,7 @@ char *ldx_mongo_duplicates_query(ldx_arena *arena, const ldx_step *step) {
   ldx_error ignored;
   ldx_buffer b;
   if (!ldx_mongo_spec_of(step->definition, step->name, true, &spec, &ignored)) return NULL;
-  const char *stages = keys_of_several(arena, step, &spec, NULL, "{\"$push\": \"$_id\"}");
+  const char *stages = keys_of_several(arena, step, &spec, NULL, NULL, ", \"ids\": {\"$push\": \"$_id\"}");
   ldx_buffer_init(&b, arena);
   if (stages &&
       ldx_mongo_parse(ldx_arena_printf(arena, "{\"pipeline\": [%s]}", stages), "the query", &command, &ignored)) {
@@ -116,6 +117,7 @@ static const char *key_text(const ldx_mongo_attempt *attempt, const bson_t *key)
 typedef struct grouping {
   ldx_mongo_attempt *attempt;
   ldx_mongo_duplicates *found;
+  ldx_buffer samples; /* keys, as a list of JSON */
 } grouping;
 
 static void add_sample(grouping *g, const char *key, double times, const bson_iter_t *ids) {
@@ -126,23 +128,30 @@ static void add_sample(grouping *g, const char *key, double times, const bson_it
 static bool each_total(const bson_t *document, void *state, ldx_error *error) {
   (void)error;
   grouping *g = state;
-  bson_iter_t sample, ids;
-  bson_t group, key;
+  bson_iter_t sample;
+  bson_t key;
   g->found->keys = ldx_mongo_number_at(document, "keys");
   g->found->times = ldx_mongo_number_at(document, "times");
   if (ldx_mongo_members_at(document, "samples", &sample))
     while (bson_iter_next(&sample))
-      if (ldx_mongo_view(&sample, &group) && ldx_mongo_document_at(&group, "k", &key) &&
-          ldx_mongo_find(&group, "ids", &ids))
-        add_sample(g, key_text(g->attempt, &key), ldx_mongo_number_at(&group, "n"), &ids);
+      if (ldx_mongo_view(&sample, &key))
+        ldx_buffer_appendf(&g->samples, "%s%s", g->samples.length ? ", " : "", ldx_mongo_json(g->attempt->arena, &key));
+  return true;
+}
+
+static bool each_sample(const bson_t *group, void *state, ldx_error *error) {
+  (void)error;
+  grouping *g = state;
+  bson_iter_t ids;
+  bson_t key;
+  if (ldx_mongo_document_at(group, "_id", &key) && ldx_mongo_find(group, "ids", &ids))
+    add_sample(g, key_text(g->attempt, &key), ldx_mongo_number_at(group, "n"), &ids);
   return true;
 }
 
 /* Runs the query, if there is one, with these stages after it. */
-static bool run_query(ldx_mongo_attempt *attempt, const bson_t *spec, const char *only, const char *stages,
+static bool run_query(ldx_mongo_attempt *attempt, const bson_t *spec, const char *groups, const char *stages,
                       ldx_mongo_each each, void *state) {
-  static const char some_ids[] = "{\"$firstN\": {\"n\": 7, \"input\": \"$_id\"}}"; /* one more than are shown */
-  const char *groups = keys_of_several(attempt->arena, attempt->step, spec, only, some_ids);
   bson_t command = BSON_INITIALIZER, rest;
   bson_iter_t collation;
   if (!groups) return true;
@@ -160,14 +169,23 @@ static bool run_query(ldx_mongo_attempt *attempt, const bson_t *spec, const char
   return ok;
 }
 
-/* The keys of all documents. */
+/* The keys of all documents. To gather _ids of each would cost several times as much, so they are asked for when it is
+ * known of which. */
 static bool group_all(ldx_mongo_attempt *attempt, const bson_t *spec, ldx_mongo_duplicates *found) {
   static const char totals[] =
       ", {\"$group\": {\"_id\": null, \"keys\": {\"$sum\": 1}, \"times\": {\"$sum\": \"$n\"}, \"samples\": "
-      "{\"$topN\": {\"n\": 5, \"sortBy\": {\"n\": -1, \"_id\": 1}, \"output\": {\"k\": \"$_id\", \"n\": \"$n\", "
-      "\"ids\": \"$ids\"}}}}}";
-  grouping state = {attempt, found};
-  return run_query(attempt, spec, NULL, totals, each_total, &state);
+      "{\"$topN\": {\"n\": 5, \"sortBy\": {\"n\": -1, \"_id\": 1}, \"output\": \"$_id\"}}}}";
+  static const char some_ids[] = ", \"ids\": {\"$firstN\": {\"n\": 7, \"input\": \"$_id\"}}"; /* one more than shown */
+  static const char most_first[] = ", {\"$sort\": {\"n\": -1, \"_id\": 1}}";
+  const ldx_step *step = attempt->step;
+  grouping state = {.attempt = attempt, .found = found};
+  ldx_buffer_init(&state.samples, attempt->arena);
+  const char *groups = keys_of_several(attempt->arena, step, spec, NULL, NULL, "");
+  if (!run_query(attempt, spec, groups, totals, each_total, &state)) return false;
+  if (!state.samples.length) return true;
+  const char *which = ldx_arena_printf(attempt->arena, "{\"key\": {\"$in\": [%s]}}", ldx_buffer_string(&state.samples));
+  groups = keys_of_several(attempt->arena, step, spec, NULL, which, some_ids);
+  return run_query(attempt, spec, groups, most_first, each_sample, &state);
 }
 
 static bool find_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes, const bson_t *spec,
@@ -228,7 +246,7 @@ static bool each_shared(const bson_t *group, void *state, ldx_error *error) {
 static void add_violation(ldx_mongo_attempt *attempt, const bson_t *spec, const bson_iter_t *ids, double times,
                           ldx_mongo_duplicates *found) {
   enum { MOST = 1000 }; /* of many, some say as well which key it is */
-  violation v = {.all = {attempt, found}, .ids = ids, .times = times};
+  violation v = {.all = {.attempt = attempt, .found = found}, .ids = ids, .times = times};
   bson_iter_t id;
   ldx_buffer only;
   ldx_error error = *attempt->error;
@@ -237,7 +255,8 @@ static void add_violation(ldx_mongo_attempt *attempt, const bson_t *spec, const 
   if (bson_iter_recurse(ids, &id))
     for (; count < MOST && bson_iter_next(&id); count++)
       ldx_buffer_appendf(&only, "%s%s", count ? ", " : "", ldx_mongo_json_value(attempt->arena, &id));
-  run_query(attempt, spec, ldx_arena_printf(attempt->arena, "{\"_id\": {\"$in\": [%s]}}", ldx_buffer_string(&only)),
+  const char *these = ldx_arena_printf(attempt->arena, "{\"_id\": {\"$in\": [%s]}}", ldx_buffer_string(&only));
+  run_query(attempt, spec, keys_of_several(attempt->arena, attempt->step, spec, these, NULL, ""),
             ldx_arena_printf(attempt->arena, ", {\"$match\": {\"n\": %zu}}, {\"$sort\": {\"_id\": 1}}", count),
             each_shared, &v);
   *attempt->error = error;
