@@ -347,11 +347,13 @@ static int relation_columns(lua_State *L) {
   ldx_relation *relation = check_view(L, relation_class);
   lua_createtable(L, (int)relation->column_count, 0);
   for (size_t i = 0; i < relation->column_count; i++) {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_pushstring(L, relation->columns[i].name);
     lua_setfield(L, -2, "name");
     lua_pushboolean(L, relation->columns[i].not_null);
     lua_setfield(L, -2, "not_null");
+    lua_pushinteger(L, (lua_Integer)relation->columns[i].type);
+    lua_setfield(L, -2, "type");
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   return 1;

@@ -265,7 +265,7 @@ local function new_run(plan, options, pool)
     critical_failed = false,
     summary = {
       total = 0, created = 0, skipped = 0, failed = 0, dropped = 0, renamed = 0, altered = 0, replaced = 0,
-      rebuilt = 0, cancelled = 0,
+      rebuilt = 0, cancelled = 0, held = 0,
     },
   }, Run)
 end
@@ -285,6 +285,15 @@ function Run:start()
   end
   self:emit { event = "run_started", target = plan.target, database = plan.database, total = self.total,
     databases = self.databases, existing = plan.summary.keep, planned = planned }
+  for change in plan:changes() do
+    if change.held then
+      self.unmade[change] = true
+      self.summary.held = self.summary.held + 1
+      self:emit { event = "held", action = change.action, relation = change.relation,
+        name = change.name or change.live_name, outcome = change.held.verdict, rule = change.held.rule,
+        message = change.held.message }
+    end
+  end
   self:existing()
   self.schedule = self.dialect.schedule.of(plan, self.options)
   -- While the locks of other databases were looked at, before anybody listened.
@@ -408,17 +417,11 @@ function Pool:work()
   end
 end
 
--- A server that is known to break what is built concurrently is not given the chance to.
-local function defect(plan, options)
-  if plan.info.warning == "" or options.mode == "blocking" or not plan:has_changes() then return nil end
-  return errors.new("unsupported", plan.info.warning, "Upgrade the server; or, while nobody writes, --mode blocking.")
-end
-
 -- Whether these plans may be applied, now.
 local function check(plans, options)
   local connections = {}
   for i, plan in ipairs(plans) do
-    local refusal = plan:refusal() or plan.info.read_only and errors.read_only(plan.info) or defect(plan, options)
+    local refusal = plan:refusal() or plan.info.read_only and errors.read_only(plan.info)
     if refusal then return nil, refusal, plan.connection end
     connections[i] = plan.connection
   end

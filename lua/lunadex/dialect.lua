@@ -7,6 +7,7 @@
 --   steps        what one change takes
 --   schedule     what may run side by side
 --   snapshot     what is live → registry text
+--   facts        what rules may ask of the server
 --   checks       what is said of sharded collections and declared queries (MongoDB)
 --
 -- Each is loaded when it is first asked for: a run on PostgreSQL reads nothing of MongoDB's.
@@ -29,9 +30,11 @@ local M = {}
 ---@field steps table
 ---@field schedule table
 ---@field snapshot table
+---@field facts table
 ---@field checks table?            # MongoDB
 
-local parts = { schema = true, definition = true, name = true, steps = true, schedule = true, snapshot = true }
+local parts = { schema = true, definition = true, name = true, steps = true, schedule = true, snapshot = true,
+  facts = true }
 
 ---@param driver string
 ---@param words table

@@ -89,6 +89,17 @@ function M.parse_duration(text)
   return factor and tonumber(number) * factor or nil
 end
 
+local units = { b = 1, kb = 1024, mb = 1024 ^ 2, gb = 1024 ^ 3, tb = 1024 ^ 4 }
+
+--- The reverse of `bytes`: `512MB`, `2 GB`, plain bytes; nil if it is none of them.
+---@param text string
+---@return number? bytes
+function M.parse_bytes(text)
+  local number, unit = text:match("^%s*(%d+%.?%d*)%s*(%a*)%s*$")
+  local factor = unit and (unit == "" and 1 or units[unit:lower()])
+  return factor and tonumber(number) * factor or nil
+end
+
 --- One line, without control characters, so that a name or a query cannot spoil a terminal or a log.
 ---@param text string
 ---@return string

@@ -9,6 +9,7 @@ local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local Maker = require "lunadex.plan.maker"
 local format = require "lunadex.format"
+local rules = require "lunadex.rules"
 local schedule = require "lunadex.schedule"
 for _, part in ipairs { "names", "leftovers", "check", "measure", "only", "decide" } do
   require("lunadex.plan." .. part)
@@ -22,6 +23,9 @@ local M = {}
 ---@field message string
 ---@field hint string?
 ---@field refused boolean?         # an error that is none of the registry: what is wanted is not safe
+---@field verdict string?          # of a rule: "allow", "warn", "skip", "put off", "block"
+---@field amend table<string, any>?   # what that rule changed
+---@field allowed string?          # why the rule does not count here
 ---@field relation string?
 ---@field name string?
 ---@field definition string?
@@ -39,6 +43,7 @@ local M = {}
 ---@field description string?
 ---@field estimate {rows: number?, table_bytes: number?, index_bytes: number?, seconds: number?}
 ---@field findings lunadex.Finding[]
+---@field held {verdict: "skip"|"put off"|"block", rule: string, message: string}?   # it is not made
 ---@field waits string?            # why it will not begin at once, as far as that can be told now
 ---@field builder string?          # wait, or replace of what is not finished: who builds it
 ---@field entry lunadex.Entry?
@@ -63,6 +68,9 @@ local M = {}
 ---@field summary table<string, integer>
 ---@field has_errors boolean?      # it cannot be applied
 ---@field is_wrong boolean?        # as the registry contradicts the database
+---@field blocked boolean?         # a rule found an error: what it was about is not made
+---@field rules lunadex.Rule[]     # in the order in which they were asked
+---@field told table<integer, lunadex.Finding[]>?   # of plain keeps, by ordinal
 ---@field planned lunadex.PlannedChange[]   # all but plain keeps
 ---@field builds_at_once integer?  # what the server runs at a time, where it says so
 ---@field tallies table<string, table>?   # MongoDB: by collection, how many indexes it has and gets
@@ -88,6 +96,8 @@ Plan.__name = "lunadex.Plan"
 ---@field allow_gap boolean?       # MongoDB: what cannot be replaced side by side may be missing for a while
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field jobs integer?            # changes at a time
+---@field without string[]?        # rules that are not asked
+---@field advice boolean?          # ask also those rules that only `lunadex check` asks
 
 -- Order in which a plan is read: what is done, then what is waited for.
 M.actions = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait" }
@@ -129,7 +139,7 @@ local function compare(database, connection, options, several)
     several = several,
     summary = {
       declared = diff.declared, live = diff.live, keep = diff:total("keep"), create = 0, replace = 0, rename = 0,
-      alter = 0, rebuild = 0, drop = 0, wait = 0, stray = 0, error = 0,
+      alter = 0, rebuild = 0, drop = 0, wait = 0, blocked = 0, skipped = 0, put_off = 0, stray = 0, error = 0,
     },
   }, Plan), bare
 end
@@ -138,9 +148,6 @@ end
 local function tell_beforehand(maker, bare)
   local plan, dialect = maker.plan, maker.dialect
   for _, finding in ipairs(dialect.steps.without_counterpart(plan.options)) do maker:finding(nil, finding) end
-  if plan.info.warning ~= "" then
-    maker:finding(nil, { level = "warning", rule = "server", message = plan.info.warning })
-  end
   for _, relation in ipairs(bare) do
     if not dialect.makes_relations and not plan.catalog:relation(relation.schema, relation.name) then
       maker:finding(nil, { level = "error", rule = "missing-relation", relation = relation.title,
@@ -153,7 +160,7 @@ end
 -- Which changes begin later, and why, if any may begin at all.
 local function rehearse(plan)
   for _, finding in ipairs(plan.findings) do
-    if finding.level == "error" then
+    if finding.level == "error" and not finding.verdict then
       plan.has_errors = true
       plan.is_wrong = plan.is_wrong or not finding.refused
     end
@@ -181,10 +188,14 @@ function M.make(database, connection, options, several)
   local changes, err = maker:decide()
   if not changes then return nil, err end
   for _, change in ipairs(changes) do maker:settle(change) end
+  plan.rules, err = rules.judge(plan, database, plan.options, function(...) maker:finding(...) end)
+  if not plan.rules then return nil, err end
   maker:break_circles()
   local checks = plan.dialect.checks
   if checks and not maker.only then
-    for _, finding in ipairs(checks.findings(plan, database.relations or {})) do maker:finding(nil, finding) end
+    for _, finding in ipairs(checks.findings(plan, database.relations or {})) do
+      if not rules.is_without(finding, plan.options.without) then maker:finding(nil, finding) end
+    end
   end
   rehearse(plan)
   return plan
@@ -216,7 +227,7 @@ function Plan:has_changes()
   for _, action in ipairs(M.actions) do
     if self.summary[action] > 0 then return true end
   end
-  return false
+  return self.summary.put_off > 0
 end
 
 --- The error that keeps this plan from being applied, if there is one.
@@ -225,7 +236,7 @@ function Plan:refusal()
   if not self.has_errors then return nil end
   local lines = {}
   for _, finding in ipairs(self.findings) do
-    if finding.level == "error" then lines[#lines + 1] = M.finding_text(finding) end
+    if finding.level == "error" and not finding.verdict then lines[#lines + 1] = M.finding_text(finding) end
   end
   return errors.new(self.is_wrong and "invalid_definition" or "refused", table.concat(lines, "\n"))
 end
@@ -257,6 +268,7 @@ function Plan:changes(options)
       if fact.action == "keep" and not fact.name_differs and not self.only then
         change = maker:change(fact)
         change.name = change.name or change.live_name
+        change.findings = self.told and self.told[ordinal] or change.findings
         return change
       end
     end
@@ -265,13 +277,18 @@ function Plan:changes(options)
   end
 end
 
---- Those of them that take something to be done, or waited for.
+--- Those of them that take something to be done, or waited for; what a rule holds back only if that is asked for.
+---@param options {held: boolean?}?
 ---@return fun(): lunadex.PlannedChange?
-function Plan:work()
-  local i = 0
+function Plan:work(options)
+  local i, held = 0, options and options.held
   return function()
-    repeat i = i + 1 until not self.planned[i] or self.planned[i].action ~= "keep"
-    return self.planned[i]
+    local change
+    repeat
+      i = i + 1
+      change = self.planned[i]
+    until not change or change.action ~= "keep" and (held or not change.held)
+    return change
   end
 end
 
@@ -283,6 +300,13 @@ function M.finding_text(finding)
   local what = (finding.relation or "") .. (finding.name and " " .. finding.name or "")
   return format.line(where .. (what ~= "" and what .. ": " or "") .. finding.message
     .. (finding.hint and " (" .. finding.hint .. ")" or ""))
+end
+
+--- The same, with the rule in front where one says so.
+---@param finding lunadex.Finding
+---@return string
+function M.named_text(finding)
+  return (finding.verdict and finding.rule .. ": " or "") .. M.finding_text(finding)
 end
 
 M.Plan = Plan

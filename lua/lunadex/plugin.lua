@@ -7,6 +7,10 @@
 --     describe = "what it does, in a line",
 --     options = { … },                      -- optional: name → { type =, description =, default = }
 --     hooks = { … },                        -- optional: name → function
+--     rule = {                              -- optional: it judges changes; docs/rules.md says how
+--       on = { "create" }, default = "plan", driver = "postgres",
+--       check = function(change, context) … return verdict, message end,
+--     },
 --     import = {                            -- optional: it reads registries of another format
 --       extensions = { "yaml", "yml" },
 --       load = function(text, file, words) … return declarations end,   -- or nil, { { line =, message =, … }, … }
@@ -16,15 +20,20 @@
 -- It is code of the user's own and runs unrestricted, but in an environment of its own: a forgotten `local` harms
 -- nobody else.
 
+local rule_options = require "lunadex.rules.options"
+local schema = require "lunadex.registry.schema"
+
 local M = {}
 
-local SHIPPED = { "dictionary" }
-
+local SHIPPED_RULES = { "build-window", "concurrent-build-bug", "disk-space", "foreign-key-without-index",
+  "lone-boolean", "long-transaction", "naming", "nullable-unique", "redundant-index", "too-many-indexes",
+  "unserved-query", "unused-index", "used-index-drop" }
 ---@class lunadex.Plugin
 ---@field name string
 ---@field describe string
 ---@field options table<string, table>?
 ---@field hooks table<string, function>?
+---@field rule {on: string[]?, check: function, default: "plan"|"check"|nil, driver: string?}?
 ---@field import {extensions: string[], load: function}?
 ---@field file string              # where it came from
 
@@ -42,7 +51,32 @@ local function read(path)
   return text
 end
 
-local TOP = { name = "string", describe = "string", options = "table", hooks = "table", import = "table" }
+local TOP = { name = "string", describe = "string", options = "table", hooks = "table", rule = "table",
+  import = "table" }
+
+local RULE = { on = "table", check = "function", default = "string", driver = "string" }
+local DEFAULTS, DRIVERS = { plan = true, check = true }, { postgres = true, mongodb = true }
+
+-- What is wrong with a plugin's rule, or nil.
+local function wrong_rule(rule, options)
+  for key, value in pairs(rule) do
+    if not RULE[key] then
+      local hint = type(key) == "string" and require("lunadex.suggest").hint(key, RULE)
+      return ("%q has the unknown field %q%s"):format("rule", tostring(key), hint and "; " .. hint or "")
+    elseif type(value) ~= RULE[key] then
+      return ("field %q of %q is a %s; expected a %s"):format(key, "rule", type(value), RULE[key])
+    end
+  end
+  if not rule.check then return '"rule" has no function "check"' end
+  if rule.default and not DEFAULTS[rule.default] then return '"rule.default" is neither "plan" nor "check"' end
+  if rule.driver and not DRIVERS[rule.driver] then return '"rule.driver" is neither "postgres" nor "mongodb"' end
+  if rule.on then
+    local _, expected, message = schema.kinds.rule.options.on.check(rule.on)
+    if message then return ('"rule.on" %s; expected %s'):format(message, expected) end
+  end
+  local message, expected = rule_options.flaw(options or {})
+  return message and ("%s; expected %s"):format(message, expected)
+end
 
 --- What is wrong with what a plugin's file gave, or nil.
 local function wrong(plugin, name)
@@ -68,6 +102,8 @@ local function wrong(plugin, name)
       return ("hook %q is a %s; expected a function"):format(tostring(hook), type(value))
     end
   end
+  local message = plugin.rule and wrong_rule(plugin.rule, plugin.options)
+  if message then return "is wrong: " .. message end
   local import = plugin.import
   if import then
     if type(import.load) ~= "function" then return '"import" has no function "load"' end
@@ -122,35 +158,61 @@ function M.load(name, options)
     table.concat(looked, ", "))
 end
 
---- The importers, by extension. Those of the user's folders come first. Their files are only run when they look like an
---- importer: a folder called `plugins` may hold all sorts of things.
----@param options {folder: string?, path: string?}?
----@return table<string, lunadex.Plugin> importers
----@return string[] messages       # of those that cannot be loaded
-function M.importers(options)
+-- Calls `take` with each plugin that looks as if it were of use, those of the user's folders first: only the files that
+-- match a pattern are run, for a folder called `plugins` may hold all sorts of things.
+local function each_plugin(options, patterns, shipped, take)
   local core = require "lunadex.core"
-  local importers, messages, seen = {}, {}, {}
+  local messages, seen = {}, {}
   local function add(name)
     if seen[name] then return end
     seen[name] = true
     local plugin, message = M.load(name, options)
-    if not plugin then
-      messages[#messages + 1] = message
-    elseif plugin.import then
-      for _, extension in ipairs(plugin.import.extensions) do
-        importers[extension] = importers[extension] or plugin
-      end
-    end
+    if plugin then take(plugin) else messages[#messages + 1] = message end
   end
   for _, folder in ipairs(folders(options or {})) do
     for _, file in ipairs(core.list_directory(folder) or {}) do
       local name = file:match("^([%w_-]+)%.lua$")
       local text = name and read(folder .. "/" .. file)
-      if text and text:find("import%s*=") and text:find("extensions%s*=") then add(name) end
+      local matches = text ~= nil
+      for _, pattern in ipairs(matches and patterns or {}) do matches = matches and text:find(pattern) ~= nil end
+      if matches then add(name) end
     end
   end
-  for _, name in ipairs(SHIPPED) do add(name) end
+  for _, name in ipairs(shipped) do add(name) end
+  return messages
+end
+
+--- The importers, by extension.
+---@param options {folder: string?, path: string?}?
+---@return table<string, lunadex.Plugin> importers
+---@return string[] messages       # of those that cannot be loaded
+function M.importers(options)
+  local importers = {}
+  local messages = each_plugin(options, { "import%s*=", "extensions%s*=" }, { "dictionary" }, function(plugin)
+    for _, extension in ipairs(plugin.import and plugin.import.extensions or {}) do
+      importers[extension] = importers[extension] or plugin
+    end
+  end)
   return importers, messages
+end
+
+--- The plugins that are rules, in the order in which they are asked: those that come with Lunadex, or replace one of
+--- these, then the others; by name.
+---@param options {folder: string?, path: string?}?
+---@return lunadex.Plugin[]
+---@return string[] messages       # of those that cannot be loaded
+function M.rules(options)
+  local place, found = {}, {}
+  for i, name in ipairs(SHIPPED_RULES) do place[name] = i end
+  local messages = each_plugin(options, { "rule%s*=", "check%s*=" }, SHIPPED_RULES, function(plugin)
+    if plugin.rule then found[#found + 1] = plugin end
+  end)
+  table.sort(found, function(a, b)
+    local left, right = place[a.name] or math.huge, place[b.name] or math.huge
+    if left ~= right then return left < right end
+    return a.name < b.name
+  end)
+  return found, messages
 end
 
 return M

@@ -37,6 +37,9 @@ local M = {}
 ---@field set lunadex.Declarations # what is declared; a run works on a copy
 ---@field entries lunadex.Entry[]  # by their ordinal in it
 ---@field relations table<string, lunadex.RegistryRelation>   # by title, as written in on "…"
+---@field rules lunadex.RegistryRule[]   # that are about it, in order
+---@field rule_names table<string, boolean>   # of all rules of the registry
+---@field plugins {folder: string?, path: string?}?   # where they are looked for
 
 ---@class lunadex.RegistryRelation
 ---@field description string?
@@ -45,9 +48,21 @@ local M = {}
 ---@field line integer
 ---@field bare boolean             # without an index or key
 
+---@class lunadex.RegistryRule
+---@field name string
+---@field check function?          # nil: this sets one that is there
+---@field on string[]?
+---@field options table?           # what it has, with `check`; else values
+---@field off string?
+---@field description string?
+---@field database string?         # nil: all
+---@field environment table?       # its file's, as the sandbox has it
+---@field file string
+---@field line integer
+
 ---@class lunadex.Registry
 ---@field databases lunadex.RegistryDatabase[]   # at least one
----@field rules table[]
+---@field rules lunadex.RegistryRule[]
 ---@field backfills table[]
 ---@field files string[]
 
@@ -163,7 +178,10 @@ end
 function Reader:run(text, file)
   local session = { file = file, made = {}, started = {}, problems = self.problems, getenv = self.options.getenv
     or os.getenv }
-  local environment = sandbox.environment(language.words(session), function(line, message, hint)
+  local words = language.words(session)
+  local environment = sandbox.environment(words, function(line, message, hint)
+    -- Once the file is read, only its rules still run: what is wrong there is an error of theirs.
+    if session.over then error(("%s:%d: %s%s"):format(file, line, message, hint and "; " .. hint or ""), 0) end
     self.problems:add { file = file, line = line, message = message, hint = hint }
   end)
   local chunk, message, line = sandbox.load(text, file, environment)
@@ -182,6 +200,14 @@ function Reader:run(text, file)
       self.problems:add { file = file, line = made.line, message = ('%s "%s" is not followed by { … }'):format(
         made.kind.name, made.title) }
     end
+  end
+  for _, made in ipairs(session.started) do
+    if made.kind == schema.kinds.rule then made.environment = environment end
+  end
+  -- A rule judges; it declares nothing.
+  session.over = true
+  for word, value in pairs(words) do
+    if value ~= schema.null then environment[word] = nil end
   end
   self.checker:file(session.made)
 end
@@ -235,7 +261,7 @@ local function reader(options)
   options = options or {}
   local problems = problem.list()
   return setmetatable({ options = options, problems = problems, files = {},
-    checker = check.new(problems, kinds_of_databases(options)) }, Reader)
+    checker = check.new(problems, kinds_of_databases(options), options.plugins) }, Reader)
 end
 
 function Reader:read(text, file)

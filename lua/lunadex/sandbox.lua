@@ -72,7 +72,13 @@ end
 
 -- Functions of the standard library that run long inside C, where no instruction is counted, are asked beforehand.
 
+local LONGEST = 0x7fffffff -- what the library itself refuses, with another line than the caller's
+
 local function guarded_rep(s, n, separator)
+  local count = tonumber(n)
+  if type(s) == "string" and count and (#s + #tostring(separator or "")) * count > LONGEST then
+    error("string.rep: the result would have more than two gigabytes", 2)
+  end
   if s == "" and (separator or "") == "" then return "" end -- would count to n for nothing
   return string.rep(s, n, separator)
 end
@@ -294,24 +300,25 @@ end
 --- Runs `chunk` under `limits`. Methods of strings come from the environment's `string` meanwhile: `("x"):rep(…)` does
 --- not look into the environment by itself.
 ---@param chunk function
----@param environment table
+---@param environment table?       # nil: that of trusted code
 ---@param limits lunadex.Limits?
 ---@return boolean ok
 ---@return any result_or_message
 ---@return integer? line
+---@return "instructions"|"memory"|nil limit   # that was reached
 function M.run(chunk, environment, limits)
   limits = limits or M.limits
   local strings = debug.getmetatable("")
   local methods = strings.__index
-  strings.__index = environment.string
+  strings.__index = environment and environment.string or methods
   local ok, result, limit = core.run_limited(chunk, limits)
   strings.__index = methods
   if ok then return true, result end
   if limit == "instructions" then
     return false, ("does not come to an end: stopped after %d million instructions")
-      :format(limits.instructions // 1000000), (M.locate(result))
+      :format(limits.instructions // 1000000), (M.locate(result)), limit
   elseif limit == "memory" then
-    return false, ("needs too much memory: stopped at %d MB"):format(limits.memory // (1024 * 1024)), 0
+    return false, ("needs too much memory: stopped at %d MB"):format(limits.memory // (1024 * 1024)), 0, limit
   elseif type(result) ~= "string" then
     return false, "error: " .. (type(result) == "table" and "(a table)" or tostring(result)), 0
   end

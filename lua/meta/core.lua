@@ -196,7 +196,7 @@ local Relation = {}
 function Relation:indexes() end
 ---@return lunadex.Relation[]      # its direct partitions
 function Relation:partitions() end
----@return {name: string, not_null: boolean}[]
+---@return {name: string, not_null: boolean, type: integer}[]   # type: the driver's own number
 function Relation:columns() end
 
 ---@class lunadex.Index            # a live index or key: a view into a catalog

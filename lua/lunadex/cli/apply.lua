@@ -98,7 +98,9 @@ function M.define(command)
     :description("Attempts for each change, default 10; and at most for reaching the server and taking the run lock, "
       .. "where a minute is the limit otherwise.")
   command:option "--fail-on" :choices { "critical", "any", "never" } :default "critical"
-    :description "Which failures make the exit status 3. Default: critical."
+    :description("Which failures make the exit status 3. Default: critical. With never, what a rule blocks does not make "
+      .. "it 6, either.")
+  common.without(command)
   command:flag "--record"
     :description "Keep a history of this run in the database, in tables or collections of its own; status shows it."
   command:flag "--dry-run" :description "Print the statements; change nothing."
@@ -135,7 +137,7 @@ local function refusals(plans)
     if plan.has_errors then
       local lines = {}
       for _, finding in ipairs(plan.findings) do
-        if finding.level == "error" then lines[#lines + 1] = planning.finding_text(finding) end
+        if finding.level == "error" and not finding.verdict then lines[#lines + 1] = planning.finding_text(finding) end
       end
       lines[#lines + 1] = "nothing was changed"
       troubles[#troubles + 1] = {
@@ -149,8 +151,8 @@ end
 
 local function warn(plan)
   for _, finding in ipairs(plan.findings) do
-    if finding.level == "warning" or finding.rule == "no-counterpart" then
-      output.complain(label(plan) .. finding.level .. ": " .. planning.finding_text(finding))
+    if finding.level == "warning" or finding.verdict or finding.rule == "no-counterpart" then
+      output.complain(("%s%s: %s"):format(label(plan), finding.level, planning.named_text(finding)))
     end
   end
 end
@@ -201,6 +203,13 @@ local function add(total, summary)
   for key, value in pairs(summary) do total[key] = (total[key] or 0) + value end
 end
 
+local function is_blocked(plans)
+  for _, plan in ipairs(plans) do
+    if plan.blocked then return true end
+  end
+  return false
+end
+
 -- What came of it, as the exit status.
 local function conclude(plans, outcomes, options)
   local total, failures, critical_failed, interrupted, halted = {}, 0, false, nil, {}
@@ -233,7 +242,8 @@ local function conclude(plans, outcomes, options)
     output.complain(("warning: %s failed, and --fail-on %s lets it pass"):format(format.quantity(failures, "change"),
       options.fail_on))
   end
-  return fails and common.EXIT.builds_failed or 0
+  if fails then return common.EXIT.builds_failed end
+  return options.fail_on ~= "never" and is_blocked(plans) and common.EXIT.refused or 0
 end
 
 -- A deployment that meets a server in its restart goes on a moment later; each attempt is told.
@@ -257,7 +267,7 @@ function M.run(options)
   for _, plan in ipairs(plans) do warn(plan) end
   if options.dry_run then
     for _, plan in ipairs(plans) do print_statements(plan, options, plans.several) end
-    return 0
+    return is_blocked(plans) and common.EXIT.refused or 0
   end
   options.on_event, options.locked = hear, true
   local outcomes, err, where = applying.together(plans, options)

@@ -246,6 +246,13 @@ function M.plans(options, sessions, ready)
   return plans
 end
 
+--- The option that leaves rules out.
+---@param command table            # of argparse
+function M.without(command)
+  command:option "--without" :argname "<rule>" :count "*"
+    :description "Do not ask this rule. May be repeated; lunadex check --rules lists them."
+end
+
 --- `registry/shop.lua` or `3 files`: where declarations come from, for a heading.
 ---@param options table
 ---@return string

@@ -11,9 +11,9 @@ local order = {
   keyorder = {
     "event", "number", "total", "action", "hide", "outcome", "target", "database", "relation", "name", "live_name",
     "definition", "reason", "waits", "critical", "description", "estimate", "findings", "level", "rule", "message",
-    "hint", "file", "line", "rows", "table_bytes", "index_bytes", "code", "detail", "native", "phase", "percent",
+    "hint", "verdict", "amend", "allowed", "file", "line", "rows", "table_bytes", "index_bytes", "code", "detail", "native", "phase", "percent",
     "done", "of", "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create",
-    "replace", "rename", "alter", "rebuild", "drop", "wait", "stray", "error", "created", "skipped", "failed",
+    "replace", "rename", "alter", "rebuild", "drop", "wait", "blocked", "skipped", "put_off", "stray", "error", "created", "failed",
     "dropped", "renamed", "altered", "replaced", "rebuilt", "cancelled", "summary",
   },
 }
@@ -36,9 +36,12 @@ local function finding(each)
   return {
     level = each.level, rule = each.rule, message = each.message, hint = each.hint, relation = each.relation,
     name = each.name, definition = each.definition, file = each.file, line = each.line, live_name = each.live_name,
+    verdict = each.verdict, amend = each.amend, allowed = each.allowed,
   }
 end
 
+---@param list lunadex.Finding[]
+---@return table[]
 local function findings(list)
   local result = {}
   for i, each in ipairs(list) do result[i] = finding(each) end
@@ -55,7 +58,7 @@ local function change(each)
       rows = or_null(estimate.rows), table_bytes = or_null(estimate.table_bytes),
       index_bytes = or_null(estimate.index_bytes),
     },
-    findings = findings(each.findings), waits = each.waits,
+    findings = findings(each.findings), waits = each.waits, held = each.held,
   }
 end
 
@@ -86,6 +89,8 @@ function M.plan(plan)
   end
   output.write('],\n"findings":', M.encode(findings(plan.findings)), ',\n"summary":', M.encode(plan.summary), "}")
 end
+
+M.findings = findings
 
 --- Writes one event and lets it be read at once.
 ---@param event table

@@ -8,7 +8,7 @@ local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 local task = require "lunadex.task"
 
-local commands = { "plan", "apply", "snapshot", "status" }
+local commands = { "plan", "apply", "check", "snapshot", "status" }
 
 local exit_statuses = [[
 exit status:

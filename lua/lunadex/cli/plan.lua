@@ -25,6 +25,7 @@ function M.define(command)
   command:flag "--rename" :description "Plan to rename indexes that match under another name. PostgreSQL only."
   command:flag "--repair"
     :description "Plan to drop what failed builds left invalid, on any relation, where no declaration is about it."
+  common.without(command)
   command:option "--mode" :choices { "auto", "concurrent", "blocking" } :description "How indexes would be built."
 end
 
@@ -46,7 +47,8 @@ function M.run(options)
       report.plan(plan, { files = common.origin(options), mode = options.mode, quiet = options.quiet,
         several = plans.several })
     end
-    local own = plan.is_wrong and common.EXIT.registry or plan.has_errors and common.EXIT.refused
+    local own = plan.is_wrong and common.EXIT.registry
+      or (plan.has_errors or plan.blocked) and common.EXIT.refused
       or options.detailed_exitcode and plan:has_changes() and common.EXIT.changes or 0
     status = math.max(status, own)
   end

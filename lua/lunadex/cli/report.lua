@@ -41,6 +41,12 @@ local function obvious(change)
   return change.reason == "" or change.action == "create" and not change.use_existing
 end
 
+local held_words = { block = "blocked", skip = "skipped", ["put off"] = "put off" }
+
+local function held_text(held)
+  return ("not made: %s by %s: %s"):format(held_words[held.verdict], held.rule, held.message)
+end
+
 local function title(change)
   local name = change.name or change.live_name
   if change.live_name and change.live_name ~= name then return name .. " (now " .. change.live_name .. ")" end
@@ -67,6 +73,9 @@ local function last_line(plan)
     if summary[action] > 0 then parts[#parts + 1] = summary[action] .. " " .. verbs[action] end
   end
   if #parts == 0 then parts[1] = "nothing to do" end
+  for _, held in ipairs { "blocked", "skipped", "put_off" } do
+    if summary[held] > 0 then parts[#parts + 1] = summary[held] .. " " .. held:gsub("_", " ") end
+  end
   parts[#parts + 1] = summary.keep .. " kept"
   local text = "Plan: " .. table.concat(parts, ", ")
   if summary.stray > 0 then
@@ -97,7 +106,7 @@ local function lines(plan, options)
   local server, counts = head_texts(plan, options.files)
   output.line(("%starget %s (%s)"):format(label(plan, options), plan.target, server))
   output.line(counts)
-  for change in plan:work() do
+  for change in plan:work { held = true } do
     local facts = { change.definition }
     if builds[change.action] then
       local text = figures(plan, change, options.mode)
@@ -107,6 +116,7 @@ local function lines(plan, options)
     if change.critical then facts[#facts + 1] = "critical" end
     if change.description then facts[#facts + 1] = change.description end
     if change.waits then facts[#facts + 1] = "begins later: " .. change.waits end
+    if change.held then facts[#facts + 1] = held_text(change.held) end
     output.line(format.line(("%s %s %s: %s"):format(change.action, change.relation, title(change),
       table.concat(facts, "; "))))
   end
@@ -138,7 +148,7 @@ local function picture(plan, options)
       format.pad(format.line(relation), width), "   ", rest)
   end
   local function more(text) output.line((" "):rep(13), text) end
-  for change in plan:work() do
+  for change in plan:work { held = true } do
     row(change.action, change.relation, output.style("bold", format.line(title(change)))
       .. (builds[change.action] and change.critical and "   " .. output.style("red", "critical") or ""))
     if change.description then more(format.line(change.description)) end
@@ -149,6 +159,7 @@ local function picture(plan, options)
     end
     if text ~= "" then more(output.style("dim", format.line(text))) end
     if change.waits then more(output.style("dim", format.line("begins later: " .. change.waits))) end
+    if change.held then more(output.style("red", format.line(held_text(change.held)))) end
   end
   if plan.summary.keep > 0 then
     output.line("  ", output.style("dim", "= keep     " .. format.line(keep_text(plan))))
@@ -157,9 +168,9 @@ local function picture(plan, options)
     if is_stray(finding) then
       row("stray", finding.relation, ("%s   %s"):format(format.line(finding.name), format.line(finding.message)))
     elseif finding.level == "error" then
-      row("error", finding.relation or "", output.style("red", planning.finding_text(finding)))
+      row("error", finding.relation or "", output.style("red", planning.named_text(finding)))
     elseif finding.rule ~= "name-differs" then
-      output.line("  ", output.style("yellow", finding.level .. ": "), planning.finding_text(finding))
+      output.line("  ", output.style("yellow", finding.level .. ": "), planning.named_text(finding))
     end
   end
   output.line()

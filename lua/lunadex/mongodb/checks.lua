@@ -11,6 +11,9 @@ local steps = require "lunadex.mongodb.steps"
 
 local M = {}
 
+--- What may be switched off, as rules are.
+M.names = { "unique-on-sharded", "scattered-query", "unserved-query" }
+
 -- Sharding ------------------------------------------------------------------------------------------------------------
 
 local function shard_key_of(relation)
@@ -27,27 +30,24 @@ local function is_enforced(fields, shard_key)
   return true
 end
 
-local function allowed(entry, rule)
-  return entry.allow and entry.allow[rule]
-end
-
 local function check_unique(plan, finding)
   local sharded, any, made = {}, false, {}
   for relation in plan.catalog:relations() do
     if relation.shard_key then sharded[relation.name], any = relation, true end
   end
   if not any then return end -- nothing here shall cost anything where there are many indexes and no shards
-  for change in plan:work() do
+  for change in plan:work { held = true } do
     if change.ordinal then made[change.ordinal] = true end
   end
   for ordinal, entry in ipairs(plan.entries) do
     local relation = sharded[entry.relation]
     local shard_key = shard_key_of(relation)
     local fields = shard_key and plan.set:fields(ordinal)
-    if fields and fields.unique and not is_enforced(fields, shard_key) and not allowed(entry, "unique-on-sharded") then
+    if fields and fields.unique and not is_enforced(fields, shard_key) then
       finding {
           -- One that is live was there before its collection was sharded.
         level = made[ordinal] and "error" or "warning", rule = "unique-on-sharded", refused = true,
+        allow = entry.allow,
         relation = entry.relation, name = entry.name, file = entry.file, line = entry.line,
         definition = plan.set:text(ordinal),
         message = ("a unique index of a collection that is sharded by %s has to begin with that key: each shard sees "

@@ -24,7 +24,7 @@ local ALTER, BUILD, DROP = waves.alter, waves.create, waves.drop
 ---@param jobs integer
 function M.prepare(plan, jobs)
   local builds = 0
-  for change in plan:changes() do
+  for change in plan:work() do
     if waves[change.action] == BUILD then builds = builds + 1 end
   end
   if math.min(builds, jobs) < 2 then return end

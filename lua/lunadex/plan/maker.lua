@@ -49,7 +49,7 @@ function Maker:finding(change, finding)
     finding.relation = finding.relation or change.relation
     finding.name = finding.name or change.name or change.live_name
     finding.definition = finding.definition or change.definition
-    if entry then finding.file, finding.line = entry.file, entry.line end
+    if entry and not finding.file then finding.file, finding.line = entry.file, entry.line end
     change.findings[#change.findings + 1] = finding
   end
   self.plan.findings[#self.plan.findings + 1] = finding

@@ -143,7 +143,7 @@ end
 function M.of(plan, options)
   options = options or {}
   local frees = {} -- a name that another change is waiting for
-  for change in plan:changes() do
+  for change in plan:work() do
     if change.after then frees[change.after] = true end
   end
   local self = setmetatable({ items = {}, plain = {}, busy = {} }, Schedule)

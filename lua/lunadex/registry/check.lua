@@ -6,6 +6,8 @@
 local Checker = require "lunadex.registry.checker"
 local core = require "lunadex.core"
 local dialects = require "lunadex.dialect"
+local rule_options = require "lunadex.rules.options"
+local plugin = require "lunadex.plugin"
 local sandbox = require "lunadex.sandbox"
 local schema = require "lunadex.registry.schema"
 local suggest = require "lunadex.suggest"
@@ -215,10 +217,10 @@ end
 
 function Checker:rule(made, database)
   local rule = self:options(made, nil, kinds.rule, made.raw, { name = made.title, file = made.file, line = made.line,
-    database = database })
-  if not rule.check then
-    self:problem(made, nil, ("rule %s has no check"):format(show(made.title)),
-      "check = function(change, context) … end")
+    database = database, environment = made.environment })
+  if rule.check and rule.options then
+    local message, expected = rule_options.flaw(rule.options)
+    if message then self:problem(made, nil, ("rule %s: %s"):format(show(made.title), message), expected) end
   end
   self.rules[#self.rules + 1] = rule
 end
@@ -350,9 +352,63 @@ function Checker:file(list)
   end
 end
 
+-- Whether what is said of one database is also said of another; nil stands for all.
+local function overlap(a, b)
+  return not a or not b or a == b
+end
+
+-- A rule without `check` is about one that is there: it is found, and the values for its options are looked at.
+function Checker:look_at_rules()
+  local plugins
+  local function shipped(name)
+    if not plugins then
+      local list, messages = plugin.rules(self.plugins)
+      plugins = {}
+      for _, each in ipairs(list) do plugins[each.name] = each end
+      for _, message in ipairs(messages) do
+        local file, rest = message:match("^(.-):%s*(.*)$")
+        self:problem({ file = file or "plugins" }, nil, rest or message)
+      end
+    end
+    return plugins[name]
+  end
+  for i, rule in ipairs(self.rules) do
+    local what = "rule " .. show(rule.name)
+    local own
+    for k, other in ipairs(self.rules) do
+      if k ~= i and other.name == rule.name and other.check and overlap(rule.database, other.database) then
+        own = other
+        if rule.check and k < i then
+          self:problem(rule, nil, ("%s stands at %s:%d as well"):format(what, other.file, other.line))
+        end
+      end
+    end
+    if rule.check then
+      if shipped(rule.name) then
+        self:problem(rule, nil, ("%s is the name of one that is there already, as a plugin"):format(what), nil,
+          "give this one another name; or leave `check` out to set that one's options")
+      end
+    elseif not self.problems:at(rule.file, rule.line) then
+      local of = own or shipped(rule.name)
+      if not of then
+        local names = {}
+        for name in pairs(plugins) do names[name] = true end
+        for _, other in ipairs(self.rules) do names[other.check and other.name or ""] = true end
+        self:problem(rule, nil, what .. " has no check, and there is none of this name to be set",
+          "check = function(change, context) … end", suggest.hint(rule.name, names))
+      elseif rule.options then
+        rule_options.check(of.options or {}, rule.options, function(message, expected, hint)
+          self:problem(rule, nil, ("%s: %s"):format(what, message), expected, hint)
+        end)
+      end
+    end
+  end
+end
+
 --- What can only be said when all files are read.
 function Checker:finish()
   for _, list in ipairs(self.postponed) do take_in(self, list) end
+  self:look_at_rules()
   for _, each in ipairs(self.repeating) do
     local made, target = each.made, each.target
     local name = made.duplicate_of
@@ -373,7 +429,12 @@ function Checker:registry()
   local databases = {}
   for i, database in ipairs(self.databases) do
     databases[i] = { name = database.name, url = database.url, description = database.description,
-      driver = database.dialect.driver, set = database.set, entries = database.entries, relations = database.relations }
+      driver = database.dialect.driver, set = database.set, entries = database.entries, relations = database.relations,
+      rules = {}, rule_names = {}, plugins = self.plugins }
+    for _, rule in ipairs(self.rules) do
+      databases[i].rule_names[rule.name] = true
+      if overlap(rule.database, database.name) then table.insert(databases[i].rules, rule) end
+    end
   end
   return { databases = databases, rules = self.rules, backfills = self.backfills }
 end

@@ -6,6 +6,7 @@
 ---@class lunadex.registry.Checker
 ---@field problems lunadex.registry.Problems
 ---@field driver fun(database: string, url: string?): string   # of which kind a database is
+---@field plugins {folder: string?, path: string?}?   # where they are looked for
 ---@field known table<string, {keys: table<table, lunadex.Key>, expressions: table<string, string>}>   # by driver:
 ---       what was found to be right, as written → as kept; the core looks there, too
 local Checker = {}
@@ -13,11 +14,13 @@ Checker.__index = Checker
 
 ---@param problems lunadex.registry.Problems
 ---@param driver fun(database: string, url: string?): string
+---@param plugins {folder: string?, path: string?}?
 ---@return lunadex.registry.Checker
-function Checker.new(problems, driver)
+function Checker.new(problems, driver, plugins)
   return setmetatable({
     problems = problems,
     driver = driver,
+    plugins = plugins,
     known = {
       postgres = { keys = {}, expressions = {} },
       mongodb = { keys = {}, expressions = {}, documents = true },

@@ -75,9 +75,16 @@ local function without_passwords(text)
     and text:gsub("(%a[%w+.-]*://[^%s:@/\"']*):[^%s\"']*@", "%1:***@") or text
 end
 
+--- A text as it may be shown.
+---@param text string
+---@return string
+function Problems:clean(text)
+  return self:without_secrets(without_passwords(text))
+end
+
 ---@param problem lunadex.registry.Problem
 function Problems:add(problem)
-  problem.message = self:without_secrets(without_passwords(problem.message))
+  problem.message = self:clean(problem.message)
   self.count = self.count + 1
   if problem.line == 0 then problem.line = nil end
   local text = Problem.__tostring(problem)

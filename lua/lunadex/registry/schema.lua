@@ -199,24 +199,41 @@ M.kinds.database = M.kind {
   },
 }
 
-local actions = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait", "keep" }
-local is_action = {}
-for _, action in ipairs(actions) do is_action[action] = true end
+--- What a rule may be asked about: a change by what is to be done, or something by what it is.
+M.subjects = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait", "keep", "index", "relation", "query",
+  "plan" }
+local is_subject = {}
+for _, subject in ipairs(M.subjects) do is_subject[subject] = true end
+
+-- `on` of a rule: a name or a list of them → a list.
+local function subjects(value)
+  local expected = 'some of "' .. table.concat(M.subjects, '", "') .. '"'
+  if type(value) ~= "table" then value = { value } end
+  local list = {}
+  for key, subject in pairs(value) do
+    if math.type(key) ~= "integer" then return nil, expected, "holds the key " .. M.show(key) end
+    if not is_subject[subject] then return nil, expected, "holds " .. M.show(subject) end
+    list[#list + 1] = subject
+  end
+  if #list == 0 then return nil, expected, "is empty" end
+  return list
+end
 
 M.kinds.rule = M.kind {
   name = "rule",
-  description = "A rule on changes. Read and kept, but not yet run.",
+  description = "A rule on changes, indexes, relations or queries (docs/rules.md); without `check`, one that is there.",
+  hints = { when = 'did you mean "on"?', actions = 'did you mean "on"?', func = 'did you mean "check"?',
+    enabled = 'off = "why" switches a rule off', disabled = 'off = "why" switches a rule off',
+    values = 'did you mean "options"?' },
   list = {
-    { name = "on", type = "table|string", description = 'The actions it looks at: { "create", "drop" }. Default: all.',
-      check = function(value)
-        for _, action in ipairs(type(value) == "table" and value or { value }) do
-          if not is_action[action] then
-            return nil, 'some of "' .. table.concat(actions, '", "') .. '"', "holds " .. M.show(action)
-          end
-        end
-        return type(value) == "table" and value or { value }
-      end },
+    { name = "on", type = "table|string", check = subjects,
+      description = 'What it looks at: { "create", "drop" }, "index", "relation", "query", "plan". Default: all changes.' },
     { name = "check", type = "function", description = "function(change, context) → verdict, message." },
+    { name = "options", type = "table",
+      description = "With `check`: the options it has, { days = { type = \"number\", default = 30 } }. Without: their values, "
+        .. "{ days = 90 }." },
+    { name = "off", type = "string", check = M.text,
+      description = "Why it is not asked here. Without `check`: switches a rule off that would be." },
     { name = "description", type = "string", check = M.text, description = "Why it is there." },
   },
 }

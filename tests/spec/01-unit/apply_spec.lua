@@ -13,19 +13,6 @@ describe("applying", function()
     return setmetatable(result, Plan)
   end
 
-  it("is refused by a server that breaks what is built concurrently, unless nothing is", function()
-    local bad = { warning = "PostgreSQL 14.2 can corrupt an index", read_only = false }
-    local outcome, err = applying.run(plan { info = bad }, { locked = true })
-    assert.is_nil(outcome)
-    assert.same({ "unsupported", bad.warning }, { err.code, err.message })
-    assert.matches("blocking", err.hint)
-    assert.error_matches(function() applying.run(plan { info = bad }, { locked = true, mode = "blocking" }) end,
-      "asked the connection")
-    assert.error_matches(function()
-      applying.run(plan { info = bad, has_changes = function() return false end }, { locked = true })
-    end, "asked the connection")
-  end)
-
   local function drop(name, of)
     local relation = { schema = "public", name = of or "t", display = "public." .. (of or "t"), kind = "table" }
     return { action = "drop", relation = relation.display, on = relation, name = name, live_name = name,

@@ -46,7 +46,7 @@ describe("plan", function()
       catalog = function() return catalog end,
       resolve = function() return true end,
       query = function(_, text)
-        return text:find "maxNumActiveUserIndexBuilds" and { { '{"maxNumActiveUserIndexBuilds": 1, "ok": 1.0}' } }
+        return text:find "maxNumActiveUserIndexBuilds" and { { '{"maxNumActiveUserIndexBuilds": 1, "ok": 1.0}' } } or {}
       end,
       measure = function(_, items)
         local result = {}
@@ -76,7 +76,7 @@ describe("plan", function()
     function catalog:index(schema, name) return self.names[schema .. "." .. name] end
     function catalog:relation(schema, name) return self.tables[schema .. "." .. name] end
     function catalog.ending() return {} end
-    core = {
+    core = setmetatable({
       quote_name = function(schema, name) return schema .. "." .. name end,
       diff = function()
         return {
@@ -96,7 +96,7 @@ describe("plan", function()
           end,
         }
       end,
-    }
+    }, { __index = require "lunadex.core" })
     forget()
     package.loaded["lunadex.core"] = core
     planning = require "lunadex.plan"

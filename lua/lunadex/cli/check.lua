@@ -1,0 +1,138 @@
+--- lunadex check: what rules have to say of the registry, and of the database if there is one. Changes nothing.
+
+local common = require "lunadex.cli.common"
+local dialects = require "lunadex.dialect"
+local errors = require "lunadex.errors"
+local format = require "lunadex.format"
+local json = require "lunadex.cli.json"
+local output = require "lunadex.cli.output"
+local planning = require "lunadex.plan"
+local rules = require "lunadex.rules"
+local target = require "lunadex.target"
+
+local M = {}
+
+M.summary = "rules on the registry, and on the database if there is one"
+
+M.examples = [[
+  lunadex check                                  all rules, target from the environment
+  lunadex check registry/shop.lua --offline      only those that need no database
+  lunadex check --without unused-index --json
+  lunadex check --rules                          which rules there are, in their order]]
+
+---@param command table            # of argparse
+function M.define(command)
+  common.without(command)
+  command:flag "--offline" :description "Ask no database: only rules that need none."
+  command:flag "--rules" :description "List the rules in the order in which they are asked."
+end
+
+local function without_target(database, options)
+  local plan = { offline = true, database = database.name, dialect = dialects.of(database.driver), set = database.set,
+    entries = database.entries, findings = {} }
+  local err
+  plan.rules, err = rules.judge(plan, database, options, function(_, finding)
+    plan.findings[#plan.findings + 1] = finding
+  end)
+  if not plan.rules then return nil, err end
+  return plan
+end
+
+-- What is worth telling here: what rules said, and what is wrong. The rest is a plan's to tell.
+local function told(plan)
+  local list = {}
+  for _, finding in ipairs(plan.findings) do
+    if finding.verdict or finding.level ~= "info" then list[#list + 1] = finding end
+  end
+  return list
+end
+
+local function state_of(rule)
+  if rule.off then return "off: " .. rule.off end
+  if not rule.asked then return "not asked for" end
+  return rule.unasked and "needs a database" or "asked"
+end
+
+local function add_counts(total, findings)
+  for _, finding in ipairs(findings) do total[finding.level] = total[finding.level] + 1 end
+end
+
+local function print_json(plan, findings, counts)
+  local list = {}
+  for i, rule in ipairs(plan.rules) do
+    list[i] = { name = rule.name, description = rule.description, asked = rule.asked, state = state_of(rule) }
+  end
+  output.write(json.encode { database = plan.database, target = plan.target, findings = json.findings(findings),
+    rules = list, summary = counts })
+end
+
+local function print_text(plan, findings, options, label)
+  if options.quiet then return end
+  if options.rules then
+    for _, rule in ipairs(plan.rules) do
+      output.line(label, format.pad(rule.name, 28), " ", format.pad(state_of(rule), 18), " ", format.line(rule.description))
+    end
+    return
+  end
+  for _, finding in ipairs(findings) do
+    output.line(label, finding.level, " ", finding.rule, ": ", planning.finding_text(finding))
+  end
+end
+
+-- The plans that rules are asked about; without a server, what stands for them.
+local function look(options)
+  if options.offline and options.target then
+    return nil, { { error = errors.new("usage", "--offline with --target", "Leave one of them out.") } }
+  end
+  local loaded, err = common.load(options)
+  local databases
+  if loaded then databases, err = common.databases(loaded, options) end
+  if not databases then return nil, { { error = err } } end
+  local reachable = 0
+  for _, database in ipairs(databases) do
+    if not options.offline and target.find(options.target, database.url) then reachable = reachable + 1 end
+  end
+  if reachable == #databases then return common.plans(options, 1) end
+  if reachable > 0 then
+    return nil, { { error = errors.new("usage", "some databases of the registry have a url and some have none",
+      "Name one with --database, or give --offline.") } }
+  end
+  local plans = { several = #databases > 1 }
+  for i, database in ipairs(databases) do
+    plans[i], err = without_target(database, options)
+    if not plans[i] then return nil, { { error = err, label = plans.several and database.name or nil } } end
+  end
+  return plans
+end
+
+---@param options table
+---@return integer status
+function M.run(options)
+  options.advice = true
+  local plans, troubles = look(options)
+  if not plans then return common.fail_each(troubles, options) end
+  local closing <close> = getmetatable(plans) and plans or nil -- luacheck: ignore 211
+  local total = { error = 0, warning = 0, info = 0 }
+  local listed = plans.several and options.json
+  if listed then output.write '{"databases":[\n' end
+  for i, plan in ipairs(plans) do
+    local findings, counts = told(plan), { error = 0, warning = 0, info = 0 }
+    add_counts(counts, findings)
+    add_counts(total, findings)
+    if options.json then
+      if i > 1 then output.write ",\n" end
+      print_json(plan, findings, counts)
+    else
+      print_text(plan, findings, options, plans.several and format.line(plan.database) .. ": " or "")
+    end
+  end
+  if options.json then
+    output.line(listed and "]}" or "")
+  elseif not options.rules then
+    output.line(output.style("bold", ("Check: %s, %s."):format(format.quantity(total.error, "error"),
+      format.quantity(total.warning, "warning"))))
+  end
+  return total.error > 0 and common.EXIT.refused or 0
+end
+
+return M

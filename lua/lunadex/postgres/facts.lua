@@ -1,0 +1,95 @@
+--- What rules may ask of the server.
+
+local errors = require "lunadex.errors"
+
+local M = {}
+
+--- Types of columns by the server's numbers, which never change; others have no name here.
+M.types = {
+  [16] = "boolean", [17] = "bytea", [20] = "bigint", [21] = "smallint", [23] = "integer", [25] = "text", [114] = "json",
+  [700] = "real", [701] = "double precision", [1042] = "character", [1043] = "character varying", [1082] = "date",
+  [1083] = "time", [1114] = "timestamp", [1184] = "timestamp with time zone", [1700] = "numeric", [2950] = "uuid",
+  [3802] = "jsonb",
+}
+
+--- The transactions of other sessions of this database, the oldest first.
+---@param plan lunadex.Plan
+---@return {pid: integer, application: string, user: string, seconds: number, state: string}[]?
+---@return lunadex.Error? err
+function M.transactions(plan)
+  local rows, err = plan.connection:query [[
+    SELECT pid, coalesce(application_name, ''), coalesce(usename, ''),
+           extract(epoch FROM clock_timestamp() - xact_start)::float8, coalesce(state, '')
+    FROM pg_catalog.pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+      AND backend_type = 'client backend'
+    ORDER BY xact_start]]
+  if not rows then return nil, err end
+  local list = {}
+  for i, row in ipairs(rows) do
+    list[i] = { pid = row[1], application = row[2], user = row[3], seconds = row[4], state = row[5] }
+  end
+  return list
+end
+
+--- PostgreSQL does not tell how much room its disks have.
+---@return false
+function M.disk()
+  return false
+end
+
+-- The relation and what is part of it, as EXPLAIN writes them.
+local function names_of(relation, names)
+  names[relation.display] = true
+  for _, partition in ipairs(relation:partitions()) do names_of(partition, names) end
+  return names
+end
+
+-- The plan that the server makes of a statement, whatever its parameters are; where an index can be used, it is.
+local function explained(connection, sql)
+  -- It stands between statements of ours: nothing may follow it.
+  local statement = sql:gsub("[%s;]+$", "")
+  if statement:find(";", 1, true) then return nil, errors.new("usage", "the query holds a semicolon") end
+  local parameters = 0
+  for number in statement:gmatch "%$(%d+)" do parameters = math.max(parameters, math.min(tonumber(number), 1000)) end
+  local nulls = ("NULL, "):rep(parameters):sub(1, -3)
+  return connection:query(("DEALLOCATE ALL; SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '2s';"
+    .. " SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; PREPARE lunadex_query AS %s\n;"
+    .. " EXPLAIN (VERBOSE, COSTS OFF) EXECUTE lunadex_query%s"):format(statement,
+    parameters > 0 and "(" .. nulls .. ")" or ""))
+end
+
+--- For each declared query that is to have an index: whether one serves it, by the server's own plan, and which. Nothing
+--- is said of relations on which something is still to be built.
+---@param plan lunadex.Plan
+---@param scene lunadex.rules.Scene
+---@return table<table, {served: boolean?, uses: string[]?, refused: string?}>?
+---@return lunadex.Error? err
+function M.explain(plan, scene)
+  local found, unfinished = {}, {}
+  for _, change in ipairs(plan.planned) do
+    if change.action ~= "keep" and change.action ~= "drop" then unfinished[change.relation] = true end
+  end
+  for name, data in pairs(scene:relations()) do
+    local relation = name == data.name and data.on or nil
+    for _, query in ipairs(relation and not unfinished[name] and data.info and data.info.queries or {}) do
+      if query.expect_index then
+        local rows, err = explained(plan.connection, query.sql)
+        if not rows and (err.code == "cancelled" or err.code == "connect") then return nil, err end
+        found[query] = rows and { served = true, uses = {} } or { refused = err.message }
+        local names = names_of(relation, {})
+        for _, row in ipairs(rows or {}) do
+          local scanned = row[1]:match "Seq Scan on (%S+)"
+          if scanned and names[scanned] then found[query].served = false end
+          local used = row[1]:match "Index S%a+ using (%S+)" or row[1]:match "Index Only Scan using (%S+)"
+            or row[1]:match "Index Scan Backward using (%S+)" or row[1]:match "Index Only Scan Backward using (%S+)"
+            or row[1]:match "Bitmap Index Scan on (%S+)"
+          if used then table.insert(found[query].uses, used) end
+        end
+      end
+    end
+  end
+  return found
+end
+
+return M

@@ -1,0 +1,404 @@
+--- Rules: which there are, whether they are asked, and what their verdicts make of a plan (docs/rules.md).
+--
+-- The order is that of `M.of`: those that come with Lunadex, by name, then the project's plugins, then what the registry
+-- declares, as it stands there. Every rule is asked about everything it looks at, so that all is told at once; of
+-- several that hold a change back, the strongest counts, and of these the first.
+
+local ask = require "lunadex.rules.ask"
+local errors = require "lunadex.errors"
+local options_of = require "lunadex.rules.options"
+local plugin = require "lunadex.plugin"
+local problem = require "lunadex.registry.problem"
+local scenes = require "lunadex.rules.scene"
+local suggest = require "lunadex.suggest"
+local verdicts = require "lunadex.rules.verdict"
+
+local M = {}
+
+---@class lunadex.Rule
+---@field name string
+---@field description string
+---@field check fun(subject: table, context: table): any, string?
+---@field on table<string, boolean>
+---@field values table             # of its options
+---@field asked boolean
+---@field off string?              # why it is not asked, where somebody said so
+---@field unasked boolean?         # of some subject: there is no database, or it did not tell
+---@field environment table?       # of a registry's sandbox
+---@field file string
+---@field line integer?
+
+local changes = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait" }
+
+local function set_of(list)
+  local set = {}
+  for _, each in ipairs(list or changes) do set[each] = true end
+  return set
+end
+
+-- What the registry says of rules that are there: by name, the later one counts.
+local function settings_of(database)
+  local settings = {}
+  for _, rule in ipairs(database.rules or {}) do
+    if not rule.check then
+      local known = settings[rule.name] or { options = {} }
+      settings[rule.name] = known
+      for name, value in pairs(rule.options or {}) do known.options[name] = value end
+      known.off, known.on, known.description = rule.off, rule.on or known.on, rule.description or known.description
+    end
+  end
+  return settings
+end
+
+local function rule_of(name, rule, setting, default)
+  setting = setting or { options = {} }
+  local off = setting.off or rule.off
+  return {
+    name = name, check = rule.check, on = set_of(setting.on or rule.on), off = off, asked = not off and default,
+    values = options_of.values(rule.options or {}, setting.options), file = rule.file, line = rule.line,
+    environment = rule.environment, description = setting.description or rule.description or "",
+  }
+end
+
+--- All rules for a database, in order, whether they are asked or not.
+---@param database lunadex.RegistryDatabase
+---@param driver string            # "postgres" or "mongodb"
+---@param advice boolean?          # also those that are only asked by `lunadex check`
+---@return lunadex.Rule[]
+---@return string[] messages       # of plugins that cannot be loaded
+function M.of(database, driver, advice)
+  local settings, list = settings_of(database), {}
+  local plugins, messages = plugin.rules(database.plugins)
+  for _, each in ipairs(plugins) do
+    local rule, setting = each.rule, settings[each.name]
+    if not rule.driver or rule.driver == driver then
+      local default = setting ~= nil or rule.default == "plan" or rule.default == "check" and advice or false
+      list[#list + 1] = rule_of(each.name, { check = rule.check, on = rule.on, options = each.options,
+        description = each.describe, file = each.file }, setting, default)
+    end
+  end
+  for _, rule in ipairs(database.rules or {}) do
+    if rule.check then list[#list + 1] = rule_of(rule.name, rule, settings[rule.name], true) end
+  end
+  return list, messages
+end
+
+-- The findings of a dialect that are rules in all but form.
+local function names_of_checks(dialect)
+  return dialect.checks and dialect.checks.names or {}
+end
+
+-- Judging -------------------------------------------------------------------------------------------------------------
+
+---@class lunadex.rules.Judge
+---@field plan lunadex.Plan|lunadex.rules.Declared
+---@field list lunadex.Rule[]
+---@field scene lunadex.rules.Scene
+---@field secrets lunadex.registry.Problems
+---@field tell fun(change: lunadex.PlannedChange?, finding: lunadex.Finding)
+---@field advice boolean?
+---@field err lunadex.Error?       # the run was interrupted
+local Judge = {}
+Judge.__index = Judge
+
+-- Reads for a rule what it asks for. What cannot be read is told once.
+function Judge:read(what)
+  local scene = self.scene
+  if what == "target" then
+    scene.missing.target = "there is no database to be asked"
+    return
+  end
+  local value, err
+  if what == "statistics" then
+    value, err = self:statistics()
+  else
+    value, err = self.plan.dialect.facts[what](self.plan, scene)
+  end
+  if value ~= nil then
+    scene.facts[what] = value
+    return
+  end
+  scene.missing[what] = err and err.message or "unknown"
+  if err and err.code == "cancelled" then self.err = err end
+  -- Who may not look is not told with every plan.
+  if err and err.code == "permission" and not self.advice then return end
+  self.tell(nil, { level = "warning", rule = "rules",
+    message = ("rules that ask for %s say nothing: %s"):format(what, scene.missing[what]), hint = err and err.hint })
+end
+
+-- Sizes and uses of all live indexes of the relations that the registry speaks of.
+function Judge:statistics()
+  local items, keys = {}, {}
+  for name, data in pairs(self.scene:relations()) do
+    for _, live in ipairs(name == data.name and data.on and data.on:indexes() or {}) do
+      if live.kind ~= "foreign_key" then
+        items[#items + 1] = { relation = data.on, index = live }
+        keys[#items] = name .. "\0" .. live.name
+      end
+    end
+  end
+  local measures, err = self.plan.connection:measure(items)
+  if not measures then return nil, err end
+  local found = {}
+  for i, key in ipairs(keys) do found[key] = measures[i] end
+  return found
+end
+
+-- The changes of the plan that a rule looks at.
+function Judge:changes_for(rule, add)
+  local plan, scene = self.plan, self.scene
+  if plan.offline then return end
+  if rule.on.keep then
+    for change in plan:changes { keeps = true } do
+      if rule.on[change.action] then add(scene:change(change), change.relation, { change = change }) end
+    end
+    return
+  end
+  for _, change in ipairs(plan.planned) do
+    if rule.on[change.action] then add(scene:change(change), change.relation, { change = change }) end
+  end
+end
+
+-- What a rule is asked about: views, with what a finding has to say of each.
+function Judge:subjects(rule)
+  local plan, scene, on = self.plan, self.scene, rule.on
+  local views, relations, abouts = {}, {}, {}
+  local function add(view, relation, about)
+    local i = #views + 1
+    views[i], relations[i], abouts[i] = view, relation or false, about
+  end
+  if on.plan and not plan.offline then add(scene:whole(), nil, { all = true }) end
+  self:changes_for(rule, add)
+  local only = plan.only and self:touched()
+  if on.index then
+    for ordinal, record in ipairs(scene:records()) do
+      if not only or self.by_ordinal[ordinal] then
+        add(scene:index(record), record.relation, { ordinal = ordinal, record = record })
+      end
+    end
+  end
+  for _, name in ipairs((on.relation or on.query) and scene:relations() and scene.names or {}) do
+    local view = scene:relation(name)
+    if on.relation and (not only or only[name]) then
+      add(view, name, { relation = name, file = view.file, line = view.line })
+    end
+    if on.query and not only then
+      for _, query in ipairs(view.queries) do
+        add(query, name, { query = true, relation = name, file = query.file, line = query.line })
+      end
+    end
+  end
+  return views, relations, abouts
+end
+
+-- The relations that planned changes are about.
+function Judge:touched()
+  local set = {}
+  for _, change in ipairs(self.plan.planned) do set[change.relation] = true end
+  return set
+end
+
+-- The changes that a verdict on this holds back or amends.
+function Judge:meant(about)
+  local plan, list = self.plan, {}
+  if about.change then return { about.change } end
+  if about.ordinal then return { self.by_ordinal[about.ordinal] } end
+  if about.query then return list end
+  for _, change in ipairs(plan.planned or {}) do
+    if about.all or change.relation == about.relation then list[#list + 1] = change end
+  end
+  return list
+end
+
+local held_as = { block = "blocked", skip = "skipped", ["put off"] = "put_off" }
+
+local function hold(plan, change, verdict, rule, message)
+  if change.action == "keep" then return end
+  local before, summary = change.held, plan.summary
+  if before and verdicts.holds[before.verdict] >= verdicts.holds[verdict] then return end
+  if before then
+    summary[held_as[before.verdict]] = summary[held_as[before.verdict]] - 1
+  else
+    summary[change.action] = summary[change.action] - 1
+  end
+  summary[held_as[verdict]] = summary[held_as[verdict]] + 1
+  change.held = { verdict = verdict, rule = rule, message = message }
+end
+
+local function amend(change, amended)
+  -- The registry's own entry stays as it is: other plans may be made of it.
+  change.entry = setmetatable({}, { __index = change.entry })
+  for option, value in pairs(amended) do change.entry[option] = value end
+  if amended.critical ~= nil then change.critical = amended.critical end
+  change.description = amended.description or change.description
+end
+
+-- What a rule had to say of one subject.
+function Judge:pronounce(rule, about, verdict, failed)
+  local plan = self.plan
+  local record = about.record
+  local change = about.change or about.ordinal and self.by_ordinal[about.ordinal] or nil
+  local entry = change and change.entry or about.ordinal and plan.entries[about.ordinal]
+  if verdict.verdict == "allow" and verdict.message == "" and not verdict.amend then return end
+  local finding = {
+    level = verdicts.levels[verdict.verdict], rule = rule.name, verdict = verdict.verdict, amend = verdict.amend,
+    message = self.secrets:clean(verdict.message), relation = about.relation, file = about.file, line = about.line,
+  }
+  if failed then finding.hint = "A rule that fails blocks what it was asked about; --without leaves it out." end
+  if finding.message == "" then finding.message = finding.amend and "amended" or "no reason is given" end
+  if record and not change then
+    finding.relation, finding.name = record.relation, entry.name or record.live and record.live.name
+    finding.definition, finding.file, finding.line = plan.set:text(about.ordinal), entry.file, entry.line
+  end
+  local reason = entry and entry.allow and entry.allow[rule.name]
+  if reason then
+    finding.level, finding.allowed, finding.verdict, finding.amend = "info", reason, "allow", nil
+    finding.message = ("%s; allowed: %s"):format(finding.message, reason)
+  elseif not plan.offline then
+    for _, each in ipairs(self:meant(about)) do
+      if verdict.amend and each.entry then amend(each, verdict.amend) end
+      if verdicts.holds[verdict.verdict] then hold(plan, each, verdict.verdict, rule.name, finding.message) end
+    end
+  end
+  if finding.level == "error" then plan.blocked = true end
+  self.tell(change, finding)
+  if record and not change then
+    plan.told = plan.told or {}
+    plan.told[about.ordinal] = plan.told[about.ordinal] or {}
+    table.insert(plan.told[about.ordinal], finding)
+  end
+end
+
+function Judge:ask(rule)
+  local scene, dialect = self.scene, self.plan.dialect
+  local views, relations, abouts = self:subjects(rule)
+  local context, aim = scene:context(rule.values)
+  local answers = ask.all(rule, scene, #views, function(i)
+    aim(relations[i] or nil)
+    return views[i], context
+  end, function(what) self:read(what) end)
+  for i = 1, #views do
+    local answer = answers[i]
+    if answer and answer.unasked then
+      rule.unasked = true
+    elseif answer then
+      local about, verdict, flaw = abouts[i], nil, answer.failed
+      local change = about.change or about.ordinal and self.by_ordinal[about.ordinal]
+      if not flaw then
+        verdict, flaw = verdicts.of(answer[1], answer[2], dialect, not change and {} or change.entry)
+        flaw = flaw and ("%s%s: %s"):format(rule.file, rule.line and ":" .. rule.line or "", flaw)
+      end
+      if flaw then verdict = { verdict = "block", message = "the rule failed: " .. flaw } end
+      self:pronounce(rule, about, verdict, flaw)
+    end
+  end
+end
+
+-- What cannot be made, or would be a loss, without something that is held back.
+function Judge:follow()
+  local plan, builds = self.plan, { create = true, replace = true, rebuild = true }
+  local function also(change, other, verdict, message)
+    hold(plan, change, verdict, other.held.rule, message)
+    self.tell(change, { level = verdicts.levels[verdict], rule = other.held.rule, verdict = verdict, message = message })
+  end
+  local missing = {} -- by relation: what is to be built there, and is not
+  for _, change in ipairs(plan.planned) do
+    if change.held and builds[change.action] then missing[change.relation] = missing[change.relation] or change end
+  end
+  for _, change in ipairs(plan.planned) do
+    local other = missing[change.relation]
+    if not change.held and change.action == "drop" and change.fact.action == "stray" and other then
+      -- It may be doing the work of what is not made.
+      also(change, other, "skip", ("kept: %s is not made"):format(other.name or other.live_name))
+    end
+  end
+  local again = true
+  while again do
+    again = false
+    for _, change in ipairs(plan.planned) do
+      local other = change.after
+      if not change.held and other and other.held then
+        also(change, other, other.held.verdict, ("the name %s is not freed: %s keeps it"):format(change.name,
+          other.definition))
+        again = true
+      end
+    end
+  end
+end
+
+-- Names that no rule has, in what switches rules off.
+function Judge:unknown(known)
+  local reported = {}
+  for _, entry in ipairs(self.plan.entries) do
+    for name in pairs(entry.allow or {}) do
+      if not known[name] and not reported[name] then
+        reported[name] = true
+        self.tell(nil, { level = "warning", rule = "unknown-rule", relation = entry.relation, name = entry.name,
+          file = entry.file, line = entry.line, message = ("allow names %q, which is no rule"):format(name),
+          hint = suggest.hint(name, known) })
+      end
+    end
+  end
+end
+
+--- Has all rules say what they have to say of a plan: findings are told, changes amended and held back.
+---@param plan lunadex.Plan|lunadex.rules.Declared
+---@param database lunadex.RegistryDatabase
+---@param options {without: string[]?, advice: boolean?}
+---@param tell fun(change: lunadex.PlannedChange?, finding: lunadex.Finding)
+---@return lunadex.Rule[]? rules   # as they were, or were not, asked
+---@return lunadex.Error? err
+function M.judge(plan, database, options, tell)
+  local list, messages = M.of(database, plan.dialect.driver, options.advice)
+  if messages[1] then return nil, errors.new("registry", table.concat(messages, "\n")) end
+  local known, without = { }, {}
+  for _, name in ipairs(names_of_checks(plan.dialect)) do known[name] = true end
+  for _, rule in ipairs(list) do known[rule.name] = true end
+  local elsewhere = database.rule_names or {}
+  for _, name in ipairs(options.without or {}) do
+    if not known[name] and not elsewhere[name] then
+      return nil, errors.new("usage", ("--without %s: there is no such rule"):format(name),
+        suggest.hint(name, known) or "lunadex check --rules lists them.")
+    end
+    without[name] = true
+  end
+  local secrets = problem.list()
+  local self = setmetatable({ plan = plan, list = list, secrets = secrets, tell = tell, by_ordinal = {},
+    advice = options.advice,
+    scene = scenes.of(plan, database.relations or {}, secrets) }, Judge)
+  for _, change in ipairs(plan.planned or {}) do
+    if change.ordinal then self.by_ordinal[change.ordinal] = change end
+  end
+  self:unknown(known)
+  for _, rule in ipairs(list) do
+    if without[rule.name] then rule.asked, rule.off = false, "--without" end
+    if rule.off then
+      tell(nil, { level = "info", rule = rule.name, verdict = "allow", allowed = rule.off,
+        message = "not asked: " .. rule.off })
+    end
+    -- Without a database there are no changes.
+    rule.unasked = plan.offline and not (rule.on.index or rule.on.relation or rule.on.query)
+    if rule.asked then self:ask(rule) end
+    if self.err then return nil, self.err end
+  end
+  if not plan.offline then self:follow() end
+  return list
+end
+
+--- Whether a dialect's own check is switched off; what an entry allows becomes an info with its reason.
+---@param finding lunadex.Finding
+---@param without string[]?
+---@return boolean
+function M.is_without(finding, without)
+  for _, name in ipairs(without or {}) do
+    if name == finding.rule then return true end
+  end
+  local reason = finding.allow and finding.allow[finding.rule]
+  if reason then
+    finding.level, finding.allowed, finding.refused = "info", reason, nil
+    finding.message = ("%s; allowed: %s"):format(finding.message, reason)
+  end
+  return false
+end
+
+return M

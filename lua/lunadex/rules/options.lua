@@ -1,0 +1,102 @@
+--- Options of rules: what a rule says of them, and values against that.
+
+local format = require "lunadex.format"
+local schema = require "lunadex.registry.schema"
+local suggest = require "lunadex.suggest"
+
+local M = {}
+
+---@class lunadex.RuleOption
+---@field type "text"|"number"|"boolean"|"table"|"duration"|"size"
+---@field default any
+---@field description string?
+
+-- For each type: what a value becomes (nil: it is none), and what was expected.
+local types = {
+  text = { function(value) return type(value) == "string" and value or nil end, "a text" },
+  number = { function(value) return type(value) == "number" and value == value and value or nil end, "a number" },
+  boolean = { function(value) if type(value) == "boolean" then return value end end, "true or false" },
+  table = { function(value) return type(value) == "table" and value or nil end, "a table" },
+  duration = { function(value)
+    if type(value) == "string" then return format.parse_duration(value) end
+    return type(value) == "number" and value >= 0 and value or nil
+  end, 'seconds as a number, or a text such as "5min", "30d"' },
+  size = { function(value)
+    if type(value) == "string" then return format.parse_bytes(value) end
+    return type(value) == "number" and value >= 0 and value or nil
+  end, 'bytes as a number, or a text such as "512MB", "2GB"' },
+}
+
+local known_fields = { type = true, default = true, description = true }
+
+local function value_of(option, value)
+  return types[option.type][1](value)
+end
+
+local function keys(map)
+  local list = {}
+  for key in pairs(map) do list[#list + 1] = tostring(key) end
+  table.sort(list)
+  return list
+end
+
+--- What is wrong with the options that a rule says it has; nil: nothing.
+---@param declared table
+---@return string? message
+---@return string? expected
+function M.flaw(declared)
+  for name, option in pairs(declared) do
+    if type(name) ~= "string" then return "options holds the key " .. schema.show(name), "names of options" end
+    local what = "option " .. schema.show(name)
+    if type(option) ~= "table" then
+      return ("%s is %s"):format(what, schema.show(option)), '{ type = "number", default = 30, description = "…" }'
+    end
+    for field in pairs(option) do
+      if not known_fields[field] then
+        return ("%s holds %s"):format(what, schema.show(field)), "type, default, description"
+      end
+    end
+    if type(option.type) ~= "string" or not types[option.type] then
+      return ("%s has the type %s"):format(what, schema.show(option.type)), "one of " .. table.concat(keys(types), ", ")
+    end
+    if option.description ~= nil and type(option.description) ~= "string" then
+      return ("%s has the description %s"):format(what, schema.show(option.description)), "a text"
+    end
+    if option.default ~= nil and value_of(option, option.default) == nil then
+      return ("%s has the default %s"):format(what, schema.show(option.default)), types[option.type][2]
+    end
+  end
+end
+
+--- Calls `tell` with what is wrong with values that somebody gave.
+---@param declared table<string, lunadex.RuleOption>
+---@param values table
+---@param tell fun(message: string, expected: string?, hint: string?)
+function M.check(declared, values, tell)
+  for name, value in pairs(values) do
+    local option = declared[name]
+    if not option then
+      local names = keys(declared)
+      tell("has no option " .. schema.show(name), #names > 0 and "one of " .. table.concat(names, ", ") or "none",
+        type(name) == "string" and suggest.hint(name, declared) or nil)
+    elseif value_of(option, value) == nil then
+      tell(("option %s is %s"):format(name, schema.show(value)), types[option.type][2])
+    end
+  end
+end
+
+--- The values that a rule is run with.
+---@param declared table<string, lunadex.RuleOption>
+---@param values table?
+---@return table
+function M.values(declared, values)
+  local result = {}
+  for name, option in pairs(declared) do
+    local value = values and values[name]
+    if value == nil then value = option.default end
+    if value ~= nil then result[name] = value_of(option, value) end
+  end
+  return result
+end
+
+return M

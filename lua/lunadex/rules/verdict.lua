@@ -1,0 +1,105 @@
+--- What a rule gave, as a verdict; and what it may amend.
+
+local schema = require "lunadex.registry.schema"
+local suggest = require "lunadex.suggest"
+
+local M = {}
+
+---@class lunadex.Verdict
+---@field verdict "allow"|"warn"|"skip"|"put off"|"block"
+---@field message string
+---@field amend table<string, any>?   # options of the declaration as they are for this run
+
+--- How each is told.
+M.levels = { allow = "info", warn = "warning", skip = "info", ["put off"] = "info", block = "error" }
+
+--- Those that keep a change from being made; the strongest counts.
+M.holds = { skip = 1, ["put off"] = 2, block = 3 }
+
+local WORDS = '"allow", "warn", "skip" or "block"'
+local EXPECTED = "expected nothing, or " .. WORDS .. ' and a message, or { verdict = "…", message = "…", amend = { … } }'
+local words = { allow = true, warn = true, skip = true, block = true }
+local known_fields = { verdict = true, message = true, amend = true }
+
+-- What is no part of the definition, and may be another for one run.
+local amendable = { "mode", "lock_timeout", "maintenance_work_mem", "parallel_workers", "commit_quorum", "critical",
+  "description" }
+
+local function amendments(amend, dialect, entry)
+  if type(amend) ~= "table" then return nil, ("amend is %s; expected a table"):format(schema.show(amend)) end
+  local options, names, result = dialect.schema.kinds.index.options, { "put_off" }, {}
+  for _, name in ipairs(amendable) do
+    if options[name] then names[#names + 1] = name end
+  end
+  for name, value in pairs(amend) do
+    local option = type(name) == "string" and options[name]
+    local known = name == "put_off"
+    for _, each in ipairs(names) do known = known or each == name end
+    if not known then
+      local hint = type(name) == "string" and suggest.hint(name, names)
+      return nil, ("amend cannot change %s; expected one of %s%s"):format(schema.show(name), table.concat(names, ", "),
+        hint and "; " .. hint or "")
+    elseif name == "put_off" then
+      if type(value) ~= "boolean" then return nil, "put_off is " .. schema.show(value) .. "; expected true or false" end
+      result.put_off = value or nil
+    elseif not entry then
+      return nil, ("amend changes %s, but what is dropped is not declared and has no options; put_off alone can be given")
+        :format(name)
+    else
+      local kept, expected, wrong = nil, nil, nil
+      if option.types[type(value)] then
+        kept = value
+        if option.check then kept, expected, wrong = option.check(value) end
+      end
+      if kept == nil then
+        return nil, ("amend: %s %s%s"):format(name, wrong or "is " .. schema.show(value),
+          expected and "; expected " .. expected or "")
+      end
+      result[option.field] = kept
+    end
+  end
+  return result
+end
+
+local function text_of(message)
+  if message == nil then return "" end
+  if type(message) ~= "string" then return nil, ("the message is %s; expected a text"):format(schema.show(message)) end
+  -- Nobody reads more, and every byte of it goes to a terminal.
+  if #message > 2000 then message = message:sub(1, 2000):gsub("[\x80-\xBF]*$", "") .. "…" end
+  return message
+end
+
+--- The verdict that an answer is; nil and what is wrong with it.
+---@param first any                # what the check gave
+---@param second any
+---@param dialect lunadex.Dialect
+---@param entry lunadex.Entry?     # of what it is about
+---@return lunadex.Verdict?
+---@return string? flaw
+function M.of(first, second, dialect, entry)
+  local verdict, message, amend = first, second, nil
+  if type(first) == "table" then
+    for field in pairs(first) do
+      if not known_fields[field] then return nil, ("gave a table with %s; %s"):format(schema.show(field), EXPECTED) end
+    end
+    verdict, message, amend = first.verdict or first.amend and "allow", first.message, first.amend
+  end
+  if type(verdict) ~= "string" or not words[verdict] then
+    return nil, ("gave %s; %s"):format(schema.show(verdict), EXPECTED)
+  end
+  local text, flaw = text_of(message)
+  if not text then return nil, flaw end
+  local result = { verdict = verdict, message = text }
+  if amend ~= nil then
+    result.amend, flaw = amendments(amend, dialect, entry)
+    if not result.amend then return nil, flaw end
+    if result.amend.put_off then
+      result.amend.put_off = nil
+      if not M.holds[verdict] then result.verdict = "put off" end
+    end
+    if not next(result.amend) then result.amend = nil end
+  end
+  return result
+end
+
+return M

@@ -1,0 +1,25 @@
+-- A unique index or constraint over a column that may be null lets any number of rows through that have a null there:
+-- in SQL two nulls are not equal.
+--
+-- Silent where it says `nulls_distinct = false`, where the predicate leaves the nulls out, and of expressions. What is
+-- meant so is allowed where it is declared: allow = { ["nullable-unique"] = "only known numbers are unique" }.
+
+return {
+  name = "nullable-unique",
+  describe = "unique over columns that may be null",
+  rule = {
+    on = { "index" }, default = "check", driver = "postgres",
+    check = function(index, context)
+      if not index.unique or index.nulls_not_distinct or index.kind == "primary_key" then return end
+      local columns, nullable = context.relation.columns, {}
+      for _, key in ipairs(index.keys) do
+        local column = key.column and columns[key.column]
+        local left_out = index.where and index.where:find(("(%s IS NOT NULL)"):format(key.column or ""), 1, true)
+        if column and not column.not_null and not left_out then nullable[#nullable + 1] = key.column end
+      end
+      if #nullable > 0 then
+        return "warn", ("%s may be null, and rows with a null there are never equal"):format(table.concat(nullable, ", "))
+      end
+    end,
+  },
+}

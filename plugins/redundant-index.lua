@@ -1,0 +1,76 @@
+-- An index whose keys are the first keys of another one, on the same rows, is redundant: whatever it serves, the other
+-- one serves as well, and every write pays for both.
+--
+-- Speaks of a declared btree index (of MongoDB: a plain one) that is not unique, where another that is declared, or a
+-- live key, begins with all of its keys in the same order and directions (or all of them reversed), has the same
+-- predicate or none, and holds the columns that this one includes. Of two that are equal, the unique one stays; else the
+-- one that comes first.
+
+local function same(a, b)
+  return a.column == b.column and a.expression == b.expression and (a.collation or "") == (b.collation or "")
+    and (a.opclass or "") == (b.opclass or "") and not (a.opclass_options or b.opclass_options)
+end
+
+-- Whether the first of `longer` are `keys`; backwards is as good as forwards, if all are.
+local function begins_with(longer, keys, method)
+  local reversed
+  for i, key in ipairs(keys) do
+    local other = longer[i]
+    if not other or not same(key, other) then return false end
+    if method == "" and key.opclass then return false end -- the text, hashed and geographic ones of MongoDB
+    local turned = (key.descending or false) ~= (other.descending or false)
+    if reversed == nil then reversed = turned end
+    if turned ~= reversed or not turned and key.nulls ~= other.nulls then return false end
+    -- Turned round, nulls are at the other end: that is only so by itself where neither says where they are.
+    if turned and (key.nulls or other.nulls) then return false end
+  end
+  return true
+end
+
+local function holds(other, index)
+  local columns = {}
+  for _, key in ipairs(other.keys) do columns[key.column or ""] = true end
+  for _, column in ipairs(other.include or {}) do columns[column] = true end
+  for _, column in ipairs(index.include or {}) do
+    if not columns[column] then return false end
+  end
+  return true
+end
+
+local function traits(index)
+  local list = {}
+  for _, trait in ipairs(index.traits or {}) do list[#list + 1] = trait[1] .. "=" .. trait[2] end
+  -- Storage options of MongoDB that make an index do something: it expires documents, or is hidden from queries.
+  for _, option in ipairs(index.method == "" and index.with or {}) do list[#list + 1] = option[1] .. "=" .. option[2] end
+  table.sort(list)
+  return table.concat(list, ",")
+end
+
+local plain = { btree = true, [""] = true }
+
+local function makes_redundant(other, index)
+  if other == index or other.kind == "foreign_key" or other.kind == "exclusion_constraint" then return false end
+  if not plain[other.method or ""] or not begins_with(other.keys, index.keys, index.method) then return false end
+  if other.where and other.where ~= index.where or traits(other) ~= traits(index) then return false end
+  if other.deferrable or not holds(other, index) then return false end
+  -- Of equal ones only one is told of, and what is unique has its own reason to be there.
+  return #other.keys > #index.keys or other.unique or #(other.include or {}) > #(index.include or {})
+    or not index.line or (other.line or 0) < index.line
+end
+
+return {
+  name = "redundant-index",
+  describe = "an index whose keys another one begins with",
+  rule = {
+    on = { "index" }, default = "plan",
+    check = function(index, context)
+      if index.kind ~= "index" or index.unique or not plain[index.method or ""] then return end
+      for _, other in ipairs(context.relation.indexes) do
+        -- What is live and undeclared may be dropped as a stray any day; keys may not.
+        if (other.declared or other.constraint) and makes_redundant(other, index) then
+          return "warn", ("%s does its work: %s"):format(other.name or "another index", other.definition)
+        end
+      end
+    end,
+  },
+}

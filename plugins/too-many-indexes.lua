@@ -1,0 +1,21 @@
+-- Every index is written with every row. Speaks of a relation that has more of them than option `most`, counting what is
+-- declared and what is live and stays; foreign keys have no index.
+
+return {
+  name = "too-many-indexes",
+  describe = "more indexes on one relation than it can bear",
+  options = { most = { type = "number", default = 15, description = "How many there may be." } },
+  rule = {
+    on = { "relation" }, default = "check",
+    check = function(relation, context)
+      local count = 0
+      for _, index in ipairs(relation.indexes) do
+        if index.kind ~= "foreign_key" then count = count + 1 end
+      end
+      if count > context.options.most then
+        return "warn", ("%d indexes, more than %d: each of them is written with every row"):format(count,
+          context.options.most)
+      end
+    end,
+  },
+}

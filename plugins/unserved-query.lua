@@ -1,0 +1,24 @@
+-- A declared query that is to have an index, and the server's own plan of it reads the whole relation, even where reading
+-- is made dear; or the index that was named is not the one it uses. Where something is still to be built on the
+-- relation, the server cannot say: it is asked again when that is done.
+
+return {
+  name = "unserved-query",
+  describe = "a declared query that no index serves",
+  rule = {
+    on = { "query" }, default = "plan", driver = "postgres",
+    check = function(query)
+      if not query.expect_index then return end
+      local shown = query.name and ("the query %q"):format(query.name) or "the query"
+      if query.refused then return "warn", ("%s cannot be planned: %s"):format(shown, query.refused) end
+      if query.served == nil then return end
+      if not query.served then return "warn", "no index serves " .. shown end
+      if type(query.expect_index) ~= "string" then return end
+      for _, name in ipairs(query.uses) do
+        if name == query.expect_index then return end
+      end
+      return "warn", ("%s is to be served by %s, and the server uses %s"):format(shown, query.expect_index,
+        #query.uses > 0 and table.concat(query.uses, ", ") or "no index")
+    end,
+  },
+}

@@ -1,0 +1,32 @@
+-- A declared index that no query has used since its server began to count, at least `since` ago.
+--
+-- The count is of the server that was asked: what only replicas use counts as unused here. It begins anew when
+-- statistics are reset (MongoDB: when the server is restarted), and where it is younger than `since` nothing is said.
+-- Unique indexes and keys do their work without being read, and so does what expires documents.
+
+local function expires(index)
+  for _, option in ipairs(index.with or {}) do
+    if option[1] == "expireAfterSeconds" then return true end
+  end
+  return false
+end
+
+return {
+  name = "unused-index",
+  describe = "a declared index that no query uses",
+  options = { since = { type = "duration", default = 30 * 86400, description = "How long it has to be unused." } },
+  rule = {
+    on = { "index" }, default = "check",
+    check = function(index, context)
+      if index.kind ~= "index" or index.unique or not index.live or index.replica_identity or index.referenced
+        or expires(index) then
+        return
+      end
+      local age = index.scans == 0 and index.scans_since
+      if age and age >= context.options.since then
+        return "warn", ("not used once in %d days, as far as this server counts; replicas count for themselves"):format(
+          age // 86400)
+      end
+    end,
+  },
+}
