@@ -3,8 +3,8 @@
 --   rule "build-window" { options = { from = "22:00", to = "05:00", larger_than = "10GB" } }
 --
 -- Outside of these hours, of the clock of the machine that runs Lunadex, a build on a larger relation is put off: the
--- others are made, and the next run within them makes it. `days` narrows it further: { "sat", "sun" }, the days on which
--- the window opens.
+-- others are made, and the next run within them makes it. `days` narrows it further: { "sat", "sun" }, the days on
+-- which the window opens.
 
 local function minutes(text)
   local hours, rest = text:match "^(%d%d?):(%d%d)$"

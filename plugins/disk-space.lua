@@ -30,8 +30,8 @@ return {
       if sum == 0 then return end
       local free = options.free or context.disk and context.disk.free
       if not free or sum + largest + options.reserve <= free then return end
-      return "block", ("the builds need about %s, %s for sorting included; %s are free, of which %s stay in reserve"):format(
-        gigabytes(sum + largest), gigabytes(largest), gigabytes(free), gigabytes(options.reserve))
+      return "block", ("the builds need about %s, %s for sorting included; %s are free, of which %s stay in reserve")
+        :format(gigabytes(sum + largest), gigabytes(largest), gigabytes(free), gigabytes(options.reserve))
     end,
   },
 }

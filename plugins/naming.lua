@@ -2,9 +2,9 @@
 --
 --   rule "naming" { options = { pattern = "^{relation}_[a-z0-9_]+$" } }
 --
--- Speaks of a declared index or key whose name does not match the Lua pattern, in which {relation} stands for the name of its
--- relation, without schema, and {kind} for index, unique_constraint, primary_key, foreign_key or exclusion_constraint.
--- What is declared without a name is not looked at.
+-- Speaks of a declared index or key whose name does not match the Lua pattern, in which {relation} stands for the name
+-- of its relation, without schema, and {kind} for index, unique_constraint, primary_key, foreign_key or
+-- exclusion_constraint. What is declared without a name is not looked at.
 
 local function escaped(text)
   return (text:gsub("%p", "%%%0"))
@@ -14,7 +14,8 @@ return {
   name = "naming",
   describe = "names that break a convention",
   options = {
-    pattern = { type = "text", default = "^{relation}_", description = "A Lua pattern; {relation}, {kind} stand for those." },
+    pattern = { type = "text", default = "^{relation}_",
+      description = "A Lua pattern; {relation} and {kind} stand for those." },
     kinds = { type = "table", description = 'Only of these: { "index", "unique_constraint" }. Default: all.' },
   },
   rule = {

@@ -4,6 +4,13 @@
 -- Silent where it says `nulls_distinct = false`, where the predicate leaves the nulls out, and of expressions. What is
 -- meant so is allowed where it is declared: allow = { ["nullable-unique"] = "only known numbers are unique" }.
 
+-- Whether a predicate, as the server or somebody wrote it, leaves the nulls of a column out.
+local function leaves_out(predicate, column)
+  local text = predicate:upper():gsub('[()"]', "")
+  if text:find "%f[%w]OR%f[%W]" then return false end
+  return (" " .. text .. " "):find(" " .. column:upper() .. " IS NOT NULL ", 1, true) ~= nil
+end
+
 return {
   name = "nullable-unique",
   describe = "unique over columns that may be null",
@@ -14,11 +21,12 @@ return {
       local columns, nullable = context.relation.columns, {}
       for _, key in ipairs(index.keys) do
         local column = key.column and columns[key.column]
-        local left_out = index.where and index.where:find(("(%s IS NOT NULL)"):format(key.column or ""), 1, true)
+        local left_out = index.where and key.column and leaves_out(index.where, key.column)
         if column and not column.not_null and not left_out then nullable[#nullable + 1] = key.column end
       end
       if #nullable > 0 then
-        return "warn", ("%s may be null, and rows with a null there are never equal"):format(table.concat(nullable, ", "))
+        return "warn", ("%s may be null, and rows with a null there are never equal"):format(
+          table.concat(nullable, ", "))
       end
     end,
   },

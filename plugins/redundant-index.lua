@@ -3,8 +3,8 @@
 --
 -- Speaks of a declared btree index (of MongoDB: a plain one) that is not unique, where another that is declared, or a
 -- live key, begins with all of its keys in the same order and directions (or all of them reversed), has the same
--- predicate or none, and holds the columns that this one includes. Of two that are equal, the unique one stays; else the
--- one that comes first.
+-- predicate or none, and holds the columns that this one includes. Of two that are equal, the unique one stays; else
+-- the one that comes first.
 
 local function same(a, b)
   return a.column == b.column and a.expression == b.expression and (a.collation or "") == (b.collation or "")
@@ -41,7 +41,9 @@ local function traits(index)
   local list = {}
   for _, trait in ipairs(index.traits or {}) do list[#list + 1] = trait[1] .. "=" .. trait[2] end
   -- Storage options of MongoDB that make an index do something: it expires documents, or is hidden from queries.
-  for _, option in ipairs(index.method == "" and index.with or {}) do list[#list + 1] = option[1] .. "=" .. option[2] end
+  for _, option in ipairs(index.method == "" and index.with or {}) do
+    list[#list + 1] = option[1] .. "=" .. option[2]
+  end
   table.sort(list)
   return table.concat(list, ",")
 end
@@ -65,9 +67,10 @@ return {
     on = { "index" }, default = "plan",
     check = function(index, context)
       if index.kind ~= "index" or index.unique or not plain[index.method or ""] then return end
+      local first = index.keys[1].column
       for _, other in ipairs(context.relation.indexes) do
         -- What is live and undeclared may be dropped as a stray any day; keys may not.
-        if (other.declared or other.constraint) and makes_redundant(other, index) then
+        if other.keys[1].column == first and (other.declared or other.constraint) and makes_redundant(other, index) then
           return "warn", ("%s does its work: %s"):format(other.name or "another index", other.definition)
         end
       end

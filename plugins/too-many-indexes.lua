@@ -1,5 +1,5 @@
--- Every index is written with every row. Speaks of a relation that has more of them than option `most`, counting what is
--- declared and what is live and stays; foreign keys have no index.
+-- Every index is written with every row. Speaks of a relation that has more of them than option `most`, counting what
+-- is declared and what is live and stays; foreign keys have no index.
 
 return {
   name = "too-many-indexes",

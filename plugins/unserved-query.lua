@@ -1,5 +1,5 @@
--- A declared query that is to have an index, and the server's own plan of it reads the whole relation, even where reading
--- is made dear; or the index that was named is not the one it uses. Where something is still to be built on the
+-- A declared query that is to have an index, and the server's own plan of it reads the whole relation, even where
+-- reading is made dear; or the index that was named is not the one it uses. Where something is still to be built on the
 -- relation, the server cannot say: it is asked again when that is done.
 
 return {

@@ -1,6 +1,6 @@
--- Blocks the drop of an undeclared index that queries have used lately: on average `scans` times a day or more, since the
--- server began to count (of a younger count than a day: in all). What backs a constraint, is a replica identity or carries
--- a shard key is never dropped, whatever the rules say.
+-- Blocks the drop of an undeclared index that queries have used lately: on average `scans` times a day or more, since
+-- the server began to count (of a younger count than a day: in all). What backs a constraint, is a replica identity or
+-- carries a shard key is never dropped, whatever the rules say.
 
 return {
   name = "used-index-drop",
@@ -14,8 +14,8 @@ return {
       if not scans or scans == 0 or change.reason:find "^left by" or change.index.valid == false then return end
       local days = math.max((change.scans_since or 0) / 86400, 1)
       if scans / days >= context.options.scans then
-        return "block", ("it was used %d times in %.0f day%s: declare it, or use --without used-index-drop"):format(scans,
-          days, days < 1.5 and "" or "s")
+        return "block", ("it was used %d times in %.0f day%s: declare it, or use --without used-index-drop"):format(
+          scans, days, days < 1.5 and "" or "s")
       end
     end,
   },

@@ -36,6 +36,7 @@ local SHIPPED_RULES = { "build-window", "concurrent-build-bug", "disk-space", "f
 ---@field rule {on: string[]?, check: function, default: "plan"|"check"|nil, driver: string?}?
 ---@field import {extensions: string[], load: function}?
 ---@field file string              # where it came from
+---@field shipped boolean?         # with Lunadex
 
 local function folders(options)
   local result = { options.folder or "plugins" }
@@ -150,7 +151,9 @@ function M.load(name, options)
   local ok, plugin, where = pcall(require, "lunadex.plugins." .. name)
   if ok then
     local file = type(where) == "string" and where:sub(1, 1) ~= ":" and where or ("plugins/%s.lua"):format(name)
-    return finish(plugin, name, file)
+    local result, message = finish(plugin, name, file)
+    if result then result.shipped = true end
+    return result, message
   elseif not tostring(plugin):find("module 'lunadex.plugins." .. name .. "' not found", 1, true) then
     return nil, ("the plugin %q cannot be loaded: %s"):format(name, tostring(plugin))
   end

@@ -1,8 +1,8 @@
 --- Rules: which there are, whether they are asked, and what their verdicts make of a plan (docs/rules.md).
 --
--- The order is that of `M.of`: those that come with Lunadex, by name, then the project's plugins, then what the registry
--- declares, as it stands there. Every rule is asked about everything it looks at, so that all is told at once; of
--- several that hold a change back, the strongest counts, and of these the first.
+-- The order is that of `M.of`: those that come with Lunadex, by name, then the project's plugins, then what the
+-- registry declares, as it stands there. Every rule is asked about everything it looks at, so that all is told at once;
+-- of several that hold a change back, the strongest counts, and of these the first.
 
 local ask = require "lunadex.rules.ask"
 local errors = require "lunadex.errors"
@@ -25,6 +25,7 @@ local M = {}
 ---@field off string?              # why it is not asked, where somebody said so
 ---@field unasked boolean?         # of some subject: there is no database, or it did not tell
 ---@field environment table?       # of a registry's sandbox
+---@field trusted boolean?         # it comes with Lunadex
 ---@field file string
 ---@field line integer?
 
@@ -56,7 +57,7 @@ local function rule_of(name, rule, setting, default)
   return {
     name = name, check = rule.check, on = set_of(setting.on or rule.on), off = off, asked = not off and default,
     values = options_of.values(rule.options or {}, setting.options), file = rule.file, line = rule.line,
-    environment = rule.environment, description = setting.description or rule.description or "",
+    environment = rule.environment, trusted = rule.trusted, description = setting.description or rule.description or "",
   }
 end
 
@@ -74,7 +75,7 @@ function M.of(database, driver, advice)
     if not rule.driver or rule.driver == driver then
       local default = setting ~= nil or rule.default == "plan" or rule.default == "check" and advice or false
       list[#list + 1] = rule_of(each.name, { check = rule.check, on = rule.on, options = each.options,
-        description = each.describe, file = each.file }, setting, default)
+        description = each.describe, file = each.file, trusted = each.shipped }, setting, default)
     end
   end
   for _, rule in ipairs(database.rules or {}) do
@@ -144,51 +145,83 @@ function Judge:statistics()
   return found
 end
 
--- The changes of the plan that a rule looks at.
-function Judge:changes_for(rule, add)
-  local plan, scene = self.plan, self.scene
-  if plan.offline then return end
-  if rule.on.keep then
-    for change in plan:changes { keeps = true } do
-      if rule.on[change.action] then add(scene:change(change), change.relation, { change = change }) end
-    end
-    return
-  end
-  for _, change in ipairs(plan.planned) do
-    if rule.on[change.action] then add(scene:change(change), change.relation, { change = change }) end
+---@class lunadex.rules.Subjects   # what a rule is asked about; three lists
+---@field views table[]
+---@field relations (string|false)[]
+---@field abouts table[]           # what a finding has to say of each
+
+local function no_subjects()
+  return { views = {}, relations = {}, abouts = {} }
+end
+
+local function add(subjects, view, relation, about)
+  local i = #subjects.views + 1
+  subjects.views[i], subjects.relations[i], subjects.abouts[i] = view, relation or false, about
+end
+
+-- One maker for each word of `on`, but for changes.
+local makers = {}
+
+function makers:plan(subjects)
+  if not self.plan.offline then add(subjects, self.scene:whole(), nil, { all = true }) end
+end
+
+function makers:index(subjects)
+  local scene, only = self.scene, self.plan.only
+  for ordinal, record in ipairs(scene:records()) do
+    if not only or self.by_ordinal[ordinal] then add(subjects, scene:index(record), record.relation, record) end
   end
 end
 
--- What a rule is asked about: views, with what a finding has to say of each.
+function makers:relation(subjects)
+  local scene, only = self.scene, self.plan.only and self:touched()
+  scene:records()
+  for _, name in ipairs(scene.names) do
+    if not only or only[name] then
+      local view = scene:relation(name)
+      add(subjects, view, name, { relation = name, file = view.file, line = view.line })
+    end
+  end
+end
+
+function makers:query(subjects)
+  local scene = self.scene
+  scene:records()
+  for _, name in ipairs(self.plan.only and {} or scene.names) do
+    for _, query in ipairs(scene:relation(name).queries) do
+      add(subjects, query, name, { query = true, relation = name, file = query.file, line = query.line })
+    end
+  end
+end
+
+-- The changes of the plan that a rule looks at, as they are by now.
+function Judge:changes_for(rule, subjects)
+  local plan, scene = self.plan, self.scene
+  if plan.offline then return end
+  for change in plan:changes { keeps = rule.on.keep } do
+    if rule.on[change.action] then add(subjects, scene:change(change), change.relation, { change = change }) end
+  end
+end
+
+---@param rule lunadex.Rule
+---@return lunadex.rules.Subjects
 function Judge:subjects(rule)
-  local plan, scene, on = self.plan, self.scene, rule.on
-  local views, relations, abouts = {}, {}, {}
-  local function add(view, relation, about)
-    local i = #views + 1
-    views[i], relations[i], abouts[i] = view, relation or false, about
+  local kinds = {}
+  for _, kind in ipairs { "plan", "index", "relation", "query" } do
+    if rule.on[kind] then kinds[#kinds + 1] = kind end
   end
-  if on.plan and not plan.offline then add(scene:whole(), nil, { all = true }) end
-  self:changes_for(rule, add)
-  local only = plan.only and self:touched()
-  if on.index then
-    for ordinal, record in ipairs(scene:records()) do
-      if not only or self.by_ordinal[ordinal] then
-        add(scene:index(record), record.relation, { ordinal = ordinal, record = record })
-      end
+  -- There may be many indexes: the list of them is made once.
+  if rule.on.index and next(rule.on, next(rule.on)) == nil then
+    if not self.indexes then
+      self.indexes = no_subjects()
+      makers.index(self, self.indexes)
     end
+    return self.indexes
   end
-  for _, name in ipairs((on.relation or on.query) and scene:relations() and scene.names or {}) do
-    local view = scene:relation(name)
-    if on.relation and (not only or only[name]) then
-      add(view, name, { relation = name, file = view.file, line = view.line })
-    end
-    if on.query and not only then
-      for _, query in ipairs(view.queries) do
-        add(query, name, { query = true, relation = name, file = query.file, line = query.line })
-      end
-    end
-  end
-  return views, relations, abouts
+  local subjects = no_subjects()
+  self:changes_for(rule, subjects)
+  for _, kind in ipairs(kinds) do makers[kind](self, subjects) end
+  return subjects
 end
 
 -- The relations that planned changes are about.
@@ -236,7 +269,7 @@ end
 -- What a rule had to say of one subject.
 function Judge:pronounce(rule, about, verdict, failed)
   local plan = self.plan
-  local record = about.record
+  local record = about.ordinal and about
   local change = about.change or about.ordinal and self.by_ordinal[about.ordinal] or nil
   local entry = change and change.entry or about.ordinal and plan.entries[about.ordinal]
   if verdict.verdict == "allow" and verdict.message == "" and not verdict.amend then return end
@@ -271,18 +304,14 @@ end
 
 function Judge:ask(rule)
   local scene, dialect = self.scene, self.plan.dialect
-  local views, relations, abouts = self:subjects(rule)
-  local context, aim = scene:context(rule.values)
-  local answers = ask.all(rule, scene, #views, function(i)
-    aim(relations[i] or nil)
-    return views[i], context
-  end, function(what) self:read(what) end)
-  for i = 1, #views do
+  local subjects = self:subjects(rule)
+  local answers = ask.all(rule, scene, subjects, function(what) self:read(what) end)
+  for i = 1, #subjects.views do
     local answer = answers[i]
     if answer and answer.unasked then
       rule.unasked = true
     elseif answer then
-      local about, verdict, flaw = abouts[i], nil, answer.failed
+      local about, verdict, flaw = subjects.abouts[i], nil, answer.failed
       local change = about.change or about.ordinal and self.by_ordinal[about.ordinal]
       if not flaw then
         verdict, flaw = verdicts.of(answer[1], answer[2], dialect, not change and {} or change.entry)
@@ -299,7 +328,8 @@ function Judge:follow()
   local plan, builds = self.plan, { create = true, replace = true, rebuild = true }
   local function also(change, other, verdict, message)
     hold(plan, change, verdict, other.held.rule, message)
-    self.tell(change, { level = verdicts.levels[verdict], rule = other.held.rule, verdict = verdict, message = message })
+    self.tell(change, { level = verdicts.levels[verdict], rule = other.held.rule, verdict = verdict,
+      message = message })
   end
   local missing = {} -- by relation: what is to be built there, and is not
   for _, change in ipairs(plan.planned) do

@@ -290,11 +290,12 @@ end
 ---@param message any
 ---@return integer line            # 0: none
 ---@return string message
+---@return string? file            # as Lua shortens it
 function M.locate(message)
   message = tostring(message)
-  local line, rest = message:match("^.-:(%d+): (.*)$")
+  local file, line, rest = message:match("^(.-):(%d+): (.*)$")
   if not line then return 0, message end
-  return math.tointeger(line), rest
+  return math.tointeger(line), rest, file
 end
 
 --- Runs `chunk` under `limits`. Methods of strings come from the environment's `string` meanwhile: `("x"):rep(…)` does
@@ -306,6 +307,7 @@ end
 ---@return any result_or_message
 ---@return integer? line
 ---@return "instructions"|"memory"|nil limit   # that was reached
+---@return string? file            # of the line
 function M.run(chunk, environment, limits)
   limits = limits or M.limits
   local strings = debug.getmetatable("")
@@ -314,16 +316,16 @@ function M.run(chunk, environment, limits)
   local ok, result, limit = core.run_limited(chunk, limits)
   strings.__index = methods
   if ok then return true, result end
+  local line, message, file = M.locate(result)
   if limit == "instructions" then
     return false, ("does not come to an end: stopped after %d million instructions")
-      :format(limits.instructions // 1000000), (M.locate(result)), limit
+      :format(limits.instructions // 1000000), line, limit, file
   elseif limit == "memory" then
     return false, ("needs too much memory: stopped at %d MB"):format(limits.memory // (1024 * 1024)), 0, limit
   elseif type(result) ~= "string" then
     return false, "error: " .. (type(result) == "table" and "(a table)" or tostring(result)), 0
   end
-  local line, message = M.locate(result)
-  return false, message, line
+  return false, message, line, nil, file
 end
 
 return M

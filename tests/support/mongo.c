@@ -4,6 +4,8 @@
  *   mongo.connect(url)                          a client; the first command is what connects
  *   client:command(database, json, canonical)   the reply as extended JSON, relaxed unless `canonical`; or nil, message,
  *                                               code, reply
+ *   client:transaction(database, json)          begins one with this command, and leaves it open; or nil, message
+ *   transaction:abort()
  *   client:close()
  */
 #include <lauxlib.h>
@@ -11,6 +13,7 @@
 #include <mongoc/mongoc.h>
 
 static const char type_name[] = "lunadex.test.mongo";
+static const char transaction_name[] = "lunadex.test.mongo.transaction";
 
 static mongoc_client_t **to_slot(lua_State *L) {
   return luaL_checkudata(L, 1, type_name);
@@ -58,6 +61,38 @@ static int client_command(lua_State *L) {
   return ok ? 1 : 4;
 }
 
+static int transaction_abort(lua_State *L) {
+  mongoc_client_session_t **slot = luaL_checkudata(L, 1, transaction_name);
+  if (*slot) mongoc_client_session_destroy(*slot);
+  *slot = NULL;
+  return 0;
+}
+
+static int client_transaction(lua_State *L) {
+  mongoc_client_t *client = *to_slot(L);
+  const char *database = luaL_checkstring(L, 2), *json = luaL_checkstring(L, 3);
+  luaL_argcheck(L, client, 1, "closed");
+  mongoc_client_session_t **slot = lua_newuserdatauv(L, sizeof *slot, 1);
+  *slot = NULL;
+  luaL_setmetatable(L, transaction_name);
+  lua_pushvalue(L, 1); /* the client has to outlive it */
+  lua_setiuservalue(L, -2, 1);
+
+  bson_t command, options = BSON_INITIALIZER;
+  bson_error_t error;
+  if (!bson_init_from_json(&command, json, -1, &error)) return luaL_argerror(L, 3, error.message);
+  *slot = mongoc_client_start_session(client, NULL, &error);
+  bool ok = *slot && mongoc_client_session_start_transaction(*slot, NULL, &error) &&
+            mongoc_client_session_append(*slot, &options, &error) &&
+            mongoc_client_command_with_opts(client, database, &command, NULL, &options, NULL, &error);
+  bson_destroy(&command);
+  bson_destroy(&options);
+  if (ok) return 1;
+  lua_pushnil(L);
+  lua_pushstring(L, error.message);
+  return 2;
+}
+
 static int client_open(lua_State *L) {
   const char *url = luaL_checkstring(L, 1);
   mongoc_client_t **slot = lua_newuserdatauv(L, sizeof *slot, 0);
@@ -75,7 +110,11 @@ static int client_open(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"connect", client_open}, {NULL, NULL}};
-static const luaL_Reg methods[] = {{"command", client_command}, {"close", client_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"command", client_command}, {"transaction", client_transaction}, {"close", client_close}, {NULL, NULL}};
+static const luaL_Reg transaction_methods[] = {{"abort", transaction_abort}, {NULL, NULL}};
+static const luaL_Reg transaction_metamethods[] = {
+    {"__gc", transaction_abort}, {"__close", transaction_abort}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {
     {"__tostring", client_tostring}, {"__gc", client_close}, {"__close", client_close}, {NULL, NULL}};
 
@@ -88,6 +127,11 @@ int luaopen_mongo(lua_State *L) {
   if (luaL_newmetatable(L, type_name)) {
     luaL_setfuncs(L, metamethods, 0);
     luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+  }
+  if (luaL_newmetatable(L, transaction_name)) {
+    luaL_setfuncs(L, transaction_metamethods, 0);
+    luaL_newlib(L, transaction_methods);
     lua_setfield(L, -2, "__index");
   }
   luaL_newlib(L, functions);

@@ -122,6 +122,15 @@ function Commands:command(database, command)
   return reply
 end
 
+--- Begins a transaction with this command and leaves it open, until `abort` of what is given.
+---@param database string
+---@param command string|table
+---@return userdata transaction
+function Commands:transaction(database, command)
+  self.client = self.client or connect(self:client_url())
+  return assert(self.client:transaction(database, command_json(command)))
+end
+
 function Commands:disconnect()
   if self.client then self.client:close() end
   self.client = nil

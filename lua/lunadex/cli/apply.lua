@@ -98,8 +98,8 @@ function M.define(command)
     :description("Attempts for each change, default 10; and at most for reaching the server and taking the run lock, "
       .. "where a minute is the limit otherwise.")
   command:option "--fail-on" :choices { "critical", "any", "never" } :default "critical"
-    :description("Which failures make the exit status 3. Default: critical. With never, what a rule blocks does not make "
-      .. "it 6, either.")
+    :description("Which failures make the exit status 3. Default: critical. With never, what a rule blocks does not "
+      .. "make it 6, either.")
   common.without(command)
   command:flag "--record"
     :description "Keep a history of this run in the database, in tables or collections of its own; status shows it."

@@ -70,7 +70,8 @@ local function print_text(plan, findings, options, label)
   if options.quiet then return end
   if options.rules then
     for _, rule in ipairs(plan.rules) do
-      output.line(label, format.pad(rule.name, 28), " ", format.pad(state_of(rule), 18), " ", format.line(rule.description))
+      output.line(label, format.pad(rule.name, 28), " ", format.pad(state_of(rule), 18), " ",
+        format.line(rule.description))
     end
     return
   end

@@ -11,10 +11,11 @@ local order = {
   keyorder = {
     "event", "number", "total", "action", "hide", "outcome", "target", "database", "relation", "name", "live_name",
     "definition", "reason", "waits", "critical", "description", "estimate", "findings", "level", "rule", "message",
-    "hint", "verdict", "amend", "allowed", "file", "line", "rows", "table_bytes", "index_bytes", "code", "detail", "native", "phase", "percent",
-    "done", "of", "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create",
-    "replace", "rename", "alter", "rebuild", "drop", "wait", "blocked", "skipped", "put_off", "stray", "error", "created", "failed",
-    "dropped", "renamed", "altered", "replaced", "rebuilt", "cancelled", "summary",
+    "hint", "verdict", "amend", "allowed", "file", "line", "rows", "table_bytes", "index_bytes", "code",
+    "detail", "native", "phase", "percent", "done", "of",
+    "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create",
+    "replace", "rename", "alter", "rebuild", "drop", "wait", "blocked", "skipped", "put_off", "stray",
+    "error", "created", "failed", "dropped", "renamed", "altered", "replaced", "rebuilt", "cancelled", "summary",
   },
 }
 

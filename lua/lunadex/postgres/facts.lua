@@ -59,8 +59,8 @@ local function explained(connection, sql)
     parameters > 0 and "(" .. nulls .. ")" or ""))
 end
 
---- For each declared query that is to have an index: whether one serves it, by the server's own plan, and which. Nothing
---- is said of relations on which something is still to be built.
+--- For each declared query that is to have an index: whether one serves it, by the server's own plan, and which.
+--- Nothing is said of relations on which something is still to be built.
 ---@param plan lunadex.Plan
 ---@param scene lunadex.rules.Scene
 ---@return table<table, {served: boolean?, uses: string[]?, refused: string?}>?

@@ -227,11 +227,12 @@ M.kinds.rule = M.kind {
     values = 'did you mean "options"?' },
   list = {
     { name = "on", type = "table|string", check = subjects,
-      description = 'What it looks at: { "create", "drop" }, "index", "relation", "query", "plan". Default: all changes.' },
+      description = 'What it looks at: { "create", "drop" }, "index", "relation", "query", "plan". Default: all '
+        .. "changes." },
     { name = "check", type = "function", description = "function(change, context) → verdict, message." },
     { name = "options", type = "table",
-      description = "With `check`: the options it has, { days = { type = \"number\", default = 30 } }. Without: their values, "
-        .. "{ days = 90 }." },
+      description = 'With `check`: the options it has, { days = { type = "number", default = 30 } }. Without: their '
+        .. "values, { days = 90 }." },
     { name = "off", type = "string", check = M.text,
       description = "Why it is not asked here. Without `check`: switches a rule off that would be." },
     { name = "description", type = "string", check = M.text, description = "Why it is there." },

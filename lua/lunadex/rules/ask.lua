@@ -19,22 +19,32 @@ local MOST_STOPPED = 10
 ---@field unasked boolean?         # there is no server, or it did not tell: nothing can be said
 ---@field [1] any                  # else what the rule gave
 ---@field [2] any
----@field n integer?
 
--- From sandbox.run's result to one line with a place.
-local function failure(rule, message, line)
-  local place = rule.file .. (line and line > 0 and ":" .. line or rule.line and ":" .. rule.line or "")
+-- From sandbox.run's result to one line with a place. Where a tail call raises, the line is one of ours.
+local function failure(rule, message, line, file)
+  if file ~= debug.getinfo(rule.check, "S").short_src then line = rule.line end
+  local place = rule.file .. (line and line > 0 and ":" .. line or "")
   return { failed = ("%s: %s"):format(place, message) }
+end
+
+-- What comes with Lunadex ends by itself, and counting its instructions would take twice as long as they do.
+local function run(rule, chunk)
+  if not rule.trusted then return sandbox.run(chunk, rule.environment, M.limits) end
+  local ok, message = pcall(chunk)
+  if ok then return true end
+  local line, text, file = sandbox.locate(message)
+  return false, text, line, nil, file
 end
 
 --- The answers to all questions, by the number of the subject; nothing where a rule has nothing to say.
 ---@param rule lunadex.Rule
 ---@param scene lunadex.rules.Scene
----@param count integer
----@param question fun(i: integer): table, table   # the subject and the context
+---@param subjects lunadex.rules.Subjects
 ---@param read fun(what: string)   # reads what a rule asks for into the scene's facts, or says what is missing
 ---@return table<integer, lunadex.rules.Answer>
-function M.all(rule, scene, count, question, read)
+function M.all(rule, scene, subjects, read)
+  local views, relations, count = subjects.views, subjects.relations, #subjects.views
+  local context, aim = scene:context(rule.values)
   local answers, check, stopped = {}, rule.check, 0
   local i, alone = 1, false
   while i <= count do
@@ -46,15 +56,16 @@ function M.all(rule, scene, count, question, read)
     end
     local first, last = i, alone and i or math.min(i + AT_ONCE - 1, count)
     scene.needed = nil
-    local ok, message, line, limit = sandbox.run(function()
+    local ok, message, line, limit, file = run(rule, function()
       for k = first, last do
         i = k
-        local answer = table.pack(check(question(k)))
+        aim(relations[k] or nil)
+        local verdict, text = check(views[k], context)
         if scene.needed then return end -- somebody caught the interruption
-        if answer[1] ~= nil then answers[k] = answer end
+        if verdict ~= nil then answers[k] = { verdict, text } end
       end
       i = last + 1
-    end, rule.environment, M.limits)
+    end)
     alone = false
     local needed = scene.needed
     if needed then
@@ -67,7 +78,7 @@ function M.all(rule, scene, count, question, read)
       if limit and i > first then
         alone = true
       else
-        answers[i] = failure(rule, message, line)
+        answers[i] = failure(rule, message, line, file)
         if limit then stopped = stopped + 1 end
         i = i + 1
       end

@@ -32,49 +32,37 @@ function Scene:need(what)
   error("asks for what is not read yet: " .. what, 0)
 end
 
+-- The core says -1 where it does not know; whole numbers are shown as such.
+local function known(number)
+  return number and number >= 0 and math.floor(number + 0.5) or nil
+end
+
 -- Views ---------------------------------------------------------------------------------------------------------------
 
--- A kind of view: its fields by name, each with how it comes to its value. A value is kept in the view.
+local DATA = {} -- the key of what a view is made of
+
+-- A kind of view: its fields by name, each with how it comes to its value, or false: it is given when the view is made.
+-- The values that were asked for are kept in a table behind the view, which nobody else sees.
 local function class(name, fields)
-  local data_of = setmetatable({}, { __mode = "k" })
-  local meta = { __name = name, __metatable = false }
-  function meta.__index(view, key)
+  local lazily = {}
+  function lazily.__index(values, key)
     local get = fields[key]
     if get == nil then
-      error(("%s has no field %q%s"):format(name, tostring(key),
-        type(key) == "string" and suggest.hint(key, fields) and "; " .. suggest.hint(key, fields) or ""), 2)
+      local hint = type(key) == "string" and suggest.hint(key, fields)
+      error(("%s has no field %q%s"):format(name, tostring(key), hint and "; " .. hint or ""), 2)
     end
     if not get then return nil end
-    local data = data_of[view]
-    local value = get(data.scene, data, view)
-    if value ~= nil then rawset(view, key, value) end
+    local data = values[DATA]
+    local value = get(data.scene, data, values)
+    if value ~= nil then values[key] = value end
     return value
   end
-  function meta.__newindex(_, key)
+  local function refuse(_, key)
     error(("a rule cannot set %s of %s: it gives a verdict"):format(tostring(key), name), 2)
   end
-  return function(view, data)
-    data_of[view] = data
-    return setmetatable(view, meta)
-  end
-end
-
-local indexed = {} -- the fields that come from a definition
-for field in ("kind method keys include where unique nulls_not_distinct without_overlaps traits with tablespace deferrable "
-  .. "references on_update on_delete"):gmatch "%S+" do
-  indexed[#indexed + 1] = field
-end
-
-local function from_definition(name)
-  return function(scene, data, view)
-    if data.filled then return nil end
-    data.filled = true
-    local fields = data.ordinal and scene.plan.set:fields(data.ordinal) or data.live:fields()
-    for _, field in ipairs(indexed) do rawset(view, field, fields[field]) end
-    local kind = fields.kind
-    rawset(view, "unique", (fields.unique or kind == "primary_key" or kind == "unique_constraint") or nil)
-    if fields.method == nil and kind ~= "foreign_key" then rawset(view, "method", "btree") end
-    return rawget(view, name)
+  return function(values, data)
+    values[DATA] = data
+    return setmetatable({}, { __index = setmetatable(values, lazily), __newindex = refuse, __metatable = false })
   end
 end
 
@@ -84,8 +72,7 @@ local function statistic(name)
     local live = data.live
     if not live then return nil end
     local measure = scene:need("statistics")[live.relation.display .. "\0" .. live.name]
-    local value = measure and measure[name]
-    return value and value >= 0 and value or nil
+    return measure and known(measure[name])
   end
 end
 
@@ -98,32 +85,41 @@ local function of_live(name)
 end
 
 local index_fields = {
-  action = false, name = false, relation = false, declared = false, critical = false, description = false, file = false,
-  line = false,
   definition = function(scene, data) return data.ordinal and scene.plan.set:text(data.ordinal) or data.live.text end,
   live = function(scene, data)
     if scene.offline then scene:need "target" end
     return data.live ~= nil
   end,
-  live_name = of_live "name", valid = of_live "valid", constraint = of_live "constraint", inherited = of_live "inherited",
-  replica_identity = of_live "replica_identity", referenced = of_live "referenced",
+  live_name = of_live "name", valid = of_live "valid", constraint = of_live "constraint",
+  inherited = of_live "inherited", replica_identity = of_live "replica_identity", referenced = of_live "referenced",
   bytes = statistic "index_bytes", scans = statistic "scans", scans_since = statistic "scans_since",
 }
-for _, field in ipairs(indexed) do index_fields[field] = from_definition(field) end
+for field in ("action name relation declared critical description file line kind method keys include where unique "
+  .. "nulls_not_distinct without_overlaps traits with tablespace deferrable initially_deferred not_enforced references "
+  .. "on_update on_delete on_delete_columns match"):gmatch "%S+" do
+  index_fields[field] = false
+end
 local new_index = class("an index", index_fields)
 
 -- `data`: ordinal or live or both, and the relation's display name.
 function Scene:index(data)
   local view = data.view
-  if not view then
-    local entry = data.ordinal and self.plan.entries[data.ordinal]
-    local live = data.live
-    data.scene = self
-    view = new_index({ action = "index", relation = data.relation, declared = entry ~= nil,
-      name = entry and entry.name or live and live.name, critical = entry and entry.critical or false,
-      description = entry and entry.description, file = entry and entry.file, line = entry and entry.line }, data)
-    data.view = view
+  if view then return view end
+  local live, ordinal = data.live, data.ordinal
+  data.scene = self
+  -- A table of its own, to which the rest is added: there may be many of them.
+  local values = ordinal and self.plan.set:fields(ordinal) or live:fields()
+  local kind, entry = values.kind, ordinal and self.plan.entries[ordinal]
+  values.action, values.relation, values.schema = "index", data.relation, nil
+  values.declared, values.critical = entry ~= nil, entry and entry.critical or false
+  if entry then
+    values.name, values.description, values.file, values.line = entry.name, entry.description, entry.file, entry.line
   end
+  if live and not values.name then values.name = live.name end
+  if kind == "primary_key" or kind == "unique_constraint" then values.unique = true end
+  if not values.method and kind ~= "foreign_key" then values.method = "btree" end
+  view = new_index(values, data)
+  data.view = view
   return view
 end
 
@@ -131,24 +127,21 @@ local function of_relation(name)
   return function(scene, data)
     if scene.offline then scene:need "target" end
     local value = data.on and data.on[name]
-    if type(value) == "number" and value < 0 then return nil end
+    if type(value) == "number" then return known(value) end
     return value
   end
 end
 
 -- All that will be there: what is declared, and what is live and stays.
 local function indexes_of(scene, data)
-  local list, known = {}, {}
+  local list, claimed = {}, {}
   for i, each in ipairs(data.declared) do
     list[i] = scene:index(each)
-    if each.live then known[each.live.name .. "\0" .. each.live.kind] = true end
+    if each.live then claimed[each.live] = true end
   end
-  if data.on then
-    local going = scene:going()
-    for _, live in ipairs(data.on:indexes()) do
-      if not known[live.name .. "\0" .. live.kind] and not going[data.name .. "\0" .. live.name] then
-        list[#list + 1] = scene:index { live = live, relation = data.name }
-      end
+  for _, live in ipairs(data.on and data.on:indexes() or {}) do
+    if not claimed[live] and not scene:drops(live) then
+      list[#list + 1] = scene:index { live = live, relation = data.name }
     end
   end
   return list
@@ -220,15 +213,13 @@ local new_estimate = class("an estimate", { rows = false, table_bytes = false, i
 
 local function measured(name)
   return function(_, data)
-    local value = data.change.measure and data.change.measure[name]
-    return value and value >= 0 and value or nil
+    return data.change.measure and known(data.change.measure[name])
   end
 end
 
 local change_fields = {
-  action = false, relation = false, name = false, live_name = false, definition = false, reason = false, builder = false,
-  -- What rules amend is not kept: the next one sees it as it is by then.
-  critical = false, description = false, mode = false,
+  action = false, relation = false, name = false, live_name = false, definition = false, reason = false,
+  builder = false, critical = false, description = false, mode = false,
   scans = measured "scans", scans_since = measured "scans_since",
   estimate = function(_, data)
     local estimate = data.change.estimate
@@ -243,6 +234,7 @@ local change_fields = {
 }
 local new_change = class("a change", change_fields)
 
+--- A new one each time: what rules before amended shows.
 ---@param change lunadex.PlannedChange
 function Scene:change(change)
   local entry = change.entry
@@ -270,7 +262,7 @@ function Scene:whole()
   return new_plan({ action = "plan", database = self.plan.database, target = self.plan.target }, { scene = self })
 end
 
--- What the views are made of --------------------------------------------------------------------------------------------
+-- What the views are made of -----------------------------------------------------------------------------------------
 
 local function add_relation(self, name, on)
   local data = self.all[name]
@@ -286,15 +278,18 @@ end
 function Scene:records()
   if self.by_ordinal then return self.by_ordinal end
   local plan = self.plan
-  local by_ordinal = {}
+  local by_ordinal, of = {}, {}
   self.by_ordinal, self.all, self.names = by_ordinal, {}, {}
   local function add(ordinal, live, on)
-    local entry = plan.entries[ordinal]
-    local name = on and on.display or entry.relation
-    local data = add_relation(self, name, on)
-    local record = { ordinal = ordinal, live = live, relation = name }
+    local title = plan.entries[ordinal].relation
+    local data = of[on or title]
+    if not data then
+      data = add_relation(self, on and on.display or title, on)
+      of[on or title] = data
+    end
+    self.all[title] = data
+    local record = { ordinal = ordinal, live = live, relation = data.name, scene = self, view = nil }
     by_ordinal[ordinal], data.declared[#data.declared + 1] = record, record
-    self.all[entry.relation] = data
   end
   if plan.diff then
     for fact in plan.diff:changes(false) do
@@ -324,15 +319,15 @@ function Scene:relations()
   return self.all
 end
 
--- Live indexes that the plan drops, by relation and name.
-function Scene:going()
+-- Whether the plan drops a live index.
+function Scene:drops(live)
   if not self.dropped then
     self.dropped = {}
     for _, change in ipairs(self.plan.planned or {}) do
-      if change.action == "drop" then self.dropped[change.relation .. "\0" .. change.live_name] = true end
+      if change.action == "drop" then self.dropped[change.fact.live] = true end
     end
   end
-  return self.dropped
+  return self.dropped[live]
 end
 
 -- The context -------------------------------------------------------------------------------------------------------
@@ -342,8 +337,8 @@ local context_fields = {
     if scene.offline then scene:need "target" end
     local info = scene.plan.info
     return { product = info.product, version = info.version, version_number = info.version_number,
-      database = info.database, user = info.user, host = info.host, warning = info.warning ~= "" and info.warning or nil,
-      standby = info.standby }
+      database = info.database, user = info.user, host = info.host, standby = info.standby,
+      warning = info.warning ~= "" and info.warning or nil }
   end,
   driver = function(scene) return scene.plan.dialect.driver end,
   database = function(scene) return scene.plan.database end,
@@ -368,29 +363,29 @@ local context_fields = {
 ---@return table context
 ---@return fun(relation: string?) aim
 function Scene:context(options)
-  local relation
-  local kept = { options = options }
-  local context = setmetatable({}, {
-    __name = "the context", __metatable = false,
-    __index = function(_, key)
-      local value = kept[key]
-      if value ~= nil then return value end
-      if key == "relation" then return relation and self:relation(relation) end
+  local about
+  local kept = setmetatable({ options = options }, { __index = function(values, key)
+    local value
+    if key == "relation" then
+      value = about and self:relation(about)
+    else
       local get = context_fields[key]
       if not get then
-        error(("the context has no field %q%s"):format(tostring(key),
-          type(key) == "string" and suggest.hint(key, context_fields) and "; " .. suggest.hint(key, context_fields)
-            or ""), 2)
+        local hint = type(key) == "string" and suggest.hint(key, context_fields)
+        error(("the context has no field %q%s"):format(tostring(key), hint and "; " .. hint or ""), 2)
       end
       value = get(self)
-      kept[key] = value
-      return value
-    end,
-    __newindex = function(_, key)
-      error(("a rule cannot set %s of the context"):format(tostring(key)), 2)
-    end,
-  })
-  return context, function(name) relation = name end
+    end
+    values[key] = value
+    return value
+  end })
+  local context = setmetatable({}, { __index = kept, __metatable = false, __newindex = function(_, key)
+    error(("a rule cannot set %s of the context"):format(tostring(key)), 2)
+  end })
+  return context, function(relation)
+    if relation == about then return end
+    about, kept.relation = relation, nil
+  end
 end
 
 --- What rules about this plan are told.

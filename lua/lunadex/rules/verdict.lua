@@ -17,7 +17,8 @@ M.levels = { allow = "info", warn = "warning", skip = "info", ["put off"] = "inf
 M.holds = { skip = 1, ["put off"] = 2, block = 3 }
 
 local WORDS = '"allow", "warn", "skip" or "block"'
-local EXPECTED = "expected nothing, or " .. WORDS .. ' and a message, or { verdict = "…", message = "…", amend = { … } }'
+local EXPECTED = "expected nothing, or " .. WORDS
+  .. ' and a message, or { verdict = "…", message = "…", amend = { … } }'
 local words = { allow = true, warn = true, skip = true, block = true }
 local known_fields = { verdict = true, message = true, amend = true }
 
@@ -43,7 +44,7 @@ local function amendments(amend, dialect, entry)
       if type(value) ~= "boolean" then return nil, "put_off is " .. schema.show(value) .. "; expected true or false" end
       result.put_off = value or nil
     elseif not entry then
-      return nil, ("amend changes %s, but what is dropped is not declared and has no options; put_off alone can be given")
+      return nil, ("amend changes %s, but what is dropped is not declared and has no options; expected put_off alone")
         :format(name)
     else
       local kept, expected, wrong = nil, nil, nil

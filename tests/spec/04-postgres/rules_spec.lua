@@ -1,0 +1,397 @@
+-- Rules on a real server: what verdicts make of a plan and a run, and each rule that comes with Lunadex where it speaks
+-- and where it nearly would.
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local shell = require "support.shell"
+
+describe("rules", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = pg.shared()
+    database = server:create_database()
+    url = server:url(database)
+    server:psql(database, [[CREATE TABLE t (a int, b text, flag boolean, n int NOT NULL);
+      CREATE TABLE archive (at int); CREATE TABLE other (id int PRIMARY KEY)]])
+  end)
+  after_each(function()
+    server:drop_database(database)
+  end)
+
+  local function run(command, text, ...)
+    return lunadex.run { command, lunadex.registry(text), "--target", url, ... }
+  end
+
+  -- "level rule name", of what rules say.
+  local function said(result)
+    local list = {}
+    for _, finding in ipairs(result:json().findings) do
+      if finding.verdict and not finding.allowed then
+        list[#list + 1] = ("%s %s %s"):format(finding.level, finding.rule, finding.name or finding.relation or "-")
+      end
+    end
+    return list
+  end
+
+  local function check(text, ...) return said(run("check", text, "--json", ...)) end
+
+  local archive = [[
+rule "no-index-on-archive" {
+  on = { "create" },
+  check = function(change, context)
+    if change.relation == "public.archive" then return "block", "the archive is append-only" end
+  end,
+}
+on "archive" { index { "at", name = "archive_at" } }
+on "t" { index { "a", name = "t_a" } } ]]
+
+  describe("of a registry", function()
+    it("block a change, and the rest is made", function()
+      local result = run("plan", archive)
+      assert.equal(6, result.status, tostring(result))
+      assert.matches("create public.archive archive_at: btree (at); ", result.stdout, 1, true)
+      assert.matches("not made: blocked by no-index-on-archive: the archive is append-only\n", result.stdout, 1, true)
+      assert.matches("registry.lua:7: public.archive archive_at: the archive is append-only", result.stdout, 1, true)
+      assert.matches("Plan: 1 to create, 1 blocked, 0 kept.", result.stdout, 1, true)
+      result = run("apply", archive)
+      assert.equal(6, result.status, tostring(result))
+      assert.matches("no-index-on-archive", result.stderr, 1, true)
+      assert.is_nil(server:indexes(database)["public.archive_at"])
+      assert.truthy(server:indexes(database)["public.t_a"])
+      result = run("apply", archive, "--json")
+      assert.equal(6, result.status, tostring(result))
+      local held
+      for _, event in ipairs(result:events()) do held = event.event == "held" and event or held end
+      assert.same({ "block", "no-index-on-archive", "archive_at" }, { held.outcome, held.rule, held.name })
+      assert.equal(0, run("apply", archive, "--fail-on", "never").status)
+    end)
+
+    it("are left out by name, or allowed with a reason that stays", function()
+      local result = run("plan", archive, "--without", "no-index-on-archive", "--json")
+      assert.equal(0, result.status, tostring(result))
+      assert.equal(2, result:json().summary.create)
+      assert.matches("not asked: --without", result.stdout, 1, true)
+      result = run("plan", archive, "--without", "no-index-on-archiv")
+      assert.equal(64, result.status, tostring(result))
+      assert.matches('did you mean "no-index-on-archive"?', result.stderr, 1, true)
+      local allowed = archive:gsub('"archive_at"', '%0, allow = { ["no-index-on-archive"] = "for the auditors" }')
+      result = run("plan", allowed)
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("the archive is append-only; allowed: for the auditors", result.stdout, 1, true)
+      local finding = run("plan", allowed, "--json"):json().findings[1]
+      assert.same({ "info", "for the auditors" }, { finding.level, finding.allowed })
+      result = run("plan", (archive:gsub('"archive_at"', '%0, allow = { ["no-index-on-archiv"] = "x" }')))
+      assert.equal(6, result.status, tostring(result))
+      assert.matches("unknown-rule", result.stdout, 1, true)
+    end)
+
+    it("skip, put off, amend and warn", function()
+      local result = run("plan", [[
+rule "r" { check = function(change)
+  local name = change.name
+  if name == "a" then return "skip", "not here" end
+  if name == "b" then return { message = "at night", amend = { put_off = true } } end
+  if name == "c" then return { message = "writers can wait", amend = { mode = "blocking", lock_timeout = "7s" } } end
+  if name == "d" then return "warn", "mind" end
+end }
+rule "after" { on = "create", check = function(change) if change.mode == "blocking" then return "warn", "seen" end end }
+on "t" { index { "a", name = "a" }, index { "b", name = "b" }, index { "n", name = "c" }, index { "flag", name = "d" } }
+]], "--json", "--detailed-exitcode")
+      assert.equal(2, result.status, tostring(result))
+      local object = result:json()
+      assert.same({ 2, 1, 1, 0 }, { object.summary.create, object.summary.skipped, object.summary.put_off,
+        object.summary.blocked })
+      local held = {}
+      for i, change in ipairs(object.changes) do held[i] = change.held and change.held.verdict or "made" end
+      assert.same({ "skip", "put off", "made", "made" }, held)
+      local findings = object.changes[3].findings
+      assert.same({ mode = "blocking", lock_timeout = 7 }, findings[1].amend)
+      assert.equal("after", findings[2].rule)
+    end)
+
+    it("amend what is really done", function()
+      local text = [[ rule "r" { check = function() return { amend = { mode = "concurrent" } } end }
+        on "t" { index { "a", name = "t_a" } } ]]
+      assert.matches("CONCURRENTLY", run("apply", text, "--dry-run").stdout, 1, true)
+      text = text:gsub("concurrent", "blocking")
+      assert.is_nil(run("apply", text, "--dry-run").stdout:find("CONCURRENTLY", 1, true))
+    end)
+
+    it("keep what may be doing the work of what is not made, and what waits for a name", function()
+      server:psql(database, "CREATE INDEX t_old ON t (a); CREATE INDEX name_b ON t (b)")
+      local text = [[ rule "r" { on = { "create", "rename" }, check = function(change)
+          if change.name == "new" or change.name == "t_b" then return "block", "no" end end }
+        on "t" { index { "n", name = "new" }, index { "b", name = "t_b" }, index { "a", "n", name = "name_b" } } ]]
+      local result = run("plan", text, "--drop-strays", "--rename", "--json")
+      assert.equal(6, result.status, tostring(result))
+      local held = {}
+      for _, change in ipairs(result:json().changes) do
+        held[#held + 1] = ("%s %s %s"):format(change.action, change.name, change.held and change.held.verdict)
+      end
+      assert.same({ "create new block", "rename t_b block", "create name_b block", "drop t_old skip" }, held)
+      local before = server:indexes(database)
+      assert.equal(6, run("apply", text, "--drop-strays", "--rename").status)
+      assert.same(before, server:indexes(database))
+    end)
+
+    it("that fail block only what they were asked about", function()
+      local result = run("plan", [[
+rule "error"  { check = function(change) if change.name == "a" then return change.naem end end }
+rule "loop"   { check = function(change) if change.name == "b" then while true do end end end }
+rule "memory" { check = function(change) if change.name == "c" then return ("x"):rep(1e10) end end }
+rule "hog"    { check = function(change) if change.name == "c" then local s = "x" while true do s = s .. s end end end }
+rule "type"   { check = function(change) if change.name == "d" then return 5 end end }
+rule "global" { check = function(change) if change.name == "d" then return os.exit(3) end end }
+rule "writes" { check = function(change) if change.name == "d" then change.index.keys = {} end end }
+rule "word"   { check = function(change) if change.name == "d" then index { "a" } end end }
+on "t" { index { "a", name = "a" }, index { "b", name = "b" }, index { "n", name = "c" }, index { "flag", name = "d" },
+  index { "a", "b", name = "e" } } ]], "--json")
+      assert.equal(6, result.status, tostring(result))
+      local object, messages = result:json(), {}
+      assert.same({ 1, 4 }, { object.summary.create, object.summary.blocked })
+      for _, finding in ipairs(object.findings) do messages[finding.rule] = finding.message end
+      assert.matches(':1: a change has no field "naem"; did you mean "name"?', messages.error, 1, true)
+      assert.matches("registry.lua:2: does not come to an end", messages.loop, 1, true)
+      assert.matches("registry.lua:3: string.rep", messages.memory, 1, true)
+      assert.matches("registry.lua:4: needs too much memory: stopped at 64 MB", messages.hog, 1, true)
+      assert.matches('registry.lua:5: gave 5; expected nothing, or "allow"', messages.type, 1, true)
+      assert.matches("registry.lua:6: `os.exit` is not available", messages.global, 1, true)
+      assert.matches("registry.lua:7: a rule cannot set keys of an index", messages.writes, 1, true)
+      assert.matches('registry.lua:8: unknown name "index"', messages.word, 1, true)
+    end)
+
+    it("know what is live, what is declared, the server and the time", function()
+      server:psql(database, "INSERT INTO t SELECT n, n, true, n FROM generate_series(1, 1000) n; ANALYZE t; "
+        .. "CREATE INDEX t_live ON t (b)")
+      local result = run("plan", [[
+rule "facts" { on = "create", check = function(change, context)
+  local relation, other = context.relation, context.find "other"
+  local names = {}
+  for i, index in ipairs(relation.indexes) do names[i] = index.name .. (index.live and "+" or "-") end
+  local found = 0
+  for each in context.relations() do found = found + 1 end
+  return "warn", table.concat({ relation.name, relation.rows, table.concat(names, ","), other.name, found,
+    context.driver, context.server.version_number // 10000, context.date.year > 2000, context.env "FACTS" or "none",
+    change.index.keys[1].column, relation.columns.flag.type, tostring(relation.columns.n.not_null),
+    relation.indexes[2].scans, context.find "nowhere" == nil and "nil" }
+    , " ", 1, 7) .. " " .. relation.columns.flag.type .. " " .. relation.indexes[2].scans
+end }
+on "t" { index { "a", name = "t_a" } }
+on "other" {} ]], "--json")
+      assert.equal("public.t 1000 t_a-,t_live+ public.other 2 postgres " .. pg.version .. " boolean 0",
+        result:json().changes[1].findings[1].message, tostring(result))
+    end)
+  end)
+
+  it("ask for nothing that nobody needs", function()
+    -- `check` counts what was sent: statements are in the server's log only where it is told to keep them.
+    server:psql("postgres", ("ALTER DATABASE %s SET log_statement = 'all'"):format(database))
+    local function asked(text)
+      local before = #shell.read_file(server.log)
+      run("plan", text)
+      local log = shell.read_file(server.log):sub(before + 1)
+      return select(2, log:gsub("xact_start", "")) > 0, select(2, log:gsub("PREPARE lunadex_query", ""))
+    end
+    assert.same({ false, 0 }, { asked [[ on "t" {} ]] })
+    local transactions = asked [[ on "t" { index { "a" } } ]]
+    assert.is_true(transactions)
+    local _, queries = asked [[ on "t" { query { "SELECT 1 FROM t WHERE a = $1" },
+      query { "SELECT 2 FROM t WHERE a = $1", expect_index = true } } ]]
+    assert.equal(1, queries)
+  end)
+
+  describe("that come with Lunadex", function()
+    it("redundant-index", function()
+      assert.same({ "warning redundant-index t_a" }, check [[ on "t" { index { "a", name = "t_a" },
+        index { "a", "b", name = "t_a_b" } } ]])
+      assert.same({ "warning redundant-index o" }, check [[ on "other" { primary_key { "id" },
+        index { "id", name = "o" } } ]])
+      assert.same({ "warning redundant-index o" }, check [[ on "other" { index { "id", name = "o" } } ]])
+      assert.same({ "warning redundant-index x" }, check [[ on "t" { index { "a", name = "x", where = "n > 1" },
+        index { desc "a", "b", name = "y" } } ]])
+      -- Near misses: another order, another predicate, a unique one, another direction, included columns, a method.
+      for _, text in ipairs {
+        [[ index { "b", name = "x" }, index { "a", "b", name = "y" } ]],
+        [[ index { "a", name = "x" }, index { "a", "b", name = "y", where = "n > 1" } ]],
+        [[ index { "n", name = "x", unique = true }, index { "n", "b", name = "y" } ]],
+        [[ index { "a", desc "n", name = "x" }, index { "a", "n", "b", name = "y" } ]],
+        [[ index { "a", name = "x", include = { "n" } }, index { "a", "b", name = "y" } ]],
+        [[ index { "a", name = "x", method = "hash" }, index { "a", "b", name = "y" } ]],
+        [[ index { key { "b", opclass = "text_pattern_ops" }, name = "x" }, index { "b", "a", name = "y" } ]],
+      } do
+        assert.same({}, check(('on "t" { %s }'):format(text)), text)
+      end
+      -- An undeclared index may go any day.
+      server:psql(database, "CREATE INDEX t_ab ON t (a, b)")
+      assert.same({}, check [[ on "t" { index { "a", name = "t_a" } } ]])
+    end)
+
+    it("foreign-key-without-index", function()
+      local key = [[ on "t" { foreign_key { "a", references = "other", name = "fk" }, %s } ]]
+      assert.same({ "warning foreign-key-without-index fk" }, check(key:format ""))
+      assert.same({ "warning foreign-key-without-index fk" }, check(key:format [[ index { "b", "a" } ]]))
+      assert.same({ "warning foreign-key-without-index fk" }, check(key:format [[ index { "a", where = "n > 1" } ]]))
+      assert.same({}, check(key:format [[ index { "a", "b" } ]]))
+      assert.same({}, check(key:format [[ index { "a", where = "a IS NOT NULL" } ]]))
+      server:psql(database, "CREATE INDEX t_live ON t (a)")
+      assert.same({}, check(key:format ""))
+    end)
+
+    it("naming", function()
+      local text = [[ on "t" { index { "a", name = "t_a" }, index { "b", name = "xt_b" }, index { "n" } } ]]
+      assert.same({}, check(text))
+      assert.same({ "warning naming xt_b" }, check(text .. [[ rule "naming" {} ]]))
+      assert.same({ "warning naming t_a" },
+        check(text .. [[ rule "naming" { options = { pattern = "^x{relation}_" } } ]]))
+      assert.same({}, check(text .. [[ rule "naming" { options = { kinds = { "primary_key" } } } ]]))
+    end)
+
+    it("too-many-indexes", function()
+      local text = [[ on "t" { index { "a" }, index { "b" } } rule "too-many-indexes" { options = { most = %d } } ]]
+      assert.same({ "warning too-many-indexes public.t" }, check(text:format(1)))
+      assert.same({}, check(text:format(2)))
+      server:psql(database, "CREATE INDEX live ON t (n)")
+      assert.same({ "warning too-many-indexes public.t" }, check(text:format(2)))
+    end)
+
+    it("nullable-unique", function()
+      assert.same({ "warning nullable-unique u" }, check [[ on "t" { index { "a", "n", unique = true, name = "u" } } ]])
+      assert.same({ "warning nullable-unique u" }, check [[ on "t" { unique_constraint { "a", name = "u" } } ]])
+      for _, text in ipairs { [[ "n", unique = true ]], [[ "a", unique = true, where = "a IS NOT NULL" ]], [[ "a" ]],
+        [[ expr "lower(b)", unique = true ]] } do
+        assert.same({}, check(('on "t" { index { %s } }'):format(text)), text)
+      end
+      if pg.version >= 15 then
+        assert.same({}, check [[ on "t" { index { "a", unique = true, nulls_distinct = false } } ]])
+      end
+    end)
+
+    it("lone-boolean", function()
+      assert.same({ "warning lone-boolean f" }, check [[ on "t" { index { "flag", name = "f" } } ]])
+      assert.same({}, check [[ on "t" { index { "flag", "a" }, index { "n", where = "flag" },
+        index { "a" } } ]])
+    end)
+
+    it("unused-index and used-index-drop", function()
+      server:psql(database, [[CREATE INDEX used ON t (a); CREATE INDEX idle ON t (b); CREATE UNIQUE INDEX u ON t (n);
+        SET enable_seqscan = off; SELECT count(*) FROM t WHERE a = 1; SELECT pg_sleep(0)]])
+      shell.eventually("the scan to be counted", function()
+        return server:value(database, "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'used'") ~= "0"
+      end)
+      local text = [[ on "t" { index { "a", name = "used" }, index { "b", name = "idle" },
+        index { "n", unique = true, name = "u" } } ]]
+      assert.same({ "warning unused-index idle" }, check(text .. [[ rule "unused-index" { options = { since = 0 } } ]]))
+      assert.same({}, check(text)) -- the statistics are younger than a month
+      local result = run("plan", [[ on "t" {} ]], "--drop-strays", "--json")
+      assert.equal(6, result.status, tostring(result))
+      assert.same({ "error used-index-drop used" }, said(result))
+      assert.same({ 2, 1 }, { result:json().summary.drop, result:json().summary.blocked })
+      result = run("plan", [[ on "t" {} rule "used-index-drop" { options = { scans = 1000 } } ]], "--drop-strays",
+        "--json")
+      assert.same({}, said(result))
+      assert.equal(6, run("apply", [[ on "t" {} ]], "--drop-strays").status)
+      assert.truthy(server:indexes(database)["public.used"])
+      assert.is_nil(server:indexes(database)["public.idle"])
+    end)
+
+    it("build-window", function()
+      server:psql(database, "INSERT INTO t SELECT n, n, true, n FROM generate_series(1, 2000) n")
+      local hour = os.date("*t").hour
+      local function at(from, to, more)
+        return [[ on "t" { index { "a", name = "t_a" } } rule "build-window" { options = { larger_than = 1, ]]
+          .. ('from = "%02d:00", to = "%02d:00" %s} }'):format((hour + from) % 24, (hour + to) % 24, more or "")
+      end
+      assert.same({ "info build-window t_a" }, check(at(3, 5)))
+      assert.same({ "info build-window t_a" }, check(at(-9, -3)))
+      assert.same({}, check(at(-2, 2)))
+      assert.same({}, check((at(3, 5):gsub("larger_than = 1,", 'larger_than = "1GB",'))))
+      local days = { "sun", "mon", "tue", "wed", "thu", "fri", "sat" }
+      local today = os.date("*t").wday
+      assert.same({ "info build-window t_a" }, check(at(-2, 2, (', days = { %q }'):format(days[(today + 2) % 7 + 1]))))
+      local wrong = run("check", (at(3, 5):gsub("%d%d:00", "late", 1)))
+      assert.equal(6, wrong.status, tostring(wrong))
+      assert.matches('"late" is no time of day', wrong.stdout, 1, true)
+      local result = run("apply", at(3, 5))
+      assert.equal(0, result.status, tostring(result))
+      assert.is_nil(server:indexes(database)["public.t_a"])
+    end)
+
+    it("long-transaction", function()
+      local text = [[ on "t" { index { "a" } } rule "long-transaction" { options = { longer_than = %d } } ]]
+      assert.same({}, check(text:format(0)))
+      local session = server:session(database, "nightly")
+      session:run("BEGIN; SELECT 1")
+      local result = run("check", text:format(0))
+      assert.matches("warning long-transaction: a transaction is open since 0 min (pid ", result.stdout, 1, true)
+      assert.matches("nightly", result.stdout, 1, true)
+      assert.same({}, check(text:format(3600)))
+      assert.same({}, check([[ on "t" {} rule "long-transaction" { options = { longer_than = 0 } } ]]))
+      session:run("ROLLBACK")
+      session:close()
+    end)
+
+    it("disk-space", function()
+      server:psql(database, "INSERT INTO t SELECT n, n, true, n FROM generate_series(1, 5000) n; ANALYZE t")
+      local text = [[ on "t" { index { "a", name = "t_a" } }
+        rule "disk-space" { options = { reserve = 0, free = %s } } ]]
+      local result = run("plan", text:format('"100kB"'), "--json")
+      assert.equal(6, result.status, tostring(result))
+      assert.equal(1, result:json().summary.blocked)
+      assert.same({}, check(text:format('"10MB"')))
+      assert.same({}, check [[ on "t" { index { "a", name = "t_a" } } ]])
+    end)
+
+    it("unserved-query", function()
+      local text = [[ on "t" { %s query { "SELECT b FROM t WHERE a = $1 AND b <> $2", %s } } ]]
+      assert.same({ "warning unserved-query public.t" }, check(text:format("", "expect_index = true")))
+      assert.same({}, check(text:format("", "expect_index = false")))
+      assert.same({}, check(text:format([[ index { "a", name = "t_a" }, ]], "expect_index = true"))) -- not built yet
+      server:psql(database, "CREATE INDEX t_a ON t (a)")
+      assert.same({}, check(text:format([[ index { "a", name = "t_a" }, ]], "expect_index = true")))
+      assert.same({}, check(text:format([[ index { "a", name = "t_a" }, ]], [[expect_index = "t_a"]])))
+      assert.same({ "warning unserved-query public.t" }, check(text:format("", [[expect_index = "t_b"]])))
+      local result = run("check", [[ on "t" { query { "SELECT nope FROM t; DROP TABLE t", expect_index = true },
+        query { "SELECT nope FROM t", expect_index = true },
+        query { "DELETE FROM t WHERE a = 1", expect_index = true } } ]])
+      assert.matches("holds a semicolon", result.stdout, 1, true)
+      assert.matches('column "nope" does not exist', result.stdout, 1, true)
+      assert.equal("0", server:value(database, "SELECT count(*) FROM t"))
+    end)
+
+    it("are silent on the registries that come with it", function()
+      server:psql_file(database, "registry/shop/schema.sql")
+      server:psql_file(database, "registry/shop/data.sql")
+      local result = lunadex.run { "check", "registry/shop/shop.lua", "--target", url, "--json" }
+      assert.equal(0, result.status, tostring(result))
+      assert.same({}, said(result))
+      assert.equal(0, lunadex.run({ "apply", "registry/shop/shop.lua", "--target", url }).status)
+      result = lunadex.run { "check", "registry/shop/shop.lua", "--target", url, "--json" }
+      assert.same({}, said(result))
+      for _, name in ipairs { "shop", "dictionary", "shipments", "models", "market", "deploy" } do
+        result = lunadex.run { "check", "registry/" .. name, "--offline" }
+        assert.equal(0, result.status, tostring(result))
+        assert.equal("Check: 0 errors, 0 warnings.\n", result.stdout)
+      end
+    end)
+  end)
+
+  it("are asked without a database as far as they need none", function()
+    local text = [[ on "t" { index { "a", name = "t_a" }, index { "a", "flag", name = "t_af" }, index { "flag" } }
+      rule "bad" { on = "index", check = function(index) if index.name == "t_af" then return "block", "no" end end } ]]
+    local path = lunadex.registry(text)
+    local result = lunadex.run { "check", path }
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("warning redundant-index: " .. path .. ":1: t t_a: t_af does its work", result.stdout, 1, true)
+    assert.matches("error bad: " .. path .. ":1: t t_af: no", result.stdout, 1, true)
+    assert.is_nil(result.stdout:find("lone-boolean", 1, true))
+    result = lunadex.run { "check", path, "--rules" }
+    assert.matches("lone%-boolean +needs a database", result.stdout)
+    assert.matches("naming +not asked for", result.stdout)
+    assert.is_true(result.stdout:find("build-window", 1, true) < result.stdout:find("\nbad ", 1, true))
+    assert.equal(65, lunadex.run({ "check", lunadex.registry [[ on "t" { indx {} } ]] }).status)
+    assert.equal(5, lunadex.run({ "check", path, "--target", "postgresql://127.0.0.1:1/x" }).status)
+    assert.equal(64, lunadex.run({ "check", path, "--target", url, "--offline" }).status)
+  end)
+end)

@@ -1,0 +1,112 @@
+-- Rules on MongoDB: what differs from PostgreSQL.
+local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
+
+describe("rules on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, url
+
+  before_each(function()
+    server = mongodb.shared()
+    database = server:create_database()
+    url = server:url(database)
+    server:fill(database, "users", 100, { email = { ["$toString"] = "$n" } })
+  end)
+
+  local function run(command, text, ...)
+    return lunadex.run { command, lunadex.registry(text), "--target", url, ... }
+  end
+
+  local function check(text, ...)
+    local result, list = run("check", text, "--json", ...), {}
+    for _, finding in ipairs(result:json().findings) do
+      if finding.verdict and not finding.allowed then
+        list[#list + 1] = ("%s %s %s"):format(finding.level, finding.rule, finding.name or finding.relation or "-")
+      end
+    end
+    return list
+  end
+
+  local function names()
+    local set = {}
+    for _, spec in ipairs(server:indexes(database, "users")) do set[spec.name] = true end
+    return set
+  end
+
+  it("of a registry block a build, and the rest is made", function()
+    local text = [[
+rule "no-hash" { on = { "create" }, check = function(change, context)
+  if change.index.keys[1].opclass == "hashed" then return "block", context.driver .. " " .. change.estimate.rows end
+end }
+on "users" { index { { email = "hashed" }, name = "h" }, index { "n", name = "n" } } ]]
+    local result = run("apply", text)
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("no-hash: ", result.stderr, 1, true)
+    assert.matches("mongodb 100", result.stderr, 1, true)
+    local live = names()
+    assert.is_nil(live.h)
+    assert.truthy(live.n)
+  end)
+
+  it("amend what this database has, and nothing else", function()
+    local text = [[ rule "r" { check = function() return { amend = { %s } } end }
+      on "users" { index { "n", name = "n" } } ]]
+    local shown = run("apply", text:format 'commit_quorum = "votingMembers"', "--dry-run").stdout
+    assert.matches("votingMembers", shown, 1, true)
+    local result = run("plan", text:format 'mode = "blocking"')
+    assert.equal(6, result.status, tostring(result))
+    assert.matches('amend cannot change "mode"', result.stdout, 1, true)
+  end)
+
+  it("redundant-index knows what an index leaves out, and what it does beside", function()
+    assert.same({ "warning redundant-index a" }, check [[ on "users" { index { "n", name = "a" },
+      index { "n", "email", name = "b" } } ]])
+    for _, text in ipairs {
+      [[ index { "n", name = "a" }, index { "n", "email", name = "b", sparse = true } ]],
+      [[ index { "n", name = "a", expire_after = "30d" }, index { "n", "email", name = "b" } ]],
+      [[ index { "n", name = "a", collation = { locale = "en" } }, index { "n", "email", name = "b" } ]],
+      [[ index { { n = "hashed" }, name = "a" }, index { { n = "hashed" }, { email = 1 }, name = "b" } ]],
+      [[ index { "n", name = "a", partial = { n = 1 } }, index { "n", "email", name = "b", partial = { n = 2 } } ]],
+    } do
+      assert.same({}, check(('on "users" { %s }'):format(text)), text)
+    end
+  end)
+
+  it("disk-space asks the server how much room there is", function()
+    local text = [[ on "users" { index { "n", name = "n" } } rule "disk-space" { options = { reserve = %q } } ]]
+    assert.same({ "error disk-space -" }, check(text:format "900000TB"))
+    assert.same({}, check(text:format "0B"))
+  end)
+
+  it("unused-index and used-index-drop go by what the server counts", function()
+    server:command(database, [[{ "createIndexes": "users", "indexes": [{ "key": { "n": 1 }, "name": "n" },
+      { "key": { "email": 1 }, "name": "e" }, { "key": { "x": 1 }, "name": "x", "expireAfterSeconds": 99999 }] }]])
+    server:command(database, '{ "find": "users", "filter": { "n": 7 } }')
+    local text = [[ on "users" { index { "n", name = "n" }, index { "email", name = "e" },
+      index { "x", name = "x", expire_after = 99999 } } ]]
+    assert.same({ "warning unused-index e" }, check(text .. [[ rule "unused-index" { options = { since = 0 } } ]]))
+    assert.same({}, check(text))
+    local result = run("apply", [[ on "users" {} ]], "--drop-strays")
+    assert.equal(6, result.status, tostring(result))
+    local live = names()
+    assert.truthy(live.n)
+    assert.is_nil(live.e)
+  end)
+
+  it("long-transaction sees open transactions", function()
+    local text = [[ on "users" { index { "n", name = "n" } }
+      rule "long-transaction" { options = { longer_than = 0 } } ]]
+    assert.same({}, check(text))
+    local transaction = server:transaction(database, '{ "find": "users" }')
+    assert.same({ "warning long-transaction -" }, check(text))
+    assert.same({}, check((text:gsub("longer_than = 0", "longer_than = 3600"))))
+    transaction:abort()
+  end)
+
+  it("a check of its own is left out, or allowed with its reason", function()
+    local text = [[ on "users" { query { { email = "x" }, name = "q", expect_index = true } } ]]
+    assert.matches("unserved-query", run("plan", text).stdout, 1, true)
+    assert.is_nil(run("plan", text, "--without", "unserved-query").stdout:find("no index serves", 1, true))
+  end)
+end)
