@@ -1,6 +1,6 @@
 -- Policy alone: scripted facts in, a plan out. The facts themselves are the core's, on real servers in 04-postgres.
 describe("plan", function()
-  local planning, core, facts, catalog, measures, driver
+  local planning, core, facts, catalog, measures, driver, warning
 
   local function relation(name)
     return { schema = "public", space = "public", name = name, display = "public." .. name, kind = "table",
@@ -35,13 +35,17 @@ describe("plan", function()
 
   local function make(entries, options)
     local set = {
-      fields = function(_, i) return entries[i].fields end,
+      fields = function(_, i)
+        local copy = {}
+        for name, value in pairs(entries[i].fields) do copy[name] = value end
+        return copy
+      end,
       text = function(_, i) return "btree (" .. entries[i].fields.keys[1].column .. ")" end,
       copy = function(self) return self end,
     }
     return planning.make({ name = "default", set = set, entries = entries }, {
       connect = function()
-        return { driver = driver, display = "postgresql://db/shop", warning = "", read_only = false }
+        return { driver = driver, display = "postgresql://db/shop", warning = warning, read_only = false }
       end,
       catalog = function() return catalog end,
       resolve = function() return true end,
@@ -70,7 +74,7 @@ describe("plan", function()
   end
 
   before_each(function()
-    facts, measures, driver = {}, {}, "postgres"
+    facts, measures, driver, warning = {}, {}, "postgres", ""
     catalog = { names = {}, tables = {} }
     function catalog.relations() return function() end end
     function catalog:index(schema, name) return self.names[schema .. "." .. name] end
@@ -188,6 +192,20 @@ describe("plan", function()
     assert.matches("public.other", tostring(plan:refusal()), 1, true)
     catalog.names, catalog.tables = {}, { ["public.a_idx"] = relation "a_idx" }
     assert.same({ "error name-taken" }, rules(make { entry "a_idx" }))
+  end)
+
+  it("builds nothing concurrently on a server that is known to corrupt it", function()
+    warning = "PostgreSQL 14.2 can corrupt an index that is built concurrently"
+    facts = { fact("create", 1) }
+    local plan = make { entry "x" }
+    assert.same({ 0, 1, true }, { plan.summary.create, plan.summary.blocked, plan.blocked })
+    assert.same({ "block", "concurrent-build-bug" }, { plan.planned[1].held.verdict, plan.planned[1].held.rule })
+    assert.matches("blocking", plan.planned[1].held.message)
+    assert.is_nil(plan:work()())
+    assert.equal(1, make({ entry "x" }, { mode = "blocking" }).summary.create)
+    assert.equal(1, make({ entry "x" }, { without = { "concurrent-build-bug" } }).summary.create)
+    warning = ""
+    assert.equal(1, make({ entry "x" }).summary.create)
   end)
 
   it("tells errors of declarations apart", function()

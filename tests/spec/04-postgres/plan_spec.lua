@@ -40,7 +40,7 @@ describe("plan", function()
     assert.same({ "keep", "other", "t_b", "name-differs" },
       { keep.action, keep.name, keep.live_name, keep.findings[1].rule })
     assert.same({ declared = 2, live = 2, keep = 1, create = 1, replace = 0, rename = 0, alter = 0, rebuild = 0,
-      drop = 0, wait = 0, stray = 1, error = 0 }, object.summary)
+      drop = 0, wait = 0, blocked = 0, skipped = 0, put_off = 0, stray = 1, error = 0 }, object.summary)
     local stray
     for _, finding in ipairs(object.findings) do
       if finding.rule == "stray" then stray = finding end
