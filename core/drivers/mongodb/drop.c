@@ -58,7 +58,7 @@ static bool refuse(ldx_mongo_attempt *attempt, const char *why, const char *hint
  * compared; only that there is no collation is said in two ways. */
 static bool is_meant(ldx_mongo_attempt *attempt, const ldx_mongo_index *index) {
   if (!attempt->step->definition) return true;
-  ldx_definition live, meant = *attempt->step->definition;
+  ldx_definition live = {0}, meant = *attempt->step->definition;
   ldx_mongo_definition_of(attempt->arena, &index->spec, NULL, &live);
   live.predicate_form = NULL;
   for (size_t i = 0; i < meant.traits.count; i++) {
