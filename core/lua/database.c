@@ -315,7 +315,7 @@ static int db_tostring(lua_State *L) {
   return 1;
 }
 
-static const ldx_driver *driver_for(const char *url, ldx_error *error) {
+const ldx_driver *ldx_lua_driver_for(const char *url, ldx_error *error) {
   if (ldx_lua_test_driver && strncmp(url, "fake:", 5) == 0) return ldx_lua_test_driver;
   return ldx_driver_for(url, error);
 }
@@ -336,7 +336,7 @@ int ldx_lua_open(lua_State *L) {
   database *db = ldx_lua_new(L, class, sizeof *db, 0);
   ldx_error error;
   ldx_error_clear(&error);
-  const ldx_driver *driver = driver_for(target.url, &error);
+  const ldx_driver *driver = ldx_lua_driver_for(target.url, &error);
   if (driver) db->engine = ldx_engine_new(driver, &target, jobs < 0 || jobs > 100000 ? 0 : (int)jobs, &error);
   if (!db->engine) return ldx_lua_fail(L, &error);
   return 1;

@@ -10,6 +10,8 @@
 
 /* For targets that begin with "fake:"; NULL but in test hosts. */
 extern const ldx_driver *ldx_lua_test_driver;
+/* ldx_driver_for, and that one. */
+const ldx_driver *ldx_lua_driver_for(const char *url, ldx_error *error);
 
 /* A job with what it needs beyond an ldx_job. Plain C memory with counted references, since a finalizer of Lua's may
  * run before the one that ends the workers. */

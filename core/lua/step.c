@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "lua/database.h"
 #include "lua/definition.h"
 #include "lua/userdata.h"
 
@@ -166,7 +167,7 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
 
 int ldx_lua_describe(lua_State *L) {
   ldx_error error;
-  const ldx_driver *driver = ldx_driver_for(luaL_optstring(L, 2, ""), &error);
+  const ldx_driver *driver = ldx_lua_driver_for(luaL_optstring(L, 2, ""), &error);
   if (!driver) luaL_argerror(L, 2, error.message);
   lua_settop(L, 1);
   ldx_arena *arena = ldx_lua_push_arena(L);

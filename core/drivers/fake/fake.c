@@ -6,11 +6,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "drivers/fake/store.h"
 #include "model/catalog.h"
 
 static const char *const calls[] = {"open", "alive",  "catalog", "resolve", "perform", "watch",  "measure",
                                     "lock", "unlock", "hold",    "query",   "status",  "cancel", "close"};
-enum { CALLS = sizeof calls / sizeof calls[0], TEXT = 96, MOST_TARGETS = 64 };
+enum { CALLS = sizeof calls / sizeof calls[0], TEXT = 96, MOST_TARGETS = 256 };
 
 /* A target: how far its script has come. */
 typedef struct script {
@@ -20,10 +21,12 @@ typedef struct script {
   int repeated[CALLS];     /* of the action at `next` */
   int64_t last_pid;
   ldx_session *lock_holder;
+  ldx_fake_store *store; /* NULL: all is well, whatever it is about */
 } script;
 
 struct ldx_session {
   script *script;
+  const atomic_bool *stop; /* while it is opened; may be NULL */
   int64_t pid;
   bool dead;
   bool cancelled;
@@ -48,18 +51,7 @@ static int call_number(const char *call) {
   abort();
 }
 
-static script *script_of(const char *target) {
-  for (int i = 0; i < script_count; i++)
-    if (strcmp(scripts[i]->target, target) == 0) return scripts[i];
-  if (script_count == MOST_TARGETS) abort();
-  script *new = calloc(1, sizeof *new);
-  char *copy = strdup(target);
-  if (!new || !copy) abort();
-  new->target = copy;
-  return scripts[script_count++] = new;
-}
-
-/* The list of actions of a call, "" if there is none. */
+/* The list of actions of a call, or whatever else the script says by that word; "" if it does not. */
 static const char *actions_of(const script *s, const char *call) {
   const char *p = strchr(s->target, '?');
   size_t length = strlen(call);
@@ -75,6 +67,23 @@ static const char *read_text(const char *p, const char *end_at, char *to) {
   size_t length = strcspn(p, end_at);
   snprintf(to, TEXT, "%.*s", (int)length, p);
   return p + length;
+}
+
+static script *script_of(const char *target) {
+  for (int i = 0; i < script_count; i++)
+    if (strcmp(scripts[i]->target, target) == 0) return scripts[i];
+  if (script_count == MOST_TARGETS) abort();
+  script *new = calloc(1, sizeof *new);
+  char *copy = strdup(target);
+  if (!new || !copy) abort();
+  new->target = copy;
+  if (*actions_of(new, "tables")) {
+    char tables[TEXT], duplicated[TEXT];
+    read_text(actions_of(new, "tables"), ";", tables);
+    read_text(actions_of(new, "duplicates"), ";", duplicated);
+    new->store = ldx_fake_store_new(tables, duplicated);
+  }
+  return scripts[script_count++] = new;
 }
 
 /* The next action of a call; `last_stays` repeats the last one of the list. */
@@ -119,6 +128,7 @@ static ldx_error_code code_named(const char *name) {
 static bool wait_cancelled(ldx_session *session, double seconds) {
   double until = ldx_clock_now() + seconds;
   while (!session->cancelled && ldx_clock_now() < until) {
+    if (session->stop && atomic_load(session->stop)) return true;
     /* The condition is on the real-time clock; short waits make that irrelevant. */
     struct timespec soon;
     clock_gettime(CLOCK_REALTIME, &soon);
@@ -187,11 +197,13 @@ static ldx_session *fake_open(const ldx_target *target, ldx_server_info *info, l
   if (!session) abort();
   pthread_mutex_lock(&mutex);
   session->script = script_of(target->url);
+  session->stop = target->stop;
   action a = take(session->script, "open", false);
   bool ok = act(session, &a, NULL, error);
   if (ok) {
     session_count++;
     session->pid = ++session->script->last_pid;
+    session->stop = NULL;
   }
   pthread_mutex_unlock(&mutex);
   if (!ok) {
@@ -204,6 +216,7 @@ static ldx_session *fake_open(const ldx_target *target, ldx_server_info *info, l
     snprintf(info->version, sizeof info->version, "1.0");
     info->version_number = 10000;
     snprintf(info->display, sizeof info->display, "fake:");
+    snprintf(info->identity, sizeof info->identity, "%p", (void *)session->script);
   }
   return session;
 }
@@ -239,6 +252,12 @@ static void fake_cancel(ldx_session *session) {
 static ldx_catalog *fake_catalog(ldx_session *session, ldx_context *context, ldx_error *error) {
   (void)context;
   if (!run(session, "catalog", error)) return NULL;
+  if (session->script->store) {
+    pthread_mutex_lock(&mutex);
+    ldx_catalog *stored = ldx_fake_store_catalog(session->script->store);
+    pthread_mutex_unlock(&mutex);
+    return stored;
+  }
   static const ldx_dialect dialect = {.name = "fake"};
   ldx_catalog *catalog = ldx_catalog_new(&dialect);
   ldx_catalog_finish(catalog);
@@ -247,11 +266,15 @@ static ldx_catalog *fake_catalog(ldx_session *session, ldx_context *context, ldx
 
 static bool fake_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
                          ldx_error *error) {
-  (void)catalog;
   (void)context;
   if (!run(session, "resolve", error)) return false;
   for (size_t i = 0; i < ldx_declarations_count(set); i++) {
     ldx_declared *declared = ldx_declarations_at(set, i);
+    declared->relation = ldx_catalog_relation(catalog, declared->definition.relation);
+    declared->canonical = declared->definition;
+    declared->fingerprint = ldx_definition_fingerprint(&declared->canonical);
+    declared->resolved = declared->relation != NULL;
+    if (declared->resolved) continue;
     declared->error = LDX_ARENA_NEW(ldx_declarations_arena(set), ldx_error, 1);
     ldx_error_set(declared->error, LDX_ERROR_UNDEFINED, "relation %s does not exist",
                   declared->definition.relation.name);
@@ -260,8 +283,13 @@ static bool fake_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declara
 }
 
 static bool fake_perform(ldx_session *session, const ldx_step *step, ldx_context *context, ldx_error *error) {
-  bool ok = true;
-  (void)step;
+  bool ok = true, work = true;
+  ldx_fake_store *store = session->script->store;
+  enter(session);
+  if (store) ok = ldx_fake_store_begin(store, step, &work, error);
+  leave(session);
+  if (!ok || !work) return ok;
+  if (step->kind == LDX_STEP_BUILD) ldx_context_builds(context);
   ldx_context_running(context, session->pid);
   for (;;) {
     enter(session);
@@ -274,6 +302,9 @@ static bool fake_perform(ldx_session *session, const ldx_step *step, ldx_context
     ldx_context_note(context, "%s", a.argument);
   }
   ldx_context_running(context, 0);
+  enter(session);
+  if (store) ok = ldx_fake_store_end(store, step, ok, error) && ok;
+  leave(session);
   return ok;
 }
 
@@ -362,14 +393,52 @@ static ldx_result *fake_query(ldx_session *session, ldx_arena *arena, const char
   return run(session, "query", error) ? result_of(arena, text, parameter_count) : NULL;
 }
 
+/* Of the history nothing is kept but how many runs there were. */
 static ldx_result *fake_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
                                 size_t parameter_count, ldx_error *error) {
-  (void)what;
-  return fake_query(session, arena, "history", parameters, parameter_count, error);
+  ldx_result *result = fake_query(session, arena, "history", parameters, parameter_count, error);
+  ldx_fake_store *store = session->script->store;
+  if (!result || !store) return result;
+  pthread_mutex_lock(&mutex);
+  if (what == LDX_HISTORY_RUN)
+    result->values[0] = ldx_arena_printf(arena, "%d", ldx_fake_store_add_run(store));
+  else
+    result->row_count = what == LDX_HISTORY_READ && ldx_fake_store_runs(store) > 0;
+  pthread_mutex_unlock(&mutex);
+  return result;
+}
+
+typedef struct builds {
+  ldx_arena *arena;
+  ldx_result *result;
+} builds;
+
+static void tell_build(const char *relation, const char *name, void *state) {
+  enum { COLUMNS = 3, MOST = 16 };
+  static const char *columns[COLUMNS] = {"kind", "relation", "name"};
+  builds *b = state;
+  if (!b->result->values) {
+    b->result->values = LDX_ARENA_NEW(b->arena, const char *, COLUMNS *MOST);
+    b->result->column_count = COLUMNS;
+    b->result->columns = columns;
+    b->result->types = ldx_arena_strdup(b->arena, "sss");
+  }
+  if (b->result->row_count == MOST) return;
+  const char **row = b->result->values + COLUMNS * b->result->row_count++;
+  row[0] = "build";
+  row[1] = relation;
+  row[2] = name;
 }
 
 static ldx_result *fake_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
-  return run(session, "status", error) ? result_of(arena, "status", 0) : NULL;
+  if (!run(session, "status", error)) return NULL;
+  if (!session->script->store) return result_of(arena, "status", 0);
+  builds found = {.arena = arena, .result = LDX_ARENA_NEW(arena, ldx_result, 1)};
+  found.result->command = "STATUS";
+  pthread_mutex_lock(&mutex);
+  ldx_fake_store_builds(session->script->store, tell_build, &found);
+  pthread_mutex_unlock(&mutex);
+  return found.result;
 }
 
 #define FUNCTIONS                                                                                                      \
@@ -408,6 +477,7 @@ void ldx_fake_reset(void) {
   pthread_mutex_lock(&mutex);
   for (int i = 0; i < script_count; i++) {
     free(scripts[i]->target);
+    ldx_fake_store_free(scripts[i]->store);
     free(scripts[i]);
   }
   script_count = violation_count = 0;

@@ -14,6 +14,10 @@
  * lock), working, draining; for `hold`: good(S), for S seconds; the last one of their lists stays. Other texts for them
  * mean what they mean elsewhere.
  *
+ * `tables=NAME,NAME` gives the target a database: relations with these names, whose indexes are built, dropped and changed
+ * as the steps say (store.h), once the action of the step has gone well; `duplicates=COLUMN` makes unique indexes on that
+ * column fail. Without it all is well, whatever it is about.
+ *
  * All may be called from any thread.
  */
 #ifndef LUNADEX_DRIVERS_FAKE_H
