@@ -3,6 +3,7 @@
 --   ./dev bench plan            all
 --   LUNADEX_BENCH=quick         2,000 and 20,000 only
 --   LUNADEX_BENCH=peers         also migra and Alembic, on 20,000
+local bench = require "support.bench"
 local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
 local shell = require "support.shell"
@@ -44,51 +45,6 @@ JOIN pg_namespace n ON n.oid = r.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
 ]]
 
-local function time(words)
-  local start = shell.now()
-  local result = shell.call(words, { seconds = 600 })
-  local seconds = shell.now() - start
-  assert(result.status == 0, result.stdout .. result.stderr)
-  return seconds
-end
-
---- The best of some runs, in seconds; the first, which warms caches, is not counted.
-local function best(words)
-  local least = math.huge
-  for run = 0, runs do
-    local seconds = time(words)
-    if run > 0 then least = math.min(least, seconds) end
-  end
-  return least
-end
-
---- Two commands in turns, for a machine is not equally fast at any two times: the best of each, and the median of the
---- second's time by the first's.
-local function side_by_side(first, second)
-  local least_first, least_second, ratios = math.huge, math.huge, {}
-  for run = 0, runs do
-    local a, b = time(first), time(second)
-    if run > 0 then
-      least_first, least_second = math.min(least_first, a), math.min(least_second, b)
-      ratios[run] = b / a
-    end
-  end
-  table.sort(ratios)
-  return least_first, least_second, ratios[(#ratios + 1) // 2]
-end
-
---- The high-water mark of a run's resident memory, in MB, as the kernel keeps it.
-local function peak(words, options)
-  local process, most = shell.start(words, options), 0
-  while process:running() do
-    local status = shell.read_file(("/proc/%d/status"):format(process.pid)) or ""
-    most = math.max(most, tonumber(status:match("VmHWM:%s*(%d+)")) or 0)
-    shell.sleep(0.001)
-  end
-  process:wait()
-  return most / 1024
-end
-
 local server = pg.start { settings = { shared_buffers = "512MB", max_locks_per_transaction = 1024 } }
 local counts = mode == "quick" and { 2000, 20000 } or { 2000, 20000, 100000 }
 local tables = 0
@@ -107,9 +63,10 @@ for _, count in ipairs(counts) do
   local made = lunadex.run { "snapshot", "-o", registry, "--target", url }
   assert(made.status == 0, tostring(made))
   local plan = { lunadex.program, "plan", registry, "--target", url, "--detailed-exitcode" }
-  local psql, ours, ratio = side_by_side({ "psql", "-X", "-q", "-A", "-t", "-o", "/dev/null", "-d", url, "-c", bare },
-    plan)
-  print(("%9d  %10.3f s  %12.3f s  %7.2f  %6.2f  %7.0f MB"):format(count, psql, ours, ours / psql, ratio, peak(plan)))
+  local psql, ours = table.unpack(bench.in_turns({
+    { "psql", "-X", "-q", "-A", "-t", "-o", "/dev/null", "-d", url, "-c", bare }, plan }, runs))
+  print(("%9d  %10.3f s  %12.3f s  %7.2f  %6.2f  %7.0f MB"):format(count, psql.best, ours.best, ours.best / psql.best,
+    bench.ratio(ours.times, psql.times), (bench.peak(plan))))
   io.flush()
 
   if mode == "peers" and count == 20000 then
@@ -119,10 +76,9 @@ for _, count in ipairs(counts) do
           .deps/peers/bin/pip -q install 'setuptools<80' 'sqlalchemy<2.1' migra psycopg2-binary alembic
       }
     ]]
-    runs = 1
     -- migra compares two databases; the same one twice is the least it can do.
     local sqlalchemy_url = url:gsub("^postgresql:", "postgresql+psycopg2:")
-    print(("%9d  migra         %12.3f s"):format(count, best { ".deps/peers/bin/migra", url, url }))
+    print(("%9d  migra         %12.3f s"):format(count, bench.best({ ".deps/peers/bin/migra", url, url }, 1)))
     local script = ([[
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
@@ -134,8 +90,7 @@ with engine.connect() as connection:
     compare_metadata(MigrationContext.configure(connection), metadata)
 ]]):format(sqlalchemy_url)
     local python = { ".deps/peers/bin/python", "-W", "ignore", "-c", script }
-    print(("%9d  Alembic       %12.3f s"):format(count, best(python)))
-    runs = 15
+    print(("%9d  Alembic       %12.3f s"):format(count, bench.best(python, 1)))
   end
 end
 server:stop()
