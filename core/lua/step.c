@@ -114,6 +114,27 @@ void ldx_lua_opt_retry(lua_State *L, int argument, ldx_retry_policy *retry) {
   read_policy(L, argument, argument, retry);
 }
 
+/* A list of fields with names. */
+static void read_companions(lua_State *L, int table, int argument, ldx_arena *arena, ldx_step *step) {
+  int type = raw(L, table, "companions");
+  if (type != LUA_TTABLE && type != LUA_TNIL) complain(L, argument, "companions", "list of fields");
+  if (type == LUA_TTABLE) {
+    size_t count = (size_t)lua_rawlen(L, -1);
+    ldx_companion *companions = LDX_ARENA_NEW(arena, ldx_companion, count + 1);
+    for (size_t i = 0; i < count; i++) {
+      ldx_lua_fields *fields = LDX_ARENA_NEW(arena, ldx_lua_fields, 1);
+      lua_rawgeti(L, -1, (lua_Integer)i + 1);
+      ldx_lua_check_fields_at(L, -1, argument, arena, fields);
+      if (!fields->name) complain(L, argument, "companions", "list of fields with names");
+      companions[i] = (ldx_companion){.name = fields->name, .definition = &fields->definition};
+      lua_pop(L, 1);
+    }
+    step->companions = companions;
+    step->companion_count = count;
+  }
+  lua_pop(L, 1);
+}
+
 void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *step, ldx_retry_policy *retry) {
   luaL_checktype(L, argument, LUA_TTABLE);
   memset(step, 0, sizeof *step);
@@ -145,6 +166,7 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
   double parallel = number(L, argument, argument, "parallel_workers", -1);
   step->parallel_workers = parallel < 0 ? -1 : parallel > 1024 ? 1024 : (int)parallel;
   step->commit_quorum = text(L, argument, argument, "commit_quorum", arena);
+  read_companions(L, argument, argument, arena, step);
 
   if (raw(L, argument, "fields") != LUA_TNIL) {
     ldx_lua_fields *fields = LDX_ARENA_NEW(arena, ldx_lua_fields, 1);

@@ -46,6 +46,7 @@ local M = {}
 ---@field held {verdict: "skip"|"put off"|"block", rule: string, message: string}?   # it is not made
 ---@field waits string?            # why it will not begin at once, as far as that can be told now
 ---@field builder string?          # wait, or replace of what is not finished: who builds it
+---@field together lunadex.PlannedChange[]?   # MongoDB: built by one command; begun for all by the first
 ---@field entry lunadex.Entry?
 ---@field fact lunadex.Change      # what the core found
 ---@field on lunadex.Relation?     # nil only where there is no such relation

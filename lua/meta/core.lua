@@ -291,6 +291,7 @@ function Diff:changes(quiet_keeps) end
 ---@field maintenance_work_mem string?
 ---@field parallel_workers integer?
 ---@field commit_quorum string?    # MongoDB
+---@field companions lunadex.Fields[]?   # MongoDB, build: with names; built by the same command, if they can all be built
 ---@field retry lunadex.Retry?
 
 ---@class lunadex.Retry

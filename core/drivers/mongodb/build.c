@@ -86,21 +86,53 @@ static void append_quorum(bson_t *command, const char *quorum) {
     BSON_APPEND_UTF8(command, "commitQuorum", quorum);
 }
 
-/* One createIndexes. `live`: what has the name already, and is joined; or NULL. */
-static bool create(ldx_mongo_attempt *attempt, const ldx_mongo_index *live, bool unique, bool prepare) {
-  const ldx_step *step = attempt->step;
-  bson_t spec, command = BSON_INITIALIZER, indexes;
-  if (!ldx_mongo_spec_of(step->definition, step->name, unique, &spec, attempt->error)) return false;
+static bool append_spec(bson_t *indexes, size_t number, const ldx_companion *index, bool unique, bool prepare,
+                        ldx_error *error) {
+  bson_t spec;
+  char place[16];
+  if (!ldx_mongo_spec_of(index->definition, index->name, unique, &spec, error)) return false;
   if (prepare) ldx_mongo_prepare(&spec);
+  snprintf(place, sizeof place, "%zu", number);
+  bson_append_document(indexes, place, -1, &spec);
+  bson_destroy(&spec);
+  return true;
+}
+
+/* One createIndexes, of the step's own index first and then `companions` of it. `live`: what has its name already, and is
+ * joined; or NULL. */
+static bool create_with(ldx_mongo_attempt *attempt, const ldx_mongo_index *live, bool unique, bool prepare,
+                        size_t companions) {
+  const ldx_step *step = attempt->step;
+  const ldx_companion own = {.name = step->name, .definition = step->definition};
+  bson_t command = BSON_INITIALIZER, indexes;
   BSON_APPEND_UTF8(&command, "createIndexes", step->relation.name);
   bson_append_array_begin(&command, "indexes", -1, &indexes);
-  BSON_APPEND_DOCUMENT(&indexes, "0", &spec);
+  bool ok = append_spec(&indexes, 0, &own, unique, prepare, attempt->error);
+  for (size_t i = 0; ok && i < companions; i++)
+    ok = append_spec(&indexes, i + 1, &step->companions[i], false, false, attempt->error);
   bson_append_array_end(&command, &indexes);
   append_quorum(&command, step->commit_quorum);
-  if (!live) ldx_context_builds(attempt->context);
-  bool ok = ldx_mongo_change(attempt, &command, NULL);
+  if (ok && !live) ldx_context_builds(attempt->context);
+  ok = ok && ldx_mongo_change(attempt, &command, NULL);
   bson_destroy(&command);
-  bson_destroy(&spec);
+  return ok;
+}
+
+static bool create(ldx_mongo_attempt *attempt, const ldx_mongo_index *live, bool unique, bool prepare) {
+  return create_with(attempt, live, unique, prepare, 0);
+}
+
+/* All by one command, or none. `apart`: one of them cannot be built, and which is seen when each is built by itself. */
+static bool create_together(ldx_mongo_attempt *attempt, bool *apart) {
+  bool ok = create_with(attempt, NULL, false, false, attempt->step->companion_count);
+  ldx_error_code code = attempt->error->code;
+  *apart = !ok && (code == LDX_ERROR_DUPLICATE_NAME || code == LDX_ERROR_INVALID_DEFINITION ||
+                   (code == LDX_ERROR_SERVER && !ldx_mongo_was_ended(attempt->error)));
+  if (*apart) {
+    ldx_context_note(attempt->context, "the indexes of %s could not be built together: each is built by itself (%s)",
+                     attempt->step->relation.name, attempt->error->message);
+    ldx_error_clear(attempt->error);
+  }
   return ok;
 }
 
@@ -197,5 +229,10 @@ bool ldx_mongo_build(ldx_mongo_attempt *attempt) {
   }
   if (!live && step->check_duplicates && !ldx_mongo_check_duplicates(attempt, &indexes)) return false;
   if (step->definition->unique) return build_unique(attempt, &indexes);
+  if (!live && step->companion_count) {
+    bool apart;
+    if (create_together(attempt, &apart)) return true;
+    if (!apart) return explain(attempt);
+  }
   return create_or_explain(attempt, live, false, live && live->prepare_unique);
 }

@@ -103,6 +103,10 @@ static bool was_ended(int native) {
   return native == 11601 || native == 237 || native == 276;
 }
 
+bool ldx_mongo_was_ended(const ldx_error *error) {
+  return was_ended(atoi(error->native));
+}
+
 static void hint_for(int native, ldx_error *error) {
   switch (error->code) {
   case LDX_ERROR_LINK_LOST:

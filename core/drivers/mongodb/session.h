@@ -69,6 +69,8 @@ double ldx_mongo_aside_timeout(const ldx_session *session);
 
 /* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. `reply` may be NULL. */
 void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error);
+/* Whether somebody ended what failed so: it did not fail by itself. */
+bool ldx_mongo_was_ended(const ldx_error *error);
 
 /* connect.c: ldx_driver.open; session.c: close, alive; cancel.c: ldx_driver.cancel. */
 ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx_error *error);

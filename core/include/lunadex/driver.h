@@ -59,6 +59,12 @@ typedef struct ldx_dismissal {
   double patience;
 } ldx_dismissal;
 
+/* An index that is built in the same scan as another. */
+typedef struct ldx_companion {
+  const char *name;
+  const ldx_definition *definition;
+} ldx_companion;
+
 typedef struct ldx_step {
   ldx_step_kind kind;
   ldx_name relation;                /* schema and name of the relation, resolved */
@@ -84,6 +90,10 @@ typedef struct ldx_step {
   const char *maintenance_work_mem; /* "512MB"; NULL: the server's */
   int parallel_workers;             /* -1: the server's */
   const char *commit_quorum;        /* MongoDB: "votingMembers", "majority" or a number; NULL: the server's */
+  /* MongoDB, BUILD: others of the same relation that are built by the same command, if they can all be built: they have
+   * steps of their own, which find them there, or build them. */
+  const ldx_companion *companions;
+  size_t companion_count;
 } ldx_step;
 
 /* Where a running step is. Written by `watch`, turned into events by the engine. */

@@ -6,6 +6,9 @@
 -- * So is the end of a unique build, which is one (core/drivers/mongodb/unique.c): it is begun when all others of its
 --   collection are; or, where it is critical, before them, and they wait for it.
 -- * What is dropped goes when the builds of its collection are done, for one of them may be what replaces it in use.
+-- * Where a collection does not fit into the server's memory, each build would read it from disk. So its plain new
+--   indexes are built together: as many commands as builds run side by side, each with its share of them. The first
+--   of a share is begun for all; the others' own steps then find them there, or build them if that came to nothing.
 -- Critical builds first, then the longest.
 
 local json = require "lunadex.mongodb.json"
@@ -19,7 +22,70 @@ M.builds_at_once = 3
 local waves = { alter = 1, create = 2, replace = 2, rebuild = 2, wait = 2, drop = 3 }
 local ALTER, BUILD, DROP = waves.alter, waves.create, waves.drop
 
---- Asks the server how many that are, where it matters. Who may not ask takes the usual number.
+-- The number at `path` of the answer to a command; nil: whoever asks may not know.
+local function ask(plan, command, ...)
+  local rows = plan.connection:query(command)
+  local node = rows and rows[1] and json.parse(rows[1][1])
+  for _, name in ipairs { ... } do node = node and json.field(node, name) end
+  return node and json.number(node)
+end
+
+-- The changes that can be built together, by what they have in common: collection, commit quorum, and whether they are
+-- critical, for those wait for nothing else. What becomes unique has more to do than to be built.
+local function candidates(plan)
+  local groups, found = {}, {}
+  for change in plan:work() do
+    local entry = change.entry
+    if change.action == "create" and not entry.fields.unique then
+      local key = ("%s %s %s"):format(change.critical, entry.commit_quorum, change.relation)
+      if not found[key] then
+        found[key] = {}
+        groups[#groups + 1] = found[key]
+      end
+      table.insert(found[key], change)
+    end
+  end
+  return groups
+end
+
+local function seconds(change) return change.estimate and change.estimate.seconds or 0 end
+
+-- Deals them out among so many commands, the longest first, for all to end at about the same time.
+local function share_out(changes, commands)
+  local shares = {}
+  table.sort(changes, function(a, b)
+    local x, y = seconds(a), seconds(b)
+    if x ~= y then return x > y end
+    return a.name < b.name
+  end)
+  for i, change in ipairs(changes) do
+    local turn, place = (i - 1) // commands, (i - 1) % commands
+    local share = turn % 2 == 0 and place + 1 or commands - place
+    shares[share] = shares[share] or {}
+    table.insert(shares[share], change)
+  end
+  for _, share in ipairs(shares) do
+    for _, change in ipairs(share) do change.together = #share > 1 and share or nil end
+  end
+end
+
+-- What is on disk, and not the documents' size, is what does or does not stay in memory.
+local function put_together(plan, commands)
+  local memory
+  for _, changes in ipairs(candidates(plan)) do
+    local bytes = #changes > commands and changes[1].estimate and changes[1].estimate.table_bytes or 0
+    if bytes > 0 then
+      memory = memory or ask(plan, '{ "hostInfo": 1, "$db": "admin" }', "system", "memLimitMB") or math.huge
+      local stored = bytes > memory * 2^20 and ask(plan, ('{ "aggregate": %s, "pipeline": [{ "$collStats": '
+        .. '{ "storageStats": {} } }, { "$project": { "_id": 0, "bytes": "$storageStats.storageSize" } }], '
+        .. '"cursor": {} }'):format(json.text(changes[1].relation)), "bytes")
+      if stored and stored > memory * 2^20 then share_out(changes, commands) end
+    end
+  end
+end
+
+--- Asks the server what it takes to build well, where it matters: how many builds it runs at a time, and what does not
+--- fit into its memory. Who may not ask takes the usual number, and takes it that all fits.
 ---@param plan lunadex.Plan
 ---@param jobs integer
 function M.prepare(plan, jobs)
@@ -27,11 +93,13 @@ function M.prepare(plan, jobs)
   for change in plan:work() do
     if waves[change.action] == BUILD then builds = builds + 1 end
   end
-  if math.min(builds, jobs) < 2 then return end
-  local rows = plan.connection:query '{ "getParameter": 1, "maxNumActiveUserIndexBuilds": 1, "$db": "admin" }'
-  local reply = rows and rows[1] and json.parse(rows[1][1])
-  local number = reply and json.number(json.field(reply, "maxNumActiveUserIndexBuilds"))
-  plan.builds_at_once = number and number >= 1 and number or nil
+  if builds < 2 then return end
+  if jobs > 1 then
+    local number = ask(plan, '{ "getParameter": 1, "maxNumActiveUserIndexBuilds": 1, "$db": "admin" }',
+      "maxNumActiveUserIndexBuilds")
+    plan.builds_at_once = number and number >= 1 and number or nil
+  end
+  put_together(plan, math.min(jobs, plan.builds_at_once or M.builds_at_once))
 end
 
 ---@class lunadex.mongodb.Item: lunadex.Item
@@ -55,6 +123,7 @@ end
 local reasons = {
   [BUILD] = "nothing is changed in place while its collection has builds",
   [DROP] = "it is dropped when the builds of its collection are done",
+  together = "it is built by the same command, as the collection does not fit into the server's memory",
 }
 
 --- The schedule of a plan's changes.
@@ -63,12 +132,21 @@ local reasons = {
 function M.of(plan)
   local self = setmetatable({ items = {}, collections = {}, busy = {}, building = 0,
     limit = plan.builds_at_once or M.builds_at_once }, Schedule)
+  local leaders = {}
   for change in plan:work() do
     local item = schedule.item(change, #self.items + 1, { wave = waves[change.action] })
     self.items[#self.items + 1] = item
+    if change.together and change.together[1] == change then leaders[change] = item end
     local others = self.collections[change.relation] or {}
     self.collections[change.relation] = others
     others[#others + 1] = item
+  end
+  for _, item in ipairs(self.items) do
+    local leader = item.change.together and leaders[item.change.together[1]]
+    if leader and leader ~= item then
+      item.needs[1] = { item = leader, reason = reasons.together }
+      leader.seconds, item.seconds = leader.seconds + item.seconds, schedule.least_seconds
+    end
   end
   for collection, items in pairs(self.collections) do
     self.busy[collection] = { building = 0 }

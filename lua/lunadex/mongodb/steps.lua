@@ -86,7 +86,14 @@ function Writer:drop(live)
 end
 
 function make:create()
-  self:add("build", self.change.name, self.change.entry.fields)
+  local change, together = self.change, self.change.together
+  local step = self:add("build", change.name, change.entry.fields)
+  if not together or together[1] ~= change then return end
+  step.companions = {}
+  for i = 2, #together do
+    local other = together[i]
+    step.companions[i - 1] = copy(other.entry.fields, { relation = step.relation, name = other.name })
+  end
 end
 
 -- Whether a build of `live` that is asked for as declared would be joined: what it has beside the keys has to be the

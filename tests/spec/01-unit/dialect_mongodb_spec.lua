@@ -231,6 +231,56 @@ describe("a schedule on MongoDB", function()
     assert.equal("0 u, 0 v", order({ change("t_u 9", unique), change("t_v 9", unique) }, 2))
   end)
 
+  it("builds together, in as many commands as there are jobs, what does not fit into the server's memory", function()
+    local asked
+    local function prepared(changes, jobs, megabytes, stored)
+      local made = plan(changes)
+      asked = {}
+      made.connection = { query = function(_, text)
+        asked[#asked + 1] = text:match '"(%l+%u?%l+)"'
+        if text:find "hostInfo" then
+          return { { ('{"system": {"memLimitMB": {"$numberLong": "%d"}}}'):format(megabytes) } }
+        end
+        if text:find "collStats" then return { { ('{"bytes": %.1f}'):format(stored) } } end
+        return { { '{"maxNumActiveUserIndexBuilds": 3}' } }
+      end }
+      schedule.prepare(made, jobs)
+      local parts = {}
+      for i, step in ipairs(schedule.of(made):rehearse(jobs)) do
+        parts[i] = ("%g %s"):format(math.floor(step.at + 0.5), step.item.change.name)
+      end
+      return table.concat(parts, ", "), made
+    end
+    local function some(more)
+      local list = { change("t_u 2", unique), change("t_z 7", { critical = true }) }
+      for name in ("abcde"):gmatch "." do
+        list[#list + 1] = change("t_" .. name .. " " .. name:byte() - 90)
+      end
+      for _, each in ipairs(list) do each.estimate.table_bytes = more end
+      return list
+    end
+    local changes = some(3e9)
+    local order_of = prepared(changes, 2, 1000, 2e9)
+    assert.equal("getParameter hostInfo aggregate", table.concat(asked, " "))
+    -- e and d are the longest: e, b, a in one command, d, c in the other.
+    assert.same({ "e", "b", "a" }, { changes[7].together[1].name, changes[7].together[2].name,
+      changes[7].together[3].name })
+    assert.same({ "d", "c" }, { changes[6].together[1].name, changes[6].together[2].name })
+    assert.is_nil(changes[1].together)
+    assert.is_nil(changes[2].together)
+    assert.equal("0 z, 0 e, 7 d, 26 a, 26 b, 26 c, 26 u", order_of)
+    -- All in one, where one is to be built at a time.
+    changes = some(3e9)
+    prepared(changes, 1, 1000, 2e9)
+    assert.equal(5, #changes[7].together)
+    -- On disk it is less; and then nothing is asked where it could not be more.
+    changes = some(3e9)
+    prepared(changes, 2, 1000, 9e8)
+    assert.is_nil(changes[7].together)
+    prepared(some(9e8), 2, 1000, 9e8)
+    assert.equal("getParameter hostInfo", table.concat(asked, " "))
+  end)
+
   it("begins each of thousands of changes once, whatever depends on what", function()
     math.randomseed(3)
     local changes, seen, count = {}, {}, 0

@@ -40,6 +40,60 @@ describe("a step that builds on MongoDB", function()
     assert.is_truthy(other:wait())
   end)
 
+  describe("with companions", function()
+    local function together(...)
+      local companions = {}
+      for i, key in ipairs { ... } do companions[i] = steps.index("t", { key }, { name = "t_" .. key }) end
+      return { companions = companions }
+    end
+
+    it("builds them by one command, and they are found there", function()
+      local before = server:command(database, { "serverStatus" }).metrics.commands.createIndexes.total
+      assert.is_true(run:build("t", "t_a", { "a" }, nil, together("b", "c")).built)
+      for _, key in ipairs { "a", "b", "c" } do assert.is_truthy(run:spec("t", "t_" .. key), key) end
+      assert.equal(before + 1, server:command(database, { "serverStatus" }).metrics.commands.createIndexes.total)
+      assert.is_falsy(run:build("t", "t_b", { "b" }).built)
+    end)
+
+    it("builds its own where one of them cannot be built, and says so", function()
+      server:insert(database, "t", { { x = { 1, 2 }, y = { 1, 2 } } })
+      local step = steps.build("t", "t_a", { "a" }, nil, together "b")
+      step.companions[2] = steps.index("t", { "x", "y" }, { name = "t_xy" })
+      local done, events = run:step(step)
+      assert.is_true(done.ok, tostring(done.error))
+      assert.matches("could not be built together: each is built by itself (cannot index parallel arrays",
+        steps.notes(events), 1, true)
+      assert.is_truthy(run:spec("t", "t_a"))
+      assert.is_nil(run:spec("t", "t_b"))
+      assert.is_true(run:build("t", "t_b", { "b" }).ok)
+      assert.matches("parallel arrays", run:build("t", "t_xy", { "x", "y" }).error.message)
+    end)
+
+    it("is ended with them", function()
+      local held <close> = steps.hold(server, "hangAfterStartingIndexBuild")
+      local job = run:submit(steps.build("t", "t_a", { "a" }, nil, together "b"))
+      held:reached()
+      run.db:cancel(job)
+      assert.equal("cancelled", run:finish(job).error.code)
+      assert.is_nil(run:spec("t", "t_a"))
+      assert.is_nil(run:spec("t", "t_b"))
+    end)
+
+    it("joins what it began when the link was lost", function()
+      local held = steps.hold(server, "hangAfterStartingIndexBuild")
+      local lost <close> = steps.fail(server, { "createIndexes" }, { closeConnection = true })
+      local step = steps.build("t", "t_a", { "a" }, nil, together "b")
+      step.retry = { attempts = 3, first_delay = 0.05 }
+      local job = run:submit(step)
+      held:reached():release()
+      local done = run:finish(job)
+      assert.is_true(done.ok, tostring(done.error))
+      assert.equal(2, done.attempts)
+      assert.is_truthy(run:spec("t", "t_b"))
+      assert(lost)
+    end)
+  end)
+
   it("makes the collection where there is none", function()
     assert.is_true(run:build("new", "new_a", { "a" }).ok)
     assert.is_truthy(run:spec("new", "new_a"))
