@@ -53,6 +53,7 @@
   X(uri_set_option_as_int32)
 
 typedef struct ldx_mongoc_functions {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): the name of a member */
 #define X(name) __typeof__(&mongoc_##name) name;
   LDX_MONGOC_FUNCTIONS(X)
 #undef X
