@@ -101,6 +101,29 @@ static int changes(lua_State *L) {
   return 1;
 }
 
+/* Upvalues: diff, its catalog, position. Without a table for each: there may be many, of which nothing else is wanted. */
+static int next_declared(lua_State *L) {
+  const ldx_diff *diff = check(L, lua_upvalueindex(1));
+  size_t i = (size_t)lua_tointeger(L, lua_upvalueindex(3));
+  if (i >= diff->count || !diff->items[i].declared) return 0; /* strays follow */
+  const ldx_change *change = &diff->items[i];
+  lua_pushinteger(L, (lua_Integer)i + 1);
+  lua_replace(L, lua_upvalueindex(3));
+  lua_pushinteger(L, (lua_Integer)change->ordinal + 1);
+  ldx_lua_push_relation(L, lua_upvalueindex(2), change->declared->relation);
+  ldx_lua_push_live(L, lua_upvalueindex(2), change->live);
+  return 3;
+}
+
+static int declared(lua_State *L) {
+  check(L, 1);
+  lua_settop(L, 1);
+  lua_getiuservalue(L, 1, CATALOG);
+  lua_pushinteger(L, 0);
+  lua_pushcclosure(L, next_declared, 3);
+  return 1;
+}
+
 static int diff_index(lua_State *L) {
   const ldx_diff *diff = check(L, 1);
   lua_settop(L, 2);
@@ -123,6 +146,6 @@ static int diff_tostring(lua_State *L) {
 
 void ldx_lua_open_diff(lua_State *L) {
   static const luaL_Reg meta[] = {{"__tostring", diff_tostring}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"total", total}, {"changes", changes}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"total", total}, {"changes", changes}, {"pairs", declared}, {NULL, NULL}};
   ldx_lua_class(L, class, meta, methods, diff_index);
 }

@@ -266,6 +266,13 @@ local function amend(change, amended)
   change.description = amended.description or change.description
 end
 
+local function amended_text(amended)
+  local parts = {}
+  for option, value in pairs(amended) do parts[#parts + 1] = ("%s = %s"):format(option, value) end
+  table.sort(parts)
+  return "amended: " .. table.concat(parts, ", ")
+end
+
 -- What a rule had to say of one subject.
 function Judge:pronounce(rule, about, verdict, failed)
   local plan = self.plan
@@ -278,7 +285,11 @@ function Judge:pronounce(rule, about, verdict, failed)
     message = self.secrets:clean(verdict.message), relation = about.relation, file = about.file, line = about.line,
   }
   if failed then finding.hint = "A rule that fails blocks what it was asked about; --without leaves it out." end
-  if finding.message == "" then finding.message = finding.amend and "amended" or "no reason is given" end
+  if finding.amend then
+    finding.message = (finding.message ~= "" and finding.message .. "; " or "") .. amended_text(finding.amend)
+  elseif finding.message == "" then
+    finding.message = "no reason is given"
+  end
   if record and not change then
     finding.relation, finding.name = record.relation, entry.name or record.live and record.live.name
     finding.definition, finding.file, finding.line = plan.set:text(about.ordinal), entry.file, entry.line

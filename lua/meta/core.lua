@@ -264,6 +264,10 @@ function Diff:total(action) end
 ---@return fun(): lunadex.Change?
 function Diff:changes(quiet_keeps) end
 
+--- Each declaration with its relation and what is live of it, and nothing more.
+---@return fun(): integer?, lunadex.Relation?, lunadex.Index?
+function Diff:pairs() end
+
 ---@class lunadex.Step             # core/include/lunadex/driver.h, ldx_step
 ---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"drop_constraint"
 ---@field schema string

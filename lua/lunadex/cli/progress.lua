@@ -263,6 +263,7 @@ function M.summary_line(summary)
   for _, name in ipairs { "replaced", "rebuilt", "renamed", "altered", "dropped", "cancelled" } do
     if summary[name] > 0 then parts[#parts + 1] = name .. " " .. summary[name] end
   end
+  if (summary.held or 0) > 0 then parts[#parts + 1] = "held back " .. summary.held end
   return table.concat(parts, ", ")
 end
 

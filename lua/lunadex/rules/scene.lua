@@ -292,10 +292,7 @@ function Scene:records()
     by_ordinal[ordinal], data.declared[#data.declared + 1] = record, record
   end
   if plan.diff then
-    for fact in plan.diff:changes(false) do
-      if not fact.ordinal then break end -- strays follow
-      add(fact.ordinal, fact.live, fact.relation)
-    end
+    for ordinal, relation, live in plan.diff:pairs() do add(ordinal, live, relation) end
   else
     for ordinal in ipairs(plan.entries) do add(ordinal) end
   end

@@ -90,6 +90,13 @@ describe("plan", function()
             for _, each in ipairs(facts) do n = n + (each.action == action and 1 or 0) end
             return n
           end,
+          pairs = function()
+            local i = 0
+            return function()
+              i = i + 1
+              if facts[i] and facts[i].ordinal then return facts[i].ordinal, facts[i].relation, facts[i].live end
+            end
+          end,
           changes = function(_, quiet)
             local i = 0
             return function()

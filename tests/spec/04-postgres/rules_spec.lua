@@ -58,6 +58,7 @@ on "t" { index { "a", name = "t_a" } } ]]
       result = run("apply", archive)
       assert.equal(6, result.status, tostring(result))
       assert.matches("no-index-on-archive", result.stderr, 1, true)
+      assert.matches("total 1, created 1, skipped 0, failed 0, held back 1", result.stdout, 1, true)
       assert.is_nil(server:indexes(database)["public.archive_at"])
       assert.truthy(server:indexes(database)["public.t_a"])
       result = run("apply", archive, "--json")
@@ -108,6 +109,7 @@ on "t" { index { "a", name = "a" }, index { "b", name = "b" }, index { "n", name
       assert.same({ "skip", "put off", "made", "made" }, held)
       local findings = object.changes[3].findings
       assert.same({ mode = "blocking", lock_timeout = 7 }, findings[1].amend)
+      assert.equal("writers can wait; amended: lock_timeout = 7, mode = blocking", findings[1].message)
       assert.equal("after", findings[2].rule)
     end)
 
