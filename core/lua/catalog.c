@@ -385,7 +385,8 @@ enum {
   I_CONSTRAINT,
   I_BYTES,
   I_PARENT,
-  I_ID
+  I_ID,
+  I_CONSTRAINT_ID
 };
 
 static const property index_properties[] = {
@@ -407,6 +408,7 @@ static const property index_properties[] = {
     {"bytes", I_BYTES},
     {"parent", I_PARENT},
     {"id", I_ID},
+    {"constraint_id", I_CONSTRAINT_ID},
     {NULL, 0},
 };
 
@@ -471,6 +473,9 @@ static int index_index(lua_State *L) {
     break;
   case I_ID:
     lua_pushinteger(L, live->id);
+    break;
+  case I_CONSTRAINT_ID:
+    lua_pushinteger(L, live->constraint_id);
     break;
   default:
     break;

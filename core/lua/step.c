@@ -89,6 +89,16 @@ static int choice(lua_State *L, int table, int argument, const char *field, cons
   return found;
 }
 
+static const ldx_lua_fields *definition(lua_State *L, int table, int argument, const char *field, ldx_arena *arena) {
+  ldx_lua_fields *fields = NULL;
+  if (raw(L, table, field) != LUA_TNIL) {
+    fields = LDX_ARENA_NEW(arena, ldx_lua_fields, 1);
+    ldx_lua_check_fields_at(L, -1, argument, arena, fields);
+  }
+  lua_pop(L, 1);
+  return fields;
+}
+
 /* The policy in the table at `table`, for what it leaves out as `retry` was. */
 static void read_policy(lua_State *L, int table, int argument, ldx_retry_policy *retry) {
   double attempts = number(L, table, argument, "attempts", retry->attempts);
@@ -168,14 +178,14 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
   step->commit_quorum = text(L, argument, argument, "commit_quorum", arena);
   read_companions(L, argument, argument, arena, step);
 
-  if (raw(L, argument, "fields") != LUA_TNIL) {
-    ldx_lua_fields *fields = LDX_ARENA_NEW(arena, ldx_lua_fields, 1);
-    ldx_lua_check_fields_at(L, -1, argument, arena, fields);
+  const ldx_lua_fields *fields = definition(L, argument, argument, "fields", arena);
+  if (fields) {
     step->definition = &fields->definition;
     if (!step->name) step->name = fields->name;
     if (!step->relation.name) step->relation = fields->definition.relation;
   }
-  lua_pop(L, 1);
+  const ldx_lua_fields *old = definition(L, argument, argument, "old_fields", arena);
+  if (old) step->old = &old->definition;
   if (retry) read_retry(L, argument, argument, retry);
 
   luaL_argcheck(L, step->relation.name, argument, "field 'relation' is missing");

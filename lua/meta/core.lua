@@ -217,7 +217,8 @@ function Relation:columns() end
 ---@field constraint boolean       # belongs to a constraint (or is a foreign key)
 ---@field bytes number
 ---@field parent lunadex.Index?    # the partitioned index it is attached to
----@field id integer
+---@field id integer              # of the index; 0 for a foreign key
+---@field constraint_id integer   # of the constraint; 0 for a plain index
 local Index = {}
 ---@return lunadex.Fields
 function Index:fields() end
@@ -272,14 +273,18 @@ function Diff:pairs() end
 ---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"drop_constraint"
 ---@field schema string
 ---@field relation string
----@field fields lunadex.Fields?   # build, alter; rename: tells describe what kind of thing it is
+---@field fields lunadex.Fields?   # build, alter: what is to be; drop, drop_constraint, rename: what has the name; swap:
+---                                # what has `other`
+---@field old_fields lunadex.Fields?  # swap, build with `replace`: what has the name; rename with `replace`: what has
+---                                # `other`
 ---@field name string
 ---@field other string?
 ---@field spare string?
 ---@field other_schema string?
 ---@field other_relation string?  # attach: the partition; build of a part: what it is a part of
 ---@field mode "auto"|"concurrent"|"blocking"|nil
----@field id integer?             # drop: of the index that is to go (Index.id); nil: whatever has the name
+---@field id integer?             # of what old_fields, else fields, say that it is there: another one stays, unless it is
+---                                # the same by definition. Neither: whatever has the name is meant
 ---@field only_invalid boolean?    # drop: only while it is of no use
 ---@field only boolean?
 ---@field check_duplicates boolean? # build of something unique: read the table first

@@ -9,16 +9,14 @@
  * invalid, so both wait for old transactions on the table before they begin.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "build.h"
 #include "duplicates.h"
+#include "guard.h"
 #include "render.h"
-#include "same.h"
-#include "statements.h"
 #include "text.h"
 
 /* A table of at most so many bytes is locked for milliseconds by a plain build. */
@@ -84,8 +82,10 @@ static bool drop_invalid(ldx_pg_attempt *attempt, const char *name, const ldx_pg
   ldx_context_note(attempt->context, "drops the invalid leftover %s; to bring it back: %s", display(attempt, name),
                    state->definition);
   bool concurrently = state->object_kind == 'i';
-  const char *sql = ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, concurrently);
-  return concurrently ? ldx_pg_send(attempt, sql) : ldx_pg_send_in_slices(attempt, sql);
+  const char *guard =
+      concurrently ? "" : ldx_pg_sql_guard(attempt, &(ldx_pg_thing){.name = name, .index = *state}, NULL);
+  const char *sql = ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, concurrently, guard);
+  return concurrently ? ldx_pg_send(attempt, sql) : ldx_pg_send_guarded(attempt, sql);
 }
 
 /* What relation `oid` is called now: it may have been renamed, or moved to another schema, since the build began. */
@@ -117,7 +117,7 @@ static void drop_leftover(ldx_pg_attempt *attempt, const char *oid, const char *
   ldx_name index = {.schema = relation.schema, .name = name};
   char *shown = ldx_pg_display_name(attempt->arena, index);
   PGresult *result = ldx_pg_run(attempt->session, NULL,
-                                ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true), limit, &error);
+                                ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true, ""), limit, &error);
   if (result)
     ldx_context_note(attempt->context, "dropped what the failed build left invalid: %s; to bring it back: %s", shown,
                      state.definition);
@@ -148,16 +148,11 @@ static bool set_memory(ldx_pg_attempt *attempt, bool set) {
   ldx_buffer b;
   ldx_buffer_init(&b, attempt->arena);
   if (step->maintenance_work_mem) {
-    if (set) {
-      ldx_buffer_append(&b, "SET maintenance_work_mem = '");
-      for (const char *p = step->maintenance_work_mem; *p; p++) {
-        if (*p == '\'') ldx_buffer_append_char(&b, '\'');
-        ldx_buffer_append_char(&b, *p);
-      }
-      ldx_buffer_append(&b, "';");
-    } else {
+    if (set)
+      ldx_buffer_appendf(&b, "SET maintenance_work_mem = %s;",
+                         ldx_pg_quote_literal(attempt->arena, step->maintenance_work_mem));
+    else
       ldx_buffer_append(&b, "RESET maintenance_work_mem;");
-    }
   }
   if (step->parallel_workers >= 0) {
     if (set)
@@ -200,7 +195,7 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
     /* The parent of partitioned ones stays invalid until all partitions are attached: that is not for this step. */
     if (state.valid || state.object_kind == 'I') {
       bool same;
-      return ldx_pg_compare(attempt, state.relation, name, LDX_PG_AS_INDEX, &same) &&
+      return ldx_pg_compare(attempt, attempt->step->definition, state.relation, name, LDX_PG_AS_INDEX, &same) &&
              (same || taken(attempt, name, &state));
     }
     if (!drop_invalid(attempt, name, &state)) return false;
@@ -249,40 +244,47 @@ static const char *undo_of(ldx_arena *arena, const char *definition) {
 
 /* Looks at what is to go once nobody is at it; `gone`: there is nothing. False also where it is not what was planned to
  * go: that was decided about another index, or about one that was of no use. */
-static bool see_doomed(ldx_pg_attempt *attempt, ldx_pg_index_state *state, bool *gone) {
+static bool see_doomed(ldx_pg_attempt *attempt, ldx_pg_thing *thing, bool *gone) {
   const ldx_step *step = attempt->step;
+  ldx_pg_index_state *state = &thing->index;
+  *thing = (ldx_pg_thing){.name = step->name, .what = LDX_PG_NAMED_INDEX};
   if (!settle(attempt, step->name, state)) return false;
   *gone = !state->object;
   if (*gone) return true;
   if (!state->index || !state->same_relation)
     return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s is not an index of %s", display(attempt, step->name),
                          relation_display(attempt));
-  bool another = step->id && step->id != strtoul(state->object, NULL, 10);
-  if (!another && !(step->only_invalid && state->valid)) return true;
-  ldx_error_set(attempt->error, LDX_ERROR_DEPENDENT, "%s is %s since it was planned to go: it stays",
-                display(attempt, step->name), another ? "another index" : "valid");
+  if (!ldx_pg_see_constraint(attempt, step->name, &thing->constraint) ||
+      !ldx_pg_is_meant(attempt, thing, step->id, step->definition))
+    return false;
+  if (!(step->only_invalid && state->valid)) return true;
+  ldx_error_set(attempt->error, LDX_ERROR_DEPENDENT, "%s is valid since it was looked at: it stays",
+                display(attempt, step->name));
   ldx_error_hint(attempt->error, "The next run looks at it anew.");
   return false;
 }
 
 bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
-  ldx_pg_index_state state;
+  ldx_pg_thing thing;
   bool gone;
-  if (!see_doomed(attempt, &state, &gone)) return false;
+  if (!see_doomed(attempt, &thing, &gone)) return false;
   if (gone) return true;
+  ldx_pg_index_state state = thing.index;
   bool concurrently = state.object_kind == 'i' && !state.parent;
   ldx_name index = {.schema = step->relation.schema, .name = step->name};
   if (concurrently) {
-    if (!ldx_pg_wait_for_table(attempt, state.relation, true) || !see_doomed(attempt, &state, &gone)) return false;
+    if (!ldx_pg_wait_for_table(attempt, state.relation, true) || !see_doomed(attempt, &thing, &gone)) return false;
     if (gone) return true;
+    state = thing.index;
   }
   bool was_valid = state.valid;
   /* Before it goes: whoever is cut off from the answer has to know as well. */
   ldx_context_note(attempt->context, "drops %s; to bring it back: %s", display(attempt, step->name),
                    undo_of(attempt->arena, state.definition));
-  const char *sql = ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently);
-  if (concurrently ? ldx_pg_send(attempt, sql) : ldx_pg_send_in_slices(attempt, sql)) return true;
+  const char *guard = concurrently ? "" : ldx_pg_sql_guard(attempt, &thing, NULL);
+  const char *sql = ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently, guard);
+  if (concurrently ? ldx_pg_send(attempt, sql) : ldx_pg_send_guarded(attempt, sql)) return true;
   ldx_error ignored;
   ldx_pg_attempt own = *attempt;
   own.error = &ignored;

@@ -12,11 +12,10 @@
 #include "build.h"
 #include "constraint.h"
 #include "duplicates.h"
+#include "guard.h"
 #include "marks.h"
 #include "postgres_sql.h"
 #include "render.h"
-#include "same.h"
-#include "statements.h"
 #include "who.h"
 
 /* Somebody may wait for the program to end. */
@@ -57,12 +56,25 @@ static bool goes_on(ldx_pg_attempt *attempt) {
   return may_go_on(attempt) && !ldx_context_cancelled(attempt->context);
 }
 
-/* Takes back a half-made constraint after a failure that no retry will follow. */
-static void take_back(ldx_pg_attempt *attempt, const char *constraint, const char *what) {
+/* Takes back a half-made constraint, which is what `definition` says (NULL: one of a name of ours), after a failure that
+ * no retry will follow. */
+static void take_back(ldx_pg_attempt *attempt, const char *constraint, const ldx_definition *definition,
+                      const char *what) {
   ldx_error error;
+  ldx_error_clear(&error);
+  ldx_pg_attempt own = *attempt;
+  own.error = &error;
+  own.cleanup_limit = cleanup_limit;
+  ldx_pg_thing thing;
   if (!ldx_pg_alive(attempt->session)) return;
-  char *sql = ldx_pg_sql_drop_constraint(attempt->arena, attempt->step, constraint);
-  PGresult *result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
+  bool seen = ldx_pg_see_thing(&own, constraint, &thing);
+  if (seen && !thing.constraint.type) return;
+  PGresult *result = NULL;
+  if (seen && ldx_pg_is_meant(&own, &thing, 0, definition)) {
+    char *guard = ldx_pg_sql_guard(&own, &thing, NULL);
+    char *sql = ldx_pg_sql_drop_constraint(attempt->arena, attempt->step, constraint, guard);
+    result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
+  }
   if (result)
     ldx_context_note(attempt->context, "took back %s of %s", what, relation_display(attempt));
   else
@@ -97,7 +109,7 @@ static bool nullable_columns(ldx_pg_attempt *attempt, const char *oid, ldx_strin
 /* Proves that the columns hold no null; before the index is built, since that takes longer than to find one. */
 static bool prove_not_null(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state, const ldx_strings *columns,
                            bool covered) {
-  if (state->has_check && !covered) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "an earlier check for nulls");
+  if (state->has_check && !covered) take_back(attempt, LDX_PG_NOT_NULL_CHECK, NULL, "an earlier check for nulls");
   bool there = state->has_check && covered;
   if (there && state->check_validated) return true;
   if (!there && !ldx_pg_send_in_slices(attempt, ldx_pg_sql_add_not_null_check(attempt->arena, attempt->step, columns)))
@@ -109,7 +121,7 @@ static bool prove_not_null(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
     strcpy(attempt->error->native, "23502");
     ldx_error_hint(attempt->error, "Fill them first; a backfill can do that.");
   }
-  if (!goes_on(attempt)) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  if (!goes_on(attempt)) take_back(attempt, LDX_PG_NOT_NULL_CHECK, NULL, "the temporary check for nulls");
   return false;
 }
 
@@ -118,9 +130,17 @@ static void drop_own_index(ldx_pg_attempt *attempt) {
   ldx_error error;
   ldx_error_clear(&error);
   ldx_name index = {.schema = attempt->step->relation.schema, .name = attempt->step->name};
+  ldx_pg_attempt own = *attempt;
+  own.error = &error;
+  own.cleanup_limit = cleanup_limit;
+  ldx_pg_index_state state;
+  bool same = false;
   if (!ldx_pg_alive(attempt->session)) return;
-  char *sql = ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true);
-  PGresult *result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
+  if (ldx_pg_see_index(&own, index.name, &state) && state.index && state.same_relation &&
+      ldx_pg_compare(&own, attempt->step->definition, state.relation, index.name, LDX_PG_AS_INDEX, &same) && !same)
+    return;
+  char *sql = ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true, "");
+  PGresult *result = same ? ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error) : NULL;
   if (result)
     ldx_context_note(attempt->context, "dropped the index that was built for the key: %s",
                      ldx_pg_quote_name(attempt->arena, index));
@@ -138,53 +158,54 @@ static bool prepare_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *
   if (!nullable_columns(attempt, state->relation, nullable, &covered)) return false;
   if (nullable->count) return prove_not_null(attempt, state, nullable, covered);
   /* A check without columns to prove is what an attempt left that died at the very end. */
-  if (state->has_check) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  if (state->has_check) take_back(attempt, LDX_PG_NOT_NULL_CHECK, NULL, "the temporary check for nulls");
   return true;
 }
 
-static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
+/* `old` (NULL: none) goes in the same transaction. */
+static bool build_key_from_index(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state,
+                                 const ldx_pg_thing *old) {
   const ldx_step *step = attempt->step;
   ldx_strings nullable;
   bool built = false;
   if (!prepare_key(attempt, state, &nullable)) return false;
-  const char *index = step->use_existing ? step->other : step->name;
-  bool ok = true;
-  if (step->use_existing) {
-    ldx_pg_index_state existing;
-    bool same = false;
-    ok = ldx_pg_see_index(attempt, index, &existing);
-    if (ok && existing.index && existing.same_relation && existing.valid)
-      ok = ldx_pg_compare(attempt, state->relation, index, LDX_PG_AS_INDEX, &same);
-    if (ok && !same)
-      ok = ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED,
-                         "there is no valid index %s of %s that the key can be made from", index,
-                         relation_display(attempt));
-  } else {
-    ok = ldx_pg_build_index(attempt, index, &built);
-  }
-  char *marks = ok && step->replace ? ldx_pg_sql_inherit_marks(attempt, step->name, index, true) : "";
+  ldx_pg_thing base = {.name = step->use_existing ? step->other : step->name, .what = LDX_PG_NAMED_INDEX};
+  bool same = false;
+  bool ok = (step->use_existing || ldx_pg_build_index(attempt, base.name, &built)) &&
+            ldx_pg_see_index(attempt, base.name, &base.index);
+  if (ok && base.index.index && base.index.same_relation && base.index.valid)
+    ok = ldx_pg_compare(attempt, step->definition, state->relation, base.name, LDX_PG_AS_INDEX, &same);
+  if (ok && !same)
+    ok = ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED,
+                       "there is no valid index %s of %s that the key can be made from", base.name,
+                       relation_display(attempt));
+  char *marks = ok && old ? ldx_pg_sql_inherit_marks(attempt, step->name, base.name, true) : "";
+  char *guard = ok ? ldx_pg_sql_guard(attempt, old, &base) : "";
   ok = ok && marks &&
-       ldx_pg_send_in_slices(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, index, &nullable, marks));
+       ldx_pg_send_guarded(attempt, ldx_pg_sql_add_key_using(attempt->arena, step, base.name, &nullable, guard, marks));
   if (ok || goes_on(attempt)) return ok;
-  if (nullable.count) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  if (nullable.count) take_back(attempt, LDX_PG_NOT_NULL_CHECK, NULL, "the temporary check for nulls");
   if (built && !may_go_on(attempt)) drop_own_index(attempt);
   return false;
 }
 
-/* In one go. With `replace` the one that has the name goes in the same transaction. */
-static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
+/* In one go. `old` (NULL: none) goes in the same transaction. */
+static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state, const ldx_pg_thing *old) {
   ldx_step step = *attempt->step;
   ldx_strings nullable;
-  step.replace = step.replace && state->type;
+  step.replace = old != NULL;
   if (!prepare_key(attempt, state, &nullable)) return false;
   if (!step.only)
     ldx_context_note(attempt->context, "adds %s to %s in one go: reads and writes are blocked meanwhile", step.name,
                      relation_display(attempt));
-  char *marks = step.replace ? ldx_pg_sql_inherit_marks(attempt, step.name, NULL, true) : "";
+  char *marks = old ? ldx_pg_sql_inherit_marks(attempt, step.name, NULL, true) : "";
   if (!marks) return false;
-  if (step.replace) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
-  if (ldx_pg_send_in_slices(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable, marks))) return true;
-  if (nullable.count && !goes_on(attempt)) take_back(attempt, LDX_PG_NOT_NULL_CHECK, "the temporary check for nulls");
+  char *guard = old ? ldx_pg_sql_guard(attempt, old, NULL) : "";
+  if (old) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
+  if (ldx_pg_send_guarded(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable, guard, marks)))
+    return true;
+  if (nullable.count && !goes_on(attempt))
+    take_back(attempt, LDX_PG_NOT_NULL_CHECK, NULL, "the temporary check for nulls");
   return false;
 }
 
@@ -193,7 +214,7 @@ static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
 static bool validate(ldx_pg_attempt *attempt, bool added_now) {
   const ldx_step *step = attempt->step;
   if (ldx_pg_send_in_slices(attempt, ldx_pg_sql_validate(attempt->arena, step, step->name))) return true;
-  if (added_now && !goes_on(attempt)) take_back(attempt, step->name, "the unvalidated foreign key");
+  if (added_now && !goes_on(attempt)) take_back(attempt, step->name, step->definition, "the unvalidated foreign key");
   return false;
 }
 
@@ -220,16 +241,22 @@ void ldx_pg_note_constraint_drop(ldx_pg_attempt *attempt, const char *name, cons
 
 /* The old one goes and the new one comes in one statement, which gives the index the name of the constraint: while the
  * index has its own name, nothing has happened yet, and once it is gone, all has. */
-static bool replace_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state) {
+static bool replace_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *state, const ldx_pg_thing *old) {
   ldx_pg_index_state built;
+  bool done = false;
   if (!ldx_pg_see_index(attempt, attempt->step->other, &built)) return false;
-  if (!built.object && state->type == type_of(attempt->step->definition->kind)) return true;
+  if (!built.object && state->type == type_of(attempt->step->definition->kind) &&
+      !ldx_pg_compare(attempt, attempt->step->definition, state->relation, attempt->step->name, LDX_PG_AS_CONSTRAINT,
+                      &done))
+    return false;
+  if (done) return true;
   ldx_step step = *attempt->step;
-  step.replace = state->type != 0;
+  step.replace = old != NULL;
   ldx_pg_attempt own = *attempt;
   own.step = &step;
-  if (step.replace) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
-  return build_key_from_index(&own, state);
+  if (old && !ldx_pg_is_meant(attempt, old, step.id, step.old)) return false;
+  if (old) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
+  return build_key_from_index(&own, state, old);
 }
 
 /* --- all of them ------------------------------------------------------------------------------------------------------ */
@@ -240,9 +267,11 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
   ldx_pg_constraint_state state;
   if (!ldx_pg_see_constraint(attempt, step->name, &state)) return false;
   if (!state.relation) return missing_relation(attempt);
-  if (step->replace && step->use_existing) return replace_key(attempt, &state);
+  const ldx_pg_thing there = {.name = step->name, .what = LDX_PG_NAMED_CONSTRAINT, .constraint = state};
+  const ldx_pg_thing *old = step->replace && state.type ? &there : NULL;
+  if (step->replace && step->use_existing) return replace_key(attempt, &state, old);
   bool right_kind = state.type == type_of(d->kind), right = false;
-  if (right_kind && !ldx_pg_compare(attempt, state.relation, step->name, LDX_PG_AS_CONSTRAINT, &right)) return false;
+  if (right_kind && !ldx_pg_compare(attempt, d, state.relation, step->name, LDX_PG_AS_CONSTRAINT, &right)) return false;
   if (state.type && !right && !(right_kind && step->replace)) {
     ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "%s has another constraint of the name %s: %s",
                   relation_display(attempt), step->name, state.definition);
@@ -258,8 +287,8 @@ bool ldx_pg_build_constraint(ldx_pg_attempt *attempt) {
   }
   if (!ldx_pg_check_duplicates(attempt)) return false;
   if (state.relation_kind == 'r' && !step->only && ldx_pg_key_can_use_index(d))
-    return build_key_from_index(attempt, &state);
-  return add_constraint(attempt, &state);
+    return build_key_from_index(attempt, &state, NULL);
+  return (!old || ldx_pg_is_meant(attempt, old, step->id, step->old)) && add_constraint(attempt, &state, old);
 }
 
 bool ldx_pg_validate_constraint(ldx_pg_attempt *attempt) {
@@ -274,9 +303,11 @@ bool ldx_pg_validate_constraint(ldx_pg_attempt *attempt) {
 
 bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
-  ldx_pg_constraint_state state;
-  if (!ldx_pg_see_constraint(attempt, step->name, &state)) return false;
-  if (!state.type) return true;
-  ldx_pg_note_constraint_drop(attempt, step->name, state.definition);
-  return ldx_pg_send_in_slices(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name));
+  ldx_pg_thing thing;
+  if (!ldx_pg_see_thing(attempt, step->name, &thing)) return false;
+  if (!thing.constraint.type) return true;
+  if (!ldx_pg_is_meant(attempt, &thing, step->id, step->definition)) return false;
+  ldx_pg_note_constraint_drop(attempt, step->name, thing.constraint.definition);
+  char *guard = ldx_pg_sql_guard(attempt, &thing, NULL);
+  return ldx_pg_send_guarded(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name, guard));
 }

@@ -83,6 +83,7 @@ bool ldx_pg_look_at_constraint(const ldx_pg_look *look, ldx_name relation, const
     state->other_primary_key = ldx_arena_strdup(arena, value(r, 0, 5));
     state->has_check = truth(r, 0, 6);
     state->check_validated = truth(r, 0, 7);
+    state->object = ldx_arena_strdup(arena, value(r, 0, 8));
   }
   PQclear(r);
   return true;

@@ -35,7 +35,8 @@ bool ldx_pg_look_at_index(const ldx_pg_look *look, ldx_name relation, const char
 typedef struct ldx_pg_constraint_state {
   const char *relation; /* oid; NULL: missing */
   char relation_kind;
-  char type; /* pg_constraint.contype; 0: there is no such constraint */
+  const char *object; /* oid of the constraint; NULL: there is none of that name */
+  char type;          /* pg_constraint.contype; 0: likewise */
   bool validated;
   const char *definition;
   const char *other_primary_key;

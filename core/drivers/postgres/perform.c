@@ -5,6 +5,7 @@
 
 #include "build.h"
 #include "constraint.h"
+#include "guard.h"
 #include "marks.h"
 #include "postgres_sql.h"
 #include "render.h"
@@ -25,21 +26,6 @@ static bool check_name(ldx_pg_attempt *attempt, const char *name, bool required)
   return false;
 }
 
-/* What `name` is on the step's relation. */
-static bool named(ldx_pg_attempt *attempt, const char *name, ldx_pg_named *what) {
-  ldx_pg_index_state index;
-  ldx_pg_constraint_state constraint;
-  *what = LDX_PG_NAMED_NOTHING;
-  if (!ldx_pg_see_index(attempt, name, &index)) return false;
-  if (index.index && index.same_relation) {
-    *what = LDX_PG_NAMED_INDEX;
-    return true;
-  }
-  if (!ldx_pg_see_constraint(attempt, name, &constraint)) return false;
-  if (constraint.type) *what = LDX_PG_NAMED_CONSTRAINT;
-  return true;
-}
-
 static bool nothing_on(ldx_pg_attempt *attempt, ldx_name relation, const char *name) {
   return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s has no index or constraint %s",
                        ldx_pg_display_name(attempt->arena, relation), name);
@@ -49,38 +35,67 @@ static bool nothing_named(ldx_pg_attempt *attempt, const char *name) {
   return nothing_on(attempt, attempt->step->relation, name);
 }
 
+/* Whether an attempt whose answer was lost has done it: then `thing` is what the name was to go to. */
+static bool done_already(ldx_pg_attempt *attempt, const ldx_pg_thing *thing, uint32_t id, const char *missing) {
+  bool there = thing->what != LDX_PG_NAMED_NOTHING;
+  if (there && ldx_pg_is_meant(attempt, thing, id, attempt->step->definition)) return true;
+  return there && attempt->error->code != LDX_ERROR_DEPENDENT ? false : nothing_named(attempt, missing);
+}
+
+/* Whether what is to take a place is what was built for it, and of use. */
+static bool may_take_place(ldx_pg_attempt *attempt, const ldx_pg_thing *thing) {
+  const ldx_definition *definition = attempt->step->definition;
+  if (!ldx_pg_is_meant(attempt, thing, 0, definition)) return false;
+  bool of_use = thing->what == LDX_PG_NAMED_INDEX ? thing->index.valid : thing->constraint.validated;
+  if (of_use || !definition || definition->not_enforced) return true;
+  return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s is not valid any more: it takes nobody's place",
+                       thing->name);
+}
+
 static bool rename_it(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
-  ldx_pg_named from, to;
-  if (!check_name(attempt, step->other, true) || !named(attempt, step->name, &from)) return false;
-  if (from == LDX_PG_NAMED_NOTHING) {
-    if (!named(attempt, step->other, &to)) return false;
-    return to != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->name);
-  }
-  ldx_pg_constraint_state old = {0};
-  if (step->replace && !ldx_pg_see_constraint(attempt, step->other, &old)) return false;
+  const uint32_t id = step->replace ? 0 : step->id;
+  ldx_pg_thing from, to;
+  if (!check_name(attempt, step->other, true) || !ldx_pg_see_thing(attempt, step->name, &from) ||
+      !ldx_pg_see_thing(attempt, step->other, &to))
+    return false;
+  if (from.what == LDX_PG_NAMED_NOTHING) return done_already(attempt, &to, id, step->name);
   ldx_step now = *step;
-  now.replace = old.type != 0;
-  bool has_index = now.replace && old.type != 'f', key = step->definition && step->definition->kind != LDX_KIND_INDEX;
+  now.replace = step->replace && to.constraint.type;
+  if (step->replace ? !may_take_place(attempt, &from) : !ldx_pg_is_meant(attempt, &from, id, step->definition))
+    return false;
+  if (now.replace && !ldx_pg_is_meant(attempt, &to, step->id, step->old)) return false;
+  bool has_index = now.replace && to.constraint.type != 'f';
+  bool key = step->definition && step->definition->kind != LDX_KIND_INDEX;
   char *marks = has_index ? ldx_pg_sql_inherit_marks(attempt, step->other, step->name, key) : "";
   if (!marks) return false;
-  if (now.replace) ldx_pg_note_constraint_drop(attempt, step->other, old.definition);
-  return ldx_pg_send_in_slices(attempt, ldx_pg_sql_rename(attempt->arena, &now, from, marks));
+  marks = ldx_arena_printf(attempt->arena, "%s%s", marks, ldx_pg_sql_see_renamed(attempt->arena, &from, step->other));
+  char *guard = now.replace ? ldx_pg_sql_guard(attempt, &to, NULL) : "";
+  if (now.replace) ldx_pg_note_constraint_drop(attempt, step->other, to.constraint.definition);
+  return ldx_pg_send_guarded(attempt, ldx_pg_sql_rename(attempt->arena, &now, from.what, guard, marks));
 }
 
 static bool swap(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
-  ldx_pg_named old, new, spare;
+  ldx_pg_thing old, new, spare;
   if (!check_name(attempt, step->other, true) || !check_name(attempt, step->spare, true)) return false;
-  if (!named(attempt, step->name, &old) || !named(attempt, step->other, &new) || !named(attempt, step->spare, &spare))
+  if (!ldx_pg_see_thing(attempt, step->name, &old) || !ldx_pg_see_thing(attempt, step->other, &new) ||
+      !ldx_pg_see_thing(attempt, step->spare, &spare))
     return false;
-  /* Both renames are one transaction: `other` gone and `name` there means that it was committed. */
-  if (new == LDX_PG_NAMED_NOTHING) return old != LDX_PG_NAMED_NOTHING || nothing_named(attempt, step->other);
-  if (spare != LDX_PG_NAMED_NOTHING)
+  /* Both renames are one transaction: `other` gone and `name` what it was means that it was committed. */
+  if (new.what == LDX_PG_NAMED_NOTHING) return done_already(attempt, &old, 0, step->other);
+  if (spare.what != LDX_PG_NAMED_NOTHING)
     return ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_NAME, "%s is in the way: %s cannot be called so",
                          step->spare, step->name);
+  bool gives_way = old.what != LDX_PG_NAMED_NOTHING;
+  if (!may_take_place(attempt, &new) || (gives_way && !ldx_pg_is_meant(attempt, &old, step->id, step->old)))
+    return false;
   char *marks = ldx_pg_sql_inherit_marks(attempt, step->name, step->other, false);
-  return marks && ldx_pg_send_in_slices(attempt, ldx_pg_sql_swap(attempt->arena, step, old, new, marks));
+  if (!marks) return false;
+  marks = ldx_arena_printf(attempt->arena, "%s%s%s", marks,
+                           gives_way ? ldx_pg_sql_see_renamed(attempt->arena, &old, step->spare) : "",
+                           ldx_pg_sql_see_renamed(attempt->arena, &new, step->name));
+  return ldx_pg_send_guarded(attempt, ldx_pg_sql_swap(attempt->arena, step, old.what, new.what, marks));
 }
 
 static bool attach(ldx_pg_attempt *attempt) {

@@ -37,6 +37,18 @@ char *ldx_pg_quote_identifier(ldx_arena *arena, const char *name) {
   return ldx_buffer_string(&out);
 }
 
+char *ldx_pg_quote_literal(ldx_arena *arena, const char *text) {
+  ldx_buffer out;
+  ldx_buffer_init(&out, arena);
+  ldx_buffer_append_char(&out, '\'');
+  for (const char *p = text; *p; p++) {
+    if (*p == '\'') ldx_buffer_append_char(&out, '\'');
+    ldx_buffer_append_char(&out, *p);
+  }
+  ldx_buffer_append_char(&out, '\'');
+  return ldx_buffer_string(&out);
+}
+
 char *ldx_pg_quote_name(ldx_arena *arena, ldx_name name) {
   ldx_buffer out;
   ldx_buffer_init(&out, arena);
@@ -97,19 +109,11 @@ char *ldx_pg_option_value(ldx_arena *arena, const char *value) {
   bool plain = *value != '\0';
   for (const char *p = value; *p && plain; p++)
     plain = isalnum((unsigned char)*p) || *p == '_' || (*p == '.' && p != value);
-  ldx_buffer out;
-  ldx_buffer_init(&out, arena);
   /* A word could be reserved, so that only numbers and the two booleans go unquoted. */
   if (plain && (isdigit((unsigned char)*value) || strcmp(value, "on") == 0 || strcmp(value, "off") == 0 ||
                 strcmp(value, "true") == 0 || strcmp(value, "false") == 0))
     return ldx_arena_strdup(arena, value);
-  ldx_buffer_append_char(&out, '\'');
-  for (const char *p = value; *p; p++) {
-    if (*p == '\'') ldx_buffer_append_char(&out, '\'');
-    ldx_buffer_append_char(&out, *p);
-  }
-  ldx_buffer_append_char(&out, '\'');
-  return ldx_buffer_string(&out);
+  return ldx_pg_quote_literal(arena, value);
 }
 
 static void append_options(ldx_buffer *out, ldx_arena *arena, const ldx_options *options) {

@@ -11,6 +11,8 @@
 
 /* "orders" — always quoted, for SQL. */
 char *ldx_pg_quote_identifier(ldx_arena *arena, const char *name);
+/* 'it''s' — for SQL; sessions have standard_conforming_strings on. */
+char *ldx_pg_quote_literal(ldx_arena *arena, const char *text);
 /* "public"."orders" — for SQL. */
 char *ldx_pg_quote_name(ldx_arena *arena, ldx_name name);
 /* public.orders, public."Odd.Name" — for people and registries. */

@@ -1,7 +1,7 @@
 /* DESIGN
  *
  * A name says nothing: what has it may be the work of an attempt whose answer was lost, or somebody else's. So the one
- * relation is read as the catalog reads all of them, the step's definition is brought into canonical form as the plan
+ * relation is read as the catalog reads all of them, the other definition is brought into canonical form as the plan
  * does it, and the fingerprints decide. This costs a round trip or two, but only where the name is taken.
  */
 #include "same.h"
@@ -66,11 +66,12 @@ static bool compare_with(ldx_pg_attempt *attempt, ldx_declared *declared, const 
   return true;
 }
 
-bool ldx_pg_compare(ldx_pg_attempt *attempt, const char *oid, const char *name, ldx_pg_as as, bool *same) {
+bool ldx_pg_compare(ldx_pg_attempt *attempt, const ldx_definition *definition, const char *oid, const char *name,
+                    ldx_pg_as as, bool *same) {
   *same = false;
   ldx_catalog *catalog = ldx_pg_catalog_around(attempt->session, attempt->context, oid, attempt->error);
   if (!catalog) return false;
-  ldx_declared declared = {.definition = *attempt->step->definition};
+  ldx_declared declared = {.definition = *definition};
   declared.definition.relation = attempt->step->relation;
   const ldx_relation *relation = ldx_catalog_relation(catalog, attempt->step->relation);
   const ldx_live *live = relation ? named(relation, name, as) : NULL;

@@ -1,18 +1,18 @@
-/* same.h: whether what has a name is what a step builds. */
+/* same.h: whether what has a name is what was built, or planned to go. */
 #ifndef LUNADEX_PG_SAME_H
 #define LUNADEX_PG_SAME_H
 
 #include "attempt.h"
 
-/* What the step's definition is to be compared as. */
+/* What a definition is to be compared as. */
 typedef enum ldx_pg_as {
   LDX_PG_AS_CONSTRAINT, /* the constraint of that name */
   LDX_PG_AS_INDEX,      /* the index of that name; of a key, the plain unique index that it is made from */
 } ldx_pg_as;
 
-/* Compares what is called `name` on the step's relation (number `oid`) with the step's definition, as the plan would do
- * it: both as the server keeps them, whatever their storage options and tablespace. False only if the server cannot be
- * asked. */
-bool ldx_pg_compare(ldx_pg_attempt *attempt, const char *oid, const char *name, ldx_pg_as as, bool *same);
+/* Compares what is called `name` on the step's relation (number `oid`) with `definition`, as the plan would do it: both as
+ * the server keeps them, whatever their storage options and tablespace. False only if the server cannot be asked. */
+bool ldx_pg_compare(ldx_pg_attempt *attempt, const ldx_definition *definition, const char *oid, const char *name,
+                    ldx_pg_as as, bool *same);
 
 #endif

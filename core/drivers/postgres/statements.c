@@ -34,10 +34,11 @@ char *ldx_pg_sql_build(ldx_arena *arena, const ldx_step *step, const char *name,
   return concurrently ? sql : in_slice(arena, step, sql);
 }
 
-char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name index, bool concurrently) {
+char *ldx_pg_sql_drop_index(ldx_arena *arena, const ldx_step *step, ldx_name index, bool concurrently,
+                            const char *guard) {
   char *name = ldx_pg_quote_name(arena, index);
   if (concurrently) return ldx_arena_printf(arena, "DROP INDEX CONCURRENTLY %s", name);
-  return in_slice(arena, step, ldx_arena_printf(arena, "DROP INDEX %s", name));
+  return in_slice(arena, step, ldx_arena_printf(arena, "%sDROP INDEX %s", guard, name));
 }
 
 static const char *deferral(const ldx_definition *definition) {
@@ -47,14 +48,14 @@ static const char *deferral(const ldx_definition *definition) {
 
 /* `statement`, in one transaction with what makes the columns of a primary key not null: the check constraint that
  * proves it goes with that. */
-static char *with_not_null(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable, const char *statement,
-                           const char *marks) {
+static char *with_not_null(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable, const char *guard,
+                           const char *statement, const char *marks) {
   if (step->definition->kind != LDX_KIND_PRIMARY_KEY || !nullable || !nullable->count)
-    return in_slice(arena, step, ldx_arena_printf(arena, "%s%s", statement, marks));
+    return in_slice(arena, step, ldx_arena_printf(arena, "%s%s%s", guard, statement, marks));
   const char *relation = relation_of(arena, step);
   ldx_buffer b;
   ldx_buffer_init(&b, arena);
-  ldx_buffer_appendf(&b, "ALTER TABLE %s", relation);
+  ldx_buffer_appendf(&b, "%sALTER TABLE %s", guard, relation);
   for (size_t i = 0; i < nullable->count; i++)
     ldx_buffer_appendf(&b, "%s ALTER COLUMN %s SET NOT NULL", i ? "," : "",
                        ldx_pg_quote_identifier(arena, nullable->items[i]));
@@ -70,22 +71,22 @@ static const char *dropping(ldx_arena *arena, const ldx_step *step) {
 }
 
 char *ldx_pg_sql_add_key_using(ldx_arena *arena, const ldx_step *step, const char *index, const ldx_strings *nullable,
-                               const char *marks) {
+                               const char *guard, const char *marks) {
   bool primary = step->definition->kind == LDX_KIND_PRIMARY_KEY;
   char *sql = ldx_arena_printf(arena, "ALTER TABLE %s %sADD CONSTRAINT %s %s USING INDEX %s%s",
                                relation_of(arena, step), dropping(arena, step),
                                ldx_pg_quote_identifier(arena, step->name), primary ? "PRIMARY KEY" : "UNIQUE",
                                ldx_pg_quote_identifier(arena, index), deferral(step->definition));
-  return with_not_null(arena, step, nullable, sql, marks);
+  return with_not_null(arena, step, nullable, guard, sql, marks);
 }
 
-char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable,
+char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable, const char *guard,
                                 const char *marks) {
   char *sql =
       ldx_arena_printf(arena, "ALTER TABLE %s%s %sADD CONSTRAINT %s %s", step->only ? "ONLY " : "",
                        relation_of(arena, step), dropping(arena, step), ldx_pg_quote_identifier(arena, step->name),
                        ldx_pg_constraint_sql(arena, step->definition));
-  return with_not_null(arena, step, nullable, sql, marks);
+  return with_not_null(arena, step, nullable, guard, sql, marks);
 }
 
 char *ldx_pg_sql_add_foreign_key(ldx_arena *arena, const ldx_step *step, bool not_valid) {
@@ -111,9 +112,9 @@ char *ldx_pg_sql_validate(ldx_arena *arena, const ldx_step *step, const char *co
                                    ldx_pg_quote_identifier(arena, constraint)));
 }
 
-char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const char *constraint) {
+char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const char *constraint, const char *guard) {
   return in_slice(arena, step,
-                  ldx_arena_printf(arena, "ALTER TABLE %s DROP CONSTRAINT %s", relation_of(arena, step),
+                  ldx_arena_printf(arena, "%sALTER TABLE %s DROP CONSTRAINT %s", guard, relation_of(arena, step),
                                    ldx_pg_quote_identifier(arena, constraint)));
 }
 
@@ -126,12 +127,13 @@ static char *rename_statement(ldx_arena *arena, const ldx_step *step, ldx_pg_nam
                           ldx_pg_quote_identifier(arena, to));
 }
 
-char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what, const char *marks) {
+char *ldx_pg_sql_rename(ldx_arena *arena, const ldx_step *step, ldx_pg_named what, const char *guard,
+                        const char *marks) {
   char *sql = rename_statement(arena, step, what, step->name, step->other);
   if (step->replace)
     sql = ldx_arena_printf(arena, "ALTER TABLE %s DROP CONSTRAINT %s;\n%s", relation_of(arena, step),
                            ldx_pg_quote_identifier(arena, step->other), sql);
-  return in_slice(arena, step, ldx_arena_printf(arena, "%s%s", sql, marks));
+  return in_slice(arena, step, ldx_arena_printf(arena, "%s%s%s", guard, sql, marks));
 }
 
 char *ldx_pg_sql_swap(ldx_arena *arena, const ldx_step *step, ldx_pg_named old, ldx_pg_named new, const char *marks) {
@@ -198,9 +200,9 @@ static char *describe_key(ldx_arena *arena, const ldx_step *step, bool blocking)
     proof = ldx_arena_printf(arena, "%s;\n%s;\n", ldx_pg_sql_add_not_null_check(arena, step, nullable),
                              ldx_pg_sql_validate(arena, step, LDX_PG_NOT_NULL_CHECK));
   if (step->only || step->partitioned || !ldx_pg_key_can_use_index(step->definition))
-    return ldx_arena_printf(arena, "%s%s", proof, ldx_pg_sql_add_constraint(arena, step, nullable, ""));
+    return ldx_arena_printf(arena, "%s%s", proof, ldx_pg_sql_add_constraint(arena, step, nullable, "", ""));
   const char *index = step->use_existing ? step->other : step->name;
-  const char *add = ldx_pg_sql_add_key_using(arena, step, index, nullable, "");
+  const char *add = ldx_pg_sql_add_key_using(arena, step, index, nullable, "", "");
   if (step->use_existing) return ldx_arena_printf(arena, "%s%s", proof, add);
   return ldx_arena_printf(arena, "%s%s;\n%s", proof, ldx_pg_sql_build(arena, step, index, blocking), add);
 }
@@ -215,7 +217,7 @@ static char *describe_build(ldx_arena *arena, const ldx_step *step) {
   case LDX_KIND_PRIMARY_KEY:
     return describe_key(arena, step, blocking);
   case LDX_KIND_EXCLUSION:
-    return ldx_pg_sql_add_constraint(arena, step, NULL, "");
+    return ldx_pg_sql_add_constraint(arena, step, NULL, "", "");
   case LDX_KIND_FOREIGN_KEY:
     if (d->not_enforced || step->partitioned) return ldx_pg_sql_add_foreign_key(arena, step, false);
     return ldx_arena_printf(arena, "%s;\n%s", ldx_pg_sql_add_foreign_key(arena, step, true),
@@ -232,13 +234,13 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
   case LDX_STEP_ATTACH:
     return ldx_pg_sql_attach(arena, step);
   case LDX_STEP_DROP:
-    return ldx_pg_sql_drop_index(arena, step, index, !step->only);
+    return ldx_pg_sql_drop_index(arena, step, index, !step->only, "");
   case LDX_STEP_RENAME:
     return ldx_pg_sql_rename(arena, step,
                              step->definition && step->definition->kind == LDX_KIND_FOREIGN_KEY
                                  ? LDX_PG_NAMED_CONSTRAINT
                                  : LDX_PG_NAMED_INDEX,
-                             "");
+                             "", "");
   case LDX_STEP_SWAP: {
     ldx_pg_named what = step->definition && step->definition->kind == LDX_KIND_FOREIGN_KEY ? LDX_PG_NAMED_CONSTRAINT
                                                                                            : LDX_PG_NAMED_INDEX;
@@ -253,7 +255,7 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
     if (ldx_pg_only_looks(step)) return ldx_arena_strdup(arena, "");
     return ldx_pg_sql_validate(arena, step, step->name);
   case LDX_STEP_DROP_CONSTRAINT:
-    return ldx_pg_sql_drop_constraint(arena, step, step->name);
+    return ldx_pg_sql_drop_constraint(arena, step, step->name, "");
   }
   return ldx_arena_strdup(arena, "");
 }

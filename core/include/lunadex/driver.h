@@ -68,17 +68,22 @@ typedef struct ldx_companion {
 typedef struct ldx_step {
   ldx_step_kind kind;
   ldx_name relation;                /* schema and name of the relation, resolved */
-  const ldx_definition *definition; /* BUILD, ALTER; DROP where indexes have no numbers: what is to go */
+  const ldx_definition *definition; /* BUILD, ALTER: what is to be; DROP, DROP_CONSTRAINT, RENAME: what has `name`;
+                                     * SWAP: what has `other` */
+  const ldx_definition *old;        /* SWAP, BUILD with `replace`: what has `name`; RENAME with `replace`: what has
+                                     * `other`. It, and what is dropped or renamed, has to be as it is said to be, or to
+                                     * have the number `id`; NULL and 0: whatever has the name is meant */
   const char *name;                 /* of the index or constraint, without schema (it is the relation's) */
   const char *other;
   const char *spare;
   ldx_name other_relation; /* ATTACH: the partition `other` belongs to; BUILD of a part: the relation it is of */
   ldx_mode mode;
-  uint32_t id;           /* DROP: the number of the index that is to go; 0: whatever has the name */
-  bool only_invalid;     /* DROP: only while it is of no use */
-  bool only;             /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
-  bool use_existing;     /* BUILD of a unique constraint or primary key: from the unique index `other` */
-  bool replace;          /* in the same transaction, the constraint that has the name goes; BUILD
+  uint32_t id;       /* of what `old` is about, else of what is dropped or renamed: the number of the constraint, or of
+                                     * the index that is under none */
+  bool only_invalid; /* DROP: only while it is of no use */
+  bool only;         /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
+  bool use_existing; /* BUILD of a unique constraint or primary key: from the unique index `other` */
+  bool replace;      /* in the same transaction, the constraint that has the name goes; BUILD
                                      * of a key: it is `name`; RENAME: it is `other` */
   bool check_duplicates; /* BUILD of something unique: read the table first, and refuse at once */
   bool partitioned;      /* BUILD of a constraint: its relation is partitioned and this server adds it in no

@@ -65,7 +65,7 @@ function Writer:add(kind, relation, step)
   if step.kind == "build" and step.fields.kind == "primary_key" and relation == self.change.on then
     -- What is below follows: partitions have no nulls where the whole has none.
     step.nullable = nullable_columns(relation, step.fields)
-    if #step.nullable > 0 then step.cleanup = self:undo(relation, NOT_NULL_CHECK, true) end
+    if #step.nullable > 0 then step.cleanup = self:undo(relation, NOT_NULL_CHECK) end
   end
   step.mode = step.mode or options.mode or entry.mode or "auto"
   step.lock_timeout = options.lock_timeout or entry.lock_timeout or common.default_lock_timeout
@@ -148,16 +148,31 @@ local function attached(partition, parent)
   end
 end
 
--- Steps that drop what is called `name`: a constraint with all that is attached to it, or an index.
-function Writer:undo(relation, name, constraint)
+-- The number of what is live, by which a step tells it from what has its name by then.
+local function number(live)
+  return live.constraint and live.constraint_id or live.id
+end
+
+-- Steps that drop what is called `name`, if it is what was built: a constraint with all that is attached to it, or an
+-- index. `fields` nil: it is the constraint that has this name of ours.
+function Writer:undo(relation, name, fields)
   local undo = { change = self.change, options = self.options, context = self.context, steps = {} }
-  setmetatable(undo, Writer):add(constraint and "drop_constraint" or "drop", relation, { name = name })
+  local index = fields and fields.kind == "index"
+  setmetatable(undo, Writer):add(index and "drop" or "drop_constraint", relation, { name = name, fields = fields })
   return undo.steps
 end
 
 -- What was built in parts goes only if every part is this run's: what was taken over would go with it.
-function Writer:undo_all(relation, name, constraint)
-  return not self.took_over and self:undo(relation, name, constraint) or nil
+function Writer:undo_all(relation, name, fields)
+  return not self.took_over and self:undo(relation, name, fields) or nil
+end
+
+-- What the plan saw goes, if it is that still: it may be hours since. `name`: what it is called by then, if it has
+-- given way; `only_invalid`: as long as it is of no use.
+function Writer:drop(live, name, only_invalid)
+  self:add(live.constraint and "drop_constraint" or "drop", live.relation, {
+    name = name or live.name, id = number(live), fields = live:fields(), only_invalid = only_invalid,
+  })
 end
 
 -- A part that has parts itself comes before everything that takes its time: what the server refuses fails at once, and
@@ -167,7 +182,7 @@ function Writer:build_head(relation, step, live)
   self:add("build", relation, step)
   table.insert(self.steps, self.top, table.remove(self.steps))
   self.top = self.top + 1
-  self.heads[step] = live and {} or self:undo(relation, step.name, step.fields.kind ~= "index")
+  self.heads[step] = live and {} or self:undo(relation, step.name, step.fields)
 end
 
 -- From step `first` on an index is built in parts. Until it is whole, a head to which nothing is attached is worth
@@ -319,9 +334,8 @@ end
 function make:rebuild()
   local change = self.change
   local live, fields = change.fact.live, change.entry.fields
-  local relation = change.on
   if live.name ~= change.name and not live.partitioned then
-    self:add("drop", relation, { name = live.name, id = live.id, only_invalid = true })
+    self:drop(live, nil, true)
   end
   local name = live.partitioned and live.name or change.name
   if fields.kind == "index" then return self:build_index(name, live) end
@@ -335,16 +349,28 @@ function make:wait()
   self:add("build", change.on, { fields = copy(change.entry.fields, { name = name }), name = name })
   if change.name and name == naming.temporary(change.name, "new") then
     local old, spare = named(change.on, change.name), naming.temporary(change.name, "old")
-    self:add("swap", change.on, { name = change.name, other = name, spare = spare })
-    self:add("drop", change.on, { name = spare, id = old and old.id })
+    self:swap(name, spare, old)
+    if old then self:drop(old, spare) end
   end
 end
 
--- The constraint `temporary` takes the place of `old`, if there is one, in one transaction.
+-- What is called `temporary`, an index or a constraint, takes the place of the constraint `old`, if there is one, in
+-- one transaction.
 function Writer:take_place(temporary, name, old)
+  local fields = self.change.entry.fields
   self:add("rename", self.change.on, {
-    name = temporary, other = name, fields = copy(self.change.entry.fields, { name = name }), replace = old and true,
-  }).undo = self:undo_all(self.change.on, temporary, true)
+    name = temporary, other = name, fields = copy(fields, { name = name }), replace = old and true,
+    id = old and number(old), old_fields = old and old:fields(),
+  }).undo = self:undo_all(self.change.on, temporary, fields)
+end
+
+-- The index `temporary` takes the place of `old`, which is called `spare` from then on.
+function Writer:swap(temporary, spare, old)
+  local change = self.change
+  return self:add("swap", change.on, {
+    name = change.name, other = temporary, spare = spare, fields = change.entry.fields,
+    id = old and number(old), old_fields = old and old:fields(),
+  })
 end
 
 function make:alter()
@@ -364,9 +390,9 @@ end
 function make:rename()
   local change = self.change
   local aside = change.aside
-  -- The fields tell what kind of thing has the name: a foreign key is no index.
   local function rename(writer, from, to, of)
-    return writer:add("rename", change.on, { name = from, other = to, fields = of.entry and of.entry.fields })
+    local live = of.fact.live
+    return writer:add("rename", change.on, { name = from, other = to, id = number(live), fields = live:fields() })
   end
   if aside then rename(self, aside.live_name, aside.moved_name, aside) end
   local last = rename(self, change.moved_name or change.live_name, change.name, change)
@@ -376,7 +402,6 @@ function make:rename()
   last.cleanup = back.steps
 end
 
--- The very one that was looked at: it may be hours since, and its name somebody else's by now.
 function make:drop()
   local live = self.change.fact.live
   self:discard(live, not live.valid)
@@ -395,17 +420,14 @@ end
 
 -- Drops what an earlier run left; with an index in parts that is incomplete also the heads below that were to become a
 -- part of it and are incomplete themselves.
--- `only_invalid`: as long as it is of no use.
 function Writer:discard(live, only_invalid)
-  local function drop(index)
-    self:add(index.constraint and "drop_constraint" or "drop", index.relation, { name = index.name, id = index.id,
-      only_invalid = only_invalid })
-  end
-  drop(live)
+  self:drop(live, nil, only_invalid)
   local function heads_below(relation)
     for _, partition in ipairs(live.partitioned and not live.valid and relation:partitions() or {}) do
       for _, index in ipairs(partition:indexes()) do
-        if index.partitioned and not index.valid and not index.parent and index:equals(live) then drop(index) end
+        if index.partitioned and not index.valid and not index.parent and index:equals(live) then
+          self:drop(index, nil, only_invalid)
+        end
       end
       heads_below(partition)
     end
@@ -427,25 +449,21 @@ function make:replace()
   if old and old.name ~= name and fields.kind == "index" then
     -- It has another name already: nobody has to give way.
     self:build_index(name)
-    self:add("drop", relation, { name = old.name, id = old.id })
+    self:drop(old)
     return
   end
   local left = named(relation, spare)
   if left then self:discard(left) end -- or the swap would fail after all the work
-  local constraint = old and old.constraint and true or nil
+  local constraint = old and old.constraint and old or nil
 
   if fields.kind == "index" then
     self.later = {}
     self:build_index(temporary, self:begun(temporary))
-    if not old then
-      self:add("rename", relation, { name = temporary, other = name })
-    elseif constraint then
-      local last = self:add("rename", relation, { name = temporary, other = name, replace = true })
-      last.undo = self:undo_all(relation, temporary, false)
+    if not old or constraint then
+      self:take_place(temporary, name, constraint)
     else
-      local last = self:add("swap", relation, { name = name, other = temporary, spare = spare })
-      last.undo = self:undo_all(relation, temporary, false)
-      self:add("drop", relation, { name = spare, id = old.id })
+      self:swap(temporary, spare, old).undo = self:undo_all(relation, temporary, fields)
+      self:drop(old, spare)
     end
     for _, add in ipairs(self.later) do add() end
     return
@@ -453,27 +471,32 @@ function make:replace()
 
   local by_index = from_index(fields) and relation.kind ~= "partitioned table"
   local primary = fields.kind == "primary_key"
+  local index = {
+    kind = "index", keys = fields.keys, include = fields.include, unique = true, method = fields.method,
+    nulls_not_distinct = fields.nulls_not_distinct, with = fields.with, tablespace = fields.tablespace,
+    name = temporary,
+  }
   if by_index then
     self:begun(temporary, true)
-    self:add("build", relation, { name = temporary, fields = {
-      kind = "index", keys = fields.keys, include = fields.include, unique = true, method = fields.method,
-      nulls_not_distinct = fields.nulls_not_distinct, with = fields.with, tablespace = fields.tablespace,
-      name = temporary,
-    } })
+    self:add("build", relation, { name = temporary, fields = index })
   elseif not primary then
     self:build_constraint(temporary, self:begun(temporary))
   end
-  local undo = self:undo_all(relation, temporary, not (by_index or primary))
-  if old and not constraint then self:add("rename", relation, { name = name, other = spare }).undo = undo end
+  local undo = not (primary and not by_index) and self:undo_all(relation, temporary, by_index and index or fields)
+    or nil
+  if old and not constraint then
+    self:add("rename", relation, { name = name, other = spare, id = number(old), fields = old:fields() }).undo = undo
+  end
   if not by_index and not primary then
     self:take_place(temporary, name, constraint)
   else
     self:add("build", relation, {
       name = name, fields = copy(fields, { name = name }), use_existing = by_index or nil,
-      other = by_index and temporary or nil, replace = constraint,
+      other = by_index and temporary or nil, replace = constraint and true,
+      id = constraint and number(constraint), old_fields = constraint and constraint:fields(),
     }).undo = by_index and constraint and undo or nil
   end
-  if old and not constraint then self:add("drop", relation, { name = spare, id = old.id }) end
+  if old and not constraint then self:drop(old, spare) end
 end
 
 -- A primary key that some partition has of its own and that cannot become a part of the one declared.

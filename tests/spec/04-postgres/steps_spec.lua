@@ -379,7 +379,7 @@ describe("a step", function()
         ALTER TABLE t ADD CONSTRAINT t_fk_ldx_new FOREIGN KEY (b) REFERENCES p ON DELETE CASCADE]]
       local new = { kind = "rename", relation = "t", name = "t_fk_ldx_new", other = "t_fk", replace = true,
         fields = key("foreign_key", "t_fk", { "b" },
-          { references = { schema = "public", relation = "p", columns = { "id" } } }).fields }
+          { references = { schema = "public", relation = "p", columns = { "id" } }, on_delete = "cascade" }).fields }
       for _ = 1, 2 do
         local done = step(new)
         assert.is_true(done.ok, done.error and done.error.message)

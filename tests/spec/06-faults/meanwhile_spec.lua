@@ -200,8 +200,116 @@ describe("meanwhile", function()
     link:resume(port)
     local result = lunadex.result(run:wait())
     assert.equal(3, result.status, tostring(result))
-    assert.matches("since it was planned to go", result.stderr, 1, true)
+    assert.matches("another index since it was looked at", result.stderr, 1, true)
     assert.equal("t", server:value(database, "SELECT " .. faults.has("t_left", "1 2")))
+  end)
+
+  describe("a replacement", function()
+    -- What a run makes of `declared` where `sql` comes in before it sends `statement`.
+    local function run_with(declared, statement, sql)
+      local link = proxies.start(server)
+      finally(function() link:close() end)
+      link:trap("stall", "before", statement)
+      registry = lunadex.registry(declared)
+      local run = apply(link:url(database), "--fail-on", "any")
+      local port = link:fired()
+      server:psql(database, sql)
+      link:resume(port)
+      return lunadex.result(run:wait())
+    end
+    local function constraint()
+      return server:value(database, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 't_key'")
+    end
+
+    local constraints = {
+      { "UNIQUE (a)", 'unique_constraint { "b", "a", name = "t_key" }', "UNIQUE (a, z)",
+        { 'CREATE UNIQUE INDEX CONCURRENTLY "t_key_ldx_new"', 'DROP CONSTRAINT "t_key"' } },
+      { "PRIMARY KEY (a)", 'primary_key { "b", "a", name = "t_key" }', "PRIMARY KEY (a, z)",
+        { 'DROP CONSTRAINT "t_key"' } },
+      { "EXCLUDE USING btree (a WITH =)", 'exclusion_constraint { key { "b", with = "=" }, key { "a", with = "=" }, '
+        .. 'name = "t_key" }', "EXCLUDE USING btree (z WITH =)", { 'DROP CONSTRAINT "t_key"' } },
+      { "FOREIGN KEY (a) REFERENCES r(id)", 'foreign_key { "a", references = "r", on_delete = "cascade", '
+        .. 'name = "t_key" }', "FOREIGN KEY (z) REFERENCES r(id)",
+        { 'ADD CONSTRAINT "t_key_ldx_new"', 'DROP CONSTRAINT "t_key"' } },
+    }
+    for _, case in ipairs(constraints) do
+      local old, declared, other, moments = table.unpack(case)
+      it("of a constraint that is another one by then leaves that alone: " .. old, function()
+        server:psql(database, [[DROP TABLE t; CREATE TABLE t (a int NOT NULL, b int NOT NULL, z int);
+          INSERT INTO t SELECT i, i, i FROM generate_series(1, 100) i;
+          CREATE TABLE r (id int PRIMARY KEY); INSERT INTO r SELECT i FROM generate_series(1, 100) i]])
+        for _, moment in ipairs(moments) do
+          server:psql(database, ("ALTER TABLE t DROP CONSTRAINT IF EXISTS t_key, ADD CONSTRAINT t_key %s"):format(old))
+          local result = run_with(('on "t" { %s }'):format(declared), moment,
+            ("ALTER TABLE t DROP CONSTRAINT t_key, ADD CONSTRAINT t_key %s"):format(other))
+          assert.equal(3, result.status, tostring(result))
+          assert.matches("t_key of public.t is another constraint since it was looked at: it stays",
+            failure(result).error.message, 1, true)
+          assert.equal(other, constraint())
+          assert.equal("0", server:value(database, [[SELECT count(*) FROM pg_class c FULL JOIN pg_constraint k
+            ON k.conname = c.relname WHERE coalesce(relname, conname) ~ '_ldx_']]))
+        end
+      end)
+    end
+
+    describe("of an index", function()
+      local swap, build = 'RENAME TO "t_x_ldx_old"', 'CREATE UNIQUE INDEX CONCURRENTLY "t_x_ldx_new"'
+      local declared = [[ on "t" { index { "a", "b", unique = true, name = "t_x" } } ]]
+      local function indexes()
+        return server:value(database, [[SELECT string_agg(format('%s %s%s', relname, indkey,
+          CASE WHEN NOT indisvalid THEN ' invalid' END), ', ' ORDER BY relname) FROM pg_index JOIN pg_class c
+          ON c.oid = indexrelid WHERE indrelid = 't'::regclass]])
+      end
+
+      it("takes nothing for the new one that is not, and keeps the old one", function()
+        for sql, left in pairs {
+          ["DROP INDEX t_x_ldx_new; CREATE INDEX t_x_ldx_new ON t (b)"] = "t_x 1, t_x_ldx_new 2",
+          ["DROP INDEX t_x_ldx_new"] = "t_x 1",
+          ["UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_x_ldx_new'::regclass"] = "t_x 1",
+        } do
+          server:psql(database, "DROP INDEX IF EXISTS t_x_ldx_new")
+          local result = run_with(declared, swap, sql)
+          assert.equal(3, result.status, sql .. tostring(result))
+          assert.equal(left, indexes(), sql)
+        end
+      end)
+
+      it("keeps what is in its place by then, if that is another one", function()
+        for _, case in ipairs {
+          { build, "DROP INDEX t_x; CREATE INDEX t_x ON t (b)", "t_x 2", "another index" },
+          { swap, "DROP INDEX t_x; CREATE INDEX t_x ON t (b)", "t_x 2", "another index" },
+          { swap, "DROP INDEX t_x; CREATE UNIQUE INDEX t_x ON t (a); ALTER TABLE t ADD UNIQUE USING INDEX t_x", "t_x 1",
+            "a constraint" },
+        } do
+          server:psql(database, "DROP INDEX IF EXISTS t_x; CREATE INDEX t_x ON t (a)")
+          local result = run_with(declared, case[1], case[2])
+          assert.equal(3, result.status, tostring(result))
+          assert.matches(case[4] .. " since it was looked at: it stays", failure(result).error.message, 1, true)
+          assert.equal(case[3], indexes())
+          server:psql(database, "ALTER TABLE t DROP CONSTRAINT IF EXISTS t_x")
+        end
+      end)
+
+      it("replaces what was only made anew", function()
+        for _, sql in ipairs { "REINDEX INDEX CONCURRENTLY t_x", "ALTER TABLE t ALTER a TYPE bigint" } do
+          for _, moment in ipairs { swap, 'DROP INDEX CONCURRENTLY "public"."t_x_ldx_old"' } do
+            server:psql(database, [[DROP TABLE t; CREATE TABLE t (a int, b int);
+              INSERT INTO t SELECT i, i FROM generate_series(1, 100) i; CREATE INDEX t_x ON t (a)]])
+            local result = run_with(declared, moment, moment == swap and sql or sql:gsub("t_x", "t_x_ldx_old"))
+            assert.equal(0, result.status, sql .. tostring(result))
+            assert.equal("t_x 1 2", indexes())
+          end
+        end
+      end)
+    end)
+
+    it("of a constraint that was only made anew replaces it", function()
+      server:psql(database, "ALTER TABLE t ADD CONSTRAINT t_key UNIQUE (a)")
+      local result = run_with([[on "t" { unique_constraint { "b", "a", name = "t_key" } }]],
+        'CREATE UNIQUE INDEX CONCURRENTLY "t_key_ldx_new"', "ALTER TABLE t ALTER a TYPE bigint")
+      assert.equal(0, result.status, tostring(result))
+      assert.equal("UNIQUE (b, a)", constraint())
+    end)
   end)
 
   it("somebody makes the very index: it counts", function()

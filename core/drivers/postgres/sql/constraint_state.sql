@@ -9,7 +9,8 @@ SELECT r.oid,                                   -- 0
        EXISTS (SELECT FROM pg_catalog.pg_constraint c
                 WHERE c.conrelid = r.oid AND c.conname = 'lunadex_not_null'),
        (SELECT c.convalidated FROM pg_catalog.pg_constraint c
-         WHERE c.conrelid = r.oid AND c.conname = 'lunadex_not_null')
+         WHERE c.conrelid = r.oid AND c.conname = 'lunadex_not_null'),
+       k.oid
   FROM pg_catalog.pg_namespace n
   JOIN pg_catalog.pg_class r ON r.relnamespace = n.oid AND r.relname = $2 AND r.relkind IN ('r', 'p', 'm', 'f')
   LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid AND k.conname = $3
