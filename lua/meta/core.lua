@@ -291,7 +291,8 @@ function Diff:pairs() end
 ---@field use_existing boolean?
 ---@field replace boolean?         # build of a key, rename: the constraint that has the name goes with it
 ---@field partitioned boolean?     # build of a constraint: its relation is, and it is added in no other way than in one go
----@field nullable string[]?       # build of a primary key: its columns that may hold null, for describe
+---@field nullable string[]?       # build of a primary key: its columns that may hold null, for describe;
+---                                # drop_constraint of one: those that may again
 ---@field lock_timeout number?     # seconds
 ---@field drain_timeout number?
 ---@field cancel_blockers string[]?    # names of applications: what they run is cancelled when it blocks the step

@@ -72,7 +72,7 @@ static void take_back(ldx_pg_attempt *attempt, const char *constraint, const ldx
   PGresult *result = NULL;
   if (seen && ldx_pg_is_meant(&own, &thing, 0, definition)) {
     char *guard = ldx_pg_sql_guard(&own, &thing, NULL);
-    char *sql = ldx_pg_sql_drop_constraint(attempt->arena, attempt->step, constraint, guard);
+    char *sql = ldx_pg_sql_drop_constraint(attempt->arena, attempt->step, constraint, NULL, guard);
     result = ldx_pg_run(attempt->session, NULL, sql, cleanup_limit, &error);
   }
   if (result)
@@ -309,5 +309,20 @@ bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt) {
   if (!ldx_pg_is_meant(attempt, &thing, step->id, step->definition)) return false;
   ldx_pg_note_constraint_drop(attempt, step->name, thing.constraint.definition);
   char *guard = ldx_pg_sql_guard(attempt, &thing, NULL);
-  return ldx_pg_send_guarded(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name, guard));
+  const ldx_strings *nullable = &step->nullable;
+  bool ok = ldx_pg_send_guarded(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name, nullable, guard));
+  if (!ok && nullable->count && ldx_error_retry(attempt->error->code) == LDX_RETRY_NEVER &&
+      attempt->error->code != LDX_ERROR_CANCELLED) {
+    /* A partition may have a primary key of its own by now: a part that was finished. */
+    nullable = NULL;
+    ldx_error_clear(attempt->error);
+    ok = ldx_pg_send_guarded(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name, NULL, guard));
+  }
+  if (ok && thing.constraint.type == 'p' && !(nullable && nullable->count))
+    ldx_context_note(
+        attempt->context,
+        "the columns of %s stay NOT NULL, as the primary key made them: ALTER TABLE %s ALTER COLUMN … DROP "
+        "NOT NULL takes that back, too",
+        step->name, ldx_pg_quote_name(attempt->arena, step->relation));
+  return ok;
 }

@@ -46,6 +46,13 @@ static const char *deferral(const ldx_definition *definition) {
   return definition->initially_deferred ? " DEFERRABLE INITIALLY DEFERRED" : " DEFERRABLE";
 }
 
+/* ALTER COLUMN "a" SET NOT NULL, … */
+static void append_each_column(ldx_buffer *b, ldx_arena *arena, const ldx_strings *columns, const char *action) {
+  for (size_t i = 0; i < columns->count; i++)
+    ldx_buffer_appendf(b, "%sALTER COLUMN %s %s", i ? ", " : "", ldx_pg_quote_identifier(arena, columns->items[i]),
+                       action);
+}
+
 /* `statement`, in one transaction with what makes the columns of a primary key not null: the check constraint that
  * proves it goes with that. */
 static char *with_not_null(ldx_arena *arena, const ldx_step *step, const ldx_strings *nullable, const char *guard,
@@ -55,10 +62,8 @@ static char *with_not_null(ldx_arena *arena, const ldx_step *step, const ldx_str
   const char *relation = relation_of(arena, step);
   ldx_buffer b;
   ldx_buffer_init(&b, arena);
-  ldx_buffer_appendf(&b, "%sALTER TABLE %s", guard, relation);
-  for (size_t i = 0; i < nullable->count; i++)
-    ldx_buffer_appendf(&b, "%s ALTER COLUMN %s SET NOT NULL", i ? "," : "",
-                       ldx_pg_quote_identifier(arena, nullable->items[i]));
+  ldx_buffer_appendf(&b, "%sALTER TABLE %s ", guard, relation);
+  append_each_column(&b, arena, nullable, "SET NOT NULL");
   ldx_buffer_appendf(&b, ";\n%s;\nALTER TABLE %s DROP CONSTRAINT " LDX_PG_NOT_NULL_CHECK "%s", statement, relation,
                      marks);
   return in_slice(arena, step, ldx_buffer_string(&b));
@@ -112,10 +117,18 @@ char *ldx_pg_sql_validate(ldx_arena *arena, const ldx_step *step, const char *co
                                    ldx_pg_quote_identifier(arena, constraint)));
 }
 
-char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const char *constraint, const char *guard) {
-  return in_slice(arena, step,
-                  ldx_arena_printf(arena, "%sALTER TABLE %s DROP CONSTRAINT %s", guard, relation_of(arena, step),
-                                   ldx_pg_quote_identifier(arena, constraint)));
+char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const char *constraint,
+                                 const ldx_strings *nullable, const char *guard) {
+  const char *relation = relation_of(arena, step);
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  ldx_buffer_appendf(&b, "%sALTER TABLE %s DROP CONSTRAINT %s", guard, relation,
+                     ldx_pg_quote_identifier(arena, constraint));
+  if (nullable && nullable->count) {
+    ldx_buffer_appendf(&b, ";\nALTER TABLE %s ", relation);
+    append_each_column(&b, arena, nullable, "DROP NOT NULL");
+  }
+  return in_slice(arena, step, ldx_buffer_string(&b));
 }
 
 static char *rename_statement(ldx_arena *arena, const ldx_step *step, ldx_pg_named what, const char *from,
@@ -255,7 +268,7 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
     if (ldx_pg_only_looks(step)) return ldx_arena_strdup(arena, "");
     return ldx_pg_sql_validate(arena, step, step->name);
   case LDX_STEP_DROP_CONSTRAINT:
-    return ldx_pg_sql_drop_constraint(arena, step, step->name, "");
+    return ldx_pg_sql_drop_constraint(arena, step, step->name, &step->nullable, "");
   }
   return ldx_arena_strdup(arena, "");
 }

@@ -34,7 +34,9 @@ char *ldx_pg_sql_add_constraint(ldx_arena *arena, const ldx_step *step, const ld
 char *ldx_pg_sql_add_foreign_key(ldx_arena *arena, const ldx_step *step, bool not_valid);
 char *ldx_pg_sql_add_not_null_check(ldx_arena *arena, const ldx_step *step, const ldx_strings *columns);
 char *ldx_pg_sql_validate(ldx_arena *arena, const ldx_step *step, const char *constraint);
-char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const char *constraint, const char *guard);
+/* `nullable` columns (NULL: none) may hold null again. */
+char *ldx_pg_sql_drop_constraint(ldx_arena *arena, const ldx_step *step, const char *constraint,
+                                 const ldx_strings *nullable, const char *guard);
 
 /* What a name belongs to, for renaming: an index (with the constraint it backs), a constraint without one, nothing. */
 typedef enum ldx_pg_named { LDX_PG_NAMED_NOTHING, LDX_PG_NAMED_INDEX, LDX_PG_NAMED_CONSTRAINT } ldx_pg_named;

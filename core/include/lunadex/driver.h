@@ -88,7 +88,8 @@ typedef struct ldx_step {
   bool check_duplicates; /* BUILD of something unique: read the table first, and refuse at once */
   bool partitioned;      /* BUILD of a constraint: its relation is partitioned and this server adds it in no
                                      * other way than in one go; for `describe`, which cannot look */
-  ldx_strings nullable;  /* BUILD of a primary key: its columns that may hold null; likewise for `describe` */
+  ldx_strings nullable;  /* BUILD of a primary key: its columns that may hold null; likewise for `describe`.
+                                     * DROP_CONSTRAINT of one: those that may again */
   double lock_timeout;   /* seconds to get the table's lock before the work starts; 0: no limit */
   double drain_timeout;  /* seconds for waits after the work; 0: no limit */
   ldx_dismissal dismissal;

@@ -46,6 +46,19 @@ local function nullable_columns(relation, fields)
   return found
 end
 
+-- Whether some partition, at any depth, has one of these columns NOT NULL for itself.
+local function own_not_null(relation, columns)
+  local wanted = {}
+  for _, name in ipairs(columns) do wanted[name] = true end
+  for _, partition in ipairs(relation:partitions()) do
+    for _, column in ipairs(partition:columns()) do
+      if wanted[column.name] and column.not_null then return true end
+    end
+    if own_not_null(partition, columns) then return true end
+  end
+  return false
+end
+
 local Writer = {}
 Writer.__index = Writer
 
@@ -183,6 +196,11 @@ function Writer:build_head(relation, step, live)
   table.insert(self.steps, self.top, table.remove(self.steps))
   self.top = self.top + 1
   self.heads[step] = live and {} or self:undo(relation, step.name, step.fields)
+  local nullable = not live and step.nullable or {}
+  -- Before PostgreSQL 18 it would be taken from all partitions, and could be given back to none without a scan.
+  if #nullable > 0 and (self.context.version >= 180000 or not own_not_null(relation, nullable)) then
+    self.heads[step][1].nullable = nullable
+  end
 end
 
 -- From step `first` on an index is built in parts. Until it is whole, a head to which nothing is attached is worth

@@ -47,6 +47,35 @@ describe("apply on partitions", function()
     assert.equal("b0_b_idx b1_b_idx b1a_b_idx big_b", names())
   end)
 
+  it("gives columns back that a primary key made NOT NULL, when it fails", function()
+    local function not_null()
+      return server:value(database, [[SELECT coalesce(string_agg(attrelid::regclass || '.' || attname, ' '
+        ORDER BY attrelid::regclass::text, attname), '')
+        FROM pg_attribute WHERE attnum > 0 AND attnotnull
+        AND attrelid IN ('big'::regclass, 'b0'::regclass, 'b1'::regclass, 'b1a'::regclass)]])
+    end
+    local registry = lunadex.registry [[ on "big" { primary_key { "a", "b" } } ]]
+    local arguments = { "apply", registry, "--mode", "concurrent", "--fail-on", "any", "--target",
+      server:url(database) }
+    server:psql(database, "INSERT INTO big VALUES (1, 'twice'), (1, 'twice')")
+    local result = lunadex.run(arguments)
+    assert.equal(3, result.status, tostring(result))
+    assert.equal("", not_null())
+    assert.equal("", names())
+    assert.equal("0", server:value(database, "SELECT count(*) FROM pg_constraint WHERE conrelid = 'big'::regclass"))
+
+    -- What was NOT NULL before stays so. Before PostgreSQL 18 the server would take it back everywhere: it is said.
+    server:psql(database, "ALTER TABLE b0 ALTER b SET NOT NULL")
+    result = lunadex.run(arguments)
+    assert.equal(3, result.status, tostring(result))
+    if server.version >= 18 then
+      assert.equal("b0.b", not_null())
+    else
+      assert.equal("b0.a b0.b b1.a b1.b b1a.a b1a.b big.a big.b", not_null())
+      assert.matches("the columns of big_pkey stay NOT NULL", result.stdout, 1, true)
+    end
+  end)
+
   it("and under the name that is declared for the partition", function()
     server:psql(database, "CREATE INDEX CONCURRENTLY own ON b0 (b)")
     invalid "own"
