@@ -60,6 +60,7 @@ end
 
 local reasons = {
   new = "an interrupted replacement has built the new index already",
+  unfinished = "an interrupted replacement has left the new index unfinished: it is built again",
   old = "an interrupted replacement is not wanted any more",
 }
 
@@ -77,7 +78,8 @@ function Maker:resume(change)
   local side = live.name == naming.temporary(change.name, "new") and "new"
     or live.kind == "index" and live.name == naming.temporary(change.name, "old") and "old"
   if not side or self:holder(change) == false then return false end
-  change.action, change.resume, change.reason = "replace", side, reasons[side]
+  change.action, change.resume = "replace", side
+  change.reason = reasons[side == "new" and not live.valid and "unfinished" or side]
   return true
 end
 

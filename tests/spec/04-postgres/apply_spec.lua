@@ -87,6 +87,17 @@ describe("apply", function()
     assert.equal("2", server:value(database, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"))
   end)
 
+  it("does not call built what an interrupted replacement has left invalid", function()
+    server:psql(database, [[CREATE TABLE t (a int, b int); CREATE INDEX t_x ON t (a);
+      CREATE INDEX t_x_ldx_new ON t (a, b);
+      UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_x_ldx_new'::regclass]])
+    local text = [[ on "t" { index { "a", "b", name = "t_x" } } ]]
+    local told = run("plan", text).stdout
+    assert.matches("has left the new index unfinished: it is built again", told, 1, true)
+    assert.not_matches("built the new index already", told, 1, true)
+    settles(text)
+  end)
+
   it("but builds again what has other storage than is declared", function()
     server:psql(database, [[CREATE TABLE p (a int) PARTITION BY RANGE (a);
       CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
