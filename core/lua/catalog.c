@@ -225,7 +225,8 @@ enum {
   R_ABSENT,
   R_COLLATION,
   R_SHARD_KEY,
-  R_OPTIONS
+  R_OPTIONS,
+  R_FAMILY
 };
 
 static const property relation_properties[] = {
@@ -243,6 +244,7 @@ static const property relation_properties[] = {
     {"collation", R_COLLATION},
     {"shard_key", R_SHARD_KEY},
     {"options", R_OPTIONS},
+    {"family", R_FAMILY},
     {NULL, 0},
 };
 
@@ -313,6 +315,9 @@ static int relation_index(lua_State *L) {
     break;
   case R_PARENT:
     ldx_lua_push_relation(L, catalog, relation->parent);
+    break;
+  case R_FAMILY:
+    ldx_lua_push_relation(L, catalog, ldx_relation_family(relation));
     break;
   default:
     break;

@@ -300,6 +300,11 @@ const ldx_strings *ldx_catalog_tablespaces(const ldx_catalog *catalog) {
   return &catalog->tablespaces;
 }
 
+ldx_relation *ldx_relation_family(ldx_relation *relation) {
+  while (relation->family) relation = relation->family;
+  return relation;
+}
+
 const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name) {
   for (size_t i = 0; i < relation->column_count; i++)
     if (strcmp(relation->columns[i].name, name) == 0) return &relation->columns[i];

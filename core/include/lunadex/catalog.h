@@ -36,6 +36,7 @@ struct ldx_relation {
   ldx_relation *parent;          /* of a partition */
   ldx_relation *first_partition; /* children, linked by next_partition */
   ldx_relation *next_partition;
+  ldx_relation *family; /* inheritance ties it to this one: see ldx_relation_family */
   double rows;         /* the server's estimate; -1 if it has none */
   double bytes;        /* estimate of the heap from pages; exact figures come from a measurement */
   size_t column_count; /* in order of declaration, dropped ones left out */
@@ -103,6 +104,8 @@ const ldx_dialect *ldx_catalog_dialect(const ldx_catalog *catalog);
 const ldx_wording *ldx_dialect_wording(const ldx_dialect *dialect);
 /* The names of the places an index can be put in; none where a database has no such thing. */
 const ldx_strings *ldx_catalog_tablespaces(const ldx_catalog *catalog);
+/* The one that stands for all that inheritance ties together, partitions left out; itself where there is no other. */
+ldx_relation *ldx_relation_family(ldx_relation *relation);
 const ldx_column *ldx_relation_column(const ldx_relation *relation, const char *name);
 
 #endif

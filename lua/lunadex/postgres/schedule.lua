@@ -44,6 +44,25 @@ local function tree_of(relation)
   return relation.display
 end
 
+-- What a primary key does to the columns of a table, it does to those of all that inherit from it: where one is made, a
+-- family is a tree, too, which all other changes may share. nil: none is made in this one.
+local function family_of(relation, made)
+  local family = "family of " .. relation.family.display
+  return made[family] ~= nil and family or nil
+end
+
+local function makes_primary_key(change)
+  return change.entry and change.entry.fields.kind == "primary_key" and change.action ~= "rename"
+end
+
+local function families_with_keys(plan)
+  local made = {}
+  for change in plan:work() do
+    if makes_primary_key(change) then made["family of " .. change.on.family.display] = true end
+  end
+  return made
+end
+
 local function blocks_writers(change, options)
   return (options.mode or change.entry and change.entry.mode) == "blocking"
 end
@@ -67,13 +86,15 @@ local function references_of(change, wave, plan)
 end
 
 -- The tables that a change locks.
-local function trees_of(change, references, options)
+local function trees_of(change, references, options, made)
   local relation = change.on
   local trees = {
     [tree_of(relation)] = change.action == "create" and change.entry.fields.kind == "index"
       and blocks_writers(change, options) and relation.kind ~= "partitioned table",
   }
   if references then trees[tree_of(references)] = false end
+  local family = family_of(relation, made)
+  if family then trees[family] = not makes_primary_key(change) end
   return trees
 end
 
@@ -147,12 +168,12 @@ function M.of(plan, options)
     if change.after then frees[change.after] = true end
   end
   local self = setmetatable({ items = {}, plain = {}, busy = {} }, Schedule)
-  local by_tree = {}
+  local by_tree, made = {}, families_with_keys(plan)
   for change in plan:work() do
     local wave = wave_of(change, frees, options)
     local references = references_of(change, wave, plan)
     local item = schedule.item(change, #self.items + 1, {
-      wave = wave, load = 0, trees = trees_of(change, references, options), references = references,
+      wave = wave, load = 0, trees = trees_of(change, references, options, made), references = references,
     })
     self.items[#self.items + 1] = item
     if wave == PLAIN then self.plain[item] = true end

@@ -8,6 +8,7 @@ describe("a schedule on PostgreSQL", function()
   local function relation(name, parent)
     relations[name] = relations[name] or { display = "public." .. name, name = name, schema = "public", kind = "table" }
     if parent then relations[name].parent = relation(parent) end
+    relations[name].family = relations[name]
     return relations[name]
   end
 

@@ -126,6 +126,29 @@ describe("keys", function()
     CREATE TABLE p1b PARTITION OF p1 DEFAULT;
     INSERT INTO p SELECT i % 20, i, i FROM generate_series(0, 199) i;]]
 
+  it("are made one after the other where tables inherit from one another", function()
+    sql [[CREATE TABLE par (id int, x int); CREATE TABLE par2 (id int, y int);
+      CREATE TABLE chi () INHERITS (par, par2); CREATE TABLE lone (id int);
+      INSERT INTO par SELECT i FROM generate_series(1, 1000) i; INSERT INTO chi SELECT i FROM generate_series(1, 1000) i;
+      INSERT INTO par2 SELECT i FROM generate_series(1, 1000) i]]
+    local text = [[ on "chi" { primary_key { "id" }, index { "x" } } on "par" { primary_key { "id" } }
+      on "par2" { index { "y" }, primary_key { "id" } } on "lone" { primary_key { "id" } } ]]
+    local waits = {}
+    for _, change in ipairs(run("plan", text, "--jobs", "8", "--json"):json().changes) do
+      waits[change.name] = change.waits
+    end
+    -- Whichever comes first, the two others come later; the indexes hold up nobody else's.
+    local waiting = 0
+    for _, name in ipairs { "chi_pkey", "par_pkey", "par2_pkey" } do
+      if waits[name] then waiting = waiting + 1 end
+    end
+    assert.is_true(waiting >= 2, table.concat { tostring(waits.chi_pkey), tostring(waits.par_pkey) })
+    assert.is_nil(waits.lone_pkey)
+    apply(text, "--jobs", "8", "--mode", "concurrent")
+    assert.equal("0", server:value(database, "SELECT count(*) FROM pg_constraint WHERE conname = 'lunadex_not_null'"))
+    assert.equal("4", server:value(database, "SELECT count(*) FROM pg_constraint WHERE contype = 'p' AND conrelid > 16383"))
+  end)
+
   describe("of a partitioned table", function()
     local both = [[ on "p" { primary_key { "a", "b" },
       unique_constraint { "b", "a", name = "p_ba", deferrable = true } } ]]
