@@ -226,7 +226,8 @@ enum {
   R_COLLATION,
   R_SHARD_KEY,
   R_OPTIONS,
-  R_FAMILY
+  R_FAMILY,
+  R_NULL_CHECK
 };
 
 static const property relation_properties[] = {
@@ -245,6 +246,7 @@ static const property relation_properties[] = {
     {"shard_key", R_SHARD_KEY},
     {"options", R_OPTIONS},
     {"family", R_FAMILY},
+    {"null_check", R_NULL_CHECK},
     {NULL, 0},
 };
 
@@ -315,6 +317,12 @@ static int relation_index(lua_State *L) {
     break;
   case R_PARENT:
     ldx_lua_push_relation(L, catalog, relation->parent);
+    break;
+  case R_NULL_CHECK:
+    if (relation->null_check)
+      lua_pushinteger(L, relation->null_check);
+    else
+      lua_pushnil(L);
     break;
   case R_FAMILY:
     ldx_lua_push_relation(L, catalog, ldx_relation_family(relation));

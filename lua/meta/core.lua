@@ -191,6 +191,7 @@ function Catalog:tablespaces() end
 ---@field partition boolean
 ---@field extension_owned boolean
 ---@field parent lunadex.Relation?
+---@field null_check integer?       # PostgreSQL: the number of our check that a primary key's columns hold no null
 ---@field family lunadex.Relation  # stands for all that inheritance ties together, partitions left out; itself if alone
 local Relation = {}
 ---@return lunadex.Index[]         # its live indexes and keys, by name

@@ -59,6 +59,12 @@ static void read_inheritance(void *state, char **fields) {
   if (child != parent) child->family = parent;
 }
 
+static void read_null_check(void *state, char **fields) {
+  work *w = state;
+  ldx_relation *relation = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[0]));
+  if (relation) relation->null_check = ldx_pg_number(fields[1]);
+}
+
 static void read_index_parent(void *state, char **fields) {
   work *w = state;
   ldx_live *child = ldx_catalog_live_by_id(w->catalog, ldx_pg_number(fields[0]));
@@ -110,6 +116,7 @@ static bool read_all(work *w, ldx_session *session, const char *oid, ldx_error *
   ADD("select pg_catalog.set_config('search_path', '', true)", NULL, 1, ignore, w);
   ADD(ldx_sql_relations, of_relations, 8, read_relation, w);
   ADD(oid ? NULL : ldx_sql_inheritance, NULL, 2, read_inheritance, w);
+  ADD(oid ? NULL : ldx_sql_null_checks, NULL, 2, read_null_check, w);
   ADD(ldx_sql_columns, of_columns, LDX_PG_COLUMN_COLUMNS, ldx_pg_read_column, w->reader);
   ADD(ldx_pg_reader_index_sql(w->reader), of_indexes, LDX_PG_INDEX_COLUMNS, ldx_pg_read_index, w->reader);
   ADD(oid ? NULL : ldx_sql_index_parents, NULL, 2, read_index_parent, w);

@@ -31,15 +31,16 @@ struct ldx_relation {
   const char *options;   /* how it has to be made where it is not there: capped, of time series …; NULL: just so */
   const char *collation; /* what its indexes have unless they say otherwise; NULL: they compare bytes */
   const char *shard_key; /* the key it is sharded by; NULL: it is not, or nobody may say */
+  uint32_t null_check;   /* PostgreSQL: the number of our check that a primary key's columns hold no null; 0: none */
   uint32_t id;
   size_t ordinal;                /* 0 … count - 1 */
   ldx_relation *parent;          /* of a partition */
   ldx_relation *first_partition; /* children, linked by next_partition */
   ldx_relation *next_partition;
   ldx_relation *family; /* inheritance ties it to this one: see ldx_relation_family */
-  double rows;         /* the server's estimate; -1 if it has none */
-  double bytes;        /* estimate of the heap from pages; exact figures come from a measurement */
-  size_t column_count; /* in order of declaration, dropped ones left out */
+  double rows;          /* the server's estimate; -1 if it has none */
+  double bytes;         /* estimate of the heap from pages; exact figures come from a measurement */
+  size_t column_count;  /* in order of declaration, dropped ones left out */
   ldx_column *columns;
   size_t live_count;
   ldx_live **live; /* its indexes and keys, in order of name */

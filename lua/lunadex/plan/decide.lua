@@ -222,6 +222,7 @@ function Maker:decide()
   self:note_replaced(changes)
   for _, change in ipairs(self.strays) do self:settle_stray(change) end
   self:drop_left_constraints(changes)
+  self:drop_left_checks(changes)
   for _, change in ipairs(changes) do
     if change.action == "rename" or change.action == "drop" then
       self.leaving[change.live_name .. "\0" .. change.relation] = change

@@ -217,6 +217,31 @@ function Maker:drop_left_constraints(changes)
   end
 end
 
+--- The check that a primary key needs until it is there refuses nulls: where no run makes that key any more, it goes.
+---@param changes lunadex.PlannedChange[]
+function Maker:drop_left_checks(changes)
+  local name = self.dialect.name.null_check
+  if not name then return end
+  local goes_on = {}
+  for _, change in ipairs(changes) do
+    local made = change.action == "create" or change.action == "replace" or change.action == "rebuild"
+    if made and change.entry.fields.kind == "primary_key" then goes_on[change.relation] = true end
+  end
+  for relation in self.plan.catalog:relations() do
+    local wanted = relation.null_check and not goes_on[relation.display]
+    if wanted and self.only then wanted = matches_only(self.only, nil, name, relation) end
+    if wanted and (self.options.repair or self:claims() and self.mentioned[relation.display]) then
+      -- It is no index, and stands in no catalog as one.
+      local live = { name = name, relation = relation, kind = "check", text = "CHECK that columns hold no null",
+        constraint = true, constraint_id = relation.null_check, valid = true, fields = function() end }
+      local change = self:change { action = "stray", live = live, relation = relation,
+        reason = "left by an interrupted primary key, and refuses nulls" }
+      change.action = "drop"
+      changes[#changes + 1] = change
+    end
+  end
+end
+
 local function topmost(index)
   while index.parent do index = index.parent end
   return index

@@ -7,6 +7,9 @@ local M = {}
 
 M.limit = 63 -- bytes: NAMEDATALEN - 1
 
+-- What proves that the columns of a primary key hold no null until it is there; left behind, it would refuse them.
+M.null_check = "lunadex_not_null" -- LDX_PG_NOT_NULL_CHECK
+
 -- Why two indexes of different relations cannot have the same name.
 M.shared = "Names of indexes and keys are shared by all tables of a schema."
 

@@ -33,9 +33,6 @@ local function validates_later(fields, version)
   return fields.kind == "foreign_key" and version >= 180000
 end
 
--- What proves that the columns of a primary key hold no null until it is there; left behind, it would refuse them.
-local NOT_NULL_CHECK = "lunadex_not_null" -- LDX_PG_NOT_NULL_CHECK
-
 -- The columns of a key that may hold null as yet.
 local function nullable_columns(relation, fields)
   local wanted, found = {}, {}
@@ -78,7 +75,7 @@ function Writer:add(kind, relation, step)
   if step.kind == "build" and step.fields.kind == "primary_key" and relation == self.change.on then
     -- What is below follows: partitions have no nulls where the whole has none.
     step.nullable = nullable_columns(relation, step.fields)
-    if #step.nullable > 0 then step.cleanup = self:undo(relation, NOT_NULL_CHECK) end
+    if #step.nullable > 0 then step.cleanup = self:undo(relation, naming.null_check) end
   end
   step.mode = step.mode or options.mode or entry.mode or "auto"
   step.lock_timeout = options.lock_timeout or entry.lock_timeout or common.default_lock_timeout

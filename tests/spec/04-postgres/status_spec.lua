@@ -67,6 +67,14 @@ describe("status", function()
       name = "t_r" } }
     on "p" { primary_key { "a", name = "p_pkey" }, index { "a", name = "p_a" } }]]
 
+  it("does not promise that apply drops a constraint under a name of ours", function()
+    server:psql(database, "DELETE FROM t; ALTER TABLE t ADD CONSTRAINT t_a_ldx_old UNIQUE (a)")
+    local title, one = only_one()
+    assert.equal("replaced public.t t_a_ldx_old", title)
+    assert.matches("nobody's to drop", one.detail, 1, true)
+    assert.not_matches("apply drops", one.detail, 1, true)
+  end)
+
   for _, each in ipairs(kinds) do
     local what, word, advice, option, sql = table.unpack(each)
     it("shows " .. what .. ", " .. advice, function()

@@ -16,10 +16,13 @@ SELECT CASE WHEN b.pid IS NOT NULL THEN 'being_built'
        pg_catalog.format('%I.%I', n.nspname, r.relname) AS relation,
        c.relname AS name,
        CASE WHEN i.indisvalid AND i.indislive THEN
-              CASE WHEN c.relname ~ '_ldx_old$' THEN 'another has taken its place: apply drops it'
+              CASE WHEN c.relname ~ '_ldx_old$' THEN CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k
+                       WHERE k.conindid = c.oid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x'))
+                     THEN 'a constraint has this name of ours, and is nobody''s to drop: rename it'
+                     ELSE 'another has taken its place: apply drops it, where the registry is about its table' END
                    WHEN c.relname ~ '_ldx_moved$' THEN 'another was to have its name: apply --rename goes on'
                    WHEN h.relname !~ '_ldx_(new|old)$' THEN 'was to have another name at last: apply renames it'
-                   ELSE 'has not taken its place yet: apply swaps it in, or drops what is not wanted any more' END
+                   ELSE 'has not taken its place yet: apply swaps it in, or drops what is not wanted any more, where the registry is about its table' END
             WHEN c.relkind = 'I' THEN
               pg_catalog.format('%s of %s partitions have it',
                 (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits h
@@ -58,13 +61,13 @@ SELECT k.kind,
        k.conname,
        CASE k.kind
          WHEN 'null_check' THEN
-           pg_catalog.format('writes have to pass it until the primary key is there: apply goes on; or ALTER TABLE %I.%I DROP CONSTRAINT %I',
+           pg_catalog.format('writes have to pass it until the primary key is there: apply makes that, or drops this where none of the table is declared; or ALTER TABLE %I.%I DROP CONSTRAINT %I',
              n.nspname, r.relname, k.conname)
          WHEN 'not_validated' THEN
            pg_catalog.format('older rows were never checked: apply does it where the key is declared; or ALTER TABLE %I.%I VALIDATE CONSTRAINT %I',
              n.nspname, r.relname, k.conname)
          WHEN 'moved' THEN 'another was to have its name: apply --rename goes on'
-         ELSE 'has not taken its place yet: apply swaps it in, or drops what is not wanted any more' END,
+         ELSE 'has not taken its place yet: apply swaps it in, or drops what is not wanted any more, where the registry is about its table' END,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM (SELECT o.conrelid, o.conname,
                CASE WHEN o.contype = 'c' THEN 'null_check'
