@@ -17,6 +17,7 @@
 #include "postgres_sql.h"
 #include "read.h"
 #include "render.h"
+#include "text.h"
 
 enum { BATCH = 200, DEFAULT_COLLATION = 100 };
 
@@ -44,6 +45,18 @@ static void append_copy(const work *w, ldx_buffer *out, ldx_arena *arena, const 
   const char *more = ldx_pg_version(w->session) >= 180000 ? " including generated" : "";
   ldx_buffer_appendf(out, "create temporary table %s (like %s%s);\n", shadow_name(arena, relation),
                      ldx_pg_quote_name(arena, relation->name), more);
+}
+
+/* A function of the relation's rows does not take those of the copy until they can become such: the server then prints a
+ * cast, which `without_casts` takes away again. Anything SET keeps the function from being replaced by its body, the
+ * constant that others' functions would be called with. */
+static void append_cast(ldx_buffer *out, ldx_arena *arena, const ldx_relation *relation) {
+  char *from = shadow_name(arena, relation), *to = ldx_pg_quote_name(arena, relation->name);
+  ldx_buffer_appendf(out,
+                     "create function \"pg_temp\".lunadex_row(%s) returns %s language sql immutable\n"
+                     "  set search_path to '' as $lunadex_row$select null::%s$lunadex_row$;\n"
+                     "create cast (%s as %s) with function \"pg_temp\".lunadex_row(%s) as implicit;\n",
+                     from, to, to, from, to, from);
 }
 
 static void append_definition(ldx_buffer *out, ldx_arena *arena, const ldx_declared *declared, size_t place) {
@@ -83,6 +96,39 @@ static void read_shadow_column(void *state, char **fields) {
   if (column->collation != 0 && column->collation != DEFAULT_COLLATION) relation->odd_collation = true;
 }
 
+/* `text` without the casts from a row of the copy to one of the relation, `(orders.*)::public.orders`. */
+static const char *without_casts(ldx_arena *arena, const char *text, ldx_name relation) {
+  static const char row[] = ".*)::";
+  if (!text || !strstr(text, row)) return text;
+  ldx_buffer out;
+  ldx_buffer_init(&out, arena);
+  for (const char *p = text, *end; *p; p = end) {
+    end = ldx_pg_token_end(p);
+    if (*p == '(') {
+      const char *copy_end = ldx_pg_token_end(end), *type = copy_end + sizeof row - 1;
+      if (strncmp(copy_end, row, sizeof row - 1) == 0) {
+        const char *dot = ldx_pg_token_end(type), *type_end = *dot == '.' ? ldx_pg_token_end(dot + 1) : dot;
+        ldx_name name;
+        if (ldx_pg_split_name(arena, ldx_arena_strndup(arena, type, (size_t)(type_end - type)), &name) && name.schema &&
+            strcmp(name.schema, relation.schema) == 0 && strcmp(name.name, relation.name) == 0) {
+          ldx_buffer_appendf(&out, "%.*s.*", (int)(copy_end - end), end);
+          end = type_end;
+          continue;
+        }
+      }
+    }
+    ldx_buffer_appendf(&out, "%.*s", (int)(end - p), p);
+  }
+  return ldx_buffer_string(&out);
+}
+
+static void spell_rows_as_real(ldx_arena *arena, ldx_definition *definition) {
+  for (size_t i = 0; i < definition->key_count; i++)
+    definition->keys[i].expression = without_casts(arena, definition->keys[i].expression, definition->relation);
+  definition->predicate = without_casts(arena, definition->predicate, definition->relation);
+  definition->predicate_form = without_casts(arena, definition->predicate_form, definition->relation);
+}
+
 static void take(work *w, const ldx_live *live) {
   if (strncmp(live->name, name_prefix, sizeof name_prefix - 1) != 0) return;
   size_t place = strtoul(live->name + sizeof name_prefix - 1, NULL, 10);
@@ -95,6 +141,7 @@ static void take(work *w, const ldx_live *live) {
   /* What the shadow has not: */
   declared->canonical.relation = text.relation;
   declared->canonical.tablespace = text.tablespace;
+  spell_rows_as_real(w->arena, &declared->canonical);
   declared->fingerprint = ldx_definition_fingerprint(&declared->canonical);
 }
 
@@ -138,11 +185,9 @@ static bool mentions(const char *text, const char *name) {
   return text && strstr(text, name) != NULL;
 }
 
-/* A function that takes a row of the relation does not take a row of its copy; one that fails itself may do so because of
- * who calls it, which is the owner in a real build. Then the text has to do; should it be wrong, the build will say so. */
-static bool needs_the_relation_itself(const ldx_declared *declared, const ldx_error *error) {
+/* A function that takes a row of the relation does not take a row of its copy. */
+static bool needs_rows_of_the_relation(const ldx_declared *declared, const ldx_error *error) {
   static const char *const types[] = {"42883", "42804", "42846", "42P17", "42P18"};
-  if (*error->context) return true;
   bool type_error = false;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     type_error = type_error || strcmp(error->native, types[i]) == 0;
@@ -154,8 +199,10 @@ static bool needs_the_relation_itself(const ldx_declared *declared, const ldx_er
   return type_error && mentioned;
 }
 
+/* A function that fails itself may do so because of who calls it, which is the owner in a real build. Then the text has
+ * to do, as with rows that no cast helped; should it be wrong, the build will say so. */
 static void refuse(work *w, ldx_declared *declared, const ldx_error *error) {
-  if (needs_the_relation_itself(declared, error)) return;
+  if (*error->context || needs_rows_of_the_relation(declared, error)) return;
   declared->error = LDX_ARENA_NEW(w->arena, ldx_error, 1);
   *declared->error = *error;
 }
@@ -178,6 +225,30 @@ static bool try_together(work *w, ldx_error *error) {
   ldx_arena_free(scratch);
   ldx_buffer_free(&text);
   return ok;
+}
+
+/* The one at `place`, behind a savepoint: as it is, and then with a cast if that may help. False only if the server cannot
+ * be asked any more. */
+static bool try_definition(work *w, ldx_arena *scratch, size_t place, ldx_error *error) {
+  ldx_declared *declared = w->items[place];
+  ldx_error first;
+  for (bool cast = false;; cast = true) {
+    ldx_buffer text;
+    ldx_buffer_init(&text, scratch);
+    ldx_buffer_append(&text, "savepoint definition;\n");
+    if (cast) append_cast(&text, scratch, declared->relation);
+    append_definition(&text, scratch, declared, place);
+    ldx_error refusal;
+    if (ldx_pg_do(w->session, ldx_buffer_string(&text), &refusal)) return true;
+    if (is_link(&refusal) || !ldx_pg_do(w->session, "rollback to savepoint definition", error)) {
+      *error = refusal;
+      return false;
+    }
+    if (!cast) first = refusal;
+    if (cast || !needs_rows_of_the_relation(declared, &refusal)) break;
+  }
+  refuse(w, declared, &first);
+  return true;
 }
 
 /* One after another, each behind a savepoint. False only if the server cannot be asked any more. */
@@ -205,16 +276,7 @@ static bool try_apart(work *w, ldx_error *error) {
       ldx_buffer_clear(&text);
     }
     if (!copied) continue;
-    ldx_error refusal;
-    ldx_buffer_append(&text, "savepoint definition;\n");
-    append_definition(&text, scratch, w->items[i], i);
-    if (ldx_pg_do(w->session, ldx_buffer_string(&text), &refusal)) continue;
-    if (is_link(&refusal) || !ldx_pg_do(w->session, "rollback to savepoint definition", error)) {
-      *error = refusal;
-      ok = false;
-    } else {
-      refuse(w, w->items[i], &refusal);
-    }
+    ok = try_definition(w, scratch, i, error);
   }
   ok = ok && read_back(w, error);
   ldx_pg_rollback(w->session);

@@ -102,6 +102,24 @@ describe("plan", function()
     assert.equal(0, result.status, tostring(result))
   end)
 
+  it("reads what takes rows of the relation as the server does, however they are written", function()
+    server:psql(database, [[
+      CREATE SCHEMA "S";
+      CREATE TABLE "S"."it's" (a int, b text);
+      CREATE FUNCTION row_text(r "S"."it's", t text) RETURNS text IMMUTABLE LANGUAGE plpgsql
+        AS 'BEGIN IF r.b IS NULL THEN RAISE EXCEPTION ''no b''; END IF; RETURN t || r.b; END';
+      CREATE FUNCTION row_fine(r "S"."it's") RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT (r).a > 0';
+      CREATE INDEX of_rows ON "S"."it's" (row_text("it's", '("it''s".*)::"S"."it''s"')) WHERE row_fine("it's") AND a > 0]])
+    for _, row in ipairs { [["it's"]], [["it's".*]], [["it's"::"S"."it's"]] } do
+      local result = plan(([=[ on "S.it's" { index { expr [[public.row_text(%s, '("it''s".*)::"S"."it''s"')]],
+        name = "of_rows", where = [[row_fine(%s) and (a > 0)]] } } ]=]):format(row, row), "--detailed-exitcode")
+      assert.equal(0, result.status, tostring(result))
+    end
+    local result = plan([=[ on "S.it's" { index { expr [[row_text("it's", 'another')]], name = "of_rows",
+      where = [[row_fine("it's") and (a > 0)]] } } ]=], "--detailed-exitcode")
+    assert.equal(2, result.status, tostring(result))
+  end)
+
   it("tells that a column is missing by the server's code, not by its words", function()
     local result = plan([[ on "t" {
       index { "nope", name = "x" }, index { expr "lower(nope)", name = "y" },
