@@ -5,5 +5,7 @@ require "support.postgres"
 require "support.mongodb"
 require "support.lunadex"
 
+require("support.leaks").watch()
+
 -- Whole tables in messages of assertions, however deep.
 require("luassert"):set_parameter("TableFormatLevel", -1)
