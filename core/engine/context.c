@@ -67,3 +67,14 @@ void ldx_context_note(ldx_context *context, const char *format, ...) {
   va_end(again);
   free(text);
 }
+
+bool ldx_context_rows(ldx_context *context, ldx_arena *arena, const ldx_result *rows, ldx_error *error) {
+  ldx_engine *engine = context->engine;
+  pthread_mutex_lock(&engine->mutex);
+  context->more = false;
+  context->gave_rows = true;
+  ldx_event_post_rows(context, arena, rows);
+  while (!context->more && !atomic_load(&context->cancelled)) pthread_cond_wait(&engine->sleep, &engine->mutex);
+  pthread_mutex_unlock(&engine->mutex);
+  return !atomic_load(&context->cancelled) || ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled");
+}

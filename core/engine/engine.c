@@ -211,6 +211,14 @@ void ldx_engine_cancel(ldx_engine *engine, ldx_job *job) {
   for (ldx_context *context = engine->contexts; context; context = context->next) cancel(engine, context);
 }
 
+void ldx_engine_more(ldx_engine *engine, ldx_job *job) {
+  if (!job->context) return;
+  pthread_mutex_lock(&engine->mutex);
+  job->context->more = true;
+  pthread_cond_broadcast(&engine->sleep);
+  pthread_mutex_unlock(&engine->mutex);
+}
+
 size_t ldx_engine_pending(const ldx_engine *engine) {
   return engine->pending;
 }

@@ -26,6 +26,8 @@ typedef struct event_node {
   ldx_progress *progress;
   ldx_error *error;
   char *text;
+  const ldx_result *rows;
+  ldx_arena *arena; /* of the rows; the node's */
 } event_node;
 
 /* A thread with a session. */
@@ -38,6 +40,7 @@ typedef struct seat {
   pthread_cond_t work;  /* of a worker: there is a job, or the end; these four under engine.mutex */
   bool idle;            /* it waits, and nobody has called it yet */
   bool connected;       /* it has a session */
+  bool transacts;       /* its thread's: the session has a transaction open */
   double barred_until;  /* by the clock: it could not get a session, and leaves the jobs to those that have one */
   ldx_engine *engine;
   pthread_t thread;
@@ -53,6 +56,8 @@ struct ldx_context {
   event_node *progress_queued; /* its PROGRESS event that nobody has polled yet: the next one takes its place */
   event_node done;             /* so that DONE cannot fail */
   bool handed_back;            /* for want of a session, and that was told */
+  bool more;                   /* a batch of rows was taken, the next one is wanted */
+  bool gave_rows;              /* some were handed over: it cannot be tried again */
   /* under seat.mutex */
   int64_t server_pid;    /* 0: not running on the server */
   int statement;         /* counts the times the pid was set: what was seen of an earlier statement is of no interest */
@@ -112,9 +117,10 @@ bool ldx_queue_remove(job_queue *queue, const ldx_job *job); /* * false: not in 
 /* For any thread. `text`, `error` and `progress` are copied and may be NULL. */
 void ldx_event_post(ldx_engine *engine, ldx_event_kind kind, ldx_context *context, const char *text,
                     const ldx_error *error, const ldx_progress *progress, int attempt, double delay);
-void ldx_event_post_done(ldx_context *context);            /* * */
-bool ldx_event_take(ldx_engine *engine, ldx_event *event); /* the owner; false: none */
-void ldx_event_clear(ldx_engine *engine);                  /* the owner, when no other thread is left */
+void ldx_event_post_done(ldx_context *context);                                           /* * */
+void ldx_event_post_rows(ldx_context *context, ldx_arena *arena, const ldx_result *rows); /* * */
+bool ldx_event_take(ldx_engine *engine, ldx_event *event);                                /* the owner; false: none */
+void ldx_event_clear(ldx_engine *engine); /* the owner, when no other thread is left */
 
 /* --- worker.c ------------------------------------------------------------------------------------------------------ */
 

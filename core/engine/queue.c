@@ -110,8 +110,21 @@ void ldx_event_post_done(ldx_context *context) {
   append(context->engine, &context->done);
 }
 
+void ldx_event_post_rows(ldx_context *context, ldx_arena *arena, const ldx_result *rows) {
+  event_node *node = node_new(LDX_EVENT_ROWS, context, NULL, NULL, NULL);
+  node->arena = arena;
+  node->rows = rows;
+  append(context->engine, node);
+}
+
+static void node_free(event_node *node) {
+  if (!node) return;
+  ldx_arena_free(node->arena);
+  free(node);
+}
+
 bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
-  free(engine->taken);
+  node_free(engine->taken);
   engine->taken = NULL;
   pthread_mutex_lock(&engine->mutex);
   event_node *node = engine->first_event;
@@ -138,6 +151,7 @@ bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
   else
     ldx_error_clear(&event->error);
   event->text = node->text ? node->text : "";
+  event->rows = node->rows;
   if (node->kind != LDX_EVENT_DONE) engine->taken = node; /* that one is part of its context */
   return true;
 }
@@ -145,10 +159,10 @@ bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
 void ldx_event_clear(ldx_engine *engine) {
   for (event_node *node = engine->first_event; node;) {
     event_node *next = node->next;
-    if (node->kind != LDX_EVENT_DONE) free(node);
+    if (node->kind != LDX_EVENT_DONE) node_free(node);
     node = next;
   }
   engine->first_event = engine->last_event = NULL;
-  free(engine->taken);
+  node_free(engine->taken);
   engine->taken = NULL;
 }

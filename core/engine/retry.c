@@ -28,6 +28,7 @@ static bool survives(ldx_job_kind kind, ldx_retry retry) {
     return retry != LDX_RETRY_NEVER;
   case LDX_JOB_QUERY:
     return retry == LDX_RETRY_AGAIN || retry == LDX_RETRY_RECONNECT;
+  case LDX_JOB_TRANSACT:
   case LDX_JOB_HISTORY:
   case LDX_JOB_STATUS:
   case LDX_JOB_UNLOCK:

@@ -44,6 +44,8 @@ bool ldx_seat_open(seat *s, ldx_error *error) {
   pthread_mutex_unlock(&s->mutex);
   if (s->session && (doubtful || !driver->alive(s->session))) ldx_seat_close(s);
   if (s->session) return true;
+  /* What comes after must not be done outside of it. */
+  if (s->transacts) return ldx_error_set(error, LDX_ERROR_LINK_LOST, "the transaction ended with its connection");
   /* There is no session to cancel yet: connecting looks for itself. The context stays as long as this thread is in its
    * job; a watcher that only wants to look has none. */
   ldx_target target = s->engine->target;
@@ -114,8 +116,10 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
   case LDX_JOB_PERFORM:
     return driver->perform(s->session, &job->step, context, &job->error);
   case LDX_JOB_QUERY:
-    job->result = driver->query(s->session, job->arena, job->text, job->parameters, job->parameter_count, &job->error);
+    job->result = driver->query(s->session, &job->statement, context, job->arena, &job->error);
     return job->result != NULL;
+  case LDX_JOB_TRANSACT:
+    return driver->transact(s->session, job->transaction, &job->error);
   case LDX_JOB_HISTORY:
     job->result =
         driver->history(s->session, job->arena, job->history, job->parameters, job->parameter_count, &job->error);
@@ -219,12 +223,15 @@ static void run(seat *s, ldx_job *job) {
     bool open = ldx_seat_open(s, &job->error);
     if (!open && job->error.code == LDX_ERROR_CONNECT && hand_back(s, job)) return;
     job->ok = open && attempt(s, job, context);
+    if (job->kind == LDX_JOB_TRANSACT) s->transacts = job->ok && job->transaction == LDX_TRANSACTION_BEGIN;
     ldx_seat_leave(s);
     if (job->ok) break;
     explain(s, context, &job->error);
 
     ldx_retry class = ldx_error_retry(job->error.code);
     if (class == LDX_RETRY_RECONNECT || class == LDX_RETRY_VERIFY) ldx_seat_close(s);
+    /* What failed in a transaction has ended it, or is for its owner to judge. */
+    if (s->transacts || context->gave_rows) break;
     if (job->error.code == LDX_ERROR_LINK_LOST && ldx_clock_now() - tried > long_attempt) tries = 1;
     if (!ldx_seat_try_again(s, job, job->error.code, tries, begun)) break;
   }
@@ -271,7 +278,7 @@ void *ldx_worker_run(void *the_seat) {
       s->idle = barred <= 0;
       struct timespec until = ldx_clock_deadline(barred > 0 ? barred : s->connected ? idle_limit : 3600);
       int timed_out = pthread_cond_timedwait(&s->work, &engine->mutex, &until);
-      if (timed_out && s->idle && s->connected && !engine->jobs.first) give_up_session(s);
+      if (timed_out && s->idle && s->connected && !s->transacts && !engine->jobs.first) give_up_session(s);
     }
   }
   pthread_mutex_unlock(&engine->mutex);

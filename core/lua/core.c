@@ -3,6 +3,7 @@
 #include "lua/parse.h"
 #include "lua/sandbox.h"
 #include "lua/userdata.h"
+#include "lua/value.h"
 
 int luaopen_lunadex_core(lua_State *L);
 
@@ -21,6 +22,9 @@ int luaopen_lunadex_core(lua_State *L) {
       {"current_line", ldx_lua_current_line},
       {"list_directory", ldx_lua_list_directory},
       {"resolve_path", ldx_lua_resolve_path},
+      {"value", ldx_lua_value},
+      {"document", ldx_lua_document},
+      {"list", ldx_lua_list},
       {"catch_signals", ldx_lua_catch_signals},
       {"signal", ldx_lua_signal},
       {"now", ldx_lua_now},
@@ -33,6 +37,7 @@ int luaopen_lunadex_core(lua_State *L) {
   ldx_lua_open_diff(L);
   ldx_lua_open_database(L);
   luaL_newlib(L, functions);
+  ldx_lua_open_value(L);
   lua_pushliteral(L, LUNADEX_VERSION);
   lua_setfield(L, -2, "version");
   return 1;

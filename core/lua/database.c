@@ -8,6 +8,7 @@
 #include "lua/push.h"
 #include "lua/step.h"
 #include "lua/userdata.h"
+#include "lua/value.h"
 
 const ldx_driver *ldx_lua_test_driver;
 
@@ -182,43 +183,71 @@ static size_t parameter_count(lua_State *L) {
 }
 
 /* The parameters at index 3, where they may be left out. */
-static void read_parameters(lua_State *L, ldx_job *job) {
+static void read_parameters(lua_State *L, ldx_statement *statement, ldx_arena *arena) {
   if (lua_isnoneornil(L, 3)) return;
-  size_t count = parameter_count(L);
-  job->parameter_count = count;
-  job->parameters = LDX_ARENA_NEW(job->arena, const char *, count);
+  size_t count = statement->parameter_count = parameter_count(L);
+  ldx_value *values = LDX_ARENA_NEW(arena, ldx_value, count + 1);
+  statement->parameters = values;
   for (size_t i = 0; i < count; i++) {
-    size_t length;
-    const char *value = NULL;
-    switch (lua_rawgeti(L, 3, (lua_Integer)i + 1)) {
-    case LUA_TNIL:
-      break;
-    case LUA_TBOOLEAN:
-      value = lua_toboolean(L, -1) ? "true" : "false";
-      break;
-    case LUA_TNUMBER:
-      value = ldx_arena_strdup(job->arena, lua_tostring(L, -1));
-      break;
-    case LUA_TSTRING:
-      value = ldx_arena_strdup(job->arena, lua_tolstring(L, -1, &length));
-      if (strlen(value) != length) luaL_argerror(L, 3, "a parameter has a zero byte");
-      break;
-    default:
-      luaL_argerror(L, 3, "parameters are strings, numbers, booleans or nil");
-    }
-    job->parameters[i] = value;
+    lua_rawgeti(L, 3, (lua_Integer)i + 1);
+    values[i] = ldx_lua_check_value(L, -1, 3, arena);
     lua_pop(L, 1);
   }
 }
 
 static int db_query(lua_State *L) {
   database *db = check(L);
-  const char *sql = ldx_lua_check_text(L, 2);
-  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  lua_settop(L, 4);
+  if (!lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  lua_Integer batch = luaL_optinteger(L, 4, 0);
+  luaL_argcheck(L, batch >= 0 && batch <= 1000000, 4, "between 1 and 1000000 rows expected");
+  const char *text = lua_istable(L, 2) ? NULL : ldx_lua_check_text(L, 2);
   ldx_lua_job *job = draft(db, LDX_JOB_QUERY, &reading);
-  job->job.text = ldx_arena_strdup(job->job.arena, sql);
-  read_parameters(L, &job->job);
+  ldx_statement *statement = &job->job.statement;
+  statement->batch = (size_t)batch;
+  if (text) {
+    statement->text = ldx_arena_strdup(job->job.arena, text);
+  } else {
+    ldx_value *command = LDX_ARENA_NEW(job->job.arena, ldx_value, 1);
+    *command = ldx_lua_check_value(L, 2, 2, job->job.arena);
+    luaL_argcheck(L, command->kind == LDX_VALUE_DOCUMENT, 2, "a document expected");
+    statement->command = command;
+  }
+  read_parameters(L, statement, job->job.arena);
   return submit(L, db);
+}
+
+static int db_transact(lua_State *L) {
+  static const char *const words[] = {[LDX_TRANSACTION_BEGIN] = "begin",
+                                      [LDX_TRANSACTION_COMMIT] = "commit",
+                                      [LDX_TRANSACTION_ROLLBACK] = "rollback",
+                                      NULL};
+  database *db = check(L);
+  int what = luaL_checkoption(L, 2, NULL, words);
+  ldx_lua_job *job = draft(db, LDX_JOB_TRANSACT, &once);
+  job->job.transaction = (ldx_transaction)what;
+  return submit(L, db);
+}
+
+/* What is written into the history: texts, whatever they were. */
+static void read_texts(lua_State *L, ldx_job *job) {
+  if (lua_isnoneornil(L, 3)) return;
+  size_t count = parameter_count(L);
+  job->parameter_count = count;
+  job->parameters = LDX_ARENA_NEW(job->arena, const char *, count + 1);
+  for (size_t i = 0; i < count; i++) {
+    int type = lua_rawgeti(L, 3, (lua_Integer)i + 1);
+    if (type == LUA_TBOOLEAN) {
+      job->parameters[i] = lua_toboolean(L, -1) ? "true" : "false";
+    } else if (type == LUA_TNUMBER || type == LUA_TSTRING) {
+      size_t length;
+      job->parameters[i] = ldx_arena_strdup(job->arena, lua_tolstring(L, -1, &length));
+      if (strlen(job->parameters[i]) != length) luaL_argerror(L, 3, "a parameter has a zero byte");
+    } else if (type != LUA_TNIL) {
+      luaL_argerror(L, 3, "parameters are strings, numbers, booleans or nil");
+    }
+    lua_pop(L, 1);
+  }
 }
 
 static int db_history(lua_State *L) {
@@ -232,22 +261,33 @@ static int db_history(lua_State *L) {
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
   ldx_lua_job *job = draft(db, LDX_JOB_HISTORY, &once);
   job->job.history = (ldx_history)what;
-  read_parameters(L, &job->job);
+  read_texts(L, &job->job);
   return submit(L, db);
 }
 
 /* --- events --------------------------------------------------------------------------------------------------------- */
 
+/* The job of that number; NULL: it is over. */
+static ldx_job *job_of(lua_State *L, const database *db, int argument) {
+  lua_Integer id = luaL_checkinteger(L, argument);
+  for (ldx_lua_job *job = db->jobs; job; job = job->next)
+    if (job->job.id == (uint64_t)id) return &job->job;
+  return NULL;
+}
+
 static int db_cancel(lua_State *L) {
   database *db = check(L);
-  if (lua_isnoneornil(L, 2)) {
-    ldx_engine_cancel(db->engine, NULL);
-    return 0;
-  }
-  lua_Integer id = luaL_checkinteger(L, 2);
-  for (ldx_lua_job *job = db->jobs; job; job = job->next)
-    if (job->job.id == (uint64_t)id) ldx_engine_cancel(db->engine, &job->job);
-  return 0; /* one that is over needs no cancelling */
+  ldx_job *job = lua_isnoneornil(L, 2) ? NULL : job_of(L, db, 2);
+  /* One that is over needs no cancelling. */
+  if (job || lua_isnoneornil(L, 2)) ldx_engine_cancel(db->engine, job);
+  return 0;
+}
+
+static int db_more(lua_State *L) {
+  database *db = check(L);
+  ldx_job *job = job_of(L, db, 2);
+  if (job) ldx_engine_more(db->engine, job);
+  return 0;
 }
 
 static int db_poll(lua_State *L) {
@@ -270,8 +310,9 @@ int ldx_lua_wait(lua_State *L) {
   enum { MOST = 1024 };
   luaL_checktype(L, 1, LUA_TTABLE);
   double timeout = luaL_optnumber(L, 2, -1);
+  luaL_argcheck(L, timeout >= 0 || lua_isnoneornil(L, 2), 2, "seconds expected");
   size_t count = (size_t)lua_rawlen(L, 1);
-  luaL_argcheck(L, count > 0 && count <= MOST, 1, "between 1 and 1024 databases expected");
+  luaL_argcheck(L, count <= MOST, 1, "at most 1024 databases expected");
   ldx_engine *engines[MOST];
   for (size_t i = 0; i < count; i++) {
     lua_rawgeti(L, 1, (lua_Integer)i + 1);
@@ -345,11 +386,23 @@ int ldx_lua_open(lua_State *L) {
 void ldx_lua_open_database(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", db_close}, {"__close", db_close}, {"__tostring", db_tostring}, {NULL, NULL}};
   static const luaL_Reg methods[] = {
-      {"connect", db_connect}, {"catalog", db_catalog}, {"resolve", db_resolve},
-      {"measure", db_measure}, {"perform", db_perform}, {"query", db_query},
-      {"history", db_history}, {"status", db_status},   {"lock", db_lock},
-      {"unlock", db_unlock},   {"cancel", db_cancel},   {"poll", db_poll},
-      {"pending", db_pending}, {"close", db_close},     {NULL, NULL},
+      {"connect", db_connect},
+      {"catalog", db_catalog},
+      {"resolve", db_resolve},
+      {"measure", db_measure},
+      {"perform", db_perform},
+      {"query", db_query},
+      {"transact", db_transact},
+      {"more", db_more},
+      {"history", db_history},
+      {"status", db_status},
+      {"lock", db_lock},
+      {"unlock", db_unlock},
+      {"cancel", db_cancel},
+      {"poll", db_poll},
+      {"pending", db_pending},
+      {"close", db_close},
+      {NULL, NULL},
   };
   ldx_lua_class(L, class, meta, methods, NULL);
 }

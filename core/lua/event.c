@@ -3,10 +3,12 @@
 #include "lua/database.h"
 #include "lua/push.h"
 #include "lua/userdata.h"
+#include "lua/value.h"
 
 static const char *const event_names[] = {
-    [LDX_EVENT_STARTED] = "started", [LDX_EVENT_PROGRESS] = "progress", [LDX_EVENT_NOTE] = "note",
-    [LDX_EVENT_RETRY] = "retry",     [LDX_EVENT_DONE] = "done",         [LDX_EVENT_LOCK_LOST] = "lock_lost",
+    [LDX_EVENT_STARTED] = "started",     [LDX_EVENT_PROGRESS] = "progress", [LDX_EVENT_NOTE] = "note",
+    [LDX_EVENT_ROWS] = "rows",           [LDX_EVENT_RETRY] = "retry",       [LDX_EVENT_DONE] = "done",
+    [LDX_EVENT_LOCK_LOST] = "lock_lost",
 };
 
 /* Each sets a field of the table on top. [-0, +0, m] */
@@ -64,46 +66,6 @@ static void push_info(lua_State *L, const ldx_server_info *info) {
   set_text(L, "warning", info->warning);
 }
 
-static void push_value(lua_State *L, const char *value, char type) {
-  if (!value) {
-    lua_pushnil(L);
-    return;
-  }
-  switch (type) {
-  case 'b':
-    lua_pushboolean(L, value[0] == 't');
-    return;
-  case 'i':
-  case 'n':
-    /* What is no number for Lua (NaN of a numeric) stays the server's text. */
-    if (lua_stringtonumber(L, value)) return;
-    break;
-  default:
-    break;
-  }
-  lua_pushstring(L, value);
-}
-
-static void push_result(lua_State *L, const ldx_result *result) {
-  lua_createtable(L, (int)result->row_count, 2);
-  for (size_t row = 0; row < result->row_count; row++) {
-    lua_createtable(L, (int)result->column_count, 0);
-    for (size_t column = 0; column < result->column_count; column++) {
-      char type = result->types ? result->types[column] : 's';
-      push_value(L, result->values[row * result->column_count + column], type);
-      lua_rawseti(L, -2, (lua_Integer)column + 1);
-    }
-    lua_rawseti(L, -2, (lua_Integer)row + 1);
-  }
-  lua_createtable(L, (int)result->column_count, 0);
-  for (size_t column = 0; column < result->column_count; column++) {
-    lua_pushstring(L, result->columns[column]);
-    lua_rawseti(L, -2, (lua_Integer)column + 1);
-  }
-  lua_setfield(L, -2, "columns");
-  set_text(L, "command", result->command);
-}
-
 static void push_measures(lua_State *L, const ldx_job *job) {
   lua_createtable(L, (int)job->measure_count, 0);
   for (size_t i = 0; i < job->measure_count; i++) {
@@ -141,11 +103,12 @@ static void set_done(lua_State *L, ldx_job *job) {
   case LDX_JOB_QUERY:
   case LDX_JOB_HISTORY:
   case LDX_JOB_STATUS:
-    push_result(L, job->result);
+    ldx_lua_push_rows(L, job->result);
     break;
   case LDX_JOB_MEASURE:
     push_measures(L, job);
     break;
+  case LDX_JOB_TRANSACT:
   case LDX_JOB_RESOLVE:
   case LDX_JOB_PERFORM:
   case LDX_JOB_LOCK:
@@ -168,6 +131,10 @@ void ldx_lua_push_event(lua_State *L, ldx_event *event) {
     break;
   case LDX_EVENT_NOTE:
     set_text(L, "text", event->text);
+    break;
+  case LDX_EVENT_ROWS:
+    ldx_lua_push_rows(L, event->rows);
+    lua_setfield(L, -2, "rows");
     break;
   case LDX_EVENT_RETRY:
     set_error(L, &event->error);

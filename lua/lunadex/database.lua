@@ -6,21 +6,22 @@
 local core = require "lunadex.core"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
+local session = require "lunadex.session"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
 
 local M = {}
 
----@class lunadex.Connection
+---@class lunadex.Connection: lunadex.Session
 ---@field target string            # as given: may hold a password, never to be shown
----@field display string           # what to show
 ---@field label string?            # its name among several databases of one run
----@field jobs integer             # sessions at a time
+---@field info lunadex.ServerInfo? # once it has connected
 ---@field retry lunadex.Retry?     # of connecting, and of taking the run lock; nil: one attempt
 ---@field holds_lock boolean?
----@field handle lunadex.Database
+---@field spare lunadex.Database[] # engines of one session each, for transactions
+---@field changing boolean?        # a change is under way, others wait for its end
 ---@field on_reading fun(event: lunadex.Event)?   # hears what keeps it waiting while it reads
-local Connection = {}
+local Connection = setmetatable({}, session.Session)
 Connection.__index = Connection
 Connection.__name = "lunadex.Connection"
 
@@ -30,10 +31,6 @@ local function outcome(event)
     return event.result, event
   end
   return nil, event.error, event
-end
-
-local function interrupted()
-  return errors.new("cancelled", "the run was interrupted")
 end
 
 local function answer(self)
@@ -66,17 +63,13 @@ end
 ---@return lunadex.Error? err
 function M.open(url, options)
   options = options or {}
-  local jobs = options.jobs or 8
-  local handle, err = core.open(url, {
-    jobs = jobs, application_name = options.application_name, connect_timeout = options.connect_timeout,
-  })
+  local given = { jobs = options.jobs or 8, application_name = options.application_name,
+    connect_timeout = options.connect_timeout }
+  local handle, err = core.open(url, given)
   if not handle then return nil, err end
   return setmetatable({
-    target = url,
-    display = target.redact(url),
-    jobs = jobs,
-    retry = options.retry,
-    handle = handle,
+    target = url, display = target.redact(url), driver = target.driver(url), given = given, jobs = given.jobs,
+    retry = options.retry, handle = handle, open_rows = 0, spare = {}, freed = task.point(),
   }, Connection)
 end
 
@@ -115,11 +108,11 @@ function Connection:connect()
   return info
 end
 
---- What is live now (what `prefetch` asked for, if it did).
+--- What is live now: relations and their indexes.
 ---@return lunadex.Catalog? catalog
 ---@return lunadex.Error? err
 function Connection:catalog()
-  if not self.catalog_ticket and task.stopping() then return nil, interrupted() end
+  if not self.catalog_ticket and task.ending() then return nil, session.interrupted() end
   local ticket = self.catalog_ticket or reading(self, self.handle:catalog())
   self.catalog_ticket = nil
   return outcome(ticket:await())
@@ -127,7 +120,7 @@ end
 
 local function job(method)
   return function(self, ...)
-    if task.stopping() then return nil, interrupted() end
+    if task.ending() then return nil, session.interrupted() end
     local result, err = outcome(reading(self, self.handle[method](self.handle, ...)):await())
     if result == nil then return nil, err end
     return result
@@ -142,13 +135,82 @@ Connection.resolve = job("resolve")
 ---@type fun(self: lunadex.Connection, items: table[]): table[]?, lunadex.Error?
 Connection.measure = job("measure")
 
---- One statement; rows as arrays, with `columns` and `command`.
----@type fun(self: lunadex.Connection, sql: string, parameters: table?): table?, lunadex.Error?
-Connection.query = job("query")
-
---- What is being built, left over or locked.
----@type fun(self: lunadex.Connection): table?, lunadex.Error?
+--- What is being built now, what was left over, and who holds the run lock: rows, as `lunadex status` tells them.
+---@type fun(self: lunadex.Connection): lunadex.Rows?, lunadex.Error?
 Connection.status = job("status")
+
+-- An engine with one session, on which a transaction has begun.
+local function begin(self)
+  if task.ending() then return nil, session.interrupted() end
+  local handle = table.remove(self.spare)
+  if not handle then
+    local wrong
+    handle, wrong = core.open(self.target, { jobs = 1, application_name = self.given.application_name,
+      connect_timeout = self.given.connect_timeout })
+    if not handle then return nil, wrong end
+  end
+  local ok, err = outcome(task.ticket(handle, handle:transact "begin", nil, answer(self)):await())
+  if ok then return handle end
+  handle:close()
+  return nil, err
+end
+
+local function finish(transaction, how)
+  local handle, connection = transaction.handle, transaction.transaction_of
+  transaction.handle = nil
+  if not connection.handle then
+    task.forget(handle)
+    handle:close()
+    return nil, errors.new("link_lost", "the connection was closed before the end of the transaction")
+  end
+  -- A loop over rows that was left without its end keeps the session.
+  local unfinished = transaction.open_rows > 0
+  if unfinished then handle:cancel() end
+  local ok, err = outcome(task.ticket(handle, handle:transact(unfinished and "rollback" or how), nil,
+    answer(connection)):await())
+  table.insert(connection.spare, handle)
+  if unfinished then
+    return nil, errors.new("usage", "a loop over rows was not at its end when the transaction was",
+      "Nothing was changed: read all rows, or leave the loop by break.")
+  end
+  return ok, err
+end
+
+--- Runs a function in a transaction: `db:transaction(function(tx) … end)`. What it says to `tx`, which has `query` and
+--- `rows`, is committed when it returns, and rolled back when it returns nil and an error, or raises one. Nothing is
+--- tried again by itself: a deadlock or a conflict between transactions is an error whose `retryable` is true, and
+--- `lunadex.retry` repeats the whole. On MongoDB it takes a replica set.
+---@param run fun(tx: lunadex.Session): any ...
+---@return any ...                 # what it returned (true if nothing); or nil and why nothing was changed
+function Connection:transaction(run)
+  if not self.handle then error("attempt to use a closed connection", 2) end
+  local handle, err = begin(self)
+  if not handle then return session.finish(nil, err) end
+  local tx = setmetatable({ handle = handle, driver = self.driver, display = self.display, jobs = 1, open_rows = 0,
+    transaction_of = self }, session.Session)
+  local results = table.pack(pcall(run, tx))
+  local failed = not results[1] or results[2] == nil and results[3] ~= nil
+  local ok
+  ok, err = finish(tx, failed and "rollback" or "commit")
+  if not results[1] then error(results[2], 0) end
+  if failed then return session.finish(nil, results[3]) end
+  if not ok then return session.finish(nil, err) end
+  if results.n == 1 then return true end
+  return table.unpack(results, 2, results.n)
+end
+
+--- Runs what changes the database when no other such work of this connection is under way: they share its run lock.
+---@param work function
+---@return any ...
+function Connection:alone(work, ...)
+  while self.changing do self.freed:wait() end
+  self.changing = true
+  local results = table.pack(pcall(work, ...))
+  self.changing = nil
+  self.freed:announce()
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 2, results.n)
+end
 
 local take = job("lock")
 
@@ -188,7 +250,7 @@ end
 ---@return any event_or_err        # the "done" event, or the error
 ---@return lunadex.Event? event    # after an error
 function Connection:perform(step, on_event, cleaning)
-  if task.stopping() and not cleaning then return nil, interrupted() end
+  if task.ending() and not cleaning then return nil, session.interrupted() end
   return outcome(task.ticket(self.handle, self.handle:perform(step), on_event, step_text(step)):await())
 end
 
@@ -222,9 +284,10 @@ function Connection:close()
   if not self.handle then return end
   -- A lease would keep others waiting until it ends, where a session's lock ends with it.
   if self.holds_lock and dialects.of(self.info and self.info.driver).leases then task.run(self.unlock, self) end
+  for _, handle in ipairs(self.spare) do handle:close() end
   task.forget(self.handle)
   self.handle:close()
-  self.handle = nil
+  self.handle, self.spare = nil, {}
 end
 
 Connection.__close = Connection.close
@@ -233,4 +296,5 @@ function Connection:__tostring()
   return ("lunadex.Connection: %s%s"):format(self.display, self.handle and "" or " (closed)")
 end
 
+M.Connection = Connection
 return M

@@ -4,6 +4,7 @@ local M = {}
 
 ---@class lunadex.Failure : lunadex.Error
 ---@field detail string?
+---@field errors lunadex.registry.Problem[]?   # code "registry"
 local Failure = {}
 Failure.__index = Failure
 
@@ -19,6 +20,17 @@ end
 ---@return lunadex.Failure
 function M.new(code, message, hint)
   return setmetatable({ code = code, message = message, hint = hint, retryable = false }, Failure)
+end
+
+--- All mistakes in a registry as one failure, which has them one by one as `errors`.
+---@param mistakes lunadex.registry.Problem[]
+---@return lunadex.Failure
+function M.of_mistakes(mistakes)
+  local lines = {}
+  for i, mistake in ipairs(mistakes) do lines[i] = tostring(mistake) end
+  local err = M.new("registry", table.concat(lines, "\n"))
+  err.errors = mistakes
+  return err
 end
 
 --- What a failure of any kind says to people: message, detail and hint, each on its own line.

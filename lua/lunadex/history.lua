@@ -63,7 +63,7 @@ function Recorder:write(record)
     rows, err = self.connection:history(record.what, parameters)
   end
   if rows and record.what == "run" then
-    self.run = rows[1] and rows[1][1]
+    self.run = rows[1] and rows[1].id
     if not self.run then err = errors.new("lock_held", "the run lock is not held") end
   end
   if err and not self.failure then
@@ -126,13 +126,7 @@ function M.read(connection)
   local rows, err = connection:history("read")
   if not rows then return nil, err end
   if #rows.columns == 0 then return nil end
-  local runs = {}
-  for i, row in ipairs(rows) do
-    local run = {}
-    for j, column in ipairs(rows.columns) do run[column] = row[j] end
-    runs[i] = run
-  end
-  return runs
+  return table.move(rows, 1, #rows, 1, {})
 end
 
 return M

@@ -1,13 +1,8 @@
---- Lunadex for scripts: registries, connections, plans.
---
---     local lunadex = require "lunadex"
---     local db = assert(lunadex.connect(os.getenv "DATABASE_URL"))
---     local plan = assert(lunadex.plan(assert(lunadex.load "registry/"), db))
---     for change in plan:changes() do print(change.action, change.relation, change.definition) end
---     assert(plan:apply { jobs = 4 })
---
--- What the environment can make fail returns nil and an error (`code`, `message`, `hint`, `retryable`, `tostring`);
--- misuse raises.
+--- Lunadex for scripts: connections, statements, registries, plans, changes, tasks.
+---
+--- What the environment can make fail returns nil and an error (`code`, `message`, `hint`, `retryable`, `tostring`), so
+--- that `assert` turns it into the script's end; misuse raises. After a first Ctrl-C in `lunadex run`, what runs is
+--- cancelled, and every further call that would wait raises an error with the code "cancelled".
 
 local apply = require "lunadex.apply"
 local core = require "lunadex.core"
@@ -16,39 +11,32 @@ local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local plan = require "lunadex.plan"
 local registry = require "lunadex.registry"
+local session = require "lunadex.session"
+local single = require "lunadex.single"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
 
 ---@class lunadex
 local M = {}
 
+--- The version of this Lunadex.
+---@type string
 M.version = core.version
-M.task = task
 
---- Reads registry files or directories; all mistakes are reported at once. What they may say depends on the kind of
---- database: that is said by options.target, else by the registry's urls, else by the environment, as for a run.
----@param paths string|string[]
----@param options lunadex.registry.Options?
----@return table? registry
----@return lunadex.Error? err      # `errors` holds one value for each mistake
-function M.load(paths, options)
-  if type(paths) == "string" then paths = { paths } end
-  local loaded, mistakes = registry.load(paths, options)
-  if loaded then return loaded end
-  local lines = {}
-  for i, mistake in ipairs(mistakes) do lines[i] = tostring(mistake) end
-  local err = errors.new("registry", table.concat(lines, "\n"))
-  err.errors = mistakes
-  return nil, err
-end
+--- The word null, where nil would be nothing: in documents, and in lists.
+M.null = core.null
 
---- Connects to a database: a URL, key=value pairs, or nil for the environment.
+--- Values of MongoDB that Lua has no type for: ObjectIds, dates, decimals …, and documents whose order counts.
+M.bson = require "lunadex.bson"
+
+--- Connects to a database: a URL, key=value pairs, or nil for the environment (`LUNADEX_TARGET`, `DATABASE_URL`,
+--- `MONGODB_URI`, the `PG*` variables). Sessions are opened as they are needed, `jobs` of them at most (default 8).
 ---@param url string?
 ---@param options {jobs: integer?, application_name: string?, connect_timeout: number?}?
 ---@return lunadex.Connection?
 ---@return lunadex.Error? err
 function M.connect(url, options)
-  local found, source = target.find(url)
+  local found, source = target.find(url or target.preset)
   if not found then return nil, source end
   local connection, err = database.open(found, options)
   if not connection then return nil, err end
@@ -56,15 +44,51 @@ function M.connect(url, options)
   info, err = task.run(connection.connect, connection)
   if not info then
     connection:close()
-    return nil, err
+    return session.finish(nil, err)
   end
   return connection
 end
 
+--- Reads registry files or directories; all mistakes are reported at once. What they may say depends on the kind of
+--- database: that is said by options.target, else by the registry's urls, else by the environment, as for a run.
+---@param paths string|string[]
+---@param options lunadex.registry.Options?
+---@return lunadex.Registry? registry
+---@return lunadex.Error? err      # `errors` holds one value for each mistake
+function M.load(paths, options)
+  if type(paths) == "string" then paths = { paths } end
+  local loaded, mistakes = registry.load(paths, options)
+  if loaded then return loaded end
+  return nil, errors.of_mistakes(mistakes)
+end
+
+--- A registry from tables: `declare { ["public.orders"] = { { "customer_id" }, { "at", name = "orders_at" } } }`. Each
+--- declaration is what would stand in `index { … }`; `kind = "foreign_key"` and the like make it another one.
+---@param relations table<string, table[]>
+---@param connection lunadex.Connection?   # says which kind of database it is for; default: the environment
+---@return lunadex.Registry? registry
+---@return lunadex.Error? err
+function M.declare(relations, connection)
+  return single.declare(relations, connection and connection.target, 2)
+end
+
+--- A key in ascending order, for `declare` and `build`: `asc "column"`.
+---@type fun(key: string|table): table
+M.asc = registry.words.asc
+--- A key in descending order: `desc "column"`.
+---@type fun(key: string|table): table
+M.desc = registry.words.desc
+--- A key that is an expression: `expr "lower(email)"`.
+---@type fun(text: string): table
+M.expr = registry.words.expr
+--- A key with options, as in a registry: `key { "name", opclass = "text_pattern_ops" }`.
+---@type fun(options: table): table
+M.key = registry.words.key
+
 --- The plan of a registry (of `options.database`, where it has several) on a database.
----@param loaded table
+---@param loaded lunadex.Registry
 ---@param connection lunadex.Connection
----@param options {database: string?, only: string[]?, drop_strays: boolean?, rename: boolean?}?
+---@param options lunadex.PlanOptions|{database: string?}|nil
 ---@return lunadex.Plan?
 ---@return lunadex.Error? err
 function M.plan(loaded, connection, options)
@@ -79,7 +103,17 @@ function M.plan(loaded, connection, options)
     return nil, errors.new("usage", options.database and ("the registry has no database %q"):format(options.database)
       or "the registry has several databases", "It has " .. table.concat(names, ", ") .. ".")
   end
-  return task.run(plan.make, chosen, connection, options)
+  return session.finish(task.run(plan.make, chosen, connection, options))
+end
+
+--- Applies the plans of several databases side by side, under one budget of jobs: all locks are taken, or nothing is
+--- begun.
+---@param plans lunadex.Plan[]
+---@param options lunadex.ApplyOptions?
+---@return lunadex.Outcome[]?      # in the order of the plans
+---@return lunadex.Error? err
+function M.apply(plans, options)
+  return apply.together(plans, options)
 end
 
 --- A registry written from what is live.
@@ -89,17 +123,63 @@ end
 function M.snapshot(connection)
   return task.run(function()
     local catalog, err = connection:catalog()
-    if not catalog then return nil, err end
+    if not catalog then return session.finish(nil, err) end
     return dialects.of(connection.info.driver).snapshot.text(catalog)
   end)
 end
 
---- Applies a plan; see lunadex.apply.
+--- Starts a function as a task, which runs while others wait: `local task = lunadex.spawn(work, …)`. `task:join()`
+--- waits for its end and gives what it returned, or raises what it raised; `task:cancel()` tells it to end. What
+--- nobody joins ends with the script.
+---@param run function
+---@param ... any                  # its arguments
+---@return lunadex.Task
+function M.spawn(run, ...) return task.spawn(run, ...) end
+
+--- Waits, while other tasks go on.
+---@param seconds number
+function M.sleep(seconds)
+  task.sleep(seconds)
+  if task.stopping() then session.finish(nil, session.interrupted()) end
+end
+
+--- Seconds on a clock that nobody sets.
+---@return number
+function M.now() return core.now() end
+
+---@class lunadex.RetryOptions: lunadex.Retry
+---@field on_retry fun(err: lunadex.Error, attempt: integer, delay: number)?
+
+--- Calls a function until it succeeds: again, after a growing delay, where it returned nil and an error that is
+--- `retryable`.
+---@param run fun(): any ...
+---@param options lunadex.RetryOptions?
+---@return any ...                 # what it returned last
+function M.retry(run, options)
+  options = options or {}
+  local began, attempt = core.now(), 0
+  while true do
+    attempt = attempt + 1
+    local results = table.pack(run())
+    local err = results[2]
+    local again = results[1] == nil and (type(err) == "table" or type(err) == "userdata") and err.retryable
+    -- Anything between nothing and the whole delay: two that collided once would else collide again.
+    local delay = math.min((options.first_delay or 1) * (options.factor or 2) ^ (attempt - 1), options.max_delay or 60)
+      * math.random()
+    local late = options.total and options.total > 0 and core.now() - began + delay > options.total
+    if not again or attempt >= (options.attempts or 10) or late then return table.unpack(results, 1, results.n) end
+    if options.on_retry then options.on_retry(err, attempt, delay) end
+    M.sleep(delay)
+  end
+end
+
+--- Applies a plan: builds, replaces, renames, drops what it says, side by side as far as that does no harm. Failures of
+--- single changes are in the outcome; nil and an error mean that nothing was begun.
 ---@param options lunadex.ApplyOptions?
 ---@return lunadex.Outcome?
 ---@return lunadex.Error? err
 function plan.Plan:apply(options)
-  return apply.run(self, options)
+  return task.run(self.connection.alone, self.connection, apply.run, self, options)
 end
 
 return M

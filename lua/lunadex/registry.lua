@@ -212,14 +212,14 @@ function Reader:run(text, file)
   self.checker:file(session.made)
 end
 
--- What an importer may use for keys, so that it need not know how they are kept.
+-- What importers and scripts may use for keys, so that they need not know how they are kept.
 local key_words = language.words { made = {}, started = {}, getenv = os.getenv, problems = problem.list() }
-local IMPORT_WORDS = { asc = key_words.asc, desc = key_words.desc, expr = key_words.expr, key = key_words.key }
+local KEY_WORDS = { asc = key_words.asc, desc = key_words.desc, expr = key_words.expr, key = key_words.key }
 
 --- An importer's file: a list of { relation =, database =, description =, line =, items = { { kind = "index", line =,
 --- options = what would stand in index { … } }, … } }.
 function Reader:import(importer, text, file)
-  local ok, declarations, errors = pcall(importer.import.load, text, file, IMPORT_WORDS)
+  local ok, declarations, errors = pcall(importer.import.load, text, file, KEY_WORDS)
   if not ok then
     self:problem(file, ("the importer %s failed: %s"):format(importer.name, tostring(declarations)))
     return
@@ -229,6 +229,20 @@ function Reader:import(importer, text, file)
     self.problems:add { file = file, line = err.line, relation = err.relation, message = err.message,
       expected = err.expected, hint = err.hint }
   end
+  self:take(declarations, file)
+end
+
+---@class lunadex.Declared
+---@field relation string
+---@field database string?
+---@field description string?
+---@field line integer
+---@field items {kind: string, line: integer, options: table}[]
+
+--- Takes in what is declared as data.
+---@param declarations lunadex.Declared[]?
+---@param file string
+function Reader:take(declarations, file)
   local list = {}
   for _, declaration in ipairs(declarations or {}) do
     local body = { description = declaration.description }
@@ -339,5 +353,24 @@ function M.parse(text, file, options)
     return self:result()
   end)
 end
+
+--- Reads one registry that is data already.
+---@param declarations lunadex.Declared[]
+---@param file string              # where it comes from, for messages
+---@param options lunadex.registry.Options?
+---@return lunadex.Registry?
+---@return lunadex.registry.Problem[]? errors
+function M.declare(declarations, file, options)
+  return undisturbed(function()
+    local self = reader(options)
+    self.problems:file(file)
+    self.files[1] = file
+    self:take(declarations, file)
+    return self:result()
+  end)
+end
+
+--- What stands for a key where no registry is written: asc, desc, expr, key.
+M.words = KEY_WORDS
 
 return M

@@ -4,6 +4,10 @@ local errors = require "lunadex.errors"
 
 local M = {}
 
+--- What a script connects to that names no target (`lunadex run --target`).
+---@type string?
+M.preset = nil
+
 -- Any of these means that libpq's own environment describes a server.
 local libpq_variables = { "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE", "PGSERVICEFILE" }
 

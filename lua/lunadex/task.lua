@@ -15,6 +15,8 @@ local M = {}
 ---@field finished boolean
 ---@field results table?           # table.pack of what it returned
 ---@field failure any              # what it raised
+---@field cancelled boolean?       # it was told to end: nothing new is begun in it
+---@field waits_for lunadex.Ticket|lunadex.Task|nil   # what it sleeps on, if that can be cancelled
 ---@field joiners {[1]: lunadex.Task, [2]: integer}[]   # who waits for it, in which of their sleeps
 local Task = {}
 Task.__index = Task
@@ -24,6 +26,7 @@ Task.__index = Task
 ---@field job integer
 ---@field event lunadex.Event?     # its end, once it has come
 ---@field on_event fun(event: lunadex.Event)?
+---@field rows_given table?        # a batch of rows that nobody has taken yet
 ---@field what string?             # what is waited for, for people
 ---@field task lunadex.Task?       # who sleeps on it
 ---@field sleep integer?
@@ -65,6 +68,7 @@ local function resume(task, ...)
   else
     local failure = results[2]
     task.failure = type(failure) == "string" and debug.traceback(task.thread, failure) or failure or "nil"
+    coroutine.close(task.thread)
     if #task.joiners == 0 then orphan_failure = orphan_failure or task end
   end
   for _, joiner in ipairs(task.joiners) do wake(joiner[1], joiner[2]) end
@@ -87,13 +91,16 @@ local function deliver(source, event)
     if listeners[source] then listeners[source](event) end
     return
   end
-  if event.event ~= "done" then
+  if event.event == "done" then
+    tickets[source][event.job] = nil
+    if not next(tickets[source]) then tickets[source] = nil end
+    ticket.event = event
+  elseif event.event == "rows" then
+    ticket.rows_given = event.rows
+  else
     if ticket.on_event then ticket.on_event(event) end
     return
   end
-  tickets[source][event.job] = nil
-  if not next(tickets[source]) then tickets[source] = nil end
-  ticket.event = event
   if ticket.task then wake(ticket.task, ticket.sleep) end
 end
 
@@ -101,6 +108,12 @@ end
 ---@return integer?
 function M.stopping()
   return stop_signal
+end
+
+--- Whether nothing new is to be begun here: the process was asked to stop, or this task cancelled.
+---@return boolean
+function M.ending()
+  return stop_signal ~= nil or current ~= nil and current.cancelled == true
 end
 
 --- Ends the run as a signal would: nothing more is started, what runs is cancelled.
@@ -157,29 +170,34 @@ local function ring_timers()
   timers = rest
 end
 
+local function drain(source)
+  local event = source:poll(0)
+  while event do
+    deliver(source, event)
+    event = source:poll(0)
+  end
+end
+
 local function poll(timeout)
-  local source = next(tickets)
-  local all = { source }
-  for each in next, tickets, source do all[#all + 1] = each end
+  local all = {}
+  for each in pairs(tickets) do all[#all + 1] = each end
   -- One without a job may have lost its run lock.
   for each in pairs(listeners) do
     if not tickets[each] then all[#all + 1] = each end
   end
-  if #all > 1 then
+  if #all ~= 1 then
     core.wait(all, timeout)
     for _, each in ipairs(all) do
-      local event = each:poll(0)
-      while event do
-        deliver(each, event)
-        event = each:poll(0)
-      end
+      -- What was delivered before may have closed it.
+      if tickets[each] or listeners[each] then drain(each) end
     end
     return
   end
+  local source = all[1]
   local event = source:poll(timeout)
   while event do
     deliver(source, event)
-    if first <= last then return end -- somebody can go on: let it
+    if first <= last or not (tickets[source] or listeners[source]) then return end -- somebody can go on: let it
     event = source:poll(0)
   end
 end
@@ -189,29 +207,9 @@ local function turn()
   check_signal()
   if first <= last then return run_ready() end
   local at = next_timer()
-  local timeout = at and math.max(at - core.now(), 0)
-  if next(tickets) then
-    poll(timeout)
-  elseif timeout then
-    -- No job is out, so there is no queue to wait on; a pause between two looks at a timer is rare and short.
-    M.idle(math.min(timeout, 0.05))
-  else
-    error("tasks wait for each other: no job is out and no timer is set", 0)
-  end
+  if not (at or next(tickets)) then error("tasks wait for each other: no job is out and no timer is set", 0) end
+  poll(at and math.max(at - core.now(), 0))
   ring_timers()
-end
-
-local idle_source
---- Where to wait when no job is out (a database: its poll ends on a signal).
----@param seconds number
-function M.idle(seconds)
-  if idle_source then
-    local event = idle_source:poll(seconds)
-    if event then deliver(idle_source, event) end
-  else
-    local stop = core.now() + seconds
-    while core.now() < stop do end
-  end
 end
 
 --- The ticket of a job just submitted to `source`. `on_event` hears everything but the end.
@@ -222,7 +220,6 @@ end
 ---@return lunadex.Ticket
 function M.ticket(source, job, on_event, what)
   local ticket = setmetatable({ source = source, job = job, on_event = on_event, what = what }, Ticket)
-  idle_source = source
   tickets[source] = tickets[source] or {}
   tickets[source][job] = ticket
   return ticket
@@ -231,9 +228,11 @@ end
 --- Forgets a source: events that still come from it wake nobody.
 ---@param source lunadex.Database
 function M.forget(source)
+  for _, ticket in pairs(tickets[source] or {}) do
+    if ticket.task then wake(ticket.task, ticket.sleep) end
+  end
   tickets[source] = nil
   listeners[source] = nil
-  if idle_source == source then idle_source = nil end
 end
 
 --- Hears events that belong to no job ("lock_lost").
@@ -243,18 +242,39 @@ function M.listen(source, listener)
   listeners[source] = listener
 end
 
+-- Waits until `over` is true of the ticket.
+local function wait_for(ticket, over)
+  while not over(ticket) do
+    if not (tickets[ticket.source] and tickets[ticket.source][ticket.job]) then
+      error("the database was closed", 0)
+    elseif in_task() then
+      ticket.task, ticket.sleep, current.waits_for = current, fall_asleep(), ticket
+      coroutine.yield()
+      current.waits_for = nil
+    else
+      turn()
+    end
+  end
+end
+
+local function has_ended(ticket) return ticket.event end
+local function has_news(ticket) return ticket.rows_given or ticket.event end
+
 --- Waits for the job's end and returns its "done" event.
 ---@return lunadex.Event
 function Ticket:await()
-  if not self.event and in_task() then
-    self.task, self.sleep = current, fall_asleep()
-    coroutine.yield()
-  end
-  while not self.event do
-    if not (tickets[self.source] and tickets[self.source][self.job]) then error("the database was closed", 0) end
-    turn()
-  end
+  wait_for(self, has_ended)
   return self.event
+end
+
+--- The next batch of a query that gives its rows in batches, while the one after it is being read; nil at its end.
+---@return table[]? rows
+function Ticket:rows()
+  wait_for(self, has_news)
+  local rows = self.rows_given
+  self.rows_given = nil
+  if rows and not self.event then self.source:more(self.job) end
+  return rows
 end
 
 --- Starts a task; it runs when the caller next waits.
@@ -266,11 +286,14 @@ function M.spawn(run, ...)
   return task
 end
 
---- Waits for a task's end: what it returned, or its error raised here.
+--- Waits for a task's end.
+---@return any ...                 # what it returned; what it raised is raised here
 function Task:join()
   if not self.finished and in_task() then
+    current.waits_for = self
     self.joiners[#self.joiners + 1] = { current, fall_asleep() }
     coroutine.yield()
+    current.waits_for = nil
   end
   while not self.finished do turn() end
   if self.failure then
@@ -278,6 +301,22 @@ function Task:join()
     error(self.failure, 0)
   end
   return table.unpack(self.results, 1, self.results.n)
+end
+
+--- Tells a task to end: what it waits for is cancelled, and what it begins afterwards fails with the code "cancelled".
+--- Its end is still to be joined.
+function Task:cancel()
+  if self.finished or self.cancelled then return end
+  self.cancelled = true
+  local waits_for = self.waits_for
+  if waits_for and waits_for.job then
+    waits_for.source:cancel(waits_for.job)
+  elseif waits_for then
+    waits_for:cancel()
+  end
+  for _, timer in ipairs(timers) do
+    if timer[2] == self then wake(self, timer[3]) end
+  end
 end
 
 ---@class lunadex.Point
@@ -310,22 +349,24 @@ function M.pause(seconds)
   coroutine.yield()
 end
 
---- Waits; returns early when the run is told to stop.
+--- Waits; returns early when the run is told to stop, or the task cancelled.
 ---@param seconds number
 function M.sleep(seconds)
-  if stop_signal then return end
+  if M.ending() then return end
   if in_task() then return M.pause(seconds) end
   local stop = core.now() + seconds
   while core.now() < stop and not stop_signal do
-    if next(tickets) or first <= last then
-      local marker = setmetatable({ sleep = 0, finished = true }, Task)
-      timers[#timers + 1] = { stop, marker, 0 }
-      turn()
-    else
-      M.idle(stop - core.now())
-      check_signal()
-    end
+    timers[#timers + 1] = { stop, setmetatable({ sleep = 0, finished = true }, Task), 0 }
+    turn()
   end
+end
+
+--- Raises what a task raised that nobody has joined.
+function M.check()
+  if not orphan_failure then return end
+  local failure = orphan_failure.failure
+  orphan_failure = nil
+  error(failure, 0)
 end
 
 --- Runs `main` as a task and the loop until it has ended; its results, or its error raised here. A task that `main`
@@ -339,11 +380,7 @@ function M.run(main, ...)
     orphan_failure = nil
     error(task.failure, 0)
   end
-  if orphan_failure then
-    local failure = orphan_failure.failure
-    orphan_failure = nil
-    error(failure, 0)
-  end
+  M.check()
   return table.unpack(task.results, 1, task.results.n)
 end
 

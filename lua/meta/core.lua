@@ -314,7 +314,7 @@ function Diff:pairs() end
 ---@field total number?            # seconds, 0: no limit
 
 ---@class lunadex.Event
----@field event "started"|"progress"|"note"|"retry"|"done"|"lock_lost"
+---@field event "started"|"progress"|"note"|"rows"|"retry"|"done"|"lock_lost"
 ---@field job integer?             # the job's id
 ---@field phase string?            # progress
 ---@field done number?
@@ -325,6 +325,7 @@ function Diff:pairs() end
 ---@field blocker string?          # who blocks, in words
 ---@field blocker_pid integer?
 ---@field text string?             # note
+---@field rows lunadex.Rows?       # rows
 ---@field error lunadex.Error?     # retry, lock_lost, done
 ---@field attempt integer?
 ---@field attempts integer?        # done
@@ -358,10 +359,20 @@ function Database:measure(items) end
 ---@param step lunadex.Step
 ---@return integer job
 function Database:perform(step) end
----@param sql string
----@param parameters (string|number|boolean|nil)[]?
----@return integer job             # result: {columns = {…}, command = "…", n rows as arrays}
-function Database:query(sql, parameters) end
+--- SQL with parameters; or, on MongoDB, a command as a document. With `batch` its rows come with "rows" events, so many
+--- at a time, and each batch is followed by the next one after `more`; the result has none then.
+---@param statement string|lunadex.Document
+---@param parameters any[]?
+---@param batch integer?
+---@return integer job             # result: lunadex.Rows
+function Database:query(statement, parameters, batch) end
+--- Lets a query that has given a batch of rows go on.
+---@param job integer
+function Database:more(job) end
+--- Begins or ends a transaction, of which all queries in between are part: on an engine of one session only.
+---@param what "begin"|"commit"|"rollback"
+---@return integer job
+function Database:transact(what) end
 --- The history in the database (docs/history.md); what each takes: core/include/lunadex/driver.h, ldx_history.
 ---@param what "read"|"run"|"change"|"end"
 ---@param parameters (string|number|boolean|nil)[]?
@@ -386,8 +397,8 @@ function Database:pending() end
 --- Cancels what runs and closes. Also `__close` and `__gc`.
 function Database:close() end
 
---- Waits up to `timeout` seconds (nil: for ever) until one of these databases has an event; a signal also ends the wait, and
---- it may end for nothing.
+--- Waits up to `timeout` seconds (nil: for ever) until one of these databases, if any, has an event; a signal also ends
+--- the wait, and it may end for nothing.
 ---@param databases lunadex.Database[]
 ---@param timeout number?
 function core.wait(databases, timeout) end
@@ -397,6 +408,24 @@ function core.wait(databases, timeout) end
 ---@param target string?           # says which driver; default: PostgreSQL's
 ---@return string
 function core.describe(step, target) end
+
+--- The word null, in documents and lists.
+---@type any
+core.null = nil
+--- A value that Lua has no type for (lunadex.bson).
+---@param type string              # "binary", "date", "long", "decimal", "object_id", "timestamp", "regex", "code" …
+---@param value string|integer|nil
+---@param more string|integer|nil  # the subtype of binary, the options of regex
+---@return lunadex.Value
+function core.value(type, value, more) end
+--- A document with its fields in this order.
+---@param ... any                  # name, value, name, value …
+---@return lunadex.Document
+function core.document(...) end
+--- Makes a table a list, also where it is empty.
+---@param items table
+---@return table items
+function core.list(items) end
 
 --- Signals: after `core.catch_signals()` SIGINT, SIGTERM and SIGHUP only set a flag that `core.signal()` reads
 --- (and ends a running poll); the second one kills the process.

@@ -61,7 +61,7 @@ static ldx_job *submit(fixture *f, ldx_job_kind kind) {
   job->kind = kind;
   job->retry = quick;
   job->arena = ldx_arena_new();
-  job->text = "SELECT 1";
+  job->statement.text = "SELECT 1";
   job->step = (ldx_step){.kind = LDX_STEP_DROP, .relation = {"public", "t"}, .name = "i"};
   ldx_engine_submit(f->engine, job);
   return job;
@@ -148,10 +148,10 @@ static void every_kind_gives_its_result(void **state) {
   job_free(job);
   job = run(&f, LDX_JOB_QUERY);
   assert_true(job->ok);
-  assert_string_equal(job->result->values[0], "SELECT 1");
+  assert_string_equal(job->result->values[0].text, "SELECT 1");
   job_free(job);
   job = run(&f, LDX_JOB_STATUS);
-  assert_string_equal(job->result->values[0], "status");
+  assert_string_equal(job->result->values[0].text, "status");
   job_free(job);
   job = run(&f, LDX_JOB_PERFORM);
   assert_true(job->ok);

@@ -9,8 +9,8 @@
 #include "drivers/fake/store.h"
 #include "model/catalog.h"
 
-static const char *const calls[] = {"open", "alive",  "catalog", "resolve", "perform", "watch",  "measure",
-                                    "lock", "unlock", "hold",    "query",   "status",  "cancel", "close"};
+static const char *const calls[] = {"open",   "alive", "catalog", "resolve", "perform", "watch", "measure", "lock",
+                                    "unlock", "hold",  "query",   "status",  "cancel",  "close", "transact"};
 enum { CALLS = sizeof calls / sizeof calls[0], TEXT = 96, MOST_TARGETS = 256 };
 
 /* A target: how far its script has come. */
@@ -373,58 +373,61 @@ static bool fake_hold(ldx_session *session, double *good_for, ldx_error *error) 
 
 /* One row: the text, and the number of parameters. */
 static ldx_result *result_of(ldx_arena *arena, const char *text, size_t parameters) {
-  ldx_result *result = LDX_ARENA_NEW(arena, ldx_result, 1);
-  result->column_count = 2;
-  result->row_count = 1;
-  result->columns = LDX_ARENA_NEW(arena, const char *, 2);
-  result->columns[0] = "text";
-  result->columns[1] = "parameters";
-  result->values = LDX_ARENA_NEW(arena, const char *, 2);
-  result->values[0] = ldx_arena_strdup(arena, text);
-  result->values[1] = ldx_arena_printf(arena, "%zu", parameters);
-  result->types = ldx_arena_strdup(arena, "si");
-  result->command = "FAKE";
+  static const char *const columns[] = {"text", "parameters"};
+  const char *texts[] = {ldx_arena_strdup(arena, text ? text : ""), ldx_arena_printf(arena, "%zu", parameters)};
+  return ldx_result_of(arena, columns, "si", texts, 1, "FAKE");
+}
+
+/* In batches there are two, each of that one row, and nothing is left for the result. */
+static ldx_result *fake_query(ldx_session *session, const ldx_statement *statement, ldx_context *context,
+                              ldx_arena *arena, ldx_error *error) {
+  if (!run(session, "query", error)) return NULL;
+  for (int i = 0; statement->batch && i < 2; i++) {
+    ldx_arena *own = ldx_arena_new();
+    if (!ldx_context_rows(context, own, result_of(own, statement->text, statement->parameter_count), error))
+      return NULL;
+  }
+  ldx_result *result = result_of(arena, statement->text, statement->parameter_count);
+  if (statement->batch) result->row_count = 0;
   return result;
 }
 
-static ldx_result *fake_query(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
-                              size_t parameter_count, ldx_error *error) {
-  (void)parameters;
-  return run(session, "query", error) ? result_of(arena, text, parameter_count) : NULL;
+static bool fake_transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
+  (void)what;
+  return run(session, "transact", error);
 }
 
 /* Of the history nothing is kept but how many runs there were. */
 static ldx_result *fake_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
                                 size_t parameter_count, ldx_error *error) {
-  ldx_result *result = fake_query(session, arena, "history", parameters, parameter_count, error);
+  static const char *const id = "id";
+  (void)parameters;
+  if (!run(session, "query", error)) return NULL;
   ldx_fake_store *store = session->script->store;
-  if (!result || !store) return result;
+  ldx_result *result = result_of(arena, "history", parameter_count);
+  if (!store) return result;
   pthread_mutex_lock(&mutex);
-  if (what == LDX_HISTORY_RUN)
-    result->values[0] = ldx_arena_printf(arena, "%d", ldx_fake_store_add_run(store));
-  else
+  if (what == LDX_HISTORY_RUN) {
+    const char *number = ldx_arena_printf(arena, "%d", ldx_fake_store_add_run(store));
+    result = ldx_result_of(arena, &id, "i", &number, 1, "FAKE");
+  } else {
     result->row_count = what == LDX_HISTORY_READ && ldx_fake_store_runs(store) > 0;
+  }
   pthread_mutex_unlock(&mutex);
   return result;
 }
 
+enum { BUILD_COLUMNS = 3, MOST_BUILDS = 16 };
+
 typedef struct builds {
-  ldx_arena *arena;
-  ldx_result *result;
+  const char *texts[BUILD_COLUMNS * MOST_BUILDS];
+  size_t count;
 } builds;
 
 static void tell_build(const char *relation, const char *name, void *state) {
-  enum { COLUMNS = 3, MOST = 16 };
-  static const char *columns[COLUMNS] = {"kind", "relation", "name"};
   builds *b = state;
-  if (!b->result->values) {
-    b->result->values = LDX_ARENA_NEW(b->arena, const char *, COLUMNS *MOST);
-    b->result->column_count = COLUMNS;
-    b->result->columns = columns;
-    b->result->types = ldx_arena_strdup(b->arena, "sss");
-  }
-  if (b->result->row_count == MOST) return;
-  const char **row = b->result->values + COLUMNS * b->result->row_count++;
+  if (b->count == MOST_BUILDS) return;
+  const char **row = b->texts + BUILD_COLUMNS * b->count++;
   row[0] = "build";
   row[1] = relation;
   row[2] = name;
@@ -433,19 +436,19 @@ static void tell_build(const char *relation, const char *name, void *state) {
 static ldx_result *fake_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
   if (!run(session, "status", error)) return NULL;
   if (!session->script->store) return result_of(arena, "status", 0);
-  builds found = {.arena = arena, .result = LDX_ARENA_NEW(arena, ldx_result, 1)};
-  found.result->command = "STATUS";
+  static const char *const columns[BUILD_COLUMNS] = {"kind", "relation", "name"};
+  builds found = {.count = 0};
   pthread_mutex_lock(&mutex);
   ldx_fake_store_builds(session->script->store, tell_build, &found);
   pthread_mutex_unlock(&mutex);
-  return found.result;
+  return ldx_result_of(arena, columns, "sss", found.texts, found.count, "STATUS");
 }
 
 #define FUNCTIONS                                                                                                      \
   .name = "fake", .open = fake_open, .close = fake_close, .catalog = fake_catalog, .resolve = fake_resolve,            \
   .perform = fake_perform, .describe = fake_describe, .watch = fake_watch, .measure = fake_measure, .lock = fake_lock, \
-  .unlock = fake_unlock, .query = fake_query, .history = fake_history, .alive = fake_alive, .cancel = fake_cancel,     \
-  .status = fake_status
+  .unlock = fake_unlock, .query = fake_query, .transact = fake_transact, .history = fake_history, .alive = fake_alive, \
+  .cancel = fake_cancel, .status = fake_status
 
 const ldx_driver ldx_driver_fake = {FUNCTIONS};
 const ldx_driver ldx_driver_fake_lease = {FUNCTIONS, .hold = fake_hold};

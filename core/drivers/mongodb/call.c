@@ -54,6 +54,7 @@ static call *call_new(ldx_session *session, uint32_t server, const char *databas
   bson_copy_to(command, &c->command);
   bson_init(&c->options);
   BSON_APPEND_INT32(&c->options, "serverId", (int32_t)server);
+  if (session->transaction) ldx_mongoc.client_session_append(session->transaction, &c->options, NULL);
   bson_init(&c->reply);
   return c;
 }

@@ -12,6 +12,7 @@ const ldx_driver ldx_driver_mongodb = {
     .resolve = ldx_mongo_resolve,
     .measure = ldx_mongo_measure,
     .query = ldx_mongo_query,
+    .transact = ldx_mongo_transact,
     .perform = ldx_mongo_perform,
     .describe = ldx_mongo_describe,
     .watch = ldx_mongo_watch,

@@ -96,9 +96,7 @@ static bool last_run(ldx_session *session, int64_t *last, ldx_error *error) {
 }
 
 static ldx_result *no_rows(ldx_arena *arena) {
-  ldx_result *result = LDX_ARENA_NEW(arena, ldx_result, 1);
-  result->command = "";
-  return result;
+  return ldx_result_of(arena, NULL, "", NULL, 0, "");
 }
 
 /* A run begins: version, existing, planned. Gives its id; no row where nobody holds the lock. */
@@ -120,15 +118,10 @@ static ldx_result *add_run(ldx_session *session, ldx_arena *arena, const char *c
   bson_destroy(&query);
   bson_destroy(&set);
   if (!ok) return NULL;
-  ldx_result *result = no_rows(arena);
-  if (!held) return result;
-  result->column_count = result->row_count = 1;
-  result->columns = LDX_ARENA_NEW(arena, const char *, 1);
-  result->columns[0] = "id";
-  result->values = LDX_ARENA_NEW(arena, const char *, 1);
-  result->values[0] = ldx_arena_printf(arena, "%" PRId64, last + 1);
-  result->types = ldx_arena_strdup(arena, "i");
-  return result;
+  if (!held) return no_rows(arena);
+  static const char *const id = "id";
+  const char *number = ldx_arena_printf(arena, "%" PRId64, last + 1);
+  return ldx_result_of(arena, &id, "i", &number, 1, "");
 }
 
 /* A change begins or ends: run, number, action, relation, name, definition, critical, seconds, attempts, outcome, error. */
@@ -174,7 +167,7 @@ static bool end_run(ldx_session *session, const char *const *p, ldx_error *error
 enum { COLUMNS = 12 };
 static const char *const columns[COLUMNS] = {"id",      "started",  "seconds", "outcome", "error",  "who",
                                              "version", "existing", "planned", "done",    "failed", "unfinished"};
-static const char types[COLUMNS + 1] = "isnssssiiiis";
+static const char types[COLUMNS + 1] = "isfssssiiiis";
 
 /* How many of a run's changes fulfil `test`. */
 static bson_t *count_of(bson_t *test) {
@@ -227,7 +220,8 @@ static bson_t *read_command(void) {
 
 typedef struct reading {
   ldx_arena *arena;
-  ldx_result *result;
+  const char *texts[LAST * COLUMNS];
+  size_t count;
 } reading;
 
 static const char *text_of(ldx_arena *arena, const bson_iter_t *value) {
@@ -241,26 +235,21 @@ static bool each_run(const bson_t *document, void *state, ldx_error *error) {
   (void)error;
   reading *r = state;
   bson_iter_t value;
-  if (r->result->row_count == LAST) return true;
-  const char **row = r->result->values + r->result->row_count++ * COLUMNS;
+  if (r->count == LAST) return true;
+  const char **row = r->texts + r->count++ * COLUMNS;
   for (size_t i = 0; i < COLUMNS; i++)
     if (bson_iter_init_find(&value, document, columns[i])) row[i] = text_of(r->arena, &value);
   return true;
 }
 
 static ldx_result *read_runs(ldx_session *session, ldx_arena *arena, ldx_error *error) {
-  reading state = {arena, no_rows(arena)};
-  state.result->values = LDX_ARENA_NEW(arena, const char *, LAST *COLUMNS);
+  reading state = {.arena = arena};
   bson_t *command = read_command();
   bool ok = ldx_mongo_walk(session, NULL, command, each_run, &state, error);
   bson_destroy(command);
   if (!ok) return NULL;
-  if (!state.result->row_count) return state.result; /* without columns: none was ever recorded */
-  state.result->column_count = COLUMNS;
-  state.result->columns = LDX_ARENA_NEW(arena, const char *, COLUMNS);
-  memcpy(state.result->columns, columns, sizeof columns);
-  state.result->types = ldx_arena_strdup(arena, types);
-  return state.result;
+  if (!state.count) return no_rows(arena); /* without columns: none was ever recorded */
+  return ldx_result_of(arena, columns, types, state.texts, state.count, "");
 }
 
 ldx_result *ldx_mongo_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,

@@ -21,7 +21,13 @@
   X(client_new_from_uri_with_error)                                                                                    \
   X(client_reset)                                                                                                      \
   X(client_select_server)                                                                                              \
+  X(client_session_abort_transaction)                                                                                  \
+  X(client_session_append)                                                                                             \
+  X(client_session_commit_transaction)                                                                                 \
+  X(client_session_destroy)                                                                                            \
+  X(client_session_start_transaction)                                                                                  \
   X(client_set_error_api)                                                                                              \
+  X(client_start_session)                                                                                              \
   X(error_has_label)                                                                                                   \
   X(init)                                                                                                              \
   X(log_set_handler)                                                                                                   \

@@ -1,83 +1,191 @@
-/* query.c: commands of scripts, as JSON, and their documents as rows.
+/* query.c: commands and transactions of scripts.
  *
- * A command is one extended JSON object as the server takes it, `{"find": "users", "filter": {…}}`, on the target's
- * database or the one that its field `$db` names. Each document that it gives is a row of one column, as relaxed extended
- * JSON; a command that makes no cursor gives its reply.
+ * A command is a document as the server takes it, on the target's database or the one that its field `$db` names. Each
+ * document that it gives is a row; a command that makes no cursor gives its reply.
  */
 #include <string.h>
 
 #include "driver_parts.h"
 #include "json.h"
 #include "session.h"
+#include "value.h"
 
-/* What a result may take: a script that wants more should ask for less at a time. */
+/* What a result may take that is not asked for in batches. */
 static const size_t most_bytes = (size_t)256 << 20;
 
 typedef struct rows {
-  ldx_arena *arena;
-  const char **values;
+  ldx_context *context;
+  bool as_text;         /* as JSON */
+  size_t batch;         /* 0: all at once */
+  ldx_arena *arena;     /* of the rows so far; of a batch NULL while there are none */
+  ldx_value *documents; /* `room` of them */
   size_t count, room, bytes;
 } rows;
-
-static bool add_row(const bson_t *document, void *state, ldx_error *error) {
-  static const char *const others[] = {"$clusterTime", "operationTime"}; /* of every reply, and of no use */
-  rows *r = state;
-  bson_t copy;
-  bson_init(&copy);
-  bson_copy_to_excluding_noinit(document, &copy, others[0], others[1], (char *)NULL);
-  const char *text = ldx_mongo_json(r->arena, &copy);
-  bson_destroy(&copy);
-  r->bytes += strlen(text) + 1;
-  if (r->bytes > most_bytes) {
-    ldx_error_set(error, LDX_ERROR_USAGE, "the result is larger than %zu MB", most_bytes >> 20);
-    ldx_error_hint(error, "Ask for fewer documents at a time (limit), or for fewer of their fields (projection).");
-    return false;
-  }
-  if (r->count == r->room) {
-    const char **values = LDX_ARENA_NEW(r->arena, const char *, r->room * 2 + 64);
-    if (r->count) memcpy(values, r->values, r->count * sizeof *values);
-    r->values = values;
-    r->room = r->room * 2 + 64;
-  }
-  r->values[r->count++] = text;
-  return true;
-}
 
 static ldx_result *result_of(const rows *r, const char *command) {
   ldx_result *result = LDX_ARENA_NEW(r->arena, ldx_result, 1);
   result->column_count = 1;
-  result->columns = LDX_ARENA_NEW(r->arena, const char *, 1);
-  result->columns[0] = "document";
-  result->types = ldx_arena_strdup(r->arena, "s");
+  if (r->as_text) {
+    result->columns = LDX_ARENA_NEW(r->arena, const char *, 1);
+    result->columns[0] = "document";
+  }
   result->row_count = r->count;
-  result->values = r->values ? r->values : LDX_ARENA_NEW(r->arena, const char *, 1);
+  result->values = r->documents;
   result->command = command;
+  result->affected = -1;
   return result;
 }
 
-ldx_result *ldx_mongo_query(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
-                            size_t parameter_count, ldx_error *error) {
-  (void)parameters;
-  if (parameter_count) {
-    ldx_error_set(error, LDX_ERROR_USAGE, "commands of MongoDB have no parameters");
-    ldx_error_hint(error, "Write the values into the JSON.");
-    return NULL;
+static bool hand_over(rows *r, ldx_error *error) {
+  ldx_arena *arena = r->arena;
+  const ldx_result *result = result_of(r, "");
+  r->arena = NULL;
+  r->documents = NULL;
+  r->count = r->room = 0;
+  return ldx_context_rows(r->context, arena, result, error);
+}
+
+/* A write that failed for some documents is no success, though the command is. */
+static bool check_writes(const bson_t *reply, ldx_error *error) {
+  bson_iter_t iter, first, code, message;
+  bson_error_t reason = {.domain = MONGOC_ERROR_SERVER};
+  if (!bson_iter_init(&iter, reply) || !bson_iter_find_descendant(&iter, "writeErrors.0", &first)) return true;
+  code = message = first;
+  if (bson_iter_recurse(&first, &code) && bson_iter_find(&code, "code"))
+    reason.code = (uint32_t)bson_iter_as_int64(&code);
+  if (bson_iter_recurse(&first, &message) && bson_iter_find(&message, "errmsg") && BSON_ITER_HOLDS_UTF8(&message))
+    bson_strncpy(reason.message, bson_iter_utf8(&message, NULL), sizeof reason.message);
+  ldx_mongo_error(NULL, &reason, NULL, error);
+  return false;
+}
+
+/* What a script has no use for. */
+static const char *const of_every_reply[] = {"$clusterTime", "operationTime", NULL};
+
+static ldx_value as_text(ldx_arena *arena, const bson_t *document) {
+  bson_t copy = BSON_INITIALIZER;
+  bson_copy_to_excluding_noinit(document, &copy, of_every_reply[0], of_every_reply[1], (char *)NULL);
+  const char *text = ldx_mongo_json(arena, &copy);
+  bson_destroy(&copy);
+  return (ldx_value){.kind = LDX_VALUE_TEXT, .text = text, .length = strlen(text)};
+}
+
+static bool add_row(const bson_t *document, void *state, ldx_error *error) {
+  rows *r = state;
+  if (!check_writes(document, error)) return false;
+  r->bytes += document->len;
+  if (!r->batch && r->bytes > most_bytes) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "the result is larger than %zu MB", most_bytes >> 20);
+    ldx_error_hint(error,
+                   "Read it with rows, or ask for fewer documents (limit), or fewer of their fields (projection).");
+    return false;
   }
-  bson_t given, command;
-  bson_iter_t iter;
+  if (!r->arena) r->arena = ldx_arena_new();
+  if (r->count == r->room) {
+    size_t room = r->room ? r->room * 2 : 64;
+    ldx_value *documents = LDX_ARENA_NEW(r->arena, ldx_value, room);
+    if (r->count) memcpy(documents, r->documents, r->count * sizeof *documents);
+    r->documents = documents;
+    r->room = room;
+  }
+  r->documents[r->count++] =
+      r->as_text ? as_text(r->arena, document) : ldx_mongo_document(r->arena, document, of_every_reply);
+  return !r->batch || r->count < r->batch || hand_over(r, error);
+}
+
+/* Splits off what is not the server's. False: it is no command. */
+static bool read_command(ldx_arena *arena, const ldx_value *given, bson_t *command, const char **database,
+                         ldx_error *error) {
+  ldx_value rest = {.kind = LDX_VALUE_DOCUMENT};
+  const char **names = LDX_ARENA_NEW(arena, const char *, given->count + 1);
+  ldx_value *items = LDX_ARENA_NEW(arena, ldx_value, given->count + 1);
+  for (size_t i = 0; i < given->count; i++) {
+    if (!strcmp(given->names[i], "$db") && given->items[i].kind == LDX_VALUE_TEXT) {
+      *database = given->items[i].text;
+      continue;
+    }
+    names[rest.count] = given->names[i];
+    items[rest.count++] = given->items[i];
+  }
+  rest.names = names;
+  rest.items = items;
+  if (!rest.count) return ldx_error_set(error, LDX_ERROR_USAGE, "the command is empty");
+  return ldx_mongo_append(command, &rest, error);
+}
+
+/* The document that a text of JSON is. */
+static bool parse_command(ldx_arena *arena, const char *text, ldx_value *command, ldx_error *error) {
+  bson_t given;
   if (!ldx_mongo_parse(text, "the command", &given, error)) {
     if (error) error->code = LDX_ERROR_USAGE;
+    return false;
+  }
+  *command = ldx_mongo_document(arena, &given, NULL);
+  bson_destroy(&given);
+  return true;
+}
+
+ldx_result *ldx_mongo_query(ldx_session *session, const ldx_statement *statement, ldx_context *context,
+                            ldx_arena *arena, ldx_error *error) {
+  ldx_value parsed;
+  const ldx_value *given = statement->command;
+  if (statement->parameter_count) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "commands of MongoDB have no parameters");
     return NULL;
   }
-  rows r = {.arena = arena};
-  const char *database = NULL, *name = "";
-  if (bson_iter_init_find(&iter, &given, "$db") && BSON_ITER_HOLDS_UTF8(&iter)) database = bson_iter_utf8(&iter, NULL);
-  if (bson_iter_init(&iter, &given) && bson_iter_next(&iter)) name = ldx_arena_strdup(arena, bson_iter_key(&iter));
-  bson_init(&command);
-  bson_copy_to_excluding_noinit(&given, &command, "$db", (char *)NULL);
-  bool ok = *name ? ldx_mongo_walk(session, database, &command, add_row, &r, error)
-                  : ldx_error_set(error, LDX_ERROR_USAGE, "the command is empty");
+  if (!given) {
+    if (!parse_command(arena, statement->text, &parsed, error)) return NULL;
+    given = &parsed;
+  }
+  bson_t command = BSON_INITIALIZER;
+  const char *database = NULL, *name = given->count ? given->names[0] : "";
+  rows r = {.context = context,
+            .as_text = statement->text != NULL,
+            .batch = statement->batch,
+            .arena = statement->batch ? NULL : arena};
+  session->context = context;
+  bool ok = read_command(arena, given, &command, &database, error) &&
+            ldx_mongo_walk(session, database, &command, add_row, &r, error);
+  session->context = NULL;
   bson_destroy(&command);
-  bson_destroy(&given);
-  return ok ? result_of(&r, name) : NULL;
+  if (statement->batch) {
+    if (ok && r.arena) ok = hand_over(&r, error);
+    ldx_arena_free(r.arena);
+    r = (rows){.arena = arena, .as_text = r.as_text};
+  }
+  return ok ? result_of(&r, ldx_arena_strdup(arena, name)) : NULL;
+}
+
+/* --- transactions --------------------------------------------------------------------------------------------------- */
+
+static bool begin(ldx_session *session, ldx_error *error) {
+  bson_error_t reason = {0};
+  session->transaction = ldx_mongoc.client_start_session(session->client, NULL, &reason);
+  if (session->transaction && ldx_mongoc.client_session_start_transaction(session->transaction, NULL, &reason))
+    return true;
+  ldx_mongo_error(session, &reason, NULL, error);
+  return false;
+}
+
+bool ldx_mongo_transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
+  bson_error_t reason = {0};
+  bson_t reply = BSON_INITIALIZER;
+  bool ok = true;
+  if (what == LDX_TRANSACTION_BEGIN) {
+    ok = begin(session, error);
+  } else if (!session->transaction) {
+    ok = ldx_error_set(error, LDX_ERROR_USAGE, "there is no transaction");
+  } else if (what == LDX_TRANSACTION_COMMIT) {
+    bson_destroy(&reply);
+    ok = ldx_mongoc.client_session_commit_transaction(session->transaction, &reply, &reason);
+    if (!ok) ldx_mongo_error(session, &reason, &reply, error);
+  } else {
+    ldx_mongoc.client_session_abort_transaction(session->transaction, NULL);
+  }
+  bson_destroy(&reply);
+  if (!ok || what != LDX_TRANSACTION_BEGIN) {
+    if (session->transaction) ldx_mongoc.client_session_destroy(session->transaction);
+    session->transaction = NULL;
+  }
+  return ok;
 }

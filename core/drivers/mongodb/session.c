@@ -183,9 +183,19 @@ void ldx_mongo_client_free(mongoc_client_t *client) {
   ldx_mongoc.client_destroy(client);
 }
 
+void ldx_mongo_leave_transaction(ldx_session *session) {
+  /* It would be aborted otherwise, and the answer waited for. A client that was left with a call has it for itself. */
+  if (session->transaction && session->client) {
+    ldx_mongoc.client_reset(session->client);
+    ldx_mongoc.client_session_destroy(session->transaction);
+  }
+  session->transaction = NULL;
+}
+
 void ldx_mongo_close(ldx_session *session) {
   if (!session) return;
   ldx_mongo_collations_free(session->collations);
+  ldx_mongo_leave_transaction(session);
   ldx_mongo_client_free(session->client);
   ldx_mongo_client_free(session->canceller);
   ldx_mongoc.read_prefs_destroy(session->preferences);

@@ -28,6 +28,7 @@ struct ldx_session {
   double patience;         /* seconds for which the server may be silent */
   ldx_context *context;    /* of the job that runs, to be told of silence; may be NULL */
   const atomic_bool *stop; /* while it connects: ldx_target.stop */
+  mongoc_client_session_t *transaction; /* of a script's, that is open (query.c); else NULL */
 
   /* For `cancel`, from another thread: a client of its own, made when first needed. */
   pthread_mutex_t cancel_mutex;
@@ -66,6 +67,9 @@ bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *c
                      ldx_error *error);
 /* How long that is, and how often it is looked whether the server still answers: seconds. */
 double ldx_mongo_aside_timeout(const ldx_session *session);
+
+/* Forgets the session's transaction, if it has one, without a word to the server. */
+void ldx_mongo_leave_transaction(ldx_session *session);
 
 /* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. `reply` may be NULL. */
 void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error);

@@ -159,17 +159,7 @@ static bool look(work *w, ldx_error *error) {
 
 ldx_result *ldx_mongo_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
   work w = {.session = session, .arena = arena};
-  ldx_result *result = NULL;
-  if (look(&w, error)) {
-    result = LDX_ARENA_NEW(arena, ldx_result, 1);
-    result->column_count = COLUMNS;
-    result->columns = LDX_ARENA_NEW(arena, const char *, COLUMNS);
-    for (size_t i = 0; i < COLUMNS; i++) result->columns[i] = names[i];
-    result->types = ldx_arena_strdup(arena, types);
-    result->command = "STATUS";
-    result->row_count = w.count;
-    result->values = w.values ? w.values : LDX_ARENA_NEW(arena, const char *, 1);
-  }
+  bool ok = look(&w, error);
   ldx_mongo_activity_free(&w.all);
-  return result;
+  return ok ? ldx_result_of(arena, names, types, w.values, w.count, "STATUS") : NULL;
 }

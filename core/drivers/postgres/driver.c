@@ -19,6 +19,7 @@ const ldx_driver ldx_driver_postgres = {
     .lock = ldx_pg_lock,
     .unlock = ldx_pg_unlock,
     .query = ldx_pg_query,
+    .transact = ldx_pg_transact,
     .history = ldx_pg_history,
     .alive = ldx_pg_alive,
     .cancel = ldx_pg_cancel,

@@ -35,8 +35,7 @@ ldx_result *ldx_pg_history(ldx_session *session, ldx_arena *arena, ldx_history w
     if (!there && what == LDX_HISTORY_RUN && !ldx_pg_do(session, ldx_sql_history_tables, error)) goto out;
   }
   if (!there && what == LDX_HISTORY_READ) {
-    result = LDX_ARENA_NEW(arena, ldx_result, 1);
-    result->command = "";
+    result = ldx_result_of(arena, NULL, "", NULL, 0, "");
     goto out;
   }
   r = ldx_pg_exec_params(session, statements[what], (int)parameter_count, parameters, error);

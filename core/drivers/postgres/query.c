@@ -1,64 +1,132 @@
-/* query.c: statements of scripts, and results as typed text. */
+/* query.c: statements and transactions of scripts. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "driver_parts.h"
 #include "session.h"
+#include "value.h"
 
-/* From pg_type.dat; numbers of built-in types never change. */
-static char type_letter(Oid type) {
-  switch (type) {
-  case 16:
-    return 'b'; /* bool */
-  case 20:
-  case 21:
-  case 23:
-  case 26:
-    return 'i'; /* int8, int2, int4, oid */
-  case 700:
-  case 701:
-  case 1700:
-    return 'n'; /* float4, float8, numeric */
-  default:
-    return 's';
-  }
-}
+/* --- results -------------------------------------------------------------------------------------------------------- */
 
-ldx_result *ldx_pg_result_copy(ldx_arena *arena, PGresult *r) {
+/* Without its rows. */
+static ldx_result *heading(ldx_arena *arena, const PGresult *r) {
   ldx_result *result = LDX_ARENA_NEW(arena, ldx_result, 1);
-  size_t columns = (size_t)PQnfields(r), rows = (size_t)PQntuples(r);
-  result->column_count = columns;
-  result->row_count = rows;
-  result->columns = LDX_ARENA_NEW(arena, const char *, columns + 1);
-  result->types = LDX_ARENA_NEW(arena, char, columns + 1);
-  result->values = LDX_ARENA_NEW(arena, const char *, columns *rows + 1);
-  result->command = ldx_arena_strdup(arena, PQcmdStatus(r));
-  for (size_t c = 0; c < columns; c++) {
-    result->columns[c] = ldx_arena_strdup(arena, PQfname(r, (int)c));
-    result->types[c] = type_letter(PQftype(r, (int)c));
-  }
-  for (size_t i = 0; i < rows; i++)
-    for (size_t c = 0; c < columns; c++)
-      if (!PQgetisnull(r, (int)i, (int)c))
-        result->values[i * columns + c] =
-            ldx_arena_strndup(arena, PQgetvalue(r, (int)i, (int)c), (size_t)PQgetlength(r, (int)i, (int)c));
+  result->column_count = (size_t)PQnfields(r);
+  result->columns = LDX_ARENA_NEW(arena, const char *, result->column_count + 1);
+  for (size_t i = 0; i < result->column_count; i++) result->columns[i] = ldx_arena_strdup(arena, PQfname(r, (int)i));
+  const char *changed = PQcmdTuples((PGresult *)r); /* which it does not change */
+  result->affected = *changed ? strtoll(changed, NULL, 10) : -1;
+  result->command = ldx_arena_strdup(arena, PQcmdStatus((PGresult *)r));
   return result;
 }
 
-ldx_result *ldx_pg_query(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
-                         size_t parameter_count, ldx_error *error) {
-  PGresult *r = parameter_count ? ldx_pg_exec_params(session, text, (int)parameter_count, parameters, error)
-                                : ldx_pg_exec(session, text, error);
-  PGTransactionStatusType status = PQtransactionStatus(ldx_pg_connection(session));
-  if (status == PQTRANS_INTRANS || status == PQTRANS_INERROR) {
-    /* Sessions are shared by jobs: the next call could come to another one, or this one be given a build. */
-    ldx_pg_rollback(session);
-    if (r) ldx_error_set(error, LDX_ERROR_USAGE, "a transaction was left open and has been rolled back");
-    if (r) ldx_error_hint(error, "Give all statements of a transaction, with BEGIN and COMMIT, in one text.");
+static void copy_row(ldx_arena *arena, const PGresult *r, int row, ldx_value *to) {
+  for (int i = 0; i < PQnfields(r); i++) to[i] = ldx_pg_value(arena, r, row, i);
+}
+
+ldx_result *ldx_pg_result_copy(ldx_arena *arena, const PGresult *r) {
+  ldx_result *result = heading(arena, r);
+  result->row_count = (size_t)PQntuples(r);
+  result->values = LDX_ARENA_NEW(arena, ldx_value, result->column_count * result->row_count + 1);
+  for (size_t i = 0; i < result->row_count; i++) copy_row(arena, r, (int)i, result->values + i * result->column_count);
+  return result;
+}
+
+/* --- batches -------------------------------------------------------------------------------------------------------- */
+
+typedef struct batch {
+  ldx_context *context;
+  size_t size;
+  ldx_arena *arena; /* of the rows so far; NULL: none */
+  ldx_result *rows;
+} batch;
+
+static bool add_row(const PGresult *r, void *state, ldx_error *error) {
+  batch *b = state;
+  if (!b->arena) {
+    b->arena = ldx_arena_new();
+    b->rows = heading(b->arena, r);
+    b->rows->values = LDX_ARENA_NEW(b->arena, ldx_value, b->rows->column_count * b->size + 1);
+  }
+  copy_row(b->arena, r, 0, b->rows->values + b->rows->row_count++ * b->rows->column_count);
+  if (b->rows->row_count < b->size) return true;
+  ldx_arena *arena = b->arena;
+  b->arena = NULL;
+  return ldx_context_rows(b->context, arena, b->rows, error);
+}
+
+static PGresult *in_batches(ldx_session *session, const ldx_statement *statement, const char *const *parameters,
+                            ldx_context *context, ldx_error *error) {
+  batch b = {.context = context, .size = statement->batch};
+  PGresult *r = ldx_pg_walk(session, statement->text, (int)statement->parameter_count, parameters, add_row, &b, error);
+  if (!b.arena) return r;
+  if (!r) {
+    ldx_arena_free(b.arena);
+  } else if (!ldx_context_rows(context, b.arena, b.rows, error)) {
     PQclear(r);
+    r = NULL;
+  }
+  return r;
+}
+
+/* --- statements ----------------------------------------------------------------------------------------------------- */
+
+static const char **parameters_of(ldx_arena *arena, const ldx_statement *statement, ldx_error *error) {
+  const char **texts = LDX_ARENA_NEW(arena, const char *, statement->parameter_count + 1);
+  for (size_t i = 0; i < statement->parameter_count; i++)
+    if (!ldx_pg_parameter(arena, &statement->parameters[i], &texts[i], error)) return NULL;
+  return texts;
+}
+
+static bool ended_by_itself(ldx_session *session, ldx_error *error) {
+  if (!session->transacts || PQtransactionStatus(ldx_pg_connection(session)) != PQTRANS_IDLE) return false;
+  ldx_error_set(error, LDX_ERROR_USAGE, "the transaction was ended by a statement of its own");
+  ldx_error_hint(error, "It is committed when its function returns, and rolled back when that fails.");
+  return true;
+}
+
+/* Sessions are shared by jobs: the next call could come to another one, or this one be given a build. */
+static bool left_open(ldx_session *session, bool ok, ldx_error *error) {
+  PGTransactionStatusType status = PQtransactionStatus(ldx_pg_connection(session));
+  if (session->transacts || (status != PQTRANS_INTRANS && status != PQTRANS_INERROR)) return false;
+  ldx_pg_rollback(session);
+  if (!ok) return true;
+  ldx_error_set(error, LDX_ERROR_USAGE, "a transaction was left open and has been rolled back");
+  ldx_error_hint(error, "Use transaction, or give all its statements, with BEGIN and COMMIT, in one text.");
+  return true;
+}
+
+ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, ldx_context *context, ldx_arena *arena,
+                         ldx_error *error) {
+  if (!statement->text) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "PostgreSQL takes a text of SQL");
     return NULL;
   }
-  if (!r) return NULL;
-  ldx_result *result = ldx_pg_result_copy(arena, r);
+  const char **parameters = parameters_of(arena, statement, error);
+  if (!parameters || ended_by_itself(session, error)) return NULL;
+  int count = (int)statement->parameter_count;
+  PGresult *r = statement->batch ? in_batches(session, statement, parameters, context, error)
+                : count          ? ldx_pg_exec_params(session, statement->text, count, parameters, error)
+                                 : ldx_pg_exec(session, statement->text, error);
+  ldx_result *result = NULL;
+  if (!left_open(session, r != NULL, error) && r && !ended_by_itself(session, error))
+    result = ldx_pg_result_copy(arena, r);
   PQclear(r);
   return result;
+}
+
+bool ldx_pg_transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
+  static const char *const statements[] = {
+      [LDX_TRANSACTION_BEGIN] = "BEGIN", [LDX_TRANSACTION_COMMIT] = "COMMIT", [LDX_TRANSACTION_ROLLBACK] = "ROLLBACK"};
+  bool gone = ended_by_itself(session, error);
+  session->transacts = false;
+  if (gone) return false;
+  PGresult *r = ldx_pg_exec(session, statements[what], error);
+  bool ok = r != NULL;
+  if (ok && what == LDX_TRANSACTION_COMMIT && strcmp(PQcmdStatus(r), "COMMIT") != 0)
+    ok = ldx_error_set(error, LDX_ERROR_USAGE, "the transaction was rolled back, for one of its statements had failed");
+  PQclear(r);
+  if (!ok) ldx_pg_rollback(session);
+  session->transacts = ok && what == LDX_TRANSACTION_BEGIN;
+  return ok;
 }

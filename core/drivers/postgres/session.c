@@ -114,8 +114,18 @@ static bool wait_readable(ldx_session *session, ldx_context *context, double sta
   return true;
 }
 
+/* What is sent: one statement with parameters, or, without, one or more. */
+typedef struct request {
+  const char *sql;
+  int count;
+  const char *const *values; /* NULL: no parameters */
+  ldx_pg_each each;          /* NULL: the rows are kept */
+  void *state;
+} request;
+
 /* Drains what a sent statement answers. */
-static PGresult *collect(ldx_session *session, ldx_context *context, double limit, ldx_error *error) {
+static PGresult *collect(ldx_session *session, ldx_context *context, const request *it, double limit,
+                         ldx_error *error) {
   PGconn *connection = session->connection;
   PGresult *last = NULL;
   bool failed = false;
@@ -137,6 +147,10 @@ static PGresult *collect(ldx_session *session, ldx_context *context, double limi
     if (!result) break;
     ExecStatusType status = PQresultStatus(result);
     if (failed) { /* the first error counts */
+      PQclear(result);
+    } else if (status == PGRES_SINGLE_TUPLE) {
+      failed = !it->each(result, it->state, error);
+      if (failed) request_cancel(session);
       PQclear(result);
     } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY) {
       PQclear(last);
@@ -184,13 +198,6 @@ static PGresult *not_sent(ldx_session *session, ldx_error *error) {
   return NULL;
 }
 
-/* What is sent: one statement with parameters, or, without, one or more. */
-typedef struct request {
-  const char *sql;
-  int count;
-  const char *const *values; /* NULL: no parameters */
-} request;
-
 static PGresult *send_and_collect(ldx_session *session, ldx_context *context, request it, double limit,
                                   ldx_error *error) {
   /* A caller that began a transaction of its own ends it itself: it may go back to a savepoint. */
@@ -199,7 +206,8 @@ static PGresult *send_and_collect(ldx_session *session, ldx_context *context, re
   int sent = it.values ? PQsendQueryParams(session->connection, it.sql, it.count, NULL, it.values, NULL, NULL, 0)
                        : PQsendQuery(session->connection, it.sql);
   if (!sent) return not_sent(session, error);
-  PGresult *result = collect(session, context, limit, error);
+  if (it.each) PQsetSingleRowMode(session->connection);
+  PGresult *result = collect(session, context, &it, limit, error);
   if (!result && idle) ldx_pg_rollback(session);
   return result;
 }
@@ -221,7 +229,7 @@ PGresult *ldx_pg_exec(ldx_session *session, const char *sql, ldx_error *error) {
 
 PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, const char *const *values,
                              ldx_error *error) {
-  return send_and_collect(session, NULL, (request){sql, count, values}, 0, error);
+  return send_and_collect(session, NULL, (request){.sql = sql, .count = count, .values = values}, 0, error);
 }
 
 PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql, double limit, ldx_error *error) {
@@ -230,7 +238,13 @@ PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql
 
 PGresult *ldx_pg_run_params(ldx_session *session, ldx_context *context, const char *sql, int count,
                             const char *const *values, double limit, ldx_error *error) {
-  return run(session, context, (request){sql, count, values}, limit, error);
+  return run(session, context, (request){.sql = sql, .count = count, .values = values}, limit, error);
+}
+
+PGresult *ldx_pg_walk(ldx_session *session, const char *sql, int count, const char *const *values, ldx_pg_each each,
+                      void *state, ldx_error *error) {
+  request it = {.sql = sql, .count = count, .values = values, .each = each, .state = state};
+  return send_and_collect(session, NULL, it, 0, error);
 }
 
 bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error) {
@@ -242,5 +256,5 @@ bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error) {
 void ldx_pg_rollback(ldx_session *session) {
   PGTransactionStatusType status = PQtransactionStatus(session->connection);
   if (status != PQTRANS_INTRANS && status != PQTRANS_INERROR) return;
-  if (PQsendQuery(session->connection, "ROLLBACK")) PQclear(collect(session, NULL, 0, NULL));
+  if (PQsendQuery(session->connection, "ROLLBACK")) PQclear(collect(session, NULL, &(request){0}, 0, NULL));
 }

@@ -32,6 +32,11 @@ PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, c
 PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql, double limit, ldx_error *error);
 PGresult *ldx_pg_run_params(ldx_session *session, ldx_context *context, const char *sql, int count,
                             const char *const *values, double limit, ldx_error *error);
+/* The rows of a statement as they come: `each` is called with every one and stops the walk by returning false after filling
+ * `error`. The result, the caller's, has the columns and no rows. */
+typedef bool (*ldx_pg_each)(const PGresult *row, void *state, ldx_error *error);
+PGresult *ldx_pg_walk(ldx_session *session, const char *sql, int count, const char *const *values, ldx_pg_each each,
+                      void *state, ldx_error *error);
 /* Like ldx_pg_exec for a statement whose rows do not matter. */
 bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error);
 
@@ -50,7 +55,7 @@ void ldx_pg_one_line(char *to, size_t size, const char *text);
 /* --- query.c ------------------------------------------------------------------------------------------------------ */
 
 /* The rows of `r`, in the arena; `r` stays the caller's. */
-ldx_result *ldx_pg_result_copy(ldx_arena *arena, PGresult *r);
+ldx_result *ldx_pg_result_copy(ldx_arena *arena, const PGresult *r);
 
 /* --- the functions of the driver, gathered in driver.c ------------------------------------------------------------- */
 
@@ -60,11 +65,12 @@ bool ldx_pg_alive(ldx_session *session);
 /* From any thread, but not while another one opens or closes this session. */
 void ldx_pg_cancel(ldx_session *session);
 
-/* The struct itself is for session.c, connect.c and error.c. */
+/* The struct itself is for session.c, connect.c, query.c and error.c. */
 struct ldx_session {
   PGconn *connection;
   PGcancel *cancel;
   atomic_bool cancelled; /* by ldx_pg_cancel, since the last statement was sent */
+  bool transacts;        /* between begin and end of a transaction of a script's (query.c) */
   ldx_server_info info;
 };
 

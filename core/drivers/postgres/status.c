@@ -33,15 +33,8 @@ ldx_result *ldx_pg_status(ldx_session *session, ldx_arena *arena, ldx_error *err
     PQclear(lock);
     return NULL;
   }
-  ldx_result *result = LDX_ARENA_NEW(arena, ldx_result, 1);
-  result->column_count = COLUMNS;
-  result->columns = LDX_ARENA_NEW(arena, const char *, COLUMNS);
-  for (size_t i = 0; i < COLUMNS; i++) result->columns[i] = names[i];
-  result->types = ldx_arena_strdup(arena, types);
-  result->command = "STATUS";
-  result->row_count = (size_t)PQntuples(builds) + (size_t)PQntuples(lock) + (size_t)PQntuples(invalid);
-  result->values = LDX_ARENA_NEW(arena, const char *, result->row_count *COLUMNS + 1);
-  const char **row = result->values;
+  size_t count = (size_t)PQntuples(builds) + (size_t)PQntuples(lock) + (size_t)PQntuples(invalid);
+  const char **rows = LDX_ARENA_NEW(arena, const char *, count *COLUMNS + 1), **row = rows;
   for (int i = 0; i < PQntuples(builds); i++, row += COLUMNS) {
     for (int c = KIND; c <= PERCENT; c++) row[c] = copy(arena, builds, i, c);
     row[PID] = copy(arena, builds, i, 5);
@@ -63,5 +56,5 @@ ldx_result *ldx_pg_status(ldx_session *session, ldx_arena *arena, ldx_error *err
   PQclear(builds);
   PQclear(lock);
   PQclear(invalid);
-  return result;
+  return ldx_result_of(arena, names, types, rows, count, "STATUS");
 }

@@ -11,6 +11,7 @@
 #include "lunadex/catalog.h"
 #include "lunadex/diff.h"
 #include "lunadex/error.h"
+#include "lunadex/value.h"
 
 typedef struct ldx_session ldx_session; /* the driver's own */
 
@@ -136,15 +137,29 @@ typedef struct ldx_watched {
   ldx_progress progress; /* out */
 } ldx_watched;
 
-/* --- rows, for scripts, status and measurements -------------------------------------------------------------------- */
+/* --- statements, for scripts ---------------------------------------------------------------------------------------- */
 
-typedef struct ldx_result {
-  size_t column_count, row_count;
-  const char **columns;
-  const char **values; /* row by row, NULL for null */
-  const char *command; /* the server's command tag */
-  char *types;         /* per column: 's' text, 'i' integer, 'n' number, 'b' boolean */
-} ldx_result;
+typedef struct ldx_statement {
+  /* SQL: one statement with parameters, or one or more without. MongoDB: a command as JSON, whose documents come as JSON,
+   * too, in a column `document`. Or: */
+  const char *text;
+  /* MongoDB: a command as a document, its name first. A field `$db` names another database than the session's. */
+  const ldx_value *command;
+  const ldx_value *parameters; /* $1 … */
+  size_t parameter_count;
+  size_t batch; /* so many rows at a time are handed over (ldx_context_rows), the rest is the result; 0: all is */
+} ldx_statement;
+
+/* Hands rows over and waits until the next ones are wanted. Both belong to the engine from here on. False: they will not
+ * be, for the job was cancelled; fills `error`. */
+bool ldx_context_rows(ldx_context *context, ldx_arena *arena, const ldx_result *rows, ldx_error *error);
+
+/* A session's transaction. Between begin and end, its statements are not tried again and leave it open. */
+typedef enum ldx_transaction {
+  LDX_TRANSACTION_BEGIN,
+  LDX_TRANSACTION_COMMIT,
+  LDX_TRANSACTION_ROLLBACK
+} ldx_transaction;
 
 /* The history of runs, which is kept in the database itself if that is asked for (docs/history.md). */
 typedef enum ldx_history {
@@ -201,9 +216,11 @@ typedef struct ldx_driver {
    * within which it cannot end. One that has ended, and that nobody took since, is renewed like any other.
    * LDX_ERROR_LOCK_LOST: somebody did, or it was removed; any other error: nothing is known, to be tried again. */
   bool (*hold)(ldx_session *session, double *good_for, ldx_error *error);
-  /* One statement with text parameters ($1 …; NULL is null), or several without. Result in `arena`. */
-  ldx_result *(*query)(ldx_session *session, ldx_arena *arena, const char *text, const char *const *parameters,
-                       size_t parameter_count, ldx_error *error);
+  /* Result in `arena`. */
+  ldx_result *(*query)(ldx_session *session, const ldx_statement *statement, ldx_context *context, ldx_arena *arena,
+                       ldx_error *error);
+  /* COMMIT fails if the transaction had failed, which is rolled back then; ROLLBACK if the link is lost, which is as good. */
+  bool (*transact)(ldx_session *session, ldx_transaction what, ldx_error *error);
   /* Reads the history, or writes a row of it. Waits for nobody: it fails after some seconds. Result in `arena`. */
   ldx_result *(*history)(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
                          size_t parameter_count, ldx_error *error);

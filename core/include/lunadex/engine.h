@@ -26,6 +26,7 @@ typedef enum ldx_job_kind {
   LDX_JOB_MEASURE,
   LDX_JOB_PERFORM,
   LDX_JOB_QUERY,
+  LDX_JOB_TRANSACT, /* only on an engine of one worker: all that follows is part of the transaction until it ends */
   LDX_JOB_HISTORY,
   LDX_JOB_STATUS,
   LDX_JOB_LOCK, /* taken and held on the watcher's session, for the engine's life or until LDX_JOB_UNLOCK */
@@ -44,9 +45,10 @@ typedef struct ldx_job {
   ldx_measure *measures;
   size_t measure_count;
   ldx_step step;
-  const char *text;
-  ldx_history history;     /* HISTORY: what */
-  const char **parameters; /* QUERY, HISTORY */
+  ldx_statement statement;     /* QUERY */
+  ldx_transaction transaction; /* TRANSACT: what */
+  ldx_history history;         /* HISTORY: what */
+  const char **parameters;     /* HISTORY */
   size_t parameter_count;
   /* out */
   bool ok;
@@ -65,6 +67,7 @@ typedef enum ldx_event_kind {
   LDX_EVENT_STARTED,   /* a worker took the job */
   LDX_EVENT_PROGRESS,  /* a step's progress changed */
   LDX_EVENT_NOTE,      /* text worth telling */
+  LDX_EVENT_ROWS,      /* of a query that gives them in batches; it waits for ldx_engine_more */
   LDX_EVENT_RETRY,     /* an attempt failed, the next comes after `delay` */
   LDX_EVENT_DONE,      /* job->ok or job->error; the job is the owner's again */
   LDX_EVENT_LOCK_LOST, /* the watcher's session died while it held the run lock */
@@ -72,12 +75,13 @@ typedef enum ldx_event_kind {
 
 typedef struct ldx_event {
   ldx_event_kind kind;
-  ldx_job *job;          /* NULL for LOCK_LOST */
-  ldx_progress progress; /* PROGRESS */
-  const char *text;      /* NOTE, else ""; good until the next poll */
-  ldx_error error;       /* RETRY, LOCK_LOST */
-  int attempt;           /* RETRY: the one that failed */
-  double delay;          /* RETRY: seconds */
+  ldx_job *job;           /* NULL for LOCK_LOST */
+  ldx_progress progress;  /* PROGRESS */
+  const char *text;       /* NOTE, else ""; good until the next poll */
+  const ldx_result *rows; /* ROWS; good until the next poll */
+  ldx_error error;        /* RETRY, LOCK_LOST */
+  int attempt;            /* RETRY: the one that failed */
+  double delay;           /* RETRY: seconds */
 } ldx_event;
 
 typedef struct ldx_engine ldx_engine;
@@ -95,6 +99,8 @@ bool ldx_engine_poll(ldx_engine *engine, double timeout, ldx_event *event);
 /* Waits, up to `timeout` seconds (negative: for ever), until one of them has an event. A signal also ends the wait, and it
  * may end for nothing. */
 void ldx_engine_wait(ldx_engine *const *engines, size_t count, double timeout);
+/* Lets a query that has given a batch of rows go on to the next one. */
+void ldx_engine_more(ldx_engine *engine, ldx_job *job);
 /* Cancel one job, or with NULL all, queued ones too; each still ends with DONE. */
 void ldx_engine_cancel(ldx_engine *engine, ldx_job *job);
 /* Jobs submitted and not yet given back. */

@@ -92,9 +92,7 @@ function M.load(options, before)
   local loaded, mistakes = registry.load(options.registry, { before = before, target = options.target,
     database = options.database })
   if loaded then return loaded end
-  local lines = {}
-  for i, mistake in ipairs(mistakes) do lines[i] = tostring(mistake) end
-  return nil, errors.new("registry", table.concat(lines, "\n"))
+  return nil, errors.of_mistakes(mistakes)
 end
 
 --- The databases of a registry that this call is about.

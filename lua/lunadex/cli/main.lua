@@ -8,13 +8,13 @@ local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 local task = require "lunadex.task"
 
-local commands = { "plan", "apply", "check", "snapshot", "status" }
+local commands = { "plan", "apply", "check", "snapshot", "status", "run", "completion" }
 
 local exit_statuses = [[
 exit status:
   0 fine   1 unexpected failure   2 plan --detailed-exitcode: there are changes
   3 builds failed   4 another run holds the lock   5 cannot connect
-  6 refused   64 usage   65 registry error   130, 143 interrupted]]
+  6 refused   64 usage   65 registry or script error   130, 143 interrupted]]
 
 local function jobs(text)
   local number = math.tointeger(tonumber(text))
@@ -34,6 +34,7 @@ local function help_flag(parser)
 end
 
 local function common_options(command, module)
+  if module.own_options then return end
   if not module.without_registry then
     command:argument "registry" :args "*" :description "Registry files or directories. Default: registry/."
     command:option "--only" :argname "<name>" :count "*"
@@ -67,6 +68,7 @@ local function make_parser()
     .. "  lunadex apply registry/ --target postgresql://app@db/shop\n"
     .. "  lunadex apply registry/users.lua --target mongodb://db/app\n"
     .. "  lunadex snapshot -o registry/shop.lua\n"
+    .. "  lunadex run migrate.lua\n"
     .. "  lunadex plan --help\n\n" .. exit_statuses)
   local modules = {}
   for _, name in ipairs(commands) do
@@ -74,7 +76,8 @@ local function make_parser()
     local command = parser:command(name)
     command:summary(module.summary)
     command:description(module.summary:gsub("^%l", string.upper) .. ".")
-    command:epilog("examples:\n" .. module.examples .. "\n\n" .. exit_statuses)
+    command:epilog((module.notes and module.notes .. "\n\n" or "") .. "examples:\n" .. module.examples .. "\n\n"
+      .. exit_statuses)
     help_flag(command)
     common_options(command, module)
     module.define(command)
@@ -123,7 +126,7 @@ local function main(arguments)
   collectgarbage("setpause", 1000)
   core.catch_signals()
   common.tell_stop(function(event) output.complain(common.stopping_text(event)) end)
-  local status = task.run(modules[options.command].run, options)
+  local status = task.run(modules[options.command].run, options, parser)
   output.flush()
   if output.lost then
     output.complain("cannot write standard output: " .. output.lost)

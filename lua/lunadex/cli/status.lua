@@ -21,12 +21,10 @@ M.without_registry = true
 ---@param _ table                  # of argparse
 function M.define(_) end
 
--- Rows as tables by column name, by what they tell of.
+-- Rows by what they tell of.
 local function sort_out(rows)
   local builds, invalid, seen, lock = {}, {}, {}, nil
-  for _, row in ipairs(rows) do
-    local record = {}
-    for i, column in ipairs(rows.columns) do record[column] = row[i] end
+  for _, record in ipairs(rows) do
     if record.kind == "build" then
       record.kind = nil
       builds[#builds + 1] = record

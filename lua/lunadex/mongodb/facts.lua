@@ -22,7 +22,7 @@ end
 ---@return {pid: integer, application: string, user: string, seconds: number, state: string}[]?
 ---@return lunadex.Error? err
 function M.transactions(plan)
-  local rows, err = plan.connection:query [[{ "aggregate": 1, "$db": "admin", "cursor": {}, "pipeline": [
+  local rows, err = plan.connection:ask [[{ "aggregate": 1, "$db": "admin", "cursor": {}, "pipeline": [
     { "$currentOp": { "allUsers": true, "idleSessions": true } },
     { "$match": { "transaction.timeOpenMicros": { "$exists": true } } },
     { "$project": { "appName": 1, "active": 1, "seconds": { "$divide": ["$transaction.timeOpenMicros", 1000000] } } },
@@ -30,7 +30,7 @@ function M.transactions(plan)
   if not rows then return nil, err end
   local list = {}
   for i, row in ipairs(rows) do
-    local node = json.parse(row[1])
+    local node = json.parse(row.document)
     list[i] = { pid = 0, application = text(node, "appName"), user = "", seconds = number(node, "seconds") or 0,
       state = json.field(node, "active") == true and "active" or "idle" }
   end
@@ -42,9 +42,9 @@ end
 ---@return {total: number, free: number}|false|nil
 ---@return lunadex.Error? err
 function M.disk(plan)
-  local rows, err = plan.connection:query '{ "dbStats": 1 }'
+  local rows, err = plan.connection:ask '{ "dbStats": 1 }'
   if not rows then return nil, err end
-  local node = rows[1] and json.parse(rows[1][1])
+  local node = rows[1] and json.parse(rows[1].document)
   local total, used = node and number(node, "fsTotalSize"), node and number(node, "fsUsedSize")
   return total and used and { total = total, free = total - used } or false
 end

@@ -592,10 +592,10 @@ end
 ---@return string[][]? plans
 ---@return lunadex.Error? err
 function M.live(connection, collection, query)
-  local rows, err = connection:query(('{"explain":{"find":%s,"filter":%s%s},"verbosity":"queryPlanner"}'):format(
+  local rows, err = connection:ask(('{"explain":{"find":%s,"filter":%s%s},"verbosity":"queryPlanner"}'):format(
     json.quote(collection), query.filter, #query.sort > 0 and ',"sort":' .. sort_text(query.sort) or ""))
   if not rows then return nil, err end
-  return read_plans(json.parse(rows[1][1]), {})
+  return read_plans(json.parse(rows[1].document), {})
 end
 
 -- Shards --------------------------------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ local ALTER, BUILD, DROP = waves.alter, waves.create, waves.drop
 
 -- The number at `path` of the answer to a command; nil: whoever asks may not know.
 local function ask(plan, command, ...)
-  local rows = plan.connection:query(command)
-  local node = rows and rows[1] and json.parse(rows[1][1])
+  local rows = plan.connection:ask(command)
+  local node = rows and rows[1] and json.parse(rows[1].document)
   for _, name in ipairs { ... } do node = node and json.field(node, name) end
   return node and json.number(node)
 end

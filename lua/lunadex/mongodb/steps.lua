@@ -222,8 +222,8 @@ end
 local function replica_set(plan)
   if plan.replica_set ~= nil then return plan.replica_set end
   plan.replica_set = false
-  local rows = plan.connection:query '{ "replSetGetConfig": 1, "$db": "admin" }'
-  local config = rows and rows[1] and json.field(json.parse(rows[1][1]), "config")
+  local rows = plan.connection:ask '{ "replSetGetConfig": 1, "$db": "admin" }'
+  local config = rows and rows[1] and json.field(json.parse(rows[1].document), "config")
   local members = config and json.field(config, "members")
   if not members then return false end
   local set = { members = 0, modes = {} }

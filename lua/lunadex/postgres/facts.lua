@@ -17,19 +17,15 @@ M.types = {
 ---@return {pid: integer, application: string, user: string, seconds: number, state: string}[]?
 ---@return lunadex.Error? err
 function M.transactions(plan)
-  local rows, err = plan.connection:query [[
-    SELECT pid, coalesce(application_name, ''), coalesce(usename, ''),
-           extract(epoch FROM clock_timestamp() - xact_start)::float8, coalesce(state, '')
+  local rows, err = plan.connection:ask [[
+    SELECT pid, coalesce(application_name, '') AS application, coalesce(usename, '') AS "user",
+           extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds, coalesce(state, '') AS state
     FROM pg_catalog.pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
       AND backend_type = 'client backend'
     ORDER BY xact_start]]
   if not rows then return nil, err end
-  local list = {}
-  for i, row in ipairs(rows) do
-    list[i] = { pid = row[1], application = row[2], user = row[3], seconds = row[4], state = row[5] }
-  end
-  return list
+  return rows
 end
 
 --- PostgreSQL does not tell how much room its disks have.
@@ -53,7 +49,7 @@ local function explained(connection, sql)
   local parameters = 0
   for number in statement:gmatch "%$(%d+)" do parameters = math.max(parameters, math.min(tonumber(number), 1000)) end
   local nulls = ("NULL, "):rep(parameters):sub(1, -3)
-  return connection:query(("DEALLOCATE ALL; SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '2s';"
+  return connection:ask(("DEALLOCATE ALL; SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '2s';"
     .. " SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; PREPARE lunadex_query AS %s\n;"
     .. " EXPLAIN (VERBOSE, COSTS OFF) EXECUTE lunadex_query%s"):format(statement,
     parameters > 0 and "(" .. nulls .. ")" or ""))
@@ -79,11 +75,12 @@ function M.explain(plan, scene)
         found[query] = rows and { served = true, uses = {} } or { refused = err.message }
         local names = names_of(relation, {})
         for _, row in ipairs(rows or {}) do
-          local scanned = row[1]:match "Seq Scan on (%S+)"
+          local line = row["QUERY PLAN"]
+          local scanned = line:match "Seq Scan on (%S+)"
           if scanned and names[scanned] then found[query].served = false end
-          local used = row[1]:match "Index S%a+ using (%S+)" or row[1]:match "Index Only Scan using (%S+)"
-            or row[1]:match "Index Scan Backward using (%S+)" or row[1]:match "Index Only Scan Backward using (%S+)"
-            or row[1]:match "Bitmap Index Scan on (%S+)"
+          local used = line:match "Index S%a+ using (%S+)" or line:match "Index Only Scan using (%S+)"
+            or line:match "Index Scan Backward using (%S+)" or line:match "Index Only Scan Backward using (%S+)"
+            or line:match "Bitmap Index Scan on (%S+)"
           if used then table.insert(found[query].uses, used) end
         end
       end

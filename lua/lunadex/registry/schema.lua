@@ -4,6 +4,7 @@
 -- Here is what all databases share. What stands in `index { … }` and its like is the dialect's:
 -- lunadex.postgres.schema, lunadex.mongodb.schema.
 
+local core = require "lunadex.core"
 local format = require "lunadex.format"
 local target = require "lunadex.target"
 
@@ -33,11 +34,7 @@ local M = {}
 ---@field open boolean?            # takes any option
 
 --- What a field of a document may hold and a Lua table cannot: the word `null`.
-M.null = setmetatable({}, {
-  __name = "null", __metatable = false,
-  __newindex = function() error("null is a value, nothing can be put into it", 2) end,
-  __tostring = function() return "null" end,
-})
+M.null = core.null
 
 -- Checks ------------------------------------------------------------------------------------------------------------
 

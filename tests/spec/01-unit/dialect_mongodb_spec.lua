@@ -70,7 +70,7 @@ describe("steps on MongoDB", function()
   local function findings(change, options)
     change.estimate, change.relation = { seconds = 40 }, "c"
     change.on = change.on or relation("c", { change.fact and change.fact.live })
-    local plan = { options = options or {}, set = {}, connection = { query = function() end } }
+    local plan = { options = options or {}, set = {}, connection = { ask = function() end } }
     local found = steps.findings(change, plan)
     return found[1] and found[1].level .. " " .. found[1].rule, found[1]
   end
@@ -121,7 +121,7 @@ describe("steps on MongoDB", function()
       fact = { live = theirs }, left = { live("n_ldx3", { keys = a }) } }
     assert.equal("drop n_ldx3, build n_ldx2, validate n, drop n", (text(change)))
     change.estimate, change.relation = {}, "c"
-    local found = steps.findings(change, { options = {}, set = {}, connection = { query = function() end } })
+    local found = steps.findings(change, { options = {}, set = {}, connection = { ask = function() end } })
     assert.same({ "other-name", "other-build", "left" }, { found[1].rule, found[2].rule, found[3].rule })
     assert.matches("n is being built by mongosh, but as …", found[2].message, 1, true)
     theirs.same = true
@@ -236,13 +236,13 @@ describe("a schedule on MongoDB", function()
     local function prepared(changes, jobs, megabytes, stored)
       local made = plan(changes)
       asked = {}
-      made.connection = { query = function(_, text)
+      made.connection = { ask = function(_, text)
         asked[#asked + 1] = text:match '"(%l+%u?%l+)"'
         if text:find "hostInfo" then
-          return { { ('{"system": {"memLimitMB": {"$numberLong": "%d"}}}'):format(megabytes) } }
+          return { { document = ('{"system": {"memLimitMB": {"$numberLong": "%d"}}}'):format(megabytes) } }
         end
-        if text:find "collStats" then return { { ('{"bytes": %.1f}'):format(stored) } } end
-        return { { '{"maxNumActiveUserIndexBuilds": 3}' } }
+        if text:find "collStats" then return { { document = ('{"bytes": %.1f}'):format(stored) } } end
+        return { { document = '{"maxNumActiveUserIndexBuilds": 3}' } }
       end }
       schedule.prepare(made, jobs)
       local parts = {}

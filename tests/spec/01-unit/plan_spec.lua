@@ -49,8 +49,9 @@ describe("plan", function()
       end,
       catalog = function() return catalog end,
       resolve = function() return true end,
-      query = function(_, text)
-        return text:find "maxNumActiveUserIndexBuilds" and { { '{"maxNumActiveUserIndexBuilds": 1, "ok": 1.0}' } } or {}
+      ask = function(_, text)
+        return text:find "maxNumActiveUserIndexBuilds"
+          and { { document = '{"maxNumActiveUserIndexBuilds": 1, "ok": 1.0}' } } or {}
       end,
       measure = function(_, items)
         local result = {}

@@ -4,6 +4,10 @@ describe("tasks", function()
 
   before_each(function()
     core = { clock = 0, now = function() return core.clock end, signal = function() return nil end }
+    function core.wait(_, timeout)
+      if timeout == nil then error("would wait for ever", 0) end
+      core.clock = core.clock + timeout
+    end
     package.loaded["lunadex.core"] = core
     package.loaded["lunadex.task"] = nil
     task = require "lunadex.task"

@@ -70,9 +70,57 @@ describe("a database", function()
     local db <close> = open "rows"
     local rows = finish(db, db:query("SELECT $1, $2, $3", { 1, nil, "x" })).result
     assert.same({ "text", "parameters" }, rows.columns)
-    assert.same({ { "SELECT $1, $2, $3", 3 } }, { { rows[1][1], rows[1][2] } })
-    assert.equal("integer", math.type(rows[1][2]))
+    assert.same({ text = "SELECT $1, $2, $3", parameters = 3 }, rows[1])
+    assert.equal("integer", math.type(rows[1].parameters))
     assert.equal("FAKE", rows.command)
+  end)
+
+  it("gives rows in batches, each when the one before it was taken", function()
+    local db <close> = open "batches?query=ok*"
+    local job = db:query("SELECT", { 1 }, 1)
+    local batches = 0
+    while true do
+      local event = assert(db:poll(20))
+      if event.event == "rows" then
+        assert.same({ { text = "SELECT", parameters = 1 } }, { event.rows[1] })
+        batches = batches + 1
+        assert.is_nil(db:poll(0.02)) -- nothing comes by itself
+        db:more(job)
+      elseif event.event == "done" then
+        assert.is_true(event.ok)
+        assert.equal(0, #event.result)
+        break
+      end
+    end
+    assert.equal(2, batches)
+    db:more(job)
+    db:more(4711)
+  end)
+
+  it("cancels a query whose rows nobody takes, and closes with one", function()
+    local db = open("untaken?query=ok*", { jobs = 2 })
+    for _ = 1, 20 do
+      local job = db:query("SELECT", nil, 1)
+      while assert(db:poll(20)).event ~= "rows" do end -- luacheck: ignore 542
+      db:cancel(job)
+      local seen = {}
+      assert.equal("cancelled", finish(db, job, seen).error.code)
+    end
+    for _ = 1, 5 do db:query("SELECT", nil, 1) end
+    db:poll(0.01)
+    db:close()
+  end)
+
+  it("keeps a transaction's session, and does nothing outside of it once that is lost", function()
+    local db <close> = open("transact?query=ok,lose,ok*", { jobs = 1 })
+    assert.is_true(finish(db, db:transact "begin").ok)
+    assert.is_true(finish(db, db:query "one").ok)
+    assert.equal("link_lost", finish(db, db:query "two").error.code)
+    for _ = 1, 3 do assert.equal("link_lost", finish(db, db:query "three").error.code) end
+    assert.equal("link_lost", finish(db, db:transact "commit").error.code)
+    assert.is_true(finish(db, db:query "afterwards").ok)
+    assert.is_true(finish(db, db:transact "begin").ok)
+    assert.is_true(finish(db, db:transact "rollback").ok)
   end)
 
   it("cancels one job, or all", function()
@@ -143,7 +191,10 @@ describe("a database", function()
     misuse("'fields' is missing", db.perform, db, { kind = "build", relation = "t", name = "i" })
     misuse("'spare' is missing", db.perform, db, { kind = "swap", relation = "t", name = "i", other = "j" })
     misuse("not negative", db.perform, db, { kind = "drop", relation = "t", name = "i", lock_timeout = -1 })
-    misuse("parameters are", db.query, db, "x", { {} })
+    misuse("a function cannot be sent", db.query, db, "x", { print })
+    misuse("document expected", db.query, db, { 1 })
+    misuse("rows expected", db.query, db, "x", {}, -1)
+    misuse("invalid option", db.transact, db, "explode")
     assert.equal(0, db:pending())
     local none, err = core.open "nonsense"
     assert.is_nil(none)

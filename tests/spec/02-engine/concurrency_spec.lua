@@ -35,7 +35,7 @@ do
       return ("fake:load%d?%s"):format(serial, script or "")
     end,
     echo = function(n) return ("echo %d"):format(n) end,
-    read = function(row) return math.tointeger(tonumber(row[1]:match "%d+")) end,
+    read = function(row) return math.tointeger(tonumber(row.text:match "%d+")) end,
     script_of_slow = "query=hang*",
     slow = "x",
   }
@@ -52,8 +52,8 @@ do
     end,
     teardown = function() server:drop_database(name) end,
     url = function() return server:url(name) end,
-    echo = function(n) return "SELECT $1::int", { n } end,
-    read = function(row) return row[1] end,
+    echo = function(n) return "SELECT $1::int AS n", { n } end,
+    read = function(row) return row.n end,
     slow = "SELECT pg_sleep(3600)",
     server = function() return server, name end,
   }
@@ -79,7 +79,7 @@ for driver_name, driver in pairs(drivers) do
               if rows and driver.read(rows[1]) == n then
                 right = right + 1
               else
-                wrong[#wrong + 1] = tostring(err or rows[1][1])
+                wrong[#wrong + 1] = tostring(err or driver.read(rows[1]))
               end
             end
           end)

@@ -1,4 +1,5 @@
 -- Sessions of MongoDB: what a target may say, which servers are found, who is let in, and what the errors are.
+local core = require "lunadex.core"
 local engine = require "support.engine"
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
@@ -174,7 +175,7 @@ describe("a session of MongoDB", function()
     assert.is_false(info.read_only)
     assert.equal(info.identity, assert(connect(url)).identity)
     local db <close> = engine.open(url)
-    assert(db:run("query", '{ "createIndexes": "users", "indexes": [{ "key": { "a": 1 }, "name": "a_1" }] }'))
+    assert(db:run("query", core.document("createIndexes", "users", "indexes", { { key = { a = 1 }, name = "a_1" } })))
     assert.equal(2, #assert(db:run "catalog"):relation(nil, "users"):indexes())
     process:kill "KILL"
     process:wait(20)
@@ -213,11 +214,11 @@ describe("a session of MongoDB", function()
       guarded:disconnect()
       local db <close> = engine.open(("mongodb://root:geheim@%s/shop?authSource=admin"):format(host))
       for _, command in ipairs {
-        '{ "createUser": "app", "pwd": "p@ss/w", "roles": ["readWrite"] }',
-        '{ "createUser": "reader", "pwd": "r", "roles": ["read"] }',
-        '{ "createUser": "nobody", "pwd": "n", "roles": [] }',
-        [[{ "createIndexes": "users",
-          "indexes": [{ "key": { "a": 1 }, "name": "a_1", "collation": { "locale": "th" } }] }]],
+        core.document("createUser", "app", "pwd", "p@ss/w", "roles", { "readWrite" }),
+        core.document("createUser", "reader", "pwd", "r", "roles", { "read" }),
+        core.document("createUser", "nobody", "pwd", "n", "roles", core.list {}),
+        core.document("createIndexes", "users",
+          "indexes", { { key = { a = 1 }, name = "a_1", collation = { locale = "th" } } }),
       } do assert(db:run("query", command)) end
     end)
     teardown(function() guarded:kill() end)
@@ -258,7 +259,7 @@ describe("a session of MongoDB", function()
     it("makes a unique index at once for who has readWrite and no more, and leaves nothing where it cannot", function()
       local url = ("mongodb://app:p%%40ss%%2Fw@%s/shop"):format(host)
       local root <close> = engine.open(("mongodb://root:geheim@%s/shop?authSource=admin"):format(host))
-      assert(root:run("query", [[{ "insert": "sold", "documents": [{ "a": 1, "b": 1 }, { "a": 2, "b": 1 }] }]]))
+      assert(root:run("query", core.document("insert", "sold", "documents", { { a = 1, b = 1 }, { a = 2, b = 1 } })))
       local run = steps.open(guarded, "shop", { url = url })
       finally(function() run:close() end)
       local done, events = run:build("sold", "sold_a", { "a" }, { unique = true })
@@ -270,9 +271,10 @@ describe("a session of MongoDB", function()
       done = run:step(steps.alter("sold", "sold_a", { "a" }, { unique = true, with = { { "hidden", "true" } } }))
       assert.equal("permission", done.error.code)
       assert.matches("readWrite and dbAdmin", done.error.hint, 1, true)
-      local left = assert(root:run("query", '{ "listIndexes": "sold" }'))
+      local left = assert(root:run("query", core.document("listIndexes", "sold")))
       assert.equal(2, #left)
-      assert.equal('{"v": 2, "key": {"a": 1}, "name": "sold_a", "unique": true}', left[2][1])
+      assert.same({ "v", "key", "name", "unique", v = 2, key = { "a", a = 1 }, name = "sold_a", unique = true },
+        left[2])
       -- Nor does a plan warn of a right that the build does without.
       local own <close> = engine.open(url)
       local relation = assert(own:run "catalog"):relation(nil, "sold")

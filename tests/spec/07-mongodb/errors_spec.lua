@@ -1,4 +1,5 @@
 -- What MongoDB's errors are to us, and so what is done about them; the server makes them (failCommand).
+local core = require "lunadex.core"
 local engine = require "support.engine"
 local mongodb = require "support.mongodb"
 
@@ -23,7 +24,7 @@ describe("an error of MongoDB", function()
   -- What may be tried again is, and then all is well: but the engine tells of it.
   local function error_of(data)
     fail_with(data)
-    local done, events = db:finish(db.db:query '{ "count": "users" }')
+    local done, events = db:finish(db.db:query(core.document("count", "users")))
     local last = events[#events]
     return assert(done.error or last and last.event == "retry" and last.error, data)
   end
@@ -71,13 +72,13 @@ describe("an error of MongoDB", function()
     local err = error_of('"closeConnection": true')
     assert.equal("link_lost", err.code)
     assert.is_true(err.retryable)
-    assert(db:run("query", '{ "count": "users" }'))
+    assert(db:run("query", core.document("count", "users")))
   end)
 
   it("tells the last cause", function()
     server:insert(database, "users", { { k = 1 }, { k = 1 } })
-    local _, err = db:run("query", [[{ "createIndexes": "users",
-      "indexes": [{ "key": { "k": 1 }, "name": "k_1", "unique": true }] }]])
+    local _, err = db:run("query", core.document("createIndexes", "users",
+      "indexes", { { key = { k = 1 }, name = "k_1", unique = true } }))
     assert.equal("duplicate_key", err.code)
     assert.matches("^E11000 duplicate key error collection: " .. database .. "%.users index: k_1", err.message)
   end)

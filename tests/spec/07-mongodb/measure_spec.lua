@@ -1,4 +1,4 @@
--- Commands of scripts, and what is measured.
+-- What is measured.
 local engine = require "support.engine"
 local mongodb = require "support.mongodb"
 
@@ -15,60 +15,6 @@ describe("on MongoDB", function()
     db = engine.open(server:url(database))
   end)
   teardown(function() db:close() end)
-
-  local function rows(text)
-    local result = assert(db:run("query", text))
-    local list = {}
-    for i, row in ipairs(result) do list[i] = row[1] end
-    return list, result
-  end
-
-  local function fails(text, code, ...)
-    local _, err = db:run("query", text, ...)
-    assert.equal(code, err and err.code, text)
-    return err
-  end
-
-  it("a command's documents are rows, however many", function()
-    local list, result = rows '{ "find": "users", "filter": { "_id": { "$lte": 2 } }, "projection": { "_id": 1 } }'
-    assert.same({ '{"_id": 1}', '{"_id": 2}' }, list)
-    assert.same({ "document" }, result.columns)
-    assert.equal(3000, #rows '{ "find": "users", "batchSize": 100 }')
-    assert.same({}, (rows '{ "find": "users", "filter": { "_id": -1 } }'))
-  end)
-
-  it("a command without a cursor gives its reply", function()
-    assert.same({ '{"n": 3000, "ok": 1.0}' }, (rows '{ "count": "users" }'))
-    local parameter = rows('{ "getParameter": 1, "maxNumActiveUserIndexBuilds": 1, "$db": "admin" }')
-    assert.matches("maxNumActiveUserIndexBuilds", parameter[1])
-  end)
-
-  it("operators that extended JSON has words for are operators all the same", function()
-    assert.equal(3000, #rows '{ "find": "users", "filter": { "email": { "$type": 2 } } }')
-    assert.equal(3000, #rows '{ "find": "users", "filter": { "email": { "$type": ["string", "int"] } } }')
-    assert.equal(0, #rows '{ "find": "users", "filter": { "email": { "$type": "int" } } }')
-  end)
-
-  it("what is no command is refused", function()
-    fails("[1]", "usage")
-    fails("{ nonsense", "usage")
-    fails("{}", "usage")
-    fails('{ "ping": 1 }', "usage", { 1 })
-    fails('{ "noSuchCommand": 1 }', "unsupported")
-    assert.equal("67", fails('{ "createIndexes": "users", "indexes": [{ "key": { "a": 0 }, "name": "x" }] }',
-      "invalid_definition").native)
-  end)
-
-  it("a query ends when it is cancelled", function()
-    local slow = '{ "find": "users", "filter": { "$where": "sleep(1000) || true" } }'
-    local job = db.db:query(slow)
-    db.db:poll(0.3)
-    local begun = os.time()
-    db.db:cancel(job)
-    local done = db:finish(job)
-    assert.equal("cancelled", done.error and done.error.code)
-    assert.is_true(os.time() - begun < 5)
-  end)
 
   it("sizes, use and the size of an index to be are measured", function()
     server:command(database, [[{ "createIndexes": "users", "indexes": [{ "key": { "email": 1 }, "name": "email.1" },

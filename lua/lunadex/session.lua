@@ -1,0 +1,164 @@
+--- Statements of scripts: what connections and transactions have in common.
+--
+-- Each is a job on a worker of the core, so that it can be cancelled and others go on meanwhile.
+
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local task = require "lunadex.task"
+
+local M = {}
+
+---@class lunadex.Rows: table[]    # tables by the names of the columns, null being nil; or lunadex.Document
+---@field columns string[]?        # their names, in order; nil on MongoDB
+---@field command string           # "INSERT 0 3", "find"
+---@field affected integer?        # rows that were changed, where the server says so
+
+--- What can be said to a database: a connection, or a transaction on one.
+---@class lunadex.Session
+---@field handle lunadex.Database
+---@field driver "postgres"|"mongodb"
+---@field display string           # the target without secrets
+---@field jobs integer             # statements at a time
+---@field open_rows integer        # iterators that are not at their end: each has a session for itself
+---@field rolled_back boolean?     # a transaction that is over
+local Session = {}
+Session.__index = Session
+M.Session = Session
+
+local default_batch = 1000
+
+--- The end of a run is no failure that a script could handle: it is raised. Everything else is returned.
+---@generic T
+---@param result T?
+---@param err any
+---@return T?
+---@return any
+function M.finish(result, err)
+  if result == nil and task.stopping() then error(err, 0) end
+  return result, err
+end
+
+--- Why nothing new is begun.
+---@return lunadex.Failure
+function M.interrupted()
+  return errors.new("cancelled", task.stopping() and "the run was interrupted" or "the task was cancelled")
+end
+
+-- A command of MongoDB as a document, its name first: `find = "users"`, and then the fields.
+local function command_of(name, value, fields)
+  local parts, names = { name, value }, {}
+  if value == nil then value = 1 end
+  parts[2] = value
+  for key in pairs(fields or {}) do names[#names + 1] = key end
+  -- A document tells them in its order; those of a plain table have none.
+  if getmetatable(fields or {}) == nil then table.sort(names, function(a, b) return tostring(a) < tostring(b) end) end
+  for _, key in ipairs(names) do
+    parts[#parts + 1] = key
+    parts[#parts + 1] = fields[key]
+  end
+  return core.document(table.unpack(parts))
+end
+
+-- The statement of a call, its parameters, and what else was given.
+local function statement_of(self, first, second, third, fourth)
+  -- JSON is what the library works with.
+  if self.driver == "mongodb" and not (type(first) == "string" and first:find "^%s*{") then
+    return command_of(first, second, third), nil, fourth
+  end
+  return first, second, third
+end
+
+local function begin(self, statement, parameters, batch)
+  local level = batch and 3 or 4 -- who called `rows`, or `query` by way of `ask`
+  if not self.handle then error("attempt to use a closed connection", level) end
+  if self.open_rows >= self.jobs then
+    error(("%d %s not at their end leave no session for another statement"):format(self.open_rows,
+      self.open_rows == 1 and "loop over rows is" or "loops over rows are"), level)
+  end
+  if task.ending() then return nil, M.interrupted() end
+  return task.ticket(self.handle, self.handle:query(statement, parameters, batch), function(event)
+    if self.on_reading then self.on_reading(event) end
+  end, "an answer of " .. self.display)
+end
+
+--- As `query`, for the library: it fails where that raises.
+---@param statement string
+---@param value any
+---@param fields table?
+---@return lunadex.Rows? rows
+---@return lunadex.Error? err
+function Session:ask(statement, value, fields)
+  local text, parameters = statement_of(self, statement, value, fields)
+  local ticket, err = begin(self, text, parameters)
+  if not ticket then return nil, err end
+  local event = ticket:await()
+  if event.ok then return event.result end
+  return nil, event.error
+end
+
+--- Runs a statement and gives all its rows.
+---
+--- On PostgreSQL: `db:query(sql, parameters)`. With parameters it is one statement, in which `$1` stands for the first
+--- of them: texts, numbers, booleans, nil (a list with holes says its length as `n`), and lists, which are arrays. What
+--- comes back are integers, numbers, booleans, texts (of `bytea` its bytes), and lists of these; everything else is the
+--- server's text, and so is a `numeric` that no Lua number holds. Of two columns of one name the last counts.
+---
+--- On MongoDB: `db:query(command, value, fields)`, as in `db:query("find", "users", { filter = { age = 7 } })`. The
+--- rows are the command's documents (see `lunadex.bson`), or its reply if it gives no cursor. The field `$db` names
+--- another database. A write that failed for one document is an error.
+---@param statement string         # SQL; or the name of a command
+---@param value any                # a list of parameters; or the command's value
+---@param fields table?            # MongoDB: the command's other fields
+---@return lunadex.Rows? rows
+---@return lunadex.Error? err
+function Session:query(statement, value, fields)
+  return M.finish(self:ask(statement, value, fields))
+end
+
+--- The rows of a statement, for a loop: `for row in db:rows(sql, parameters) do … end`. They are read in batches while
+--- the loop goes on, so a result may be larger than memory. Each such loop has a session for itself until it ends;
+--- leaving it early ends the statement. A failure in the middle is raised, as a `lunadex.Error`.
+---
+--- On MongoDB as in `query`, with the options as the fourth argument.
+---@param statement string
+---@param value any
+---@param fields table?            # PostgreSQL: the options
+---@param options {batch: integer?}?   # rows at a time, default 1000
+---@return fun(): table?
+function Session:rows(statement, value, fields, options)
+  local text, parameters, given = statement_of(self, statement, value, fields, options)
+  local ticket, err = begin(self, text, parameters, given and given.batch or default_batch)
+  if not ticket then error(err, 0) end
+  self.open_rows = self.open_rows + 1
+  local open = true
+  local function finish()
+    if open then self.open_rows = self.open_rows - 1 end
+    open = false
+  end
+  local batch, at = {}, 0
+  local function next_row()
+    while open and not batch[at + 1] do
+      batch, at = ticket:rows(), 0
+      if not batch then
+        finish()
+        batch = {}
+        if not ticket.event.ok then error(ticket.event.error, 0) end
+      end
+    end
+    at = at + 1
+    return batch[at]
+  end
+  local closing = setmetatable({}, { __close = function()
+    if not open then return end
+    if self.transaction_of then
+      -- To cancel it would be the end of the transaction.
+      while self.handle and ticket:rows() do end -- luacheck: ignore 542
+    elseif self.handle then
+      self.handle:cancel(ticket.job)
+    end
+    finish()
+  end })
+  return next_row, nil, nil, closing
+end
+
+return M

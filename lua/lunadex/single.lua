@@ -1,0 +1,153 @@
+--- One index, for scripts: built, dropped, renamed. The same as a registry with nothing else in it, planned and
+--- applied.
+
+local Connection = require("lunadex.database").Connection
+local apply = require "lunadex.apply"
+local dialects = require "lunadex.dialect"
+local errors = require "lunadex.errors"
+local lock = require "lunadex.lock"
+local planning = require "lunadex.plan"
+local registry = require "lunadex.registry"
+local session = require "lunadex.session"
+local task = require "lunadex.task"
+
+local M = {}
+
+--- What stands in a registry between the braces of `on "…" { … }`, as data: relation → its declarations.
+---@param relations table<string, table[]>
+---@param target string?           # which kind of database it is for
+---@param level integer            # of who is to be named in messages: 1 is the caller
+---@return lunadex.Registry?
+---@return lunadex.Error? err
+function M.declare(relations, target, level)
+  -- After a tail call nobody is there to be named.
+  local place = debug.getinfo(level + 1, "Sl") or { short_src = "script", currentline = 0 }
+  local titles, list = {}, {}
+  for title in pairs(relations) do titles[#titles + 1] = title end
+  table.sort(titles)
+  for i, title in ipairs(titles) do
+    local items = {}
+    for j, declaration in ipairs(relations[title]) do
+      local options = {}
+      for key, value in pairs(declaration) do options[key] = value end
+      options.kind = nil
+      items[j] = { kind = declaration.kind or "index", line = place.currentline, options = options }
+    end
+    list[i] = { relation = title, line = place.currentline, items = items }
+  end
+  local declared, mistakes = registry.declare(list, place.short_src, { target = target })
+  if declared then return declared end
+  return nil, errors.of_mistakes(mistakes)
+end
+
+local words = { "created", "replaced", "rebuilt", "altered", "renamed", "dropped" }
+
+local function word_of(outcome, otherwise)
+  if outcome.halted then return nil, outcome.halted end
+  if outcome.failures[1] then return nil, outcome.failures[1].error end
+  if outcome.interrupted then return session.finish(nil, session.interrupted()) end
+  for _, word in ipairs(words) do
+    if outcome.summary[word] > 0 then return word end
+  end
+  return otherwise
+end
+
+---@class lunadex.ChangeOptions: lunadex.ApplyOptions
+---@field kind "index"|"unique_constraint"|"primary_key"|"exclusion_constraint"|"foreign_key"|nil   # default "index"
+
+--- Builds one index, or key, as a registry would declare it, unless it is there already under whatever name; repairs
+--- and replaces as `apply` does. It takes the run lock; changes on one connection are made one after the other. To
+--- have several built side by side, declare them (`lunadex.declare`) and apply their plan.
+---@param relation string          # "public.orders"
+---@param declaration table        # { "customer_id", lunadex.desc "at", name = "orders_recent" }
+---@param options lunadex.ChangeOptions?
+---@return "created"|"exists"|"replaced"|"rebuilt"|"altered"|nil what
+---@return lunadex.Error? err
+function Connection:build(relation, declaration, options)
+  options = options or {}
+  local item = { kind = options.kind }
+  for key, value in pairs(declaration) do item[key] = value end
+  local declared, err = M.declare({ [relation] = { item } }, self.target, 2)
+  if not declared then return nil, err end
+  return task.run(self.alone, self, function()
+    local plan, problem = planning.make(declared.databases[1], self, options)
+    if not plan then return session.finish(nil, problem) end
+    local outcome
+    outcome, problem = apply.run(plan, options)
+    if not outcome then return session.finish(nil, problem) end
+    return word_of(outcome, "exists")
+  end)
+end
+
+-- The live index or key of that name, if there is one; or nil and why that cannot be said.
+local function find(connection, title, name)
+  local info, err = connection:connect()
+  if not info then return nil, err end
+  local catalog
+  catalog, err = connection:catalog()
+  if not catalog then return nil, err end
+  local relation_name, schema = dialects.of(info.driver).name.relation(title)
+  local relation = catalog:relation(schema, relation_name)
+  if not relation then return nil, errors.new("undefined", ("relation %s does not exist"):format(title)) end
+  for _, index in ipairs(relation:indexes()) do
+    if index.name == name then return index end
+  end
+end
+
+--- Drops one index, without locking out anybody. What belongs to a constraint, or is relied upon, is refused.
+---@param relation string
+---@param name string
+---@param options lunadex.ApplyOptions?
+---@return "dropped"|"absent"|nil what
+---@return lunadex.Error? err
+function Connection:drop(relation, name, options)
+  local declared, err = M.declare({ [relation] = {} }, self.target, 2)
+  if not declared then return nil, err end
+  return task.run(self.alone, self, function()
+    local index, problem = find(self, relation, name)
+    if problem then return session.finish(nil, problem) end
+    if not index then return "absent" end
+    if index.constraint then return nil, errors.new("refused", ("%s belongs to a constraint"):format(name)) end
+    local plan, outcome
+    plan, problem = planning.make(declared.databases[1], self, { drop_strays = true, only = { name } })
+    if not plan then return session.finish(nil, problem) end
+    if plan.summary.drop == 0 then
+      local reasons = {}
+      for i, finding in ipairs(plan.findings) do reasons[i] = planning.finding_text(finding) end
+      return nil, errors.new("refused", table.concat(reasons, "\n"))
+    end
+    outcome, problem = apply.run(plan, options)
+    if not outcome then return session.finish(nil, problem) end
+    return word_of(outcome, "absent")
+  end)
+end
+
+--- Renames one index or key. MongoDB cannot.
+---@param relation string
+---@param name string
+---@param new_name string
+---@param options lunadex.ApplyOptions?
+---@return true? renamed
+---@return lunadex.Error? err
+function Connection:rename(relation, name, new_name, options)
+  options = options or {}
+  return task.run(self.alone, self, function()
+    local index, err = find(self, relation, name)
+    if not index then
+      return session.finish(nil, err or errors.new("undefined", ("%s has no index %s"):format(relation, name)))
+    end
+    local ok
+    ok, err = lock.take({ self }, options)
+    if not ok then return session.finish(nil, err) end
+    ok, err = self:perform({
+      kind = "rename", schema = index.relation.schema, relation = index.relation.name, name = name, other = new_name,
+      fields = index:fields(), retry = { attempts = options.retries },
+      lock_timeout = options.lock_timeout or dialects.of(self.driver).steps.default_lock_timeout,
+    }, options.on_event)
+    self:unlock()
+    if not ok then return session.finish(nil, err) end
+    return true
+  end)
+end
+
+return M

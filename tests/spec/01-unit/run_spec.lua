@@ -1,0 +1,120 @@
+-- lunadex run, as far as no server is needed: arguments, exit statuses, what is said of a script that fails.
+local lunadex = require "support.lunadex"
+local shell = require "support.shell"
+
+describe("lunadex run", function()
+  local function script(text, name)
+    return lunadex.registry(text, name or "script.lua")
+  end
+
+  local function run(text, ...)
+    return lunadex.run { "run", script(text), ... }
+  end
+
+  it("gives the script its arguments, options and all", function()
+    local path = script "print(arg[0], #arg, ...)"
+    local result = lunadex.run { "run", path, "one", "--json", "-h", "--", "--target" }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal(path .. "\t5\tone\t--json\t-h\t--\t--target\n", result.stdout)
+    result = lunadex.run { "run", "-", "x", stdin = "#!/usr/bin/env lunadex\nprint(..., require('lunadex').version)" }
+    assert.matches("^x\t%d+%.%d+%.%d+\n$", result.stdout)
+  end)
+
+  it("ends with the status that the script says", function()
+    for text, status in pairs {
+      [""] = 0, ["return 7"] = 7, ["return true"] = 0, ["return false"] = 1, ["os.exit(9)"] = 9, ["os.exit(true)"] = 0,
+      ["os.exit(false)"] = 1, ["os.exit()"] = 0, ["return 256"] = 65, ["return {}"] = 65, ["return 1.5"] = 65,
+      ["error 'x'"] = 65, ["error {}"] = 65, ["error()"] = 65, ["= 1"] = 65, ["return nil, 'no'"] = 65,
+      ["require('lunadex').spawn(function() os.exit(4) end):join()"] = 4,
+      ["assert(require('lunadex').connect('postgresql://127.0.0.1:1/x'))"] = 5,
+      ["return require('lunadex').connect('postgresql://127.0.0.1:1/x')"] = 5,
+      ["assert(require('lunadex').load('nowhere/'))"] = 65,
+    } do
+      local result = run(text)
+      assert.equal(status, result.status, text .. "\n" .. tostring(result))
+    end
+    assert.equal(65, lunadex.run({ "run", "nowhere.lua" }).status)
+    assert.equal(65, lunadex.run({ "run", "registry" }).status)
+    assert.equal(64, lunadex.run({ "run" }).status)
+    assert.equal(64, lunadex.run({ "run", "--nonsense", "x.lua" }).status)
+  end)
+
+  it("says where it failed, and how it came there, and nothing of our own code", function()
+    local result = run [[
+      local lunadex = require "lunadex"
+      local function deeper(value)
+        local length = #value
+        return length
+      end
+      lunadex.spawn(function() deeper(nil) end):join()]]
+    assert.equal(65, result.status)
+    assert.matches("^lunadex: .*script%.lua:3: attempt to get length of a nil value", result.stderr)
+    assert.matches("script.lua:6: in", result.stderr, 1, true)
+    assert.is_nil(result.stderr:find("lua/lunadex", 1, true), result.stderr)
+    assert.is_nil(result.stderr:find("[C]", 1, true), result.stderr)
+    result = run "\n\nassert(require('lunadex').connect('postgresql://app:secret@127.0.0.1:1/x'))"
+    assert.matches("^lunadex: .*script%.lua:3: ", result.stderr)
+    assert.is_nil(result.stderr:find("secret", 1, true))
+    result = run "local x <close> = 1"
+    assert.matches("script.lua:1:", result.stderr, 1, true)
+    result = run "require('lunadex').spawn(function() error 'lost' end) require('lunadex').sleep(0.01)"
+    assert.equal(65, result.status)
+    assert.matches("script.lua:1: lost", result.stderr, 1, true)
+    result = run "require('lunadex').connect(1)"
+    assert.equal(65, result.status)
+    assert.matches("script.lua:1", result.stderr, 1, true)
+  end)
+
+  it("is interrupted while it computes, sleeps or is asked to end twice", function()
+    for _, text in ipairs { "print 'ready' while true do end", "print 'ready' require('lunadex').sleep(600)",
+      "print 'ready' while true do pcall(require('lunadex').sleep, 600) end" } do
+      local process = lunadex.start { "run", script(text) }
+      shell.eventually("the script to begin", function() return process:stdout():find "ready" end)
+      process:kill "INT"
+      if text:find "pcall" then
+        -- Two in the same moment count as one.
+        shell.eventually("an end", function()
+          process:kill "INT"
+          return not process:running()
+        end)
+      end
+      local result = process:wait(30)
+      assert.equal(130, result.status, text .. result.stderr)
+    end
+  end)
+
+  it("leaves standard output to the script, also where nobody reads it", function()
+    local result = run "io.write 'a' io.stderr:write 'b' print 'c'"
+    assert.same({ "ac\n", "b", 0 }, { result.stdout, result.stderr, result.status })
+  end)
+end)
+
+describe("lunadex completion", function()
+  it("writes what a shell understands", function()
+    local begins = { bash = "complete -F _lunadex", zsh = "#compdef lunadex", fish = "complete -c lunadex" }
+    for name, check in pairs(begins) do
+      local result = lunadex.run { "completion", name }
+      assert.equal(0, result.status, tostring(result))
+      assert.is_truthy(result.stdout:find(check, 1, true), result.stdout:sub(1, 200))
+      for _, word in ipairs { "snapshot", "completion", "drop-strays" } do
+        assert.is_truthy(result.stdout:find(word, 1, true), name .. " lacks " .. word)
+      end
+    end
+    assert.equal(64, lunadex.run({ "completion", "csh" }).status)
+  end)
+
+  it("completes in bash", function()
+    local path = shell.directory("completion") .. "/lunadex"
+    shell.write_file(path, lunadex.run({ "completion", "bash" }).stdout)
+    local function complete(...)
+      local words = { ... }
+      local quoted = {}
+      for i, word in ipairs(words) do quoted[i] = shell.quote(word) end
+      return shell.check(("bash -c %s"):format(shell.quote(([[source %s
+        COMP_WORDS=(%s) COMP_CWORD=%d; _lunadex; printf '%%s\n' "${COMPREPLY[@]}"]]):format(path,
+        table.concat(quoted, " "), #words - 1))))
+    end
+    assert.matches("apply\n", complete("lunadex", "ap"))
+    assert.matches("--drop-strays\n", complete("lunadex", "apply", "--drop-s"), 1, true)
+  end)
+end)

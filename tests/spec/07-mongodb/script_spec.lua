@@ -1,0 +1,170 @@
+-- The public API on MongoDB, as scripts see it: commands, documents and their types, rows, transactions, one index.
+local lunadex = require "lunadex"
+local mongodb = require "support.mongodb"
+
+local bson = lunadex.bson
+
+describe("a script on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, db
+
+  setup(function()
+    server = mongodb.shared()
+    database = server:create_database()
+    server:fill(database, "users", 3000, { email = { ["$concat"] = { "user", { ["$toString"] = "$n" } } } })
+    db = assert(lunadex.connect(server:url(database), { jobs = 3 }))
+  end)
+  teardown(function() db:close() end)
+
+  local function query(...)
+    local rows, err = db:query(...)
+    assert.is_nil(err and tostring(err))
+    return rows
+  end
+
+  it("gives a command's documents as rows, and its reply where there is no cursor", function()
+    local rows = query("find", "users", { filter = { _id = { ["$lte"] = 2 } }, projection = { _id = 1, email = 1 },
+      sort = { _id = 1 } })
+    assert.same({ 2, "find" }, { #rows, rows.command })
+    assert.same({ "_id", "email", _id = 1, email = "user1" }, rows[1])
+    assert.equal(3000, #query("find", "users", { batchSize = 100 }))
+    assert.equal(3000, query("count", "users")[1].n)
+    assert.equal(3000, query("aggregate", "users", { pipeline = { { ["$count"] = "n" } }, cursor = {} })[1].n)
+    assert.is_number(query("getParameter", 1, { maxNumActiveUserIndexBuilds = 1, ["$db"] = "admin" })[1]
+      .maxNumActiveUserIndexBuilds)
+    assert.equal(3000, #query("find", "users", { filter = { email = { ["$type"] = { "string", "int" } } } }))
+  end)
+
+  it("keeps types and the order of fields", function()
+    local value = bson.document("_id", bson.object_id "507f1f77bcf86cd799439011", "z", 1, "a", 2.0,
+      "long", bson.long(5), "large", math.maxinteger, "date", bson.date(1700000000123),
+      "decimal", bson.decimal "0.10", "bytes", bson.binary("a\0b", 5), "none", lunadex.null, "yes", true,
+      "list", { 1, "two", { three = 3 }, {} }, "empty", bson.array {}, "nothing", {},
+      "pattern", bson.regex("^a", "i"), "stamp", bson.timestamp(7, 8), "low", bson.min_key, "high", bson.max_key,
+      "text", "äöü", "nested", bson.document("y", 1, "x", bson.document("q", 1, "p", 2)))
+    query("insert", "kinds", { documents = { value } })
+    local back = query("find", "kinds")[1]
+    local order = {}
+    for name in pairs(back) do order[#order + 1] = name end
+    assert.equal("_id z a long large date decimal bytes none yes list empty nothing pattern stamp low high text nested",
+      table.concat(order, " "))
+    assert.equal("integer", math.type(back.z))
+    assert.equal("float", math.type(back.a))
+    assert.equal(math.maxinteger, back.large)
+    assert.equal(bson.object_id "507F1F77BCF86CD799439011", back._id)
+    assert.equal("object_id(507f1f77bcf86cd799439011)", tostring(back._id))
+    assert.same({ 1700000000123, "0.10", "a\0b", 5 }, { back.date.value, back.decimal.value, back.bytes.value,
+      back.bytes.subtype })
+    assert.equal(lunadex.null, back.none)
+    assert.same({ "^a", "i" }, { back.pattern.value, back.pattern.options })
+    assert.equal(bson.timestamp(7, 8), back.stamp)
+    assert.same({ "y", "x" }, { back.nested[1], back.nested[2] })
+    assert.same({ "q", "p" }, { back.nested.x[1], back.nested.x[2] })
+    -- The server has the same types that were sent, and gets them back when a document is written again.
+    local types = {}
+    local projection = { _id = 0 }
+    for _, name in ipairs(back) do projection["t_" .. name] = { ["$type"] = "$" .. name } end
+    local function types_of()
+      local row = query("aggregate", "kinds", { pipeline = { { ["$project"] = projection } }, cursor = {} })[1]
+      types = {}
+      for _, name in ipairs(back) do types[#types + 1] = row["t_" .. name] end
+      return table.concat(types, " ")
+    end
+    local expected = "objectId int double long long date decimal binData null bool array array object regex "
+      .. "timestamp minKey maxKey string object"
+    assert.equal(expected, types_of())
+    back.z, back.added = nil, 1
+    query("update", "kinds", { updates = { { q = { _id = back._id }, u = back } } })
+    local again = query("find", "kinds")[1]
+    order = {}
+    for name in pairs(again) do order[#order + 1] = name end
+    assert.equal("_id a long large date decimal bytes none yes list empty nothing pattern stamp low high text nested"
+      .. " added", table.concat(order, " "))
+  end)
+
+  it("gets nil and an error, and raises what is a mistake of its own", function()
+    local function fails(code, ...)
+      local rows, err = db:query(...)
+      assert.same({ nil, code }, { rows, err and err.code })
+      return err
+    end
+    fails("unsupported", "noSuchCommand")
+    assert.equal("67", fails("invalid_definition", "createIndexes", "users",
+      { indexes = { { key = { a = 0 }, name = "x" } } }).native)
+    fails("duplicate_key", "insert", "users", { documents = { { _id = 1 } } })
+    fails("usage", "find", "users", { filter = { a = "\xff" } })
+    fails("usage", "find", "users", { filter = { a = bson.decimal "x" } })
+    assert.has_error(function() db:query("find", "users", { filter = { a = print } }) end)
+    assert.has_error(function() db:query("find", "users", { filter = { a = { 1, x = 2 } } }) end)
+    assert.has_error(function() db:query("find", "users", { filter = { ["a\0b"] = 1 } }) end)
+    assert.has_error(function() db:query(nil, "users") end)
+    assert.has_error(function() bson.object_id "123" end)
+    assert.has_error(function() bson.document("a") end)
+    assert.has_error(function() bson.date "today" end)
+    local itself = {}
+    itself.a = itself
+    assert.has_error(function() db:query("find", "users", { filter = itself }) end)
+  end)
+
+  it("reads rows in batches, and may leave early", function()
+    local count = 0
+    for user in db:rows("find", "users", { projection = { _id = 1 } }, { batch = 7 }) do
+      count = count + (user._id and 1 or 0)
+    end
+    assert.equal(3000, count)
+    for user in db:rows("find", "users", { batchSize = 2 }, { batch = 2 }) do
+      if user._id > 4 then break end
+    end
+    for _ in db:rows("find", "users", { filter = { _id = -1 } }) do error "there is no such document" end
+    for reply in db:rows("count", "users") do assert.equal(3000, reply.n) end
+    assert.equal(0, db.open_rows)
+  end)
+
+  it("has transactions, of which all is written or nothing", function()
+    local function count() return #query("find", "accounts") end
+    query("create", "accounts")
+    assert.equal("done", db:transaction(function(tx)
+      assert(tx:query("insert", "accounts", { documents = { { _id = 1 }, { _id = 2 } } }))
+      assert.equal(2, #assert(tx:query("find", "accounts")))
+      local seen = 0
+      for _ in tx:rows("find", "accounts", { batchSize = 1 }, { batch = 1 }) do seen = seen + 1 end
+      assert.equal(2, seen)
+      assert.equal(0, count())
+      return "done"
+    end))
+    assert.equal(2, count())
+    local result, err = db:transaction(function(tx)
+      assert(tx:query("insert", "accounts", { documents = { { _id = 3 } } }))
+      return tx:query("insert", "accounts", { documents = { { _id = 1 } } })
+    end)
+    assert.same({ nil, "duplicate_key", 2 }, { result, err and err.code, count() })
+    assert.is_false((pcall(db.transaction, db, function(tx)
+      assert(tx:query("insert", "accounts", { documents = { { _id = 3 } } }))
+      error "no"
+    end)))
+    assert.equal(2, count())
+  end)
+
+  it("cancels a command on the server", function()
+    local slow = { filter = { ["$where"] = "sleep(200) || true" } }
+    local work = lunadex.spawn(function()
+      local _, err = db:query("find", "users", slow)
+      return err and err.code
+    end)
+    lunadex.sleep(0.3)
+    work:cancel()
+    assert.equal("cancelled", work:join())
+  end)
+
+  it("builds one index, and drops it", function()
+    assert.equal("created", db:build("users", { "email", name = "by_email" }))
+    assert.equal("exists", db:build("users", { "email" }))
+    assert.equal("dropped", db:drop("users", "by_email"))
+    assert.equal("absent", db:drop("users", "by_email"))
+    assert(db:build("users", { "email", name = "by_email" }))
+    local renamed, err = db:rename("users", "by_email", "x")
+    assert.is_nil(renamed)
+    assert.equal("unsupported", err.code)
+  end)
+end)
