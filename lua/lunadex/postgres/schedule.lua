@@ -47,6 +47,7 @@ end
 -- What a primary key does to the columns of a table, it does to those of all that inherit from it: where one is made, a
 -- family is a tree, too, which all other changes may share. nil: none is made in this one.
 local function family_of(relation, made)
+  if not next(made) then return nil end
   local family = "family of " .. relation.family.display
   return made[family] ~= nil and family or nil
 end

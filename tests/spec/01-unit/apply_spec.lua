@@ -16,7 +16,8 @@ describe("applying", function()
   local function drop(name, of)
     local relation = { schema = "public", name = of or "t", display = "public." .. (of or "t"), kind = "table" }
     return { action = "drop", relation = relation.display, on = relation, name = name, live_name = name,
-      definition = name, estimate = {}, fact = { live = { name = name, relation = relation } } }
+      definition = name, estimate = {},
+      fact = { live = { name = name, relation = relation, fields = function() return {} end } } }
   end
 
   -- A plan of these changes, on a connection that does what it is told and keeps a list of it.

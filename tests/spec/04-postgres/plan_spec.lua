@@ -109,7 +109,8 @@ describe("plan", function()
       CREATE FUNCTION row_text(r "S"."it's", t text) RETURNS text IMMUTABLE LANGUAGE plpgsql
         AS 'BEGIN IF r.b IS NULL THEN RAISE EXCEPTION ''no b''; END IF; RETURN t || r.b; END';
       CREATE FUNCTION row_fine(r "S"."it's") RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT (r).a > 0';
-      CREATE INDEX of_rows ON "S"."it's" (row_text("it's", '("it''s".*)::"S"."it''s"')) WHERE row_fine("it's") AND a > 0]])
+      CREATE INDEX of_rows ON "S"."it's" (row_text("it's", '("it''s".*)::"S"."it''s"'))
+        WHERE row_fine("it's") AND a > 0]])
     for _, row in ipairs { [["it's"]], [["it's".*]], [["it's"::"S"."it's"]] } do
       local result = plan(([=[ on "S.it's" { index { expr [[public.row_text(%s, '("it''s".*)::"S"."it''s"')]],
         name = "of_rows", where = [[row_fine(%s) and (a > 0)]] } } ]=]):format(row, row), "--detailed-exitcode")
