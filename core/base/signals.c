@@ -69,6 +69,11 @@ bool ldx_signals_catch(void) {
   return true;
 }
 
+void ldx_signals_forget(void) {
+  atomic_store(&caught, 0);
+  ldx_signals_drain();
+}
+
 int ldx_signals_caught(void) {
   return atomic_load(&caught);
 }

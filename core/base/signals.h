@@ -12,6 +12,9 @@ bool ldx_signals_catch(void);
 /* The signal that came, 0 if none did. */
 int ldx_signals_caught(void);
 
+/* As if none had come: the next one is a first one again. */
+void ldx_signals_forget(void);
+
 /* Becomes readable when a signal has come, so that a wait can include it; -1 before ldx_signals_catch. */
 int ldx_signals_descriptor(void);
 /* Makes it unreadable again: each signal ends one wait. */

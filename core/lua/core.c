@@ -1,4 +1,5 @@
 /* core.c: the module `lunadex.core`. What is here is described in lua/meta/core.lua. */
+#include "lua/editor.h"
 #include "lua/files.h"
 #include "lua/parse.h"
 #include "lua/sandbox.h"
@@ -22,13 +23,17 @@ int luaopen_lunadex_core(lua_State *L) {
       {"current_line", ldx_lua_current_line},
       {"list_directory", ldx_lua_list_directory},
       {"resolve_path", ldx_lua_resolve_path},
+      {"private_file", ldx_lua_private_file},
       {"value", ldx_lua_value},
       {"document", ldx_lua_document},
       {"list", ldx_lua_list},
       {"catch_signals", ldx_lua_catch_signals},
       {"signal", ldx_lua_signal},
+      {"forget_signal", ldx_lua_forget_signal},
+      {"break_on_signal", ldx_lua_break_on_signal},
       {"now", ldx_lua_now},
       {"terminal", ldx_lua_terminal},
+      {"editor", ldx_lua_editor},
       {NULL, NULL},
   };
   luaL_checkversion(L);
@@ -36,6 +41,7 @@ int luaopen_lunadex_core(lua_State *L) {
   ldx_lua_open_catalog(L);
   ldx_lua_open_diff(L);
   ldx_lua_open_database(L);
+  ldx_lua_open_editor(L);
   luaL_newlib(L, functions);
   ldx_lua_open_value(L);
   lua_pushliteral(L, LUNADEX_VERSION);

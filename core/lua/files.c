@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static bool is_directory(DIR *directory, const struct dirent *entry) {
   if (entry->d_type == DT_DIR) return true;
@@ -94,5 +95,27 @@ int ldx_lua_resolve_path(lua_State *L) {
     lua_pushstring(L, place);
   }
   lua_pushstring(L, kind);
+  return 2;
+}
+
+int ldx_lua_private_file(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  char place[PATH_MAX];
+  luaL_argcheck(L, strlen(path) < sizeof place, 1, "the path is too long");
+  strcpy(place, path);
+  for (char *at = strchr(place + 1, '/'); at; at = strchr(at + 1, '/')) {
+    *at = '\0';
+    mkdir(place, 0700); /* if it fails for another reason than that it is there, so does `open` */
+    *at = '/';
+  }
+  int fd = open(place, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  int code = errno;
+  if (fd >= 0) {
+    close(fd);
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, strerror(code));
   return 2;
 }

@@ -14,4 +14,8 @@ int ldx_lua_list_directory(lua_State *L);
  * [-0, +2, v] */
 int ldx_lua_resolve_path(lua_State *L);
 
+/* private_file(path) → true: there is such a file, made if need be, as are the directories it is in; what is made is for
+ * its owner alone. Or nil, message. [-0, +1 or 2, v] */
+int ldx_lua_private_file(lua_State *L);
+
 #endif

@@ -20,6 +20,23 @@ int ldx_lua_signal(lua_State *L) {
   return 1;
 }
 
+int ldx_lua_forget_signal(lua_State *L) {
+  (void)L;
+  ldx_signals_forget();
+  return 0;
+}
+
+static void break_hook(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  if (ldx_signals_caught()) luaL_error(L, "interrupted");
+}
+
+int ldx_lua_break_on_signal(lua_State *L) {
+  enum { INTERVAL = 1000 };
+  lua_sethook(L, break_hook, LUA_MASKCOUNT, INTERVAL);
+  return 0;
+}
+
 int ldx_lua_now(lua_State *L) {
   lua_pushnumber(L, ldx_clock_now());
   return 1;

@@ -46,6 +46,8 @@ int ldx_lua_quote_name(lua_State *L);
 int ldx_lua_split_name(lua_State *L);
 int ldx_lua_catch_signals(lua_State *L);
 int ldx_lua_signal(lua_State *L);
+int ldx_lua_forget_signal(lua_State *L);
+int ldx_lua_break_on_signal(lua_State *L);
 int ldx_lua_now(lua_State *L);
 int ldx_lua_terminal(lua_State *L);
 

@@ -106,6 +106,12 @@ function core.list_directory(path) end
 ---@return "file"|"missing"|"other" kind
 function core.resolve_path(path) end
 
+--- Makes a file, and the directories it is in, for its owner alone, unless it is there.
+---@param path string
+---@return true? there
+---@return string? message
+function core.private_file(path) end
+
 ---@class lunadex.Declarations     # a set for one database
 local Declarations = {}
 ---@return lunadex.Declarations
@@ -339,7 +345,7 @@ function Diff:pairs() end
 local Database = {}
 --- Starts the workers; connects with the first job. A target that no driver knows returns nil, err (code "usage").
 ---@param target string            # URL, key=value, "" for the environment
----@param options {jobs: integer?, application_name: string?, connect_timeout: number?}?
+---@param options {jobs: integer?, application_name: string?, connect_timeout: number?, read_only: boolean?}?
 ---@return lunadex.Database?
 ---@return lunadex.Error?
 function core.open(target, options) end
@@ -432,6 +438,11 @@ function core.list(items) end
 function core.catch_signals() end
 ---@return integer?                -- 2, 15, 1 or nil
 function core.signal() end
+--- As if no signal had come: the next one is a first one again.
+function core.forget_signal() end
+--- From now on the running coroutine, and those it makes, raise "interrupted" when a signal has come that nobody has
+--- forgotten.
+function core.break_on_signal() end
 
 --- Monotonic seconds.
 ---@return number
@@ -440,5 +451,23 @@ function core.now() end
 ---@param fd integer
 ---@return integer? columns        # nil: not a terminal
 function core.terminal(fd) end
+
+---@class lunadex.Editor           # of lines, on the terminal at standard input and output
+local Editor = {}
+--- `complete` gets what stands before the cursor, and gives what is to be inserted there, and what is to be shown; it
+--- must not yield. Raises where there is no terminal.
+---@param complete fun(text: string): string?, string?
+---@return lunadex.Editor
+function core.editor(complete) end
+--- One line of what is typed or pasted.
+---@param prompt string
+---@return string? line
+---@return "end"|"interrupted"|nil why    # Ctrl-D on an empty line; a signal
+function Editor:read(prompt) end
+--- Adds an entry, of one or more lines, to the history.
+---@param text string
+function Editor:remember(text) end
+--- Also `__close` and `__gc`.
+function Editor:close() end
 
 return core

@@ -39,6 +39,7 @@ local foreign = {
   ["pg_query/"] = { "core/drivers/postgres" },
   ["mongoc/"] = { "core/drivers/mongodb" },
   ["bson/"] = { "core/drivers/mongodb" },
+  ["histedit.h"] = { "core/lua" },
   ["lua.h"] = { "core/lua", "core/host" },
   ["lauxlib.h"] = { "core/lua", "core/host" },
   ["lualib.h"] = { "core/lua", "core/host" },
