@@ -162,12 +162,13 @@ put_members("lua/meta/core.lua", "Index", "index:", { "fields" })
 put("## Values", "")
 for _, class in ipairs {
   { "lua/meta/core.lua", "lunadex.Error" }, { "lua/lunadex/session.lua", "lunadex.Rows" },
-  { "lua/lunadex/database.lua", "lunadex.ServerInfo" }, { "lua/lunadex/plan.lua", "lunadex.PlanOptions" },
-  { "lua/lunadex/plan.lua", "lunadex.PlannedChange" }, { "lua/lunadex/plan.lua", "lunadex.Finding" },
-  { "lua/lunadex/apply.lua", "lunadex.ApplyOptions" }, { "lua/lunadex/postgres/steps.lua", "lunadex.StepOptions" },
-  { "lua/lunadex/apply.lua", "lunadex.Outcome" }, { "lua/meta/core.lua", "lunadex.Retry" },
-  { "lua/meta/core.lua", "lunadex.Relation" }, { "lua/meta/core.lua", "lunadex.Index" },
-  { "lua/meta/core.lua", "lunadex.Fields" }, { "lua/meta/core.lua", "lunadex.Key" },
+  { "lua/lunadex/database.lua", "lunadex.ConnectOptions" }, { "lua/lunadex/database.lua", "lunadex.ServerInfo" },
+  { "lua/lunadex/plan.lua", "lunadex.PlanOptions" }, { "lua/lunadex/plan.lua", "lunadex.PlannedChange" },
+  { "lua/lunadex/plan.lua", "lunadex.Finding" }, { "lua/lunadex/apply.lua", "lunadex.ApplyOptions" },
+  { "lua/lunadex/postgres/steps.lua", "lunadex.StepOptions" }, { "lua/lunadex/apply.lua", "lunadex.Outcome" },
+  { "lua/meta/core.lua", "lunadex.Retry" }, { "lua/meta/core.lua", "lunadex.Relation" },
+  { "lua/meta/core.lua", "lunadex.Index" }, { "lua/meta/core.lua", "lunadex.Fields" },
+  { "lua/meta/core.lua", "lunadex.Key" },
 } do put_class(class[1], class[2]) end
 
 io.write((table.concat(out, "\n"):gsub("\n\n\n+", "\n\n"):gsub("\n*$", "\n", 1)))

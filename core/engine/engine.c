@@ -152,6 +152,15 @@ static bool is_watchers(const ldx_job *job) {
   return job->kind == LDX_JOB_LOCK || job->kind == LDX_JOB_UNLOCK;
 }
 
+bool ldx_engine_allows(const ldx_engine *engine, ldx_job *job) {
+  bool writes = job->kind == LDX_JOB_PERFORM || job->kind == LDX_JOB_LOCK ||
+                (job->kind == LDX_JOB_HISTORY && job->history != LDX_HISTORY_READ);
+  if (!writes || !engine->target.read_only) return true;
+  ldx_error_set(&job->error, LDX_ERROR_READ_ONLY, "this connection only reads: nothing can be changed through it");
+  ldx_error_hint(&job->error, "Open it without read_only.");
+  return false;
+}
+
 void ldx_engine_submit(ldx_engine *engine, ldx_job *job) {
   ldx_context *context = calloc(1, sizeof *context);
   if (!context) {

@@ -149,4 +149,7 @@ void *ldx_watcher_run(void *the_engine);
 /* From any thread that holds no engine.mutex. */
 void ldx_watcher_notify(ldx_engine *engine);
 
+/* engine.c. False: the job would change something, and the target is only to be read; fills the job's error. */
+bool ldx_engine_allows(const ldx_engine *engine, ldx_job *job);
+
 #endif

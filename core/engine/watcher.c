@@ -117,7 +117,7 @@ static bool make_sure(ldx_engine *engine, ldx_job *job) {
 static bool lock(ldx_engine *engine, ldx_job *job) {
   const ldx_driver *driver = engine->driver;
   seat *s = &engine->watcher;
-  if (!open_session(engine, &job->error)) return false;
+  if (!ldx_engine_allows(engine, job) || !open_session(engine, &job->error)) return false;
   if (atomic_load(&engine->lock_held)) return make_sure(engine, job);
   atomic_store(&engine->lock_until, driver->hold ? 0 : INFINITY);
   if (driver->lock(s->session, &job->error) && renew(engine, &job->error)) {

@@ -100,6 +100,7 @@ void ldx_seat_cancel(seat *s) {
 /* One call of the driver, on a session. */
 static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
   const ldx_driver *driver = s->engine->driver;
+  if (!ldx_engine_allows(s->engine, job)) return false;
   if (atomic_load(&context->cancelled)) return ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
   switch (job->kind) {
   case LDX_JOB_CONNECT:

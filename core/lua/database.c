@@ -373,6 +373,8 @@ int ldx_lua_open(lua_State *L) {
     if (!lua_isnil(L, 4)) target.application_name = ldx_lua_check_text(L, 4);
     lua_getfield(L, 2, "connect_timeout"); /* 5 */
     target.connect_timeout = luaL_optnumber(L, 5, 0);
+    lua_getfield(L, 2, "read_only"); /* 6 */
+    target.read_only = lua_toboolean(L, 6);
   }
   database *db = ldx_lua_new(L, class, sizeof *db, 0);
   ldx_error error;

@@ -54,17 +54,28 @@ local function step_text(step)
   return ("the %s of %s on %s"):format(doing[step.kind], step.name, relation)
 end
 
+--- Whether all connections of this process only read (the REPL's, unless it may write).
+---@type boolean?
+M.read_only = nil
+
+---@class lunadex.ConnectOptions
+---@field jobs integer?
+---@field application_name string?
+---@field connect_timeout number?  # seconds
+---@field retry lunadex.Retry?
+---@field read_only boolean?       # builds, drops, and statements that write are refused (code "read_only")
+
 --- Opens a connection; nothing is sent before the first job. `jobs`: the most sessions at a time (default 8), each of
 --- which is opened when it is first needed. `retry`: how long to go on while the server cannot be reached, or a link is
 --- lost, before there is a connection and a run lock; default: not at all.
 ---@param url string
----@param options {jobs: integer?, application_name: string?, connect_timeout: number?, retry: lunadex.Retry?}?
+---@param options lunadex.ConnectOptions?
 ---@return lunadex.Connection?
 ---@return lunadex.Error? err
 function M.open(url, options)
   options = options or {}
   local given = { jobs = options.jobs or 8, application_name = options.application_name,
-    connect_timeout = options.connect_timeout }
+    connect_timeout = options.connect_timeout, read_only = options.read_only or M.read_only }
   local handle, err = core.open(url, given)
   if not handle then return nil, err end
   return setmetatable({
@@ -146,7 +157,7 @@ local function begin(self)
   if not handle then
     local wrong
     handle, wrong = core.open(self.target, { jobs = 1, application_name = self.given.application_name,
-      connect_timeout = self.given.connect_timeout })
+      connect_timeout = self.given.connect_timeout, read_only = self.given.read_only })
     if not handle then return nil, wrong end
   end
   local ok, err = outcome(task.ticket(handle, handle:transact "begin", nil, answer(self)):await())

@@ -32,7 +32,7 @@ M.bson = require "lunadex.bson"
 --- Connects to a database: a URL, key=value pairs, or nil for the environment (`LUNADEX_TARGET`, `DATABASE_URL`,
 --- `MONGODB_URI`, the `PG*` variables). Sessions are opened as they are needed, `jobs` of them at most (default 8).
 ---@param url string?
----@param options {jobs: integer?, application_name: string?, connect_timeout: number?}?
+---@param options lunadex.ConnectOptions?
 ---@return lunadex.Connection?
 ---@return lunadex.Error? err
 function M.connect(url, options)

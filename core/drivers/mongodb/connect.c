@@ -270,6 +270,7 @@ ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx
   pthread_mutex_init(&session->cancel_mutex, NULL);
   atomic_init(&session->cancelled, false);
   session->number = random_number();
+  session->read_only = target->read_only;
   double patience;
   session->uri = ldx_mongo_target_parse(target, &session->secrets, &patience, error);
   bool ok = session->uri != NULL;

@@ -125,6 +125,64 @@ static bool parse_command(ldx_arena *arena, const char *text, ldx_value *command
   return true;
 }
 
+/* All that a session that only reads lets through; a pipeline may end in writing. */
+static bool only_reads(const bson_t *command) {
+  static const char *const reading[] = {"aggregate",
+                                        "buildInfo",
+                                        "collStats",
+                                        "connPoolStats",
+                                        "connectionStatus",
+                                        "count",
+                                        "currentOp",
+                                        "dataSize",
+                                        "dbHash",
+                                        "dbStats",
+                                        "distinct",
+                                        "explain",
+                                        "find",
+                                        "getCmdLineOpts",
+                                        "getLog",
+                                        "getParameter",
+                                        "hello",
+                                        "hostInfo",
+                                        "isMaster",
+                                        "listCollections",
+                                        "listCommands",
+                                        "listDatabases",
+                                        "listIndexes",
+                                        "listShards",
+                                        "ping",
+                                        "replSetGetConfig",
+                                        "replSetGetStatus",
+                                        "rolesInfo",
+                                        "serverStatus",
+                                        "top",
+                                        "usersInfo",
+                                        "whatsmyuri"};
+  bson_iter_t iter, stages, stage;
+  if (!bson_iter_init(&iter, command) || !bson_iter_next(&iter)) return true;
+  bool known = false;
+  for (size_t i = 0; i < sizeof reading / sizeof *reading; i++) known |= !strcmp(bson_iter_key(&iter), reading[i]);
+  if (!known || !bson_iter_init_find(&iter, command, "pipeline")) return known;
+  if (!BSON_ITER_HOLDS_ARRAY(&iter) || !bson_iter_recurse(&iter, &stages)) return true; /* the server will refuse it */
+  while (bson_iter_next(&stages)) {
+    if (!BSON_ITER_HOLDS_DOCUMENT(&stages) || !bson_iter_recurse(&stages, &stage)) continue;
+    while (bson_iter_next(&stage))
+      if (!strcmp(bson_iter_key(&stage), "$out") || !strcmp(bson_iter_key(&stage), "$merge")) return false;
+  }
+  return true;
+}
+
+static bool check_rights(const ldx_session *session, const bson_t *command, ldx_error *error) {
+  if (!session->read_only || only_reads(command)) return true;
+  bson_iter_t iter;
+  bool named = bson_iter_init(&iter, command) && bson_iter_next(&iter);
+  ldx_error_set(error, LDX_ERROR_READ_ONLY, "this connection only reads, and %s may write",
+                named ? bson_iter_key(&iter) : "the command");
+  ldx_error_hint(error, "Open the connection without read_only.");
+  return false;
+}
+
 ldx_result *ldx_mongo_query(ldx_session *session, const ldx_statement *statement, ldx_context *context,
                             ldx_arena *arena, ldx_error *error) {
   ldx_value parsed;
@@ -145,7 +203,7 @@ ldx_result *ldx_mongo_query(ldx_session *session, const ldx_statement *statement
             .arena = statement->batch ? NULL : arena};
   session->context = context;
   bool ok = read_command(arena, given, &command, &database, error) &&
-            ldx_mongo_walk(session, database, &command, add_row, &r, error);
+            check_rights(session, &command, error) && ldx_mongo_walk(session, database, &command, add_row, &r, error);
   session->context = NULL;
   bson_destroy(&command);
   if (statement->batch) {

@@ -18,6 +18,7 @@ struct ldx_session {
   mongoc_read_prefs_t *preferences; /* NULL: the primary's; on a set without one: a secondary's as long as that is so */
   char *database;
   ldx_server_info info;
+  bool read_only;    /* the target's */
   bool sharded;      /* reached through mongos */
   bool stand_alone;  /* no member of a replica set */
   bool enterprise;   /* MongoDB Enterprise */

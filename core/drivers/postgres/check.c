@@ -253,7 +253,7 @@ static bool ask_types(work *w, type_pair *pair, ldx_error *error) {
   PQclear(result);
   ldx_error refusal;
   char *sql = ldx_arena_printf(w->arena,
-                               "begin; set local client_min_messages = error;\n"
+                               "begin read write; set local client_min_messages = error;\n"
                                "create temporary table lunadex_key (k %s unique);\n"
                                "create temporary table lunadex_reference (r %s references pg_temp.lunadex_key (k));\n",
                                pair->key_name, pair->reference_name);

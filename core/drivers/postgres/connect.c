@@ -418,11 +418,11 @@ static bool introduce(ldx_session *session, ldx_error *error) {
       "(SELECT pg_catalog.concat_ws('/', extract(epoch FROM pg_catalog.pg_postmaster_start_time()), oid) "
       "FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())",
       pid);
+  static const char set[] =
+      ", CASE WHEN pg_catalog.pg_backend_pid() = %d THEN pg_catalog.set_config('%s', '%s', false) END";
   for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-    if (version >= settings[i].since)
-      ldx_buffer_appendf(
-          &sql, ", CASE WHEN pg_catalog.pg_backend_pid() = %d THEN pg_catalog.set_config('%s', '%s', false) END", pid,
-          settings[i].name, settings[i].value);
+    if (version >= settings[i].since) ldx_buffer_appendf(&sql, set, pid, settings[i].name, settings[i].value);
+  if (session->read_only) ldx_buffer_appendf(&sql, set, pid, "default_transaction_read_only", "on");
   PGresult *result = ldx_pg_exec(session, ldx_buffer_string(&sql), error);
   ldx_buffer_free(&sql);
   if (!result) return false;
@@ -477,6 +477,7 @@ ldx_session *ldx_pg_open(const ldx_target *target, ldx_server_info *info, ldx_er
     goto out;
   }
   session->connection = connection;
+  session->read_only = target->read_only;
   session->cancel = PQgetCancel(connection);
   PQsetnonblocking(connection, 1);
   int version = PQserverVersion(connection);

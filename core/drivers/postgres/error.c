@@ -94,6 +94,7 @@ static void hint_for(const ldx_session *session, const char *sqlstate, ldx_error
     break;
   case LDX_ERROR_READ_ONLY:
     ldx_error_hint(error, session->info.standby ? "Connect to the primary."
+                          : session->read_only  ? "Open the connection without read_only."
                                                 : "Connect with default_transaction_read_only off.");
     break;
   case LDX_ERROR_TERMINATED:

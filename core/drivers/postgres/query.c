@@ -96,6 +96,23 @@ static bool left_open(ldx_session *session, bool ok, ldx_error *error) {
   return true;
 }
 
+/* On a session that only reads, each statement has a read-only transaction for itself, which is rolled back: whatever it
+ * sets, or ends, the next one is no freer. The extended protocol takes no second one behind it. */
+static PGresult *send(ldx_session *session, const ldx_statement *statement, const char **parameters,
+                      ldx_context *context, ldx_error *error) {
+  bool guarded = session->read_only && !session->transacts;
+  if (guarded && !ldx_pg_do(session, "BEGIN READ ONLY", error)) return NULL;
+  int count = (int)statement->parameter_count;
+  PGresult *r = statement->batch              ? in_batches(session, statement, parameters, context, error)
+                : count || session->read_only ? ldx_pg_exec_params(session, statement->text, count, parameters, error)
+                                              : ldx_pg_exec(session, statement->text, error);
+  if (!guarded) return r;
+  static const char not_in_a_transaction[] = "25001";
+  if (!r && error && !strcmp(error->native, not_in_a_transaction)) error->code = LDX_ERROR_READ_ONLY;
+  ldx_pg_rollback(session);
+  return r;
+}
+
 ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, ldx_context *context, ldx_arena *arena,
                          ldx_error *error) {
   if (!statement->text) {
@@ -104,10 +121,7 @@ ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, l
   }
   const char **parameters = parameters_of(arena, statement, error);
   if (!parameters || ended_by_itself(session, error)) return NULL;
-  int count = (int)statement->parameter_count;
-  PGresult *r = statement->batch ? in_batches(session, statement, parameters, context, error)
-                : count          ? ldx_pg_exec_params(session, statement->text, count, parameters, error)
-                                 : ldx_pg_exec(session, statement->text, error);
+  PGresult *r = send(session, statement, parameters, context, error);
   ldx_result *result = NULL;
   if (!left_open(session, r != NULL, error) && r && !ended_by_itself(session, error))
     result = ldx_pg_result_copy(arena, r);
@@ -121,7 +135,9 @@ bool ldx_pg_transact(ldx_session *session, ldx_transaction what, ldx_error *erro
   bool gone = ended_by_itself(session, error);
   session->transacts = false;
   if (gone) return false;
-  PGresult *r = ldx_pg_exec(session, statements[what], error);
+  /* Once it has seen something, it cannot be made one that writes. */
+  bool guarded = session->read_only && what == LDX_TRANSACTION_BEGIN;
+  PGresult *r = ldx_pg_exec(session, guarded ? "BEGIN READ ONLY; SELECT" : statements[what], error);
   bool ok = r != NULL;
   if (ok && what == LDX_TRANSACTION_COMMIT && strcmp(PQcmdStatus(r), "COMMIT") != 0)
     ok = ldx_error_set(error, LDX_ERROR_USAGE, "the transaction was rolled back, for one of its statements had failed");

@@ -70,6 +70,7 @@ struct ldx_session {
   PGconn *connection;
   PGcancel *cancel;
   atomic_bool cancelled; /* by ldx_pg_cancel, since the last statement was sent */
+  bool read_only;        /* the target's */
   bool transacts;        /* between begin and end of a transaction of a script's (query.c) */
   ldx_server_info info;
 };

@@ -25,7 +25,8 @@ static const char temporary[] = "\"pg_temp\".";
 static const char name_prefix[] = "lunadex_shadow_";
 
 /* LIKE takes no lock that writers would notice, but must not queue behind somebody's exclusive one for ever. */
-static const char begin[] = "begin; " LDX_PG_READ_SLICE "set local jit = off; set local client_min_messages = error;\n";
+static const char begin[] =
+    "begin read write; " LDX_PG_READ_SLICE "set local jit = off; set local client_min_messages = error;\n";
 
 typedef struct work {
   ldx_session *session;

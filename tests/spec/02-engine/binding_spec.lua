@@ -148,6 +148,19 @@ describe("a database", function()
     assert.is_true(finish(b, b:lock()).ok)
   end)
 
+  it("that is only to be read is not changed, and not asked to", function()
+    local db <close> = open("reading", { read_only = true })
+    local drop = { kind = "drop", schema = "s", relation = "t", name = "i", retry = { attempts = 3, first_delay = 0 } }
+    for _, call in ipairs { { "perform", drop }, { "lock" }, { "history", "run" }, { "history", "end" } } do
+      local done = finish(db, db[call[1]](db, call[2]))
+      assert.equal("read_only", done.error.code)
+      assert.equal("this connection only reads: nothing can be changed through it", done.error.message)
+    end
+    for _, call in ipairs { { "history", "read" }, { "catalog" }, { "status" }, { "query", "x" }, { "unlock" } } do
+      assert.is_true(finish(db, db[call[1]](db, call[2])).ok)
+    end
+  end)
+
   it("can be closed with jobs under way, and again", function()
     local db = open "close?query=hang*;perform=hang*"
     for _ = 1, 10 do db:query "x" end
@@ -381,5 +394,58 @@ describe("names and texts", function()
     assert.matches("DROP INDEX CONCURRENTLY", core.describe {
       kind = "drop", schema = "public", relation = "orders", name = "i",
     }, 1, true)
+  end)
+end)
+
+describe("a terminal", function()
+  it("is needed by an editor", function()
+    misuse("function expected", core.editor, 1)
+    misuse("a line editor needs a terminal", core.editor, print)
+  end)
+end)
+
+describe("a private file", function()
+  local shell = require "support.shell"
+
+  it("is made with its directories, and left alone if it is there", function()
+    local path = shell.directory("private") .. "/a/b/c"
+    assert.is_true(core.private_file(path))
+    assert.equal("700 600\n", shell.check(("echo $(stat -c %%a %s %s)"):format(path:sub(1, -3), path)))
+    shell.write_file(path, "kept")
+    assert.is_true(core.private_file(path))
+    assert.equal("kept", shell.read_file(path))
+    assert.same({ n = 2, nil, "Not a directory" }, table.pack(core.private_file(path .. "/d")))
+    misuse("too long", core.private_file, ("x"):rep(5000))
+  end)
+end)
+
+describe("a signal", function()
+  it("that came is forgotten, and breaks off what computes", function()
+    core.catch_signals()
+    local shell = require "support.shell"
+    local pid = shell.read_file("/proc/self/stat"):match "^%d+"
+    local function interrupted(chunk)
+      local thread = coroutine.create(function()
+        core.break_on_signal()
+        chunk()
+      end)
+      local ok, message = coroutine.resume(thread)
+      core.forget_signal()
+      assert.is_nil(core.signal())
+      assert.is_false(ok)
+      assert.matches("interrupted", message, 1, true)
+    end
+    for _ = 1, 2 do
+      interrupted(function()
+        shell.run("kill -INT " .. pid)
+        while true do pcall(error) end
+      end)
+      interrupted(function()
+        coroutine.wrap(function()
+          shell.run("kill -INT " .. pid)
+          while true do end
+        end)()
+      end)
+    end
   end)
 end)
