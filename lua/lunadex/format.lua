@@ -116,25 +116,62 @@ function M.labelled(text, label)
   return label .. text:gsub("\n", function() return "\n" .. label end)
 end
 
---- The first `width` columns of a text (a code point counts as one), with … where something is cut.
+-- First and last code points that take two columns, and none.
+local wide = {
+  0x1100, 0x115F, 0x2E80, 0x303E, 0x3041, 0xA4CF, 0xAC00, 0xD7A3, 0xF900, 0xFAFF, 0xFE30, 0xFE6F, 0xFF00, 0xFF60,
+  0xFFE0, 0xFFE6, 0x1F300, 0x1F64F, 0x1F680, 0x1F6FF, 0x1F900, 0x1F9FF, 0x20000, 0x3FFFD,
+}
+local combining = {
+  0x0300, 0x036F, 0x0483, 0x0489, 0x0591, 0x05BD, 0x064B, 0x065F, 0x1AB0, 0x1AFF, 0x1DC0, 0x1DFF, 0x200B, 0x200F,
+  0x20D0, 0x20FF, 0xFE00, 0xFE0F, 0xFE20, 0xFE2F, 0xE0100, 0xE01EF,
+}
+
+local function within(code, ranges)
+  for i = 1, #ranges, 2 do
+    if code < ranges[i] then return false end
+    if code <= ranges[i + 1] then return true end
+  end
+  return false
+end
+
+local function columns_of(code)
+  if code < 0x300 or within(code, combining) then return code < 0x300 and 1 or 0 end
+  return within(code, wide) and 2 or 1
+end
+
+--- The columns that a text takes on a terminal; of what is no UTF-8 its bytes.
+---@param text string
+---@return integer
+function M.width(text)
+  if not text:find "[\128-\255]" or not utf8.len(text) then return #text end
+  local width = 0
+  for _, code in utf8.codes(text) do width = width + columns_of(code) end
+  return width
+end
+
+--- The first `width` columns of a text, with … where something is cut.
 ---@param text string
 ---@param width integer
 ---@return string
 function M.clip(text, width)
-  local length = utf8.len(text)
-  if not length then -- not UTF-8: bytes will do
-    return #text <= width and text or text:sub(1, math.max(width - 1, 0)) .. "…"
+  if M.width(text) <= width then return text end
+  if not utf8.len(text) then return text:sub(1, math.max(width - 1, 0)) .. "…" end
+  local room = math.max(width, 1) - 1
+  for at, code in utf8.codes(text) do
+    room = room - columns_of(code)
+    if room < 0 then return text:sub(1, at - 1) .. "…" end
   end
-  if length <= width then return text end
-  return text:sub(1, utf8.offset(text, math.max(width, 1)) - 1) .. "…"
+  return text
 end
 
---- Padded with spaces to `width` columns.
+--- Padded with spaces to `width` columns, on the left if `right` is given.
 ---@param text string
 ---@param width integer
+---@param right boolean?
 ---@return string
-function M.pad(text, width)
-  return text .. (" "):rep(width - (utf8.len(text) or #text))
+function M.pad(text, width, right)
+  local spaces = (" "):rep(width - M.width(text))
+  return right and spaces .. text or text .. spaces
 end
 
 return M

@@ -40,6 +40,8 @@ local ready, first, last = {}, 1, 0 -- a queue of {task, sleep, …}
 local timers = {} -- { at, task, sleep }
 local stop_signal ---@type integer?
 local stop_listener ---@type fun(signal: integer)?
+local stop_task ---@type lunadex.Task?      of the listener
+local presses ---@type integer?             signals since `interruptible` began, while it runs
 local orphan_failure -- what a task raised that nobody joined
 
 local function wake(task, sleep, ...)
@@ -124,7 +126,7 @@ function M.stop(signal)
   for source in pairs(tickets) do source:cancel() end
   for _, timer in ipairs(timers) do wake(timer[2], timer[3]) end
   timers = {}
-  if stop_listener then M.spawn(stop_listener, signal) end
+  if stop_listener then stop_task = M.spawn(stop_listener, signal) end
 end
 
 --- What is called, as a task, when the run is told to stop; one for all.
@@ -145,8 +147,14 @@ function M.waited_for()
 end
 
 local function check_signal()
-  local signal = not stop_signal and core.signal()
-  if signal then M.stop(signal) end
+  local signal = (presses or not stop_signal) and core.signal()
+  if not signal then return end
+  M.stop(signal)
+  if not presses then return end
+  -- Somebody who waits in vain for a server that does not answer has to get out.
+  presses = presses + 1
+  if presses > M.patience then os.exit(128 + signal) end
+  core.forget_signal()
 end
 
 local function next_timer()
@@ -367,6 +375,41 @@ function M.check()
   local failure = orphan_failure.failure
   orphan_failure = nil
   error(failure, 0)
+end
+
+--- How many signals `interruptible` takes before the next one ends the process.
+M.patience = 2
+
+--- Whether a signal ends what runs, and not the process.
+---@return boolean
+function M.is_interruptible()
+  return presses ~= nil
+end
+
+--- Runs `main` as a task, to its end, here. A signal meanwhile stops it as it would stop the process, which then goes
+--- on as if none had come.
+---@param main function
+---@return integer? signal
+---@return any ...                 # what it returned; what it raised is raised here
+function M.interruptible(main, ...)
+  presses = 0
+  local task = M.spawn(main, ...)
+  -- What others raise, or that nothing is left to wait for, is no reason to stay interruptible for ever.
+  local ok, problem = pcall(function()
+    while not task.finished do turn() end
+  end)
+  task.finished = true
+  local signal = stop_signal or core.signal()
+  presses, stop_signal = nil, nil
+  if stop_task then stop_task.finished = true end -- it would tell of this end for ever
+  stop_task = nil
+  core.forget_signal()
+  if not ok then error(problem, 0) end
+  if task.failure then
+    if orphan_failure == task then orphan_failure = nil end
+    error(task.failure, 0)
+  end
+  return signal, table.unpack(task.results, 1, task.results.n)
 end
 
 --- Runs `main` as a task and the loop until it has ended; its results, or its error raised here. A task that `main`

@@ -77,9 +77,9 @@ end
 ---@param event {waits_for: string[]?}
 ---@return string
 function M.stopping_text(event)
-  return event.waits_for
-      and ("still waiting for %s; a second signal ends at once"):format(table.concat(event.waits_for, ", "))
-    or "stopping: what runs is cancelled and cleaned up; a second signal ends at once"
+  local way_out = task.is_interruptible() and "Ctrl-C twice more ends lunadex" or "a second signal ends at once"
+  return ("%s; " .. way_out):format(event.waits_for and "still waiting for " .. table.concat(event.waits_for, ", ")
+    or "stopping: what runs is cancelled and cleaned up")
 end
 
 --- The registry at `options.registry`, or nil and one error that holds all.

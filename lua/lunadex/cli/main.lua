@@ -8,7 +8,7 @@ local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 local task = require "lunadex.task"
 
-local commands = { "plan", "apply", "check", "snapshot", "status", "run", "completion" }
+local commands = { "plan", "apply", "check", "snapshot", "status", "run", "repl", "completion" }
 
 local exit_statuses = [[
 exit status:
@@ -95,38 +95,43 @@ local function usage(message, arguments, command)
   return common.EXIT.usage
 end
 
+-- What a command line says: a command's module and its options; or the exit status of what was answered at once.
+local function read(parser, modules, arguments)
+  wanted_help = nil
+  if arguments[1] == "help" then arguments = { arguments[2] or "--help", arguments[2] and "--help" } end
+  if #arguments == 0 then
+    io.stderr:write(parser:get_help(), "\n")
+    return nil, common.EXIT.usage
+  end
+  local named = modules[arguments[1]]
+  if named and named.read_words then named.read_words(arguments) end
+  local ok, parsed, options = pcall(parser.pparse, parser, arguments)
+  if wanted_help then
+    output.line(wanted_help == "version" and "lunadex " .. core.version or wanted_help:get_help())
+    return nil, 0
+  end
+  if not ok then error(parsed, 0) end
+  if not parsed then return nil, usage(options, arguments, named and arguments[1]) end
+  options.words = arguments
+  options.jobs = options.jobs or 2
+  if options.registry and #options.registry == 0 then options.registry = { "registry/" } end
+  return modules[options.command], options
+end
+
 --- Runs the program.
 ---@param arguments string[]
 ---@return integer status
 local function main(arguments)
   local parser, modules = make_parser()
-  wanted_help = nil
-  if arguments[1] == "help" then arguments = { arguments[2] or "--help", arguments[2] and "--help" } end
-  if #arguments == 0 then
-    io.stderr:write(parser:get_help(), "\n")
-    return common.EXIT.usage
-  end
-  local named = modules[arguments[1]]
-  if named and named.read_words then named.read_words(arguments) end
-  local ok, parsed, result = pcall(parser.pparse, parser, arguments)
-  if wanted_help then
-    output.line(wanted_help == "version" and "lunadex " .. core.version or wanted_help:get_help())
-    return 0
-  end
-  if not ok then error(parsed, 0) end
-  if not parsed then return usage(result, arguments, named and arguments[1]) end
-
-  local options = result
-  options.words = arguments
-  options.jobs = options.jobs or 2
-  if options.registry and #options.registry == 0 then options.registry = { "registry/" } end
+  local module, options = read(parser, modules, arguments)
+  if not module then return options end
   output.setup(not options.no_color)
   io.stdout:setvbuf "full"
   -- The process is short-lived, and what a large registry makes stays in use: a second look at it finds nothing.
   collectgarbage("setpause", 1000)
   core.catch_signals()
   common.tell_stop(function(event) output.complain(common.stopping_text(event)) end)
-  local status = task.run(modules[options.command].run, options, parser)
+  local status = task.run(module.run, options, parser, function(words) return read(parser, modules, words) end)
   output.flush()
   if output.lost then
     output.complain("cannot write standard output: " .. output.lost)

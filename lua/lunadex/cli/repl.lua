@@ -1,0 +1,143 @@
+--- lunadex repl: Lua with the engine at hand, and short commands to look at indexes.
+
+local common = require "lunadex.cli.common"
+local complete = require "lunadex.cli.repl.complete"
+local core = require "lunadex.core"
+local database = require "lunadex.database"
+local format = require "lunadex.format"
+local history = require "lunadex.cli.repl.history"
+local output = require "lunadex.cli.output"
+local sessions = require "lunadex.cli.repl.session"
+local statement = require "lunadex.cli.repl.statement"
+local target = require "lunadex.target"
+
+local M = {}
+
+M.summary = "Lua with the engine at hand, and commands to look at indexes"
+
+M.examples = [[
+  lunadex repl --target postgresql://app@db/shop     help lists the commands
+  lunadex repl --write                               may change things, too
+  echo '\d orders' | lunadex repl]]
+
+M.notes = [[
+Without a terminal it ends at the first failure: 4, 5 and 6 as below, a command's own status, 65 for everything else.]]
+
+M.own_options = true
+
+---@param command table            # of argparse
+function M.define(command)
+  command:option "--target" :argname "<url>"
+    :description("postgresql://user@host/database, key=value pairs, or mongodb://host/database. Default: "
+      .. "LUNADEX_TARGET, DATABASE_URL, MONGODB_URI, the PG* variables.")
+  command:flag "--write" :description "Allow to change things. Default: only reading."
+  command:flag "--no-color" :description "No colours."
+end
+
+local function greet(session)
+  local info = session.connection.info
+  output.line(output.style("bold", "lunadex " .. core.version), ("   %s %s   %s"):format(info.product, info.version,
+    format.line(info.display)))
+  output.line(session.options.write and output.style("yellow", "may change things")
+    or "only reads; lunadex repl --write may change things")
+  if info.standby then output.line("this server is a standby: nothing can be changed on it") end
+  if info.warning ~= "" then output.line(output.style("yellow", "warning: "), format.line(info.warning)) end
+  output.line(output.style("dim", "help lists the commands, Tab completes, Ctrl-D ends"))
+  output.flush()
+end
+
+-- The database's name, so that nobody takes one for another; what may write looks different.
+local function prompts(session)
+  local prompt = format.line(session.connection.info.database) .. (session.options.write and "! " or "> ")
+  return prompt, (" "):rep(format.width(prompt) - 3) .. "-> "
+end
+
+-- On a terminal, until its end.
+local function converse(session)
+  local text = "" -- the lines before the one that is edited
+  local editor = core.editor(function(before)
+    -- On a coroutine of its own: it may wait for the catalog, and the editor's cannot.
+    return coroutine.wrap(complete.complete)(session, text .. before)
+  end)
+  local entered, problem = history.open(editor)
+  if problem then output.complain(problem) end
+  function session.ask(question)
+    output.flush()
+    return (editor:read(question))
+  end
+  while not session.over do
+    local prompt, more = prompts(session)
+    local line, why = editor:read(text == "" and prompt or more)
+    if line then
+      text = text .. line
+      if statement.goes_on(text, session.driver) then
+        text = text .. "\n"
+      else
+        entered:add(text)
+        local status, signal = 0, nil
+        if text:find "%S" then status, signal = session:enter(text) end
+        text = ""
+        if signal and signal ~= 2 then return 128 + signal end
+        if output.lost then return status end
+      end
+    elseif why == "end" then
+      break
+    else
+      local signal = core.signal()
+      if signal and signal ~= 2 then return 128 + signal end
+      core.forget_signal()
+      text = ""
+    end
+  end
+  return 0
+end
+
+-- What comes from a file or a pipe, up to the first failure.
+local function follow(session)
+  local text = ""
+  local function enter()
+    local status, signal = session:enter(text)
+    text = ""
+    return signal and 128 + signal or status
+  end
+  -- A signal ends the reading as the end of the file does; `lines` would raise it.
+  for line in function() return (io.stdin:read "l") end do
+    text = text .. line
+    if statement.goes_on(text, session.driver) then
+      text = text .. "\n"
+    elseif text:find "%S" then
+      local status = enter()
+      if status ~= 0 or session.over then return status end
+    else
+      text = ""
+    end
+  end
+  local signal = core.signal()
+  if signal then return 128 + signal end
+  return text:find "%S" and enter() or 0
+end
+
+---@param options table
+---@param _ table                  # of argparse
+---@param read fun(words: string[]): table?, table|integer
+---@return integer status
+function M.run(options, _, read)
+  local url, source = target.find(options.target)
+  if not url then return common.fail(source, options) end
+  database.read_only = not options.write
+  local session = sessions.new(options, read)
+  local ok, err = session:connect(url)
+  if not ok then return common.fail(err, options) end
+  collectgarbage("setpause", 200)
+  local status
+  if core.terminal(0) and core.terminal(1) then
+    greet(session)
+    status = converse(session)
+  else
+    status = follow(session)
+  end
+  session:close()
+  return status
+end
+
+return M

@@ -1,0 +1,239 @@
+--- A session of the REPL: its connection, its Lua, and what came of what was entered.
+
+local commands = require "lunadex.cli.repl.commands"
+local common = require "lunadex.cli.common"
+local core = require "lunadex.core"
+local database = require "lunadex.database"
+local errors = require "lunadex.errors"
+local output = require "lunadex.cli.output"
+local show = require "lunadex.cli.repl.show"
+local statement = require "lunadex.cli.repl.statement"
+local target = require "lunadex.target"
+local task = require "lunadex.task"
+
+local M = {}
+
+---@class lunadex.cli.Session
+---@field options table            # of the command line
+---@field read fun(words: string[]): table?, table|integer   # a command of the command line: its module and options
+---@field ask (fun(question: string): string?)?   # nil: there is nobody to be asked
+---@field environment table        # of what is entered
+---@field commands table[]
+---@field connection lunadex.Connection?
+---@field driver string?
+---@field over boolean?            # it is to end
+local Session = {}
+Session.__index = Session
+
+---@param options table
+---@param read function
+---@return lunadex.cli.Session
+function M.new(options, read)
+  local self = setmetatable({ options = options, read = read, commands = commands.list }, Session)
+  self.environment = setmetatable({ lunadex = require "lunadex" }, { __index = _G })
+  self.environment._G = self.environment
+  return self
+end
+
+--- Connects, and gives up what it was connected to.
+---@param url string
+---@return true?
+---@return lunadex.Error? err
+function Session:connect(url)
+  local connection, err = database.open(url, { application_name = "lunadex repl" })
+  if not connection then return nil, err end
+  local info
+  info, err = connection:connect()
+  if not info then
+    connection:close()
+    return nil, err
+  end
+  self:close()
+  self.connection, self.driver, self.environment.db = connection, info.driver, connection
+  target.preset = url
+  return true
+end
+
+function Session:close()
+  if self.connection then self.connection:close() end
+  self.connection, self.driver, self.environment.db, self.catalog = nil, nil, nil, nil
+end
+
+local still_good = 10 -- seconds: a name that is completed need not be newer
+
+--- The catalog for what is only a convenience; nil where it is not to be had.
+---@return lunadex.Catalog?
+function Session:known_catalog()
+  if not self.connection then return nil end
+  if self.catalog and core.now() - self.catalog_read < still_good then return self.catalog end
+  local _, catalog = task.interruptible(self.connection.catalog, self.connection)
+  self.catalog, self.catalog_read = catalog or self.catalog, core.now()
+  return self.catalog
+end
+
+--- The command of that name, however it is written: `d`, `\d`, `describe`.
+---@param name string
+---@return table?
+function Session:command(name)
+  name = name:gsub("^\\", "")
+  for _, command in ipairs(self.commands) do
+    if command.name == name or command.alias == name then return command end
+  end
+end
+
+-- Where it happened in what was entered, or in files of the user's, and how it came there; without what is ours.
+local function tidy(message)
+  local places, ways = {}, {}
+  for line in debug.traceback("", 2):gmatch "[^\n]+" do
+    local place, rest = line:match "^\t(%S+:%d+): (.*)$"
+    if place and not place:find "^lua/lunadex/" then
+      places[#places + 1] = place
+      if rest ~= "in main chunk" then ways[#ways + 1] = ("  %s: %s"):format(place, rest) end
+    end
+  end
+  local raised = message:match "^lua/lunadex/%S+:%d+: (.*)$"
+  if raised then message = (places[1] and places[1] .. ": " or "") .. raised end
+  -- The first is where it happened, which the message says.
+  if ways[1] and message:sub(1, #places[1]) == places[1] then table.remove(ways, 1) end
+  return table.concat({ message, table.unpack(ways) }, "\n")
+end
+
+local function explain(failure)
+  if type(failure) == "string" then return tidy(failure) end
+  return failure
+end
+
+local function fail(self, failure)
+  if task.stopping() then return end -- whoever interrupted it knows
+  local text = errors.describe(failure)
+  if type(failure) == "table" or type(failure) == "userdata" then
+    if failure.code == "read_only" and not self.options.write then
+      text = failure.message .. "\nStart lunadex repl --write to be allowed to change things."
+    end
+  elseif failure == nil then
+    text = "nil was raised"
+  end
+  output.flush()
+  if self.ask then
+    io.stderr:write(output.style("red", "error: "), text, "\n")
+  else
+    output.complain(text)
+  end
+end
+
+local own = { [common.EXIT.locked] = true, [common.EXIT.unreachable] = true, [common.EXIT.refused] = true }
+
+-- The exit status of a failure, as `lunadex run` has it.
+local function status_of(failure)
+  local status = (type(failure) == "table" or type(failure) == "userdata") and common.status(failure)
+  return own[status] and status or common.EXIT.registry
+end
+
+-- A chunk's values, shown; its first one stays at hand.
+local function show_results(self, results)
+  if results.n == 0 then return 0 end
+  if results[1] == nil and results.n > 1 and show.is_failure(results[2]) then
+    fail(self, results[2])
+    return status_of(results[2])
+  end
+  for i = 1, results.n do show.value(results[i]) end
+  self.environment._ = results[1]
+  return 0
+end
+
+local function compile(self, text)
+  local chunk = load("return " .. text, "=input", "t", self.environment)
+  if chunk then return chunk end
+  return load(text, "=input", "t", self.environment)
+end
+
+local function tell_of_locals(self, text)
+  local name = text:match "^%s*local%s+([%a_][%w_]*)" or text:match "\nlocal%s+([%a_][%w_]*)"
+  if not name or not self.ask or self.told_of_locals then return end
+  self.told_of_locals = true
+  output.line(output.style("dim", ("note: a local ends with its input; without `local`, %s stays"):format(name)))
+end
+
+local function run_lua(self, text)
+  local chunk, problem = compile(self, text)
+  if not chunk then
+    fail(self, problem)
+    return common.EXIT.registry
+  end
+  core.break_on_signal()
+  local results = table.pack(xpcall(chunk, explain))
+  if not results[1] then error(results[2], 0) end
+  tell_of_locals(self, text)
+  return show_results(self, table.pack(table.unpack(results, 2, results.n)))
+end
+
+local function run_sql(self, text)
+  local rows, err = self.connection:query(text)
+  if not rows then
+    fail(self, err)
+    return status_of(err)
+  end
+  show.rows(rows)
+  return 0
+end
+
+local function run_command(self, name, arguments)
+  local command = self:command(name)
+  if not command then
+    fail(self, errors.new("usage", ("there is no command \\%s"):format(name), "help lists them."))
+    return common.EXIT.usage
+  end
+  if not (command.offline or self.connection.handle) then
+    fail(self, errors.new("usage", "the connection was closed", "\\connect opens another one."))
+    return common.EXIT.usage
+  end
+  local done, err = command.run(self, arguments)
+  if done then return math.type(done) == "integer" and done or 0 end
+  fail(self, err)
+  return status_of(err)
+end
+
+--- Does what was entered, as a part of something that may be interrupted.
+---@param text string
+---@return integer status
+function Session:run(text)
+  local name, arguments = statement.command(text)
+  if name then return run_command(self, name, arguments) end
+  if statement.is_sql(text, self.driver) then return run_sql(self, text) end
+  return run_lua(self, text)
+end
+
+--- Does what was entered. A signal ends that, not the session.
+---@param text string
+---@return integer status
+---@return integer? signal
+function Session:enter(text)
+  -- That it stops is plain to see, unless it takes long.
+  common.tell_stop(function(event)
+    if event.waits_for then output.complain(common.stopping_text(event)) end
+  end)
+  local function protected()
+    local ok, status = pcall(self.run, self, text)
+    if not ok and not (task.stopping() or core.signal()) then fail(self, status) end
+    return ok and status or status_of(status)
+  end
+  local ok, signal, status = pcall(task.interruptible, protected)
+  if not ok then
+    fail(self, signal)
+    signal, status = nil, common.EXIT.registry
+  end
+  if signal then
+    output.flush()
+    io.stderr:write("interrupted\n")
+  end
+  local fine, failure = pcall(task.check)
+  if not fine and not signal then
+    fail(self, failure)
+    status = status_of(failure)
+  end
+  if self.options.write then self.catalog = nil end
+  output.flush()
+  return status, signal
+end
+
+return M

@@ -1,0 +1,83 @@
+-- What the REPL makes of what is entered, and of values, without a server.
+local format = require "lunadex.format"
+local history = require "lunadex.cli.repl.history"
+local statement = require "lunadex.cli.repl.statement"
+
+describe("an input", function()
+  local sql = {
+    "select 1;", "SELECT * FROM t", "  with x as (select 1) select", "update t set a = 1;", "begin;", "end;",
+    "values (1), (2);", "values(1);", "explain analyze select 1", "select 'a'", "table orders;", "drop index x;",
+    "set lock_timeout = 1;", "select\n1;", 'copy "t" to stdout;', "select -1;", "select $1;",
+  }
+  local lua = {
+    "select('#', 1)", "select(2, ...)", "table.concat { 1 }", "table = 1", "set.x = 1", "load 'return 1'", "load('x')",
+    "end", "x = 1", "return select (1)", "set { 1 }", "show = select", "call (1)", "listen:x()", "update = { set = 1 }",
+    "selected 1", "merge{ 1 }", "lock, show = 1, 2", "start[1] = 2", "show == 1",
+  }
+  for _, text in ipairs(sql) do
+    it("is SQL: " .. text, function()
+      assert.is_true(statement.is_sql(text, "postgres"))
+      assert.is_false(statement.is_sql(text, "mongodb"))
+    end)
+  end
+  for _, text in ipairs(lua) do
+    -- A string right behind such a word would be a call in Lua.
+    if text ~= "load 'return 1'" then
+      it("is Lua: " .. text, function() assert.is_false(statement.is_sql(text, "postgres")) end)
+    end
+  end
+
+  it("goes on until it is complete", function()
+    local function goes_on(text) return statement.goes_on(text, "postgres") end
+    for _, text in ipairs { "for i = 1, 2 do", "x = {", "x =", "f(", "return [[", "--[[ a", "if x then\n  y()",
+      "select 1", "select ';", "select 'a;'", "select 1 -- ;", 'select "a;', "do $$ begin; $$",
+      "db:query [[select 1;" } do
+      assert.is_true(goes_on(text), text)
+    end
+    for _, text in ipairs { "", "  ", "1", "x = 1", "1 +* 2", "x = = 1", "\\d", "\\d for do", "help", "quit",
+      "select 1;", "select 1 ; ", "select 'a'';b';", "select 1; -- done", "do $$ begin; end $$;", "end" } do
+      assert.is_false(goes_on(text), text)
+    end
+  end)
+
+  it("may be a command", function()
+    local function command(text) return table.concat({ statement.command(text) }, "|") end
+    assert.equal("d|", command "\\d")
+    assert.equal("d|orders x", command "  \\d  orders x ")
+    assert.equal("help|", command "help")
+    assert.equal("help|\\d", command "help \\d")
+    assert.equal("help|plan", command "help plan ")
+    assert.equal("quit|", command "exit")
+    for _, text in ipairs { "help(1)", "help.x", "help = 1", "quit = 1", "quitter", "help 'x'", "x", "" } do
+      assert.is_nil(statement.command(text), text)
+    end
+  end)
+
+  it("is not kept if it may hold a password", function()
+    for _, text in ipairs { "\\c postgresql://u:p@h/d", 'x = "mongodb://a:b@c"', "ALTER ROLE x PASSWORD 'y'",
+      "host=h password=x", "PGPASSWORD", "pwd = 1", "db = lunadex.connect('mongodb+srv://u:p%40@h/')" } do
+      assert.is_true(history.is_secret(text), text)
+    end
+    for _, text in ipairs { "\\c postgresql://u@h:5432/d", "\\d orders", "x = 1", "a://b/c:d@e" } do
+      assert.is_false(history.is_secret(text), text)
+    end
+  end)
+end)
+
+describe("the width of a text", function()
+  it("is that on a terminal", function()
+    for text, width in pairs { [""] = 0, abc = 3, ["größe"] = 5, ["漢字"] = 4, ["e\u{301}"] = 1, ["\u{1F600}!"] = 3,
+      ["한"] = 2, ["\xff\xfe"] = 2, ["—…"] = 2 } do
+      assert.equal(width, format.width(text), text)
+    end
+  end)
+
+  it("is kept when it is cut or padded", function()
+    assert.equal("漢…", format.clip("漢字漢", 4))
+    assert.equal("漢字", format.clip("漢字", 4))
+    assert.equal("grö…", format.clip("größer", 4))
+    assert.equal("…", format.clip("漢字", 1))
+    assert.equal("漢  |", format.pad("漢", 4) .. "|")
+    assert.equal("  漢", format.pad("漢", 4, true))
+  end)
+end)
