@@ -202,8 +202,8 @@ ldx_result *ldx_mongo_query(ldx_session *session, const ldx_statement *statement
             .batch = statement->batch,
             .arena = statement->batch ? NULL : arena};
   session->context = context;
-  bool ok = read_command(arena, given, &command, &database, error) &&
-            check_rights(session, &command, error) && ldx_mongo_walk(session, database, &command, add_row, &r, error);
+  bool ok = read_command(arena, given, &command, &database, error) && check_rights(session, &command, error) &&
+            ldx_mongo_walk(session, database, &command, add_row, &r, error);
   session->context = NULL;
   bson_destroy(&command);
   if (statement->batch) {

@@ -136,6 +136,8 @@ local function show_results(self, results)
     fail(self, results[2])
     return status_of(results[2])
   end
+  -- An error that did not happen is a nil at the end.
+  while results.n > 1 and results[results.n] == nil do results.n = results.n - 1 end
   for i = 1, results.n do show.value(results[i]) end
   self.environment._ = results[1]
   return 0
