@@ -34,6 +34,7 @@ int luaopen_lunadex_core(lua_State *L) {
       {"now", ldx_lua_now},
       {"terminal", ldx_lua_terminal},
       {"editor", ldx_lua_editor},
+      {"writable", ldx_lua_writable},
       {NULL, NULL},
   };
   luaL_checkversion(L);

@@ -1,4 +1,5 @@
 /* host.c: signals, time and the terminal. */
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -53,5 +54,12 @@ int ldx_lua_terminal(lua_State *L) {
   /* A terminal that does not know, such as a serial line, gets what all have. */
   bool known = ioctl((int)fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
   lua_pushinteger(L, known ? size.ws_col : 80);
+  return 1;
+}
+
+/* Of a pipe that means room for PIPE_BUF bytes; with nobody at its other end a write fails at once, and does not wait. */
+int ldx_lua_writable(lua_State *L) {
+  struct pollfd stream = {.fd = (int)luaL_checkinteger(L, 1), .events = POLLOUT};
+  lua_pushboolean(L, poll(&stream, 1, 0) != 0);
   return 1;
 }

@@ -50,5 +50,6 @@ int ldx_lua_forget_signal(lua_State *L);
 int ldx_lua_break_on_signal(lua_State *L);
 int ldx_lua_now(lua_State *L);
 int ldx_lua_terminal(lua_State *L);
+int ldx_lua_writable(lua_State *L);
 
 #endif

@@ -451,6 +451,10 @@ function core.now() end
 ---@param fd integer
 ---@return integer? columns        # nil: not a terminal
 function core.terminal(fd) end
+--- Whether 4096 bytes more can be written to it without waiting for who reads, or a write would fail at once.
+---@param fd integer
+---@return boolean
+function core.writable(fd) end
 
 ---@class lunadex.Editor           # of lines, on the terminal at standard input and output
 local Editor = {}

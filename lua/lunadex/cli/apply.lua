@@ -249,9 +249,7 @@ end
 -- A deployment that meets a server in its restart goes on a moment later; each attempt is told.
 local connect_seconds = 60
 
----@param options table
----@return integer status
-function M.run(options)
+local function run(options)
   if not options.dry_run then
     options.connect_retry = { attempts = options.retries or math.huge, first_delay = 0.5, max_delay = 5,
       total = connect_seconds }
@@ -273,6 +271,16 @@ function M.run(options)
   local outcomes, err, where = applying.together(plans, options)
   if not outcomes then return common.fail_each({ { error = err, label = where and where.label } }, options) end
   return conclude(plans, outcomes, options)
+end
+
+---@param options table
+---@return integer status
+function M.run(options)
+  if options.dry_run then return run(options) end
+  output.go_beside()
+  local status = run(options) -- all sessions are closed then, and the locks given back
+  output.finish()
+  return status
 end
 
 return M

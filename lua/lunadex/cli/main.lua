@@ -132,7 +132,7 @@ local function main(arguments)
   core.catch_signals()
   common.tell_stop(function(event) output.complain(common.stopping_text(event)) end)
   local status = task.run(module.run, options, parser, function(words) return read(parser, modules, words) end)
-  output.flush()
+  output.finish()
   if output.lost then
     output.complain("cannot write standard output: " .. output.lost)
     if status == 0 or status == common.EXIT.changes then status = common.EXIT.failed end

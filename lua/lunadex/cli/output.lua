@@ -2,6 +2,8 @@
 --
 -- A reader that goes away (`| head`) must not end a run: a failed write is remembered and nothing more is written.
 -- Other failures (a full disk) do not end it either, but the result is lost then, and the exit status has to say so.
+-- Nor must a reader that does not read hold up a run, which has locks: what it has not taken waits in memory, and the
+-- program waits for it when all work is done.
 
 local core = require "lunadex.core"
 
@@ -51,12 +53,51 @@ local function note(ok, why, code)
   if code ~= broken_pipe then M.lost = why end
 end
 
+local AT_ONCE = 4096 -- bytes that go where there is room at all: PIPE_BUF
+
+local beside = false -- whether work goes on that must not wait for a reader
+local fresh = {} -- since the last flush
+local waiting, first, last = {}, 1, 0 -- to be written
+
+--- From now on nothing that is written waits for its reader, until `finish`.
+function M.go_beside()
+  beside = true
+end
+
+local function send(patient)
+  while first <= last and not M.closed and (patient or core.writable(1)) do
+    local text = waiting[first]
+    note(io.stdout:write(text:sub(1, AT_ONCE)))
+    if not M.closed then note(io.stdout:flush()) end
+    waiting[first] = #text > AT_ONCE and text:sub(AT_ONCE + 1) or nil
+    if not waiting[first] then first = first + 1 end
+  end
+end
+
 function M.write(...)
-  if not M.closed then note(io.stdout:write(...)) end
+  if M.closed then return end
+  if beside then
+    fresh[#fresh + 1] = table.concat { ... }
+  else
+    note(io.stdout:write(...))
+  end
 end
 
 function M.flush()
-  if not M.closed then note(io.stdout:flush()) end
+  if M.closed then return end
+  if not beside then return note(io.stdout:flush()) end
+  if #fresh > 0 then
+    last = last + 1
+    waiting[last], fresh = table.concat(fresh), {}
+  end
+  send(false)
+end
+
+--- Writes what is left, however long its reader takes.
+function M.finish()
+  M.flush()
+  send(true)
+  beside = false
 end
 
 function M.line(...)

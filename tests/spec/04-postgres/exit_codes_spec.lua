@@ -210,4 +210,25 @@ describe("exit status", function()
     assert.is_truthy(server:indexes(other)["public.t_a"])
     server:drop_database(other)
   end)
+
+  it("goes on when who reads does not read, and tells all in the end", function()
+    local other = server:create_database()
+    server:psql(other, "CREATE TABLE t (a int, b int)")
+    -- Each event carries the description: the first one is more than a pipe holds.
+    local long = lunadex.registry(([[ local text = ("long "):rep(30000)
+      on "public.t" { index { "a", name = "t_a", description = text }, index { "b", name = "t_b", description = text },
+        index { "a", "b", name = "t_ab", description = text } } ]]))
+    local place = shell.directory "reader"
+    local reader = shell.start({ "sh", "-c", ([[ %s apply %s --json --jobs 1 --target '%s' |
+      { while [ ! -e %s/go ]; do sleep 0.02; done; cat; } ]]):format(lunadex.program, long, server:url(other), place) })
+    shell.eventually("all are built and the sessions gone", function()
+      return server:value(other, [[SELECT count(*) = 3 AND NOT EXISTS (SELECT 1 FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend')
+        FROM pg_index WHERE indrelid = 't'::regclass AND indisvalid]]) == "t"
+    end)
+    shell.write_file(place .. "/go", "")
+    local events = lunadex.result(reader:wait()):events()
+    assert.equal(3, events[#events].summary.created)
+    server:drop_database(other)
+  end)
 end)
