@@ -423,6 +423,12 @@ static bool introduce(ldx_session *session, ldx_error *error) {
   for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
     if (version >= settings[i].since) ldx_buffer_appendf(&sql, set, pid, settings[i].name, settings[i].value);
   if (session->read_only) ldx_buffer_appendf(&sql, set, pid, "default_transaction_read_only", "on");
+  /* Such a database does not know what its bytes mean: asked for UTF-8, the server refuses to give those that are none,
+   * be it the name of a table that nobody declares. They are taken as they are, and given back so. */
+  ldx_buffer_appendf(&sql,
+                     ", CASE WHEN pg_catalog.pg_backend_pid() = %d AND pg_catalog.current_setting('server_encoding') = "
+                     "'SQL_ASCII' THEN pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) END",
+                     pid);
   PGresult *result = ldx_pg_exec(session, ldx_buffer_string(&sql), error);
   ldx_buffer_free(&sql);
   if (!result) return false;

@@ -121,6 +121,24 @@ describe("plan", function()
     assert.equal(2, result.status, tostring(result))
   end)
 
+  it("is not disturbed by names without an encoding, be they of other tables or of what is in the way", function()
+    local other = server:create_database(nil, "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    server:psql(other, "SET client_encoding = 'SQL_ASCII';" .. ([[
+      CREATE TABLE t (a int, "@" text);
+      CREATE INDEX "t_@" ON t ("@") WHERE "@" > '@';
+      CREATE TABLE "caf@" (a int, "@" text);
+      CREATE INDEX "i_@" ON "caf@" ("@") WHERE "@" > '@']]):gsub("@", "\233"))
+    local path, target = lunadex.registry [[ on "t" { index { "a", name = "t_a" } } ]], server:url(other)
+    local result = lunadex.run { "apply", path, "--target", target, "--drop-strays" }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("t_a", server:value(other, "SELECT string_agg(relname, ' ') FROM pg_index JOIN pg_class ON oid = "
+      .. "indexrelid WHERE indrelid = 't'::regclass"))
+    result = lunadex.run { "plan", path, "--target", target, "--detailed-exitcode" }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal(0, lunadex.run({ "snapshot", "--target", target }).status)
+    server:drop_database(other)
+  end)
+
   it("tells that a column is missing by the server's code, not by its words", function()
     local result = plan([[ on "t" {
       index { "nope", name = "x" }, index { expr "lower(nope)", name = "y" },
