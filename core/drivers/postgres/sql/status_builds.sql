@@ -17,7 +17,8 @@ SELECT 'build' AS kind,                         -- 0
        CASE WHEN x.pid IS NULL THEN b.application_name ELSE pg_catalog.format('prepared transaction %s', x.gid) END,
        b.state,
        extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(b.xact_start, b.backend_start, x.prepared)),
-       b.query
+       CASE WHEN x.pid IS NULL THEN b.query
+            ELSE pg_catalog.format('COMMIT PREPARED or ROLLBACK PREPARED %L ends it', x.gid) END
   FROM (
 \ir parts/builds.sql
        ) p

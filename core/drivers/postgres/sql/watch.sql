@@ -36,7 +36,7 @@ SELECT w.pid,                                   -- 0
        pg_catalog.format('prepared transaction %s', x.gid),
        NULL,
        extract(epoch FROM pg_catalog.clock_timestamp() - x.prepared),
-       NULL
+       pg_catalog.format('COMMIT PREPARED or ROLLBACK PREPARED %L ends it', x.gid)
   FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::bool[])
        WITH ORDINALITY AS w (pid, schema, relation, name, drops, n)
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid

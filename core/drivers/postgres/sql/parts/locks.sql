@@ -6,7 +6,8 @@
                    ELSE pg_catalog.format('prepared transaction %s', x.gid) END AS application,
               s.state,
               coalesce(s.xact_start, x.prepared) AS since,
-              s.query,
+              CASE WHEN x.gid IS NULL THEN s.query
+                   ELSE pg_catalog.format('COMMIT PREPARED or ROLLBACK PREPARED %L ends it', x.gid) END AS query,
               s.backend_type, l.relation, l.mode, l.granted, l.virtualtransaction
          FROM pg_catalog.pg_locks l
          LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = l.pid
