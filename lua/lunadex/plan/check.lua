@@ -102,8 +102,8 @@ function Maker:check_replaced(change)
     self:finding(change, {
       level = "error", rule = "depended-on",
       message = ("%s, %s, cannot be replaced: it is used by %s"):format(live.name, live.text, live.dependents),
-      hint = "What groups by a key may show every column. Drop that and make it again afterwards, or declare the live "
-        .. "key as it is.",
+      hint = "It groups by the key, and so may show every column, or names it in ON CONFLICT. Drop that and make it "
+        .. "again afterwards, or declare the live key as it is.",
     })
     return false
   end

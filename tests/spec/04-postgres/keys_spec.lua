@@ -487,6 +487,19 @@ describe("keys", function()
       sql "DROP VIEW v; DROP MATERIALIZED VIEW m"
       settles(text)
     end)
+
+    it("are refused beforehand while a rule names them in ON CONFLICT", function()
+      sql [[CREATE TABLE t (a int NOT NULL, b int NOT NULL, CONSTRAINT k UNIQUE (a)); CREATE TABLE other (a int);
+        CREATE RULE r AS ON INSERT TO other DO INSTEAD
+          INSERT INTO t VALUES (NEW.a, 0) ON CONFLICT ON CONSTRAINT k DO NOTHING]]
+      local text = [[ on "t" { unique_constraint { "a", "b", name = "k" } } ]]
+      local result = run("apply", text)
+      assert.equal(65, result.status, tostring(result))
+      assert.matches("cannot be replaced: it is used by rule r on table public.other", result.stderr, 1, true)
+      assert.matches("or names it in ON CONFLICT", result.stderr, 1, true)
+      sql "DROP RULE r ON other"
+      settles(text)
+    end)
   end)
 
   it("are checked as long as it takes: the budget for the lock is not about that", function()
