@@ -255,7 +255,8 @@ static ldx_result *read_runs(ldx_session *session, ldx_arena *arena, ldx_error *
 ldx_result *ldx_mongo_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
                               size_t parameter_count, ldx_error *error) {
   static const size_t needed[] = {[LDX_HISTORY_RUN] = 3, [LDX_HISTORY_CHANGE] = 11, [LDX_HISTORY_END] = 3};
-  if (what != LDX_HISTORY_READ && parameter_count < needed[what]) {
+  /* The first says which run, but for a new one, and then its version. */
+  if (what != LDX_HISTORY_READ && (parameter_count < needed[what] || !parameters[0])) {
     ldx_error_set(error, LDX_ERROR_USAGE, "a row of the history lacks parameters");
     return NULL;
   }

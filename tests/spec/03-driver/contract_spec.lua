@@ -318,11 +318,8 @@ for _, driver in ipairs(contract.drivers) do
       local function builds()
         local found = {}
         local db <close> = engine.open(scene.url, { jobs = 1, application_name = "lunadex specs" })
-        local rows = assert(db:run "status")
-        for _, row in ipairs(rows) do
-          local named = {}
-          for i, column in ipairs(rows.columns) do named[column] = row[i] end
-          if named.kind == "build" then found[#found + 1] = named.name end
+        for _, row in ipairs(assert(db:run "status")) do
+          if row.kind == "build" then found[#found + 1] = row.name end
         end
         return table.concat(found, " ")
       end
@@ -352,7 +349,7 @@ for _, driver in ipairs(contract.drivers) do
       local db = open()
       assert(db:run "lock")
       assert.equal(0, #assert(db:run("history", "read")))
-      local id = assert(db:run("history", "run", { "1.0", 1, 1 }))[1][1]
+      local id = assert(db:run("history", "run", { "1.0", 1, 1 }))[1].id
       assert(db:run("history", "end", { id, "done", n = 3 }))
       assert.equal(1, #assert(db:run("history", "read")))
       assert(db:run "unlock")

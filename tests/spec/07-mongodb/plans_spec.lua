@@ -22,10 +22,10 @@ describe("what an index can do for a query", function()
   end)
 
   -- A connection as lunadex.mongodb.query has it, to this server.
-  local connection = { query = function(_, text)
+  local connection = { ask = function(_, text)
     local reply, message, code = server:try(database, text)
     if not reply then return nil, { message = message, native = tostring(code) } end
-    return { { mongodb.json(reply) } }
+    return { { document = mongodb.json(reply) } }
   end }
 
   -- The live indexes of a collection, as the rules see them; that of _id is left out as the queries never ask for it.
