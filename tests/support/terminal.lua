@@ -121,11 +121,12 @@ function Terminal:rests(prompt)
   return self:shows("%f[^\n%z]" .. prompt:gsub("%W", "%%%0"):gsub("%% $", "") .. "\n$", true)
 end
 
---- Waits for the end of the program, and gives its exit status.
+--- Waits for the end of the program, and gives its exit status, which tmux knows a moment later than that.
 ---@return integer
 function Terminal:ended()
-  shell.eventually("the program to end", function() return self:tmux("list-panes", "-F", "#{pane_dead}") == "1\n" end)
-  return math.tointeger(tonumber(self:tmux("list-panes", "-F", "#{pane_dead_status}")))
+  return shell.eventually("the program to end", function()
+    return math.tointeger(tonumber(self:tmux("list-panes", "-F", "#{pane_dead_status}")))
+  end)
 end
 
 function Terminal:close()
