@@ -121,11 +121,13 @@ function Terminal:rests(prompt)
   return self:shows("%f[^\n%z]" .. prompt:gsub("%W", "%%%0"):gsub("%% $", "") .. "\n$", true)
 end
 
---- Waits for the end of the program, and gives its exit status, which tmux knows a moment later than that.
+--- Waits for the end of the program, and gives its exit status.
 ---@return integer
 function Terminal:ended()
+  local server = self:tmux("display-message", "-p", "#{pid}"):match "%d+"
   return shell.eventually("the program to end", function()
-    return math.tointeger(tonumber(self:tmux("list-panes", "-F", "#{pane_dead_status}")))
+    shell.run("kill -CHLD " .. server) -- tmux 3.3 may miss the end of its child, which stays a zombie
+    return math.tointeger(tonumber(self:tmux("list-panes", "-F", "#{pane_dead_status}"):match "%d+"))
   end)
 end
 
