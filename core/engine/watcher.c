@@ -375,6 +375,7 @@ static void wait_for_change(ldx_engine *engine, double seconds) {
 
 void *ldx_watcher_run(void *the_engine) {
   ldx_engine *engine = the_engine;
+  pthread_setname_np(pthread_self(), "ldx watcher");
   ldx_watched *watched = calloc(engine->worker_count, sizeof *watched);
   looked_at *looks = calloc(engine->worker_count, sizeof *looks);
   double looked = -usual_look, failed = -open_again;

@@ -264,6 +264,7 @@ static void give_up_session(seat *s) {
 void *ldx_worker_run(void *the_seat) {
   seat *s = the_seat;
   ldx_engine *engine = s->engine;
+  pthread_setname_np(pthread_self(), "ldx worker");
   pthread_mutex_lock(&engine->mutex);
   for (;;) {
     double barred = s->barred_until - ldx_clock_now();

@@ -223,6 +223,21 @@ function Member:restart(signal)
   self:started()
 end
 
+-- What there is to say of one that fared ill: that it ended by itself, and what its log warned of at the end.
+---@return string?
+function Member:trouble()
+  if not self.pid then return nil end
+  local ended = not self.process:running()
+  local lines = {}
+  for line in self:log():sub(ended and -20000 or -200000):gmatch "[^\n]+" do
+    if ended or line:find '"s":"[WEF]"' and not line:find '"startupWarnings"' and not line:find '"id":23829,' then lines[#lines + 1] = "  " .. line:sub(1, 600) end
+  end
+  if #lines == 0 then return nil end
+  return ("%s:%d (pid %d) %s; its log:\n%s"):format(self.host, self.port, self.pid,
+    ended and "ended by itself: " .. self.process:stdout() or self.halted and "is halted" or "runs",
+    table.concat(lines, "\n", math.max(#lines - 40, 1)))
+end
+
 -- Replica sets ------------------------------------------------------------------------------------------------------
 
 ---@class support.MongoServer: support.Commands   a replica set; its commands go to the primary, which they wait for
@@ -247,6 +262,18 @@ local function hosts(server)
   return list
 end
 
+local sets = setmetatable({}, { __mode = "k" })
+
+--- What the members of sets of several have to say when a test has failed.
+---@return string
+function M.troubles()
+  local list = {}
+  for server in pairs(sets) do
+    for _, member in ipairs(#server.members > 1 and server.members or {}) do list[#list + 1] = member:trouble() end
+  end
+  return table.concat(list, "\n")
+end
+
 --- Starts a replica set of its own; a spec that changes nothing server-wide takes `M.shared()` instead.
 ---@param options {members: integer?, settings: table<string, any>?, arguments: string[]?}?
 ---  settings: mongod's --setParameter; arguments: more of its command line
@@ -256,6 +283,7 @@ function M.start(options)
   local reason = M.missing()
   if reason then error(reason, 2) end
   local server = setmetatable({ members = {}, databases = 0 }, Server)
+  sets[server] = true
   local count = options.members or 1
   -- A dead primary is noticed, and followed by another, in a second or two instead of ten.
   local configuration = M.document("_id", "rs", "members", {}, "settings",

@@ -1,5 +1,6 @@
 -- busted's output: a line per file, failures at once and in full. Leaves its counts in the file that
 -- LUNADEX_TEST_COUNTS names, for ./dev test.
+local mongodb = require "support.mongodb"
 local pretty = require "pl.pretty"
 local system = require "system"
 
@@ -22,6 +23,8 @@ return function()
     local what = text(message):gsub("\n", "\n  ")
     io.write(("FAILED  %s\n  %s\n  %s\n"):format(handler.getFullName(element), where, what))
     if trace and trace.traceback then io.write("  ", (trace.traceback:gsub("^\n", ""):gsub("\n", "\n  ")), "\n") end
+    local troubles = mongodb.troubles()
+    if troubles ~= "" then io.write("  ", (troubles:gsub("\n", "\n  ")), "\n") end
     io.flush()
     return nil, true
   end

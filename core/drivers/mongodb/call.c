@@ -61,6 +61,7 @@ static call *call_new(ldx_session *session, uint32_t server, const char *databas
 
 static void *run(void *the_call) {
   call *c = the_call;
+  pthread_setname_np(pthread_self(), "ldx command");
   bson_destroy(&c->reply);
   bool ok = ldx_mongoc.client_command_with_opts(c->client, c->database, &c->command, c->preferences, &c->options,
                                                 &c->reply, &c->reason);
