@@ -230,7 +230,8 @@ function Member:trouble()
   local ended = not self.process:running()
   local lines = {}
   for line in self:log():sub(ended and -20000 or -200000):gmatch "[^\n]+" do
-    if ended or line:find '"s":"[WEF]"' and not line:find '"startupWarnings"' and not line:find '"id":23829,' then lines[#lines + 1] = "  " .. line:sub(1, 600) end
+    local usual = line:find '"startupWarnings"' or line:find '"id":23829,' -- "Set failpoint"
+    if ended or line:find '"s":"[WEF]"' and not usual then lines[#lines + 1] = "  " .. line:sub(1, 600) end
   end
   if #lines == 0 then return nil end
   return ("%s:%d (pid %d) %s; its log:\n%s"):format(self.host, self.port, self.pid,
