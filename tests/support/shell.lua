@@ -157,8 +157,8 @@ Process.__index = Process
 function M.start(words, options)
   options = options or {}
   local dir = M.directory("process")
-  -- A shell starts background commands with SIGINT ignored; a program under test must not notice.
-  local command = { "env", "--default-signal=INT,QUIT" }
+  -- A shell starts background commands with SIGINT ignored, nohup with SIGHUP; a program under test must not notice.
+  local command = { "env", "--default-signal=INT,QUIT,HUP" }
   if options.clean then command[#command + 1] = "-i" end
   local names = {}
   for name in pairs(options.env or {}) do names[#names + 1] = name end
