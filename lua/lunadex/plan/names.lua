@@ -65,9 +65,10 @@ function Maker:settle_name(change)
     return true
   end
   local live, declared, table_name = self:taken(change, change.name)
-  if live and live.relation.display == change.relation then
-    change.after = self.leaving[live.name .. "\0" .. live.relation.display]
-    if change.after then live = nil end -- it is about to be renamed or dropped
+  local leaving = live and self.leaving[live.name .. "\0" .. live.relation.display]
+  -- What another table is to lose has to wait for what replaces it there, and so may never be gone.
+  if leaving and (leaving.action == "rename" or leaving.relation == change.relation) then
+    change.after, live = leaving, nil
   end
   local holder = live and ("an index of %s (%s)"):format(live.relation.display, live.text)
     or table_name and "a " .. table_name.kind

@@ -94,6 +94,7 @@ local function trees_of(change, references, options, made)
       and blocks_writers(change, options) and relation.kind ~= "partitioned table",
   }
   if references then trees[tree_of(references)] = false end
+  if change.aside then trees[tree_of(change.aside.on)] = false end
   local family = family_of(relation, made)
   if family then trees[family] = not makes_primary_key(change) end
   return trees
@@ -107,9 +108,7 @@ end
 
 -- Why `other` has to be finished before `item`, where both are on one table; nil: it need not.
 local function reason_for(item, other)
-  if item.change.after == other.change then
-    return "that has its name"
-  elseif item.wave == EARLY then
+  if item.wave == EARLY then
     return nil
   elseif item.wave == DROP then -- what replaces it in use stands first
     return other.wave < DROP and "it is dropped when the builds of its table are done"
@@ -125,6 +124,16 @@ local function add_needs(item, others)
   for _, other in ipairs(others) do
     local reason = other ~= item and reason_for(item, other)
     if reason then item.needs[#item.needs + 1] = { item = other, reason = reason } end
+  end
+end
+
+-- What has the name that another is to have may be of another table.
+local function add_names(items)
+  local by_change = {}
+  for _, item in ipairs(items) do by_change[item.change] = item end
+  for _, item in ipairs(items) do
+    local other = item.change.after and by_change[item.change.after]
+    if other then item.needs[1] = { item = other, reason = "that has its name" } end
   end
 end
 
@@ -183,6 +192,7 @@ function M.of(plan, options)
       table.insert(by_tree[tree], item)
     end
   end
+  add_names(self.items)
   for tree, items in pairs(by_tree) do
     add_loads(items, tree)
     for _, item in ipairs(items) do add_needs(item, items) end

@@ -216,6 +216,25 @@ describe("apply", function()
       foreign_key { "b", references = { "t", "d" }, name = "x" } } ]], "--rename")
   end)
 
+  it("renames in chains and circles across tables, and gives away a name that another table has had", function()
+    server:psql(database, [[CREATE TABLE t (a int, b int); CREATE TABLE u (a int); CREATE TABLE v (a int, b int);
+      CREATE INDEX i1 ON t (a); CREATE INDEX i2 ON u (a); CREATE INDEX i3 ON v (a); CREATE INDEX i4 ON t (b)]])
+    local text = [[
+      on "t" { index { "a", name = "i2" }, index { "b", name = "i5" } }
+      on "u" { index { "a", name = "i3" } }
+      on "v" { index { "a", name = "i1" }, index { "b", name = "i4" } }]]
+    -- Without the option the names stay, and what another table's index has is taken.
+    local result = run("plan", text)
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("the name public.i4 is taken by an index of public.t", result.stdout .. result.stderr, 1, true)
+    settles(text, "--rename", "--jobs", "4")
+    local columns = {}
+    for name, definition in pairs(server:indexes(database)) do columns[name] = definition:match("public%.(%S+ .*)$") end
+    assert.same({ ["public.i1"] = "v USING btree (a)", ["public.i2"] = "t USING btree (a)",
+      ["public.i3"] = "u USING btree (a)", ["public.i4"] = "v USING btree (b)", ["public.i5"] = "t USING btree (b)" },
+      columns)
+  end)
+
   it("leaves names as they were if a circle cannot be renamed", function()
     server:psql(database, [[CREATE TABLE t (a int, b int); CREATE INDEX i1 ON t (a); CREATE INDEX i2 ON t (b);
       CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN

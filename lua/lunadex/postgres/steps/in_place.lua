@@ -26,7 +26,7 @@ function make:rename()
   local aside = change.aside
   local function rename(writer, from, to, of)
     local live = of.fact.live
-    return writer:add("rename", change.on, { name = from, other = to, id = number(live), fields = live:fields() })
+    return writer:add("rename", of.on, { name = from, other = to, id = number(live), fields = live:fields() })
   end
   if aside then rename(self, aside.live_name, aside.moved_name, aside) end
   local last = rename(self, change.moved_name or change.live_name, change.name, change)
