@@ -65,6 +65,17 @@ static void read_null_check(void *state, char **fields) {
   if (relation) relation->null_check = ldx_pg_number(fields[1]);
 }
 
+static void read_lone_not_null(void *state, char **fields) {
+  work *w = state;
+  ldx_relation *relation = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[0]));
+  ldx_relation *holder = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[3]));
+  if (!relation || !holder) return;
+  ldx_lone_not_null *lone = LDX_ARENA_NEW(w->arena, ldx_lone_not_null, 1);
+  *lone = (ldx_lone_not_null){ldx_arena_strdup(w->arena, fields[2]), holder};
+  for (size_t i = 0; i < relation->column_count; i++)
+    if (strcmp(relation->columns[i].name, fields[1]) == 0) relation->columns[i].lone = lone;
+}
+
 static void read_index_parent(void *state, char **fields) {
   work *w = state;
   ldx_live *child = ldx_catalog_live_by_id(w->catalog, ldx_pg_number(fields[0]));
@@ -118,6 +129,7 @@ static bool read_all(work *w, ldx_session *session, const char *oid, ldx_error *
   ADD(oid ? NULL : ldx_sql_inheritance, NULL, 2, read_inheritance, w);
   ADD(oid ? NULL : ldx_sql_null_checks, NULL, 2, read_null_check, w);
   ADD(ldx_sql_columns, of_columns, LDX_PG_COLUMN_COLUMNS, ldx_pg_read_column, w->reader);
+  if (version >= 180000) ADD(oid ? NULL : ldx_sql_lone_not_nulls_18, NULL, 4, read_lone_not_null, w);
   ADD(ldx_pg_reader_index_sql(w->reader), of_indexes, LDX_PG_INDEX_COLUMNS, ldx_pg_read_index, w->reader);
   ADD(oid ? NULL : ldx_sql_index_parents, NULL, 2, read_index_parent, w);
   ADD(ldx_sql_constraints, of_constraints, LDX_PG_CONSTRAINT_COLUMNS, ldx_pg_read_constraint, w->reader);

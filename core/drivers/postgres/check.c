@@ -140,6 +140,26 @@ static void check_primary_keys(work *w) {
   }
 }
 
+/* The server would have to make each column NOT NULL here and in all that inherits it, and changes no such constraint that
+ * says of itself that it is not inherited. */
+static bool check_not_nulls(work *w, ldx_declared *declared) {
+  const ldx_definition *key = &declared->canonical;
+  for (size_t i = 0; i < key->key_count; i++) {
+    const ldx_column *column = ldx_relation_column(declared->relation, key->keys[i].column);
+    if (!column || !column->lone) continue;
+    const ldx_relation *holder = column->lone->relation;
+    return ldx_pg_refuse(
+        w->arena, declared, LDX_ERROR_INVALID_DEFINITION,
+        ldx_arena_printf(w->arena,
+                         "%s cannot be a column of a primary key: the constraint %s of %s, NOT NULL, is NO INHERIT",
+                         column->name, column->lone->name, holder->display),
+        ldx_arena_printf(w->arena, "ALTER TABLE %s ALTER CONSTRAINT %s INHERIT makes it one that a key can take over.",
+                         ldx_pg_quote_name(w->arena, holder->name),
+                         ldx_pg_quote_identifier(w->arena, column->lone->name)));
+  }
+  return true;
+}
+
 /* --- what a foreign key references -------------------------------------------------------------------------------- */
 
 static bool is_unique(const ldx_definition *definition) {
@@ -345,6 +365,7 @@ bool ldx_pg_check(ldx_session *session, const ldx_catalog *catalog, ldx_declarat
   for (size_t i = 0; i < count; i++) {
     ldx_declared *declared = unmatched[i];
     if (declared->error || !check_tablespace(&w, declared)) continue;
+    if (declared->canonical.kind == LDX_KIND_PRIMARY_KEY && !check_not_nulls(&w, declared)) continue;
     if (declared->canonical.kind == LDX_KIND_FOREIGN_KEY && !check_foreign_key(&w, declared, error)) return false;
   }
   return true;

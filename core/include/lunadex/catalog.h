@@ -11,11 +11,18 @@ typedef struct ldx_catalog ldx_catalog;
 typedef struct ldx_relation ldx_relation;
 typedef struct ldx_live ldx_live;
 
+/* PostgreSQL: NOT NULL … NO INHERIT. A primary key's columns need one that is inherited, here and in all below. */
+typedef struct ldx_lone_not_null {
+  const char *name;
+  const ldx_relation *relation;
+} ldx_lone_not_null;
+
 typedef struct ldx_column {
   const char *name;
   uint32_t type;      /* the driver's own number */
   uint32_t collation; /* likewise; 0: the type has none */
   bool not_null;
+  const ldx_lone_not_null *lone; /* one of its own, or of a relation that inherits it; NULL: there is none */
 } ldx_column;
 
 struct ldx_relation {

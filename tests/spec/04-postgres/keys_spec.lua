@@ -593,4 +593,30 @@ describe("keys", function()
     assert.matches("holds nulls", result.stderr, 1, true) -- before the build
     assert.is_nil(result.stderr:find("dropped the index", 1, true))
   end)
+
+  it("that are primary are refused beforehand where NOT NULL is not inherited, here or below", function()
+    if server.version < 18 then return end
+    sql [[CREATE TABLE t (a int, CONSTRAINT t_lone NOT NULL a NO INHERIT);
+      CREATE TABLE parent (a int, b int); CREATE TABLE child () INHERITS (parent);
+      CREATE TABLE grandchild (CONSTRAINT lone NOT NULL b NO INHERIT) INHERITS (child);
+      CREATE TABLE p (a int) PARTITION BY RANGE (a);
+      CREATE TABLE p1 PARTITION OF p (CONSTRAINT part_lone NOT NULL a NO INHERIT) FOR VALUES FROM (0) TO (9)]]
+    for relation, case in pairs {
+      t = { "a", "a cannot be a column of a primary key: the constraint t_lone of public.t, NOT NULL, is NO INHERIT",
+        "ALTER TABLE public.t ALTER CONSTRAINT t_lone INHERIT" },
+      parent = { "b", "lone of public.grandchild", "ALTER TABLE public.grandchild ALTER CONSTRAINT lone INHERIT" },
+      p = { "a", "part_lone of public.p1", "ALTER TABLE public.p1 ALTER CONSTRAINT part_lone INHERIT" },
+    } do
+      local text = ('on "%s" { primary_key { "%s" } }'):format(relation, case[1])
+      local result = run("plan", text)
+      assert.equal(65, result.status, tostring(result))
+      assert.matches(case[2], result.stdout .. result.stderr, 1, true)
+      assert.matches(case[3], (result.stdout .. result.stderr):gsub('"', ""), 1, true)
+      sql(case[3])
+      settles(text)
+    end
+    -- Other columns, and what only a parent has, are no concern of a key.
+    sql [[CREATE TABLE q (a int, b int); CREATE TABLE r (CONSTRAINT r_lone NOT NULL b NO INHERIT) INHERITS (q)]]
+    settles [[ on "q" { primary_key { "a" } } ]]
+  end)
 end)
