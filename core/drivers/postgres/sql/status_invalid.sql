@@ -19,9 +19,12 @@ SELECT CASE WHEN b.pid IS NOT NULL THEN 'being_built'
               CASE WHEN c.relname ~ '_ldx_old$' THEN CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k
                        WHERE k.conindid = c.oid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x'))
                      THEN 'a constraint has this name of ours, and is nobody''s to drop: rename it'
-                     ELSE 'another has taken its place: apply drops it, where the registry is about its table' END
+                     WHEN o.base THEN 'another has taken its place: apply drops it, where the registry is about its table'
+                     ELSE 'what had taken its place is gone: apply gives it its name back, where it is declared so' END
                    WHEN c.relname ~ '_ldx_moved$' THEN 'another was to have its name: apply --rename goes on'
                    WHEN h.relname !~ '_ldx_(new|old)$' THEN 'was to have another name at last: apply renames it'
+                   WHEN h.relname IS NULL AND NOT o.base
+                   THEN 'what it was to replace is gone: apply gives it its name, where it is declared so'
                    ELSE 'has not taken its place yet: apply swaps it in, or drops what is not wanted any more, where the registry is about its table' END
             WHEN c.relkind = 'I' THEN
               pg_catalog.format('%s of %s partitions have it',
@@ -49,6 +52,14 @@ SELECT CASE WHEN b.pid IS NOT NULL THEN 'being_built'
        SELECT p.relname FROM pg_catalog.pg_inherits a JOIN pg_catalog.pg_class p ON p.oid = a.inhparent
         WHERE a.inhrelid = c.oid
        ) h ON true
+  CROSS JOIN LATERAL (                          -- whether there is the other one of a replacement: what its name is made of
+       SELECT EXISTS (SELECT FROM pg_catalog.pg_index j JOIN pg_catalog.pg_class b ON b.oid = j.indexrelid
+                       WHERE j.indrelid = i.indrelid
+                         AND (c.relname IN (b.relname || '_ldx_old', b.relname || '_ldx_new')
+                              -- One that is too long is cut, with six characters of a hash.
+                              OR pg_catalog.octet_length(b.relname::text) > 55 AND c.relname ~ '_[0-9a-f]{6}_ldx_(old|new)$'
+                                 AND pg_catalog.starts_with(b.relname, pg_catalog.left(c.relname, -15)))) AS base
+       ) o
   LEFT JOIN LATERAL (
 \ir parts/index_builder.sql
        ) b ON NOT (i.indisvalid AND i.indislive)
