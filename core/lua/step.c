@@ -8,10 +8,9 @@
 #include "lua/userdata.h"
 
 static const char *const kinds[] = {
-    [LDX_STEP_BUILD] = "build",       [LDX_STEP_ATTACH] = "attach",
-    [LDX_STEP_DROP] = "drop",         [LDX_STEP_RENAME] = "rename",
-    [LDX_STEP_SWAP] = "swap",         [LDX_STEP_ALTER] = "alter",
-    [LDX_STEP_VALIDATE] = "validate", [LDX_STEP_DROP_CONSTRAINT] = "drop_constraint",
+    [LDX_STEP_BUILD] = "build",       [LDX_STEP_ATTACH] = "attach", [LDX_STEP_DROP] = "drop",
+    [LDX_STEP_RENAME] = "rename",     [LDX_STEP_SWAP] = "swap",     [LDX_STEP_ALTER] = "alter",
+    [LDX_STEP_VALIDATE] = "validate", [LDX_STEP_AWAIT] = "await",   [LDX_STEP_DROP_CONSTRAINT] = "drop_constraint",
 };
 static const char *const modes[] = {
     [LDX_MODE_AUTO] = "auto", [LDX_MODE_CONCURRENT] = "concurrent", [LDX_MODE_BLOCKING] = "blocking"};

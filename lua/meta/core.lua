@@ -278,7 +278,7 @@ function Diff:changes(quiet_keeps) end
 function Diff:pairs() end
 
 ---@class lunadex.Step             # core/include/lunadex/driver.h, ldx_step
----@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"drop_constraint"
+---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"await"|"drop_constraint"
 ---@field schema string
 ---@field relation string
 ---@field fields lunadex.Fields?   # build, alter: what is to be; drop, drop_constraint, rename: what has the name; swap:

@@ -67,7 +67,7 @@ char *ldx_mongo_describe(ldx_arena *arena, const ldx_step *step) {
     ldx_mongo_shell_string(&b, step->name);
     ldx_buffer_append(&b, ")");
     break;
-  case LDX_STEP_VALIDATE:
+  case LDX_STEP_AWAIT:
     ldx_buffer_appendf(&b, "// waits until %s is built", step->name);
     break;
   default:

@@ -3,10 +3,9 @@
 #include "driver_parts.h"
 
 static const char *const words[] = {
-    [LDX_STEP_BUILD] = "build",       [LDX_STEP_ATTACH] = "attach",
-    [LDX_STEP_DROP] = "drop",         [LDX_STEP_RENAME] = "rename",
-    [LDX_STEP_SWAP] = "swap",         [LDX_STEP_ALTER] = "alter",
-    [LDX_STEP_VALIDATE] = "validate", [LDX_STEP_DROP_CONSTRAINT] = "drop a constraint",
+    [LDX_STEP_BUILD] = "build",       [LDX_STEP_ATTACH] = "attach", [LDX_STEP_DROP] = "drop",
+    [LDX_STEP_RENAME] = "rename",     [LDX_STEP_SWAP] = "swap",     [LDX_STEP_ALTER] = "alter",
+    [LDX_STEP_VALIDATE] = "validate", [LDX_STEP_AWAIT] = "await",   [LDX_STEP_DROP_CONSTRAINT] = "drop a constraint",
 };
 
 static bool dispatch(ldx_mongo_attempt *attempt) {
@@ -23,7 +22,7 @@ static bool dispatch(ldx_mongo_attempt *attempt) {
     return ldx_mongo_drop(attempt);
   case LDX_STEP_ALTER:
     return ldx_mongo_alter(attempt);
-  case LDX_STEP_VALIDATE: {
+  case LDX_STEP_AWAIT: {
     ldx_mongo_indexes indexes;
     const ldx_mongo_index *ignored;
     return ldx_mongo_settle(attempt, step->name, &indexes, &ignored);
@@ -31,6 +30,7 @@ static bool dispatch(ldx_mongo_attempt *attempt) {
   case LDX_STEP_ATTACH:
   case LDX_STEP_RENAME:
   case LDX_STEP_SWAP:
+  case LDX_STEP_VALIDATE:
   case LDX_STEP_DROP_CONSTRAINT:
     break;
   }

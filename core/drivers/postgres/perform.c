@@ -190,7 +190,9 @@ static bool dispatch(ldx_pg_attempt *attempt) {
   case LDX_STEP_ALTER:
     return alter(attempt);
   case LDX_STEP_VALIDATE:
-    return ldx_pg_only_looks(step) ? verify(attempt) : ldx_pg_validate_constraint(attempt);
+    return ldx_pg_validate_constraint(attempt);
+  case LDX_STEP_AWAIT:
+    return verify(attempt);
   case LDX_STEP_DROP_CONSTRAINT:
     return ldx_pg_drop_constraint(attempt);
   }

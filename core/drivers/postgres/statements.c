@@ -195,10 +195,6 @@ char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options
   return b.length ? in_slice(arena, step, ldx_buffer_string(&b)) : NULL;
 }
 
-bool ldx_pg_only_looks(const ldx_step *step) {
-  return step->kind == LDX_STEP_VALIDATE && step->definition && step->definition->kind != LDX_KIND_FOREIGN_KEY;
-}
-
 bool ldx_pg_key_can_use_index(const ldx_definition *definition) {
   if (definition->kind != LDX_KIND_UNIQUE && definition->kind != LDX_KIND_PRIMARY_KEY) return false;
   return !definition->without_overlaps && !strcmp(definition->method, "btree");
@@ -265,8 +261,9 @@ char *ldx_pg_describe(ldx_arena *arena, const ldx_step *step) {
     return options ? options : ldx_arena_strdup(arena, "");
   }
   case LDX_STEP_VALIDATE:
-    if (ldx_pg_only_looks(step)) return ldx_arena_strdup(arena, "");
     return ldx_pg_sql_validate(arena, step, step->name);
+  case LDX_STEP_AWAIT:
+    break; /* it only looks */
   case LDX_STEP_DROP_CONSTRAINT:
     return ldx_pg_sql_drop_constraint(arena, step, step->name, &step->nullable, "");
   }

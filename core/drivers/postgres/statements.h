@@ -50,8 +50,6 @@ char *ldx_pg_sql_attach(ldx_arena *arena, const ldx_step *step);
 /* NULL: nothing to change. `live` are the options the index has. */
 char *ldx_pg_sql_alter(ldx_arena *arena, const ldx_step *step, const ldx_options *live);
 
-/* Whether the step sends nothing: it sees that an index or key is valid. */
-bool ldx_pg_only_looks(const ldx_step *step);
 /* Whether an index under a constraint can be built first, and the constraint made from it. */
 bool ldx_pg_key_can_use_index(const ldx_definition *definition);
 

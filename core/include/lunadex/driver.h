@@ -46,9 +46,9 @@ typedef enum ldx_step_kind {
   LDX_STEP_RENAME,   /* rename index or constraint `name` to `other` */
   LDX_STEP_SWAP,     /* in one transaction: `name` becomes `spare`, `other` becomes `name` */
   LDX_STEP_ALTER,    /* make `name` what `definition` says, in place: its storage options; MongoDB: uniqueness, too */
-  LDX_STEP_VALIDATE, /* validate foreign key `name` of `relation`; with a `definition` that is none: see that the
-                      * partitioned index or key `name` has become valid. MongoDB: wait until nobody is
-                      * building `name` any more */
+  LDX_STEP_VALIDATE, /* validate foreign key `name` of `relation` */
+  LDX_STEP_AWAIT, /* changes nothing. PostgreSQL: the partitioned index or key `name` has to be valid by now; MongoDB:
+                      * wait until nobody is building `name` any more */
   LDX_STEP_DROP_CONSTRAINT, /* drop constraint `name` of `relation` (only ever one that was just replaced, or its replacement) */
 } ldx_step_kind;
 

@@ -147,7 +147,7 @@ function make:replace()
   for _, index in ipairs(change.left or {}) do self:drop(index) end
   if obstacle(change, matches) then
     local name = change.beside == change.name and change.name or live.name
-    if not live.valid then self:add("validate", live.name) end
+    if not live.valid then self:add("await", live.name) end
     self:drop(live)
     local build = self:add("build", name, fields)
     -- The old one was good enough until now.
@@ -157,7 +157,7 @@ function make:replace()
   end
   self:add("build", change.beside, fields)
   if change.resume then live = named(change.on, change.name) end
-  if not live.valid then self:add("validate", live.name) end
+  if not live.valid then self:add("await", live.name) end
   self:drop(live)
 end
 

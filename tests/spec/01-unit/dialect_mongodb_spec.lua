@@ -119,13 +119,13 @@ describe("steps on MongoDB", function()
     local theirs = live("n", { keys = a }, { valid = false })
     local change = { action = "replace", name = "n", live_name = "n", beside = "n_ldx2", builder = "mongosh",
       fact = { live = theirs }, left = { live("n_ldx3", { keys = a }) } }
-    assert.equal("drop n_ldx3, build n_ldx2, validate n, drop n", (text(change)))
+    assert.equal("drop n_ldx3, build n_ldx2, await n, drop n", (text(change)))
     change.estimate, change.relation = {}, "c"
     local found = steps.findings(change, { options = {}, set = {}, connection = { ask = function() end } })
     assert.same({ "other-name", "other-build", "left" }, { found[1].rule, found[2].rule, found[3].rule })
     assert.matches("n is being built by mongosh, but as …", found[2].message, 1, true)
     theirs.same = true
-    assert.equal("drop n_ldx3, validate n, drop n, build n; undo build n", (text(change)))
+    assert.equal("drop n_ldx3, await n, drop n, build n; undo build n", (text(change)))
   end)
 
   it("drop first what the server takes for the same, if that is allowed", function()

@@ -188,11 +188,10 @@ end
 -- The index or key of a partitioned relation without its partitions, then theirs, one by one, which makes it valid.
 -- `live` is what there is of it.
 function Writer:build_in_parts(name, live)
-  local relation, fields = self.change.on, copy(self.change.entry.fields, { name = name })
-  local first = #self.steps + 1
+  local relation, first = self.change.on, #self.steps + 1
   self.top, self.heads, self.took_over = first, {}, live
-  self:build_head(relation, { fields = fields, name = name }, live)
+  self:build_head(relation, { fields = copy(self.change.entry.fields, { name = name }), name = name }, live)
   self:partitions(relation, name, live, true)
-  self:add("validate", relation, { fields = fields, name = name })
+  self:add("await", relation, { name = name })
   self:guard_heads(first)
 end
