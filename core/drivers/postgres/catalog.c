@@ -59,6 +59,13 @@ static void read_inheritance(void *state, char **fields) {
   if (child != parent) child->family = parent;
 }
 
+/* To the server it is none any more: no index needs a part of it, and none is taken. */
+static void read_detaching(void *state, char **fields) {
+  work *w = state;
+  ldx_relation *relation = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[0]));
+  if (relation) relation->partition = false;
+}
+
 static void read_null_check(void *state, char **fields) {
   work *w = state;
   ldx_relation *relation = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[0]));
@@ -127,6 +134,7 @@ static bool read_all(work *w, ldx_session *session, const char *oid, ldx_error *
   ADD("select pg_catalog.set_config('search_path', '', true)", NULL, 1, ignore, w);
   ADD(ldx_sql_relations, of_relations, 8, read_relation, w);
   ADD(oid ? NULL : ldx_sql_inheritance, NULL, 2, read_inheritance, w);
+  if (version >= 140000) ADD(oid ? NULL : ldx_sql_detaching, NULL, 1, read_detaching, w);
   ADD(oid ? NULL : ldx_sql_null_checks, NULL, 2, read_null_check, w);
   ADD(ldx_sql_columns, of_columns, LDX_PG_COLUMN_COLUMNS, ldx_pg_read_column, w->reader);
   if (version >= 180000) ADD(oid ? NULL : ldx_sql_lone_not_nulls_18, NULL, 4, read_lone_not_null, w);
@@ -162,8 +170,13 @@ static ldx_catalog *read_catalog(ldx_session *session, const char *oid, ldx_erro
     ldx_catalog_release(catalog);
     return NULL;
   }
-  for (partition *entry = w.partitions; entry; entry = entry->next)
-    entry->relation->parent = ldx_catalog_relation_by_id(catalog, entry->parent);
+  for (partition *entry = w.partitions; entry; entry = entry->next) {
+    ldx_relation *parent = ldx_catalog_relation_by_id(catalog, entry->parent);
+    if (entry->relation->partition)
+      entry->relation->parent = parent;
+    else
+      entry->relation->detaching = parent;
+  }
   ldx_catalog_set_tablespaces(catalog, ldx_pg_tablespace_names(ldx_pg_reader_dictionary(w.reader), w.arena));
   ldx_catalog_finish(catalog);
   return catalog;

@@ -160,6 +160,38 @@ static bool check_not_nulls(work *w, ldx_declared *declared) {
   return true;
 }
 
+static bool is_below(const ldx_relation *relation, const ldx_relation *top) {
+  while (relation && relation != top) relation = relation->parent;
+  return relation != NULL;
+}
+
+/* From PostgreSQL 18 on a column's NOT NULL is a constraint, which a partition that is being detached would not get, and
+ * without which the server cannot end that ("unmatched constraints while removing inheritance"). */
+static bool check_detachments(work *w, ldx_declared *declared) {
+  const ldx_definition *key = &declared->canonical;
+  bool nullable = false;
+  for (size_t i = 0; i < key->key_count; i++) {
+    const ldx_column *column = ldx_relation_column(declared->relation, key->keys[i].column);
+    nullable = nullable || (column && !column->not_null);
+  }
+  if (!nullable || ldx_pg_version(w->session) < 180000) return true;
+  for (size_t i = 0; i < ldx_catalog_relation_count(w->catalog); i++) {
+    const ldx_relation *partition = ldx_catalog_relation_at(w->catalog, i);
+    if (!is_below(partition->detaching, declared->relation)) continue;
+    return ldx_pg_refuse(
+        w->arena, declared, LDX_ERROR_INVALID_DEFINITION,
+        ldx_arena_printf(
+            w->arena,
+            "no column can be made NOT NULL for a primary key while %s is being detached: the server could "
+            "not end that",
+            partition->display),
+        ldx_arena_printf(w->arena, "If nobody is at it any more: ALTER TABLE %s DETACH PARTITION %s FINALIZE.",
+                         ldx_pg_quote_name(w->arena, partition->detaching->name),
+                         ldx_pg_quote_name(w->arena, partition->name)));
+  }
+  return true;
+}
+
 /* --- what a foreign key references -------------------------------------------------------------------------------- */
 
 static bool is_unique(const ldx_definition *definition) {
@@ -365,7 +397,9 @@ bool ldx_pg_check(ldx_session *session, const ldx_catalog *catalog, ldx_declarat
   for (size_t i = 0; i < count; i++) {
     ldx_declared *declared = unmatched[i];
     if (declared->error || !check_tablespace(&w, declared)) continue;
-    if (declared->canonical.kind == LDX_KIND_PRIMARY_KEY && !check_not_nulls(&w, declared)) continue;
+    if (declared->canonical.kind == LDX_KIND_PRIMARY_KEY &&
+        !(check_not_nulls(&w, declared) && check_detachments(&w, declared)))
+      continue;
     if (declared->canonical.kind == LDX_KIND_FOREIGN_KEY && !check_foreign_key(&w, declared, error)) return false;
   }
   return true;

@@ -40,8 +40,9 @@ struct ldx_relation {
   const char *shard_key; /* the key it is sharded by; NULL: it is not, or nobody may say */
   uint32_t null_check;   /* PostgreSQL: the number of our check that a primary key's columns hold no null; 0: none */
   uint32_t id;
-  size_t ordinal;                /* 0 … count - 1 */
-  ldx_relation *parent;          /* of a partition */
+  size_t ordinal;          /* 0 … count - 1 */
+  ldx_relation *parent;    /* of a partition */
+  ldx_relation *detaching; /* PostgreSQL: what DETACH … CONCURRENTLY is about to take it from: it is none any more */
   ldx_relation *first_partition; /* children, linked by next_partition */
   ldx_relation *next_partition;
   ldx_relation *family; /* inheritance ties it to this one: see ldx_relation_family */

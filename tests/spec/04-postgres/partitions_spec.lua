@@ -1,6 +1,7 @@
 -- Indexes of partitions that an earlier run left behind: taken over, never a second one beside them.
 local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
+local shell = require "support.shell"
 
 describe("apply on partitions", function()
   local reason = pg.missing()
@@ -173,6 +174,40 @@ describe("apply on partitions", function()
     apply()
     assert.equal("0", server:value(database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
     assert.is_nil(server:value(database, "SELECT to_regclass('b1_n')"))
+  end)
+
+  it("are not built on a partition that is being detached", function()
+    if server.version < 14 then return end
+    local reader = server:session(database, "reader")
+    reader:run "BEGIN; SELECT count(*) FROM big"
+    local detacher = server:session(database, "detacher")
+    detacher:send "ALTER TABLE b1 DETACH PARTITION b1a CONCURRENTLY"
+    shell.eventually("the detachment to begin", function()
+      return server:value(database, "SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == "1"
+    end)
+    server:value(database, ("SELECT pg_cancel_backend(%d)"):format(detacher.pid))
+    assert.has_error(function() detacher:wait() end)
+    detacher:close()
+    reader:close()
+    local function run(command, keys)
+      return lunadex.run { command, lunadex.registry(([[ on "big" { index { "b", name = "big_b" },
+        unique_constraint { "a", "b", name = "big_key" }, %s } ]]):format(keys)), "--target", server:url(database) }
+    end
+    local result = run("apply", "")
+    assert.equal(0, result.status, tostring(result))
+    assert.not_matches("b1a", result.stdout, 1, true)
+    assert.equal("b0_a_b_key b0_b_idx b1_a_b_key b1_b_idx big_b big_key", names())
+    if server.version >= 18 then
+      result = run("plan", 'primary_key { "a", "b" }')
+      assert.equal(65, result.status, tostring(result))
+      assert.matches("while public.b1a is being detached", result.stdout, 1, true)
+    else
+      assert.equal(0, run("apply", 'primary_key { "a", "b" }').status)
+    end
+    server:psql(database, "ALTER TABLE b1 DETACH PARTITION b1a FINALIZE")
+    result = run("apply", 'primary_key { "a", "b" }')
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("b0_a_b_key b0_b_idx b0_pkey b1_a_b_key b1_b_idx b1_pkey big_b big_key big_pkey", names())
   end)
 
   it("beside a foreign table are built one by one, and for the last statement the plan says what it blocks", function()
