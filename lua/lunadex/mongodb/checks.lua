@@ -5,8 +5,11 @@
 -- * `scattered-query`: a query that says nothing about the shard key is sent to all shards.
 -- * `unserved-query`: one that is to have an index, and none could serve it. The server says so of those that are live.
 
+local explain = require "lunadex.mongodb.explain"
+local filter = require "lunadex.mongodb.filter"
 local json = require "lunadex.mongodb.json"
 local query = require "lunadex.mongodb.query"
+local router = require "lunadex.mongodb.router"
 local steps = require "lunadex.mongodb.steps"
 
 local M = {}
@@ -125,7 +128,7 @@ local no_plan = { ["27"] = true, ["291"] = true }
 -- Whether some index serves a query: the server's word on what is live, ours on what is not.
 local function is_served(plan, relation, title, asked, conditions, indexes, names)
   local plans, err
-  if relation and relation.kind ~= "view" then plans, err = query.live(plan.connection, title, asked) end
+  if relation and relation.kind ~= "view" then plans, err = explain.plans(plan.connection, title, asked) end
   if plans and has_plan(plans, indexes.live, names) then return true end
   -- Without its word, the rules have to do for those that are live, too.
   local unasked = not plans and not (err and no_plan[err.native])
@@ -133,13 +136,13 @@ local function is_served(plan, relation, title, asked, conditions, indexes, name
 end
 
 local function check_query(plan, title, relation, asked, finding)
-  local conditions, shard_key = query.conditions(asked.filter), shard_key_of(relation)
+  local conditions, shard_key = filter.of(asked.filter), shard_key_of(relation)
   local shown = asked.name and ("the query %q"):format(asked.name) or "the query " .. asked.filter
   local function tell(rule, message, hint)
     finding { level = "warning", rule = rule, relation = title, file = asked.file, line = asked.line,
       message = message, hint = hint }
   end
-  if shard_key and not query.is_targeted(conditions, shard_key, relation.collation) then
+  if shard_key and not router.is_targeted(conditions, shard_key, relation.collation) then
     tell("scattered-query", ("%s does not say which shards to ask: %s is sharded by %s"):format(shown, title,
       relation.shard_key), ("A condition on %s would."):format(shard_key[1][1]))
   end

@@ -1,5 +1,7 @@
 -- Which indexes serve a query: the rules for those that are not built yet, held against the plans of the server.
 local engine = require "support.engine"
+local explain = require "lunadex.mongodb.explain"
+local conditions_of = require("lunadex.mongodb.filter").of
 local mongodb = require "support.mongodb"
 local query = require "lunadex.mongodb.query"
 local random = require "support.random"
@@ -21,7 +23,7 @@ describe("what an index can do for a query", function()
     server:drop_database(database)
   end)
 
-  -- A connection as lunadex.mongodb.query has it, to this server.
+  -- A connection as lunadex.mongodb.explain takes it, to this server.
   local connection = { ask = function(_, text)
     local reply, message, code = server:try(database, text)
     if not reply then return nil, { message = message, native = tostring(code) } end
@@ -53,8 +55,8 @@ describe("what an index can do for a query", function()
   local function compare(collection, list, queries)
     local wrong, served = {}, 0
     for _, asked in ipairs(queries) do
-      local ours = next(query.used(list, query.conditions(asked.filter), asked.sort)) ~= nil
-      local plans, err = query.live(connection, collection, asked)
+      local ours = next(query.used(list, conditions_of(asked.filter), asked.sort)) ~= nil
+      local plans, err = explain.plans(connection, collection, asked)
       if plans or err.native == "27" or err.native == "291" then
         local theirs = plans ~= nil and #plans > 0
         if theirs then served = served + 1 end
