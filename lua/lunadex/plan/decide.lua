@@ -184,9 +184,11 @@ function Maker:collect()
   local changes = {}
   for fact in plan.diff:changes(not only) do
     local entry = fact.ordinal and plan.entries[fact.ordinal]
+    local unnamed = fact.action == "create" and not entry.name and self:change(fact)
+    if unnamed then self:make_up_name(unnamed) end
     local wanted = not only
     if only then
-      wanted = matches_only(only, entry and entry.name, fact.live and fact.live.name,
+      wanted = matches_only(only, unnamed and unnamed.name or entry and entry.name, fact.live and fact.live.name,
         fact.relation or fact.live and fact.live.relation, entry and entry.relation)
       if wanted then
         summary.declared = summary.declared + (entry and 1 or 0)
@@ -195,7 +197,7 @@ function Maker:collect()
       end
     end
     if wanted then
-      local change = self:change(fact)
+      local change = unnamed or self:change(fact)
       handle[fact.action](self, change)
       changes[#changes + 1] = change
     end

@@ -183,7 +183,8 @@ function Maker:find_replaced(changes)
   if not naming.stays then return end
   local created = {}
   for _, change in ipairs(changes) do
-    if change.action == "create" and change.name then created[change.relation .. "\0" .. change.name] = change end
+    local name = change.action == "create" and change.entry.name
+    if name then created[change.relation .. "\0" .. name] = change end
   end
   for i = #self.strays, 1, -1 do
     local stray = self.strays[i]

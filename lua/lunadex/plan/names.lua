@@ -53,17 +53,20 @@ function Maker:name_beside(change)
   return name
 end
 
--- Gives an unnamed creation its name and makes sure that a named one can have it.
+--- Gives a creation that nobody named the name that the server or a driver would make up.
+---@param change lunadex.PlannedChange
+function Maker:make_up_name(change)
+  local relation = change.on
+  change.name = self.dialect.name.choose(change.entry.fields, relation.name, function(name)
+    local live, declared, table_name = self:taken(change, name)
+    return live or declared or table_name or self.chosen[relation.space .. "\0" .. name]
+  end)
+  self.chosen[relation.space .. "\0" .. change.name] = true
+end
+
+-- Makes sure that a creation can have its name.
 function Maker:settle_name(change)
-  local fields, relation, naming = change.entry.fields, change.on, self.dialect.name
-  if not change.name then
-    change.name = naming.choose(fields, relation.name, function(name)
-      local live, declared, table_name = self:taken(change, name)
-      return live or declared or table_name or self.chosen[relation.space .. "\0" .. name]
-    end)
-    self.chosen[relation.space .. "\0" .. change.name] = true
-    return true
-  end
+  local relation, naming = change.on, self.dialect.name
   local live, declared, table_name = self:taken(change, change.name)
   local leaving = live and self.leaving[live.name .. "\0" .. live.relation.display]
   -- What another table is to lose has to wait for what replaces it there, and so may never be gone.

@@ -32,8 +32,9 @@ function Maker:narrow()
 end
 
 -- What would have been an answer to --only.
-local function answers(plan)
+local function answers(plan, made_up)
   local names = {}
+  for key in pairs(made_up) do names[key:match "%z(.*)$"] = true end
   for fact in plan.diff:changes(false) do
     local entry = fact.ordinal and plan.entries[fact.ordinal]
     local relation = fact.relation or fact.live and fact.live.relation
@@ -53,7 +54,7 @@ function Maker:unfound()
   local missing, names
   for _, name in ipairs(self.options.only) do
     if self.only[name] ~= "found" then
-      missing, names = missing or {}, names or answers(self.plan)
+      missing, names = missing or {}, names or answers(self.plan, self.chosen)
       missing[name] = Maker.did_you_mean(name, names) or ""
     end
   end

@@ -268,6 +268,8 @@ describe("a registry that the database contradicts", function()
         only("people_live", "people_emial", "people"), 1, true)
       -- An index that is named with its relation was meant, too.
       assert.equal(0, narrowed("people_email", "people").status)
+      path = lunadex.registry 'on "people" { index { "email" } }'
+      assert.equal(0, narrowed("people_email_idx").status) -- which nobody gave
     end)
   end)
 

@@ -119,6 +119,13 @@ describe("plan of MongoDB", function()
     local result = plan(text, "--only", "x", "--only", "xy")
     assert.equal(64, result.status)
     assert.matches('--only xy matches nothing\nDid you mean "x"?', result.stderr, 1, true)
+    -- By a name that nobody gave, too, and as it is made up for the whole plan.
+    text = [[on "t" { index { "a" }, index { "a", sparse = true }, index { "b" } }]]
+    local whole = plan(text, "--json"):json().changes
+    assert.same({ "a_1", "a_1_2", "b_1" }, { whole[1].name, whole[2].name, whole[3].name })
+    local one = plan(text, "--only", "a_1_2", "--json"):json().changes
+    assert.same({ 1, "a_1_2", whole[2].definition }, { #one, one[1].name, one[1].definition })
+    assert.matches('--only a_2 matches nothing\nDid you mean "a_1"?', plan(text, "--only", "a_2").stderr, 1, true)
   end)
 
   it("tells mistakes with their places", function()
