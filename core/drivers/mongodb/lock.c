@@ -147,31 +147,47 @@ bool ldx_mongo_unlock(ldx_session *session, ldx_error *error) {
   return ok;
 }
 
-bool ldx_mongo_lock_holder(ldx_session *session, char *who, size_t size, int64_t *pid, ldx_error *error) {
-  bson_t reply, lease;
+/* `lease`: of `reply`, which the caller destroys; empty: there is none. */
+static bool find_lease(ldx_session *session, bson_t *reply, bson_t *lease, ldx_error *error) {
+  static const uint8_t empty[] = {5, 0, 0, 0, 0};
   bson_t *command =
       BCON_NEW("find", COLLECTION, "filter", "{", "_id", "run", "}", "projection", "{", LEASE_FIELDS, "}");
-  bool ok = ldx_mongo_aside(session, NULL, command, &reply, error);
-  *who = '\0';
-  if (ok && ldx_mongo_document_at(&reply, "cursor.firstBatch.0", &lease) && *ldx_mongo_text_at(&lease, "owner") &&
-      bson_has_field(&lease, "fence") && moment(&lease, "expires") > moment(&lease, "now")) {
-    holder(&lease, who, size);
-    *pid = ldx_mongo_integer_at(&lease, "who.pid");
-  }
-  bson_destroy(&reply);
+  bool ok = ldx_mongo_aside(session, NULL, command, reply, error);
+  if (!ok || !ldx_mongo_document_at(reply, "cursor.firstBatch.0", lease) || !bson_has_field(lease, "fence"))
+    bson_init_static(lease, empty, sizeof empty);
   bson_destroy(command);
   return ok;
 }
 
-/* After it turned out not to be ours: whose it is. */
+static bool is_held(const bson_t *lease) {
+  return *ldx_mongo_text_at(lease, "owner") && moment(lease, "expires") > moment(lease, "now");
+}
+
+bool ldx_mongo_lock_holder(ldx_session *session, char *who, size_t size, int64_t *pid, ldx_error *error) {
+  bson_t reply, lease;
+  bool ok = find_lease(session, &reply, &lease, error);
+  *who = '\0';
+  if (is_held(&lease)) {
+    holder(&lease, who, size);
+    *pid = ldx_mongo_integer_at(&lease, "who.pid");
+  }
+  bson_destroy(&reply);
+  return ok;
+}
+
+/* After it turned out not to be ours: whose it is, or was meanwhile. */
 static bool lost(ldx_session *session, ldx_error *error) {
   ldx_error ignored;
-  int64_t pid;
-  char who[512];
-  ldx_mongo_lock_holder(session, who, sizeof who, &pid, &ignored);
+  bson_t reply, lease;
+  bool known = find_lease(session, &reply, &lease, &ignored);
   forget_token(session);
-  ldx_error_set(error, LDX_ERROR_LOCK_LOST, *who ? "another run has taken the lock" : "the run lock was removed");
-  if (error) snprintf(error->detail, sizeof error->detail, "%s", who);
+  ldx_error_set(error, LDX_ERROR_LOCK_LOST, "%s",
+                !known               ? "it is another run's by now, or was removed"
+                : is_held(&lease)    ? "another run has taken the lock"
+                : bson_empty(&lease) ? "the run lock was removed"
+                                     : "another run has had the lock meanwhile");
+  if (error && is_held(&lease)) holder(&lease, error->detail, sizeof error->detail);
+  bson_destroy(&reply);
   return false;
 }
 

@@ -1,5 +1,4 @@
 -- What each kind of change does to a real server, and that a second plan has nothing to do.
-local api = require "lunadex"
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local shell = require "support.shell"
@@ -476,59 +475,5 @@ describe("apply on MongoDB", function()
     local live = indexes()
     assert.same({ true, nil, nil }, { live.u.unique, live.u.prepareUnique, live.p.prepareUnique })
     assert.is_true(live.s.prepareUnique) -- nobody asked for anything to be done with it
-  end)
-
-  describe("where a collection does not fit into the server's memory", function()
-    local registry = [[ on "t" {
-      index { "a", name = "t_a" }, index { "b", name = "t_b" }, index { "c", name = "t_c" },
-      index { "a", "b", name = "t_ab" }, index { "c", "d", name = "t_cd", unique = true } } ]]
-
-    -- The builds that the server began on the collection.
-    local function begun()
-      local count = 0
-      for line in server:log():gmatch '[^\n]*"Index build: registering"[^\n]*' do
-        if line:find(('"%s.t"'):format(database), 1, true) then count = count + 1 end
-      end
-      return count
-    end
-
-    it("builds in as many commands as there are jobs, and every index is told of", function()
-      server:fill(database, "t", 2000, { a = "$n", b = "$n", c = "$n" })
-      local connection = assert(api.connect(url))
-      finally(function() connection:close() end)
-      local ask = connection.ask
-      function connection:ask(text, ...)
-        if text:find "hostInfo" then return { { document = '{ "system": { "memLimitMB": 0.001 } }' } } end
-        return ask(self, text, ...)
-      end
-      local plan = assert(api.plan(assert(api.load(lunadex.registry(registry), { target = url })), connection))
-      local ended = {}
-      local outcome = assert(plan:apply { jobs = 2, on_event = function(event)
-        if event.event == "build_finished" then ended[#ended + 1] = event.name .. " " .. event.outcome end
-      end })
-      assert.equal(5, outcome.summary.created)
-      table.sort(ended)
-      assert.equal("t_a created, t_ab created, t_b created, t_c created, t_cd created", table.concat(ended, ", "))
-      assert.equal(3, begun()) -- two for four indexes, and the unique one by itself
-      assert.is_true(indexes().t_cd.unique)
-    end)
-
-    it("joins each of them after a run that was killed", function()
-      server:fill(database, "t", 2000, { a = "$n" })
-      local hung <close> = steps.hold(server, steps.scanning)
-      local killed = server:send(database, { "createIndexes", "t", indexes = { { key = { a = 1 }, name = "t_a" },
-        { key = { b = 1 }, name = "t_b" }, { key = { c = 1 }, name = "t_c" } } })
-      hung:reached()
-      killed:kill()
-      local again = lunadex.start { "apply", lunadex.registry(registry), "--target", url, "--jobs", "3" }
-      shell.eventually("it to wait", function() return again:stderr():find("waiting for it", 1, true)
-        or again:stdout():find("waiting for it", 1, true) end)
-      hung:release()
-      local result = again:wait()
-      assert.equal(0, result.status, result.stdout .. result.stderr)
-      for _, name in ipairs { "t_a", "t_b", "t_c", "t_ab", "t_cd" } do
-        assert.is_nil(indexes()[name].buildUUID, name)
-      end
-    end)
   end)
 end)
