@@ -375,6 +375,8 @@ int ldx_lua_open(lua_State *L) {
     target.connect_timeout = luaL_optnumber(L, 5, 0);
     lua_getfield(L, 2, "read_only"); /* 6 */
     target.read_only = lua_toboolean(L, 6);
+    lua_getfield(L, 2, "to_write"); /* 7 */
+    target.to_write = lua_toboolean(L, 7);
   }
   database *db = ldx_lua_new(L, class, sizeof *db, 0);
   ldx_error error;

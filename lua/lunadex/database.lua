@@ -64,6 +64,7 @@ M.read_only = nil
 ---@field connect_timeout number?  # seconds
 ---@field retry lunadex.Retry?
 ---@field read_only boolean?       # builds, drops, and statements that write are refused (code "read_only")
+---@field to_write boolean?        # MongoDB: a replica set without a primary, which could be read, will not do
 
 --- Opens a connection; nothing is sent before the first job. `jobs`: the most sessions at a time (default 8), each of
 --- which is opened when it is first needed. `retry`: how long to go on while the server cannot be reached, or a link is
@@ -75,7 +76,8 @@ M.read_only = nil
 function M.open(url, options)
   options = options or {}
   local given = { jobs = options.jobs or 8, application_name = options.application_name,
-    connect_timeout = options.connect_timeout, read_only = options.read_only or M.read_only }
+    connect_timeout = options.connect_timeout, read_only = options.read_only or M.read_only,
+    to_write = options.to_write }
   local handle, err = core.open(url, given)
   if not handle then return nil, err end
   return setmetatable({
@@ -157,7 +159,8 @@ local function begin(self)
   if not handle then
     local wrong
     handle, wrong = core.open(self.target, { jobs = 1, application_name = self.given.application_name,
-      connect_timeout = self.given.connect_timeout, read_only = self.given.read_only })
+      connect_timeout = self.given.connect_timeout, read_only = self.given.read_only,
+      to_write = self.given.to_write })
     if not handle then return nil, wrong end
   end
   local ok, err = outcome(task.ticket(handle, handle:transact "begin", nil, answer(self)):await())

@@ -345,7 +345,7 @@ function Diff:pairs() end
 local Database = {}
 --- Starts the workers; connects with the first job. A target that no driver knows returns nil, err (code "usage").
 ---@param target string            # URL, key=value, "" for the environment
----@param options {jobs: integer?, application_name: string?, connect_timeout: number?, read_only: boolean?}?
+---@param options {jobs: integer?, application_name: string?, connect_timeout: number?, read_only: boolean?, to_write: boolean?}?
 ---@return lunadex.Database?
 ---@return lunadex.Error?
 function core.open(target, options) end

@@ -103,7 +103,8 @@ static bool connection_error(const ldx_session *session, outcome how, const bson
   return false;
 }
 
-/* Has a client, with a server that takes writes; or else with one that can be read, where `preferences` says so. */
+/* Has a client, with a server that takes writes; or else, where that will do, with one that can be read: then there are
+ * `preferences`. */
 static bool find_server(ldx_session *session, const ldx_target *target, ldx_error *error) {
   double timeout = timeout_of(target, session->uri), deadline = ldx_clock_now() + timeout;
   double attempt = first_attempt;
@@ -115,7 +116,7 @@ static bool find_server(ldx_session *session, const ldx_target *target, ldx_erro
     attempt = attempt * 2 < longest_attempt ? attempt * 2 : longest_attempt;
     bool stopped = target->stop && atomic_load(target->stop);
     bool last = ldx_clock_now() + between_attempts >= deadline;
-    if (how == NO_PRIMARY && last) {
+    if (how == NO_PRIMARY && last && !target->to_write) {
       session->preferences = ldx_mongoc.read_prefs_new(MONGOC_READ_PRIMARY_PREFERRED);
       mongoc_server_description_t *server =
           ldx_mongoc.client_select_server(session->client, false, session->preferences, NULL);

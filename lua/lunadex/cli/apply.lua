@@ -246,11 +246,13 @@ local function conclude(plans, outcomes, options)
   return options.fail_on ~= "never" and is_blocked(plans) and common.EXIT.refused or 0
 end
 
--- A deployment that meets a server in its restart goes on a moment later; each attempt is told.
+-- A deployment that meets a server in its restart, or a replica set at an election, goes on a moment later; each
+-- attempt is told.
 local connect_seconds = 60
 
 local function run(options)
   if not options.dry_run then
+    options.to_write = true
     options.connect_retry = { attempts = options.retries or math.huge, first_delay = 0.5, max_delay = 5,
       total = connect_seconds }
   end

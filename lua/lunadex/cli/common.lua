@@ -128,6 +128,7 @@ function M.open(options, url, sessions)
   if not found then return nil, source end
   local connection, err = database.open(found, {
     jobs = sessions or 1, application_name = "lunadex " .. options.command, retry = options.connect_retry,
+    to_write = options.to_write,
   })
   if not connection then return nil, err end
   local retry = options.connect_retry

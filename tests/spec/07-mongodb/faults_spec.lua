@@ -1,4 +1,5 @@
 -- What happens to servers, links and members while something is built: afterwards there is one index, as declared.
+local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local shell = require "support.shell"
 local steps = require "support.mongosteps"
@@ -70,6 +71,20 @@ describe("while MongoDB builds", function()
       local done = run:finish(job)
       assert.is_true(done.ok, tostring(done.error))
       stands { unique = true }
+    end)
+
+    it("there is no primary yet when a run begins: each attempt is told, and it gets there when there is", function()
+      server:primary():command("admin", { "replSetStepDown", 60, force = true })
+      local process = lunadex.start { "apply", lunadex.registry 'on "t" { index { "a", name = "t_a" } }', "--target",
+        server:url "test" .. "&serverSelectionTimeoutMS=300" }
+      shell.eventually("the first attempt to be told", function()
+        return process:stderr():find "attempt 1 failed, next in [^,]*, for up to 60 s in all: the replica set has no"
+      end)
+      server.members[1]:command("admin", { "replSetFreeze", 0 })
+      server:settled()
+      local result = lunadex.result(process:wait(60))
+      assert.equal(0, result.status, tostring(result))
+      stands()
     end)
 
     it("somebody ends the operation: that is said, and nothing is left", function()
