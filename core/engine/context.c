@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "engine/internal.h"
@@ -67,6 +68,36 @@ void ldx_context_note(ldx_context *context, const char *format, ...) {
   va_end(again);
   free(text);
 }
+
+/* --- silence ---------------------------------------------------------------------------------------------------------- */
+
+/* Without an answer, where one takes milliseconds. */
+static const double silence_limit = 5;
+
+void ldx_context_silent(ldx_context *context, time_t since) {
+  char text[32] = "";
+  struct tm parts;
+  if (gmtime_r(&since, &parts)) strftime(text, sizeof text, "%H:%M:%SZ", &parts);
+  ldx_context_note(context, "the server has not answered since %s", text);
+}
+
+void ldx_context_heard(ldx_context *context, double silence) {
+  ldx_context_note(context, "the server answers again, after %.0f s", silence);
+}
+
+void ldx_context_waits(ldx_context *context) {
+  double now = ldx_clock_now(), since = atomic_load(&context->engine->unanswered_since);
+  bool told = context->silent_since > 0;
+  if (!told && since > 0 && now - since > silence_limit) {
+    ldx_context_silent(context, time(NULL) - (time_t)(now - since));
+    context->silent_since = since;
+  } else if (told && since == 0) {
+    ldx_context_heard(context, now - context->silent_since);
+    context->silent_since = 0;
+  }
+}
+
+/* --- rows --------------------------------------------------------------------------------------------------------------- */
 
 bool ldx_context_rows(ldx_context *context, ldx_arena *arena, const ldx_result *rows, ldx_error *error) {
   ldx_engine *engine = context->engine;

@@ -104,6 +104,7 @@ ldx_engine *ldx_engine_new(const ldx_driver *driver, const ldx_target *target, i
   atomic_init(&engine->closing, false);
   atomic_init(&engine->lock_until, INFINITY);
   atomic_init(&engine->lock_held, false);
+  atomic_init(&engine->unanswered_since, 0);
   engine->target.url = ldx_arena_strdup(engine->arena, target->url);
   engine->target.application_name = ldx_arena_strdup(engine->arena, target->application_name);
   pthread_mutex_init(&engine->mutex, NULL);

@@ -67,6 +67,8 @@ struct ldx_context {
   double blocked_since;  /* by the same, or since it was last told to go */
   double cancel_sent_at;
   ldx_progress progress; /* as last seen */
+  /* its worker's */
+  double silent_since; /* as `unanswered_since`, which has been told; 0: it has not */
   /* the owner's */
   ldx_context *previous, *next; /* all jobs not yet given back */
 };
@@ -93,6 +95,7 @@ struct ldx_engine {
   atomic_bool lock_held; /* the watcher's to change: it has the run lock, or may still find that nobody took it */
   atomic_bool closing;   /* from the owner, for a watcher that connects on nobody's behalf */
   bool watch_changed;    /* a statement began, or something was cancelled */
+  _Atomic double unanswered_since; /* by ldx_clock_now: of what the watcher asks about steps; 0: the server answers */
 
   size_t worker_count;
   seat *workers;

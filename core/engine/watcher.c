@@ -331,6 +331,15 @@ static void take_in_all(ldx_engine *engine, const looked_at *looks, const ldx_wa
   }
 }
 
+/* Asks how far they are, and notes how long it takes to be answered, if only by a refusal. */
+static bool ask(ldx_engine *engine, ldx_watched *watched, size_t count, ldx_error *error) {
+  if (atomic_load(&engine->unanswered_since) == 0) atomic_store(&engine->unanswered_since, ldx_clock_now());
+  bool ok = engine->driver->watch(engine->watcher.session, watched, count, error);
+  ldx_retry class = ldx_error_retry(error->code);
+  if (ok || (class != LDX_RETRY_VERIFY && class != LDX_RETRY_RECONNECT)) atomic_store(&engine->unanswered_since, 0);
+  return ok;
+}
+
 /* One round. False: the session could not be opened. */
 static bool look(ldx_engine *engine, ldx_watched *watched, looked_at *looks) {
   ldx_error error;
@@ -340,7 +349,7 @@ static bool look(ldx_engine *engine, ldx_watched *watched, looked_at *looks) {
   size_t count = collect(engine, arena, watched, looks);
   /* Nothing is concluded from a look that failed: a budget is only enforced on what was seen. */
   if (count > 0) {
-    if (engine->driver->watch(engine->watcher.session, watched, count, &error)) {
+    if (ask(engine, watched, count, &error)) {
       take_in_all(engine, looks, watched, count);
     } else {
       check_session(engine, &error);
@@ -393,6 +402,7 @@ void *ldx_watcher_run(void *the_engine) {
     if (cancel_again(engine)) next = quick_look;
     bool running = steps_run(engine, &next);
     double now = ldx_clock_now();
+    if (!running) atomic_store(&engine->unanswered_since, 0); /* nobody asks */
     if (running && now - failed >= open_again && (engine->watcher.session == NULL || now - looked >= next)) {
       if (!look(engine, watched, looks)) failed = ldx_clock_now();
       looked = ldx_clock_now();

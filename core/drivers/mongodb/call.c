@@ -95,17 +95,14 @@ static bool is_to_stop(ldx_session *session) {
 }
 
 static void hear(ldx_session *session, pulse *p) {
-  if (p->told) ldx_context_note(session->context, "the server answers again, after %.0f s", ldx_clock_now() - p->heard);
+  if (p->told) ldx_context_heard(session->context, ldx_clock_now() - p->heard);
   *p = (pulse){.looked = ldx_clock_now(), .heard = ldx_clock_now(), .heard_at = time(NULL), .unseen = p->unseen};
 }
 
 static void tell_silence(ldx_session *session, pulse *p) {
-  char since[32] = "";
-  struct tm parts;
   p->silent = true;
   if (p->told || !session->context) return;
-  if (gmtime_r(&p->heard_at, &parts)) strftime(since, sizeof since, "%H:%M:%SZ", &parts);
-  ldx_context_note(session->context, "the server has not answered since %s", since);
+  ldx_context_silent(session->context, p->heard_at);
   p->told = true;
 }
 

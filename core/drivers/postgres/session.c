@@ -93,6 +93,7 @@ static bool wait_readable(ldx_session *session, ldx_context *context, double sta
   while (PQisBusy(connection)) {
     asked reason = stop_reason(context, started, limit);
     double now = ldx_clock_now();
+    if (context) ldx_context_waits(context);
     if (reason && now - *asked_at >= cancel_interval) {
       if (!*asked_for)
         *asked_for = reason, *first_asked = now;

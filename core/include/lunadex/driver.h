@@ -7,6 +7,7 @@
 #define LUNADEX_DRIVER_H
 
 #include <stdatomic.h>
+#include <time.h>
 
 #include "lunadex/catalog.h"
 #include "lunadex/diff.h"
@@ -131,6 +132,12 @@ void ldx_context_running(ldx_context *context, int64_t server_pid);
 bool ldx_context_locked(ldx_context *context, ldx_error *error);
 /* The step is about to build something: it does not just find it there. */
 void ldx_context_builds(ldx_context *context);
+/* For a driver that waits for an answer which may take hours, called now and then meanwhile: tells if the server does not
+ * answer the watcher either, which asks all the time, and when it does again. */
+void ldx_context_waits(ldx_context *context);
+/* For a driver that finds out by itself. `since`: when it gave its last sign of life; `silence`: seconds without one. */
+void ldx_context_silent(ldx_context *context, time_t since);
+void ldx_context_heard(ldx_context *context, double silence);
 /* One line worth telling: "dropped the invalid leftover …", with the SQL that brings back what was dropped, if any. */
 void ldx_context_note(ldx_context *context, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -100,6 +100,22 @@ describe("the network", function()
     ends_well(run)
   end)
 
+  it("silent while it builds: it is told since when, and for how long it was", function()
+    local gate = faults.close_gate(server, database)
+    local run = apply()
+    gate:reached()
+    link:make "stall"
+    shell.eventually("the silence to be told", function()
+      return run:stdout():find "the server has not answered since %d%d:%d%d:%d%dZ"
+    end)
+    link:make "resume"
+    shell.eventually("its end to be told", function()
+      return run:stdout():find "the server answers again, after %d+ s"
+    end)
+    gate:open()
+    ends_well(run)
+  end)
+
   for _, phase in ipairs { "building", "waiting for old snapshots" } do
     for _, how in ipairs(faults.long and { "cut", "reset", "stall" } or { phase == "building" and "cut" or "stall" }) do
       it(("%s in the middle of %s: the server goes on, and that build is the one"):format(how, phase), function()
