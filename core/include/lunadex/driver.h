@@ -20,9 +20,9 @@ typedef struct ldx_target {
   const char *url;              /* as given: URL or key=value; "" : the driver's environment (PG*) */
   const char *application_name; /* what the server shows; never holds a secret */
   double connect_timeout;       /* seconds; 0: the driver's default (10) */
-  bool read_only; /* nothing is changed through it: steps, run lock and history are refused by the engine, and statements
-                   * that write by the driver (LDX_ERROR_READ_ONLY) */
-  bool to_write;  /* MongoDB: a replica set without a primary, which could be read, will not do */
+  bool read_only;          /* nothing is changed through it: the engine refuses steps, run lock and history, the driver
+                            * statements that write (LDX_ERROR_READ_ONLY) */
+  bool to_write;           /* MongoDB: a replica set without a primary, which could be read, will not do */
   const atomic_bool *stop; /* once true, `open` soon gives up with LDX_ERROR_CANCELLED; outlives it; may be NULL */
 } ldx_target;
 
