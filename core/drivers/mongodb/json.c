@@ -1,5 +1,6 @@
 #include "json.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +26,55 @@ static const char *tidy(ldx_arena *arena, const char *json) {
   return text;
 }
 
+/* The last date with a year of four digits: libbson writes later ones in a form that it does not read itself. */
+static const int64_t last_date = INT64_C(253402300799999);
+
+static bool has_late_date(bson_iter_t iter) {
+  bson_iter_t member;
+  while (bson_iter_next(&iter)) {
+    if (BSON_ITER_HOLDS_DATE_TIME(&iter) && bson_iter_date_time(&iter) > last_date) return true;
+    bool nested = BSON_ITER_HOLDS_DOCUMENT(&iter) || BSON_ITER_HOLDS_ARRAY(&iter);
+    if (nested && bson_iter_recurse(&iter, &member) && has_late_date(member)) return true;
+  }
+  return false;
+}
+
+/* A copy with {"$date": {"$numberLong": "…"}} as an object in the place of such dates, which is written like any other. */
+static void spell_late_dates(bson_iter_t from, bson_t *to) {
+  while (bson_iter_next(&from)) {
+    const char *name = bson_iter_key(&from);
+    bson_iter_t member;
+    bson_t part;
+    if (BSON_ITER_HOLDS_DATE_TIME(&from) && bson_iter_date_time(&from) > last_date) {
+      char milliseconds[24];
+      snprintf(milliseconds, sizeof milliseconds, "%" PRId64, bson_iter_date_time(&from));
+      BCON_APPEND(to, name, "{", "$date", "{", "$numberLong", BCON_UTF8(milliseconds), "}", "}");
+    } else if (BSON_ITER_HOLDS_DOCUMENT(&from) && bson_iter_recurse(&from, &member)) {
+      bson_append_document_begin(to, name, -1, &part);
+      spell_late_dates(member, &part);
+      bson_append_document_end(to, &part);
+    } else if (BSON_ITER_HOLDS_ARRAY(&from) && bson_iter_recurse(&from, &member)) {
+      bson_append_array_begin(to, name, -1, &part);
+      spell_late_dates(member, &part);
+      bson_append_array_end(to, &part);
+    } else {
+      bson_append_iter(to, name, -1, &from);
+    }
+  }
+}
+
+static char *write_json(const bson_t *document) {
+  bson_iter_t iter;
+  if (!bson_iter_init(&iter, document) || !has_late_date(iter)) return bson_as_relaxed_extended_json(document, NULL);
+  bson_t copy = BSON_INITIALIZER;
+  spell_late_dates(iter, &copy);
+  char *json = bson_as_relaxed_extended_json(&copy, NULL);
+  bson_destroy(&copy);
+  return json;
+}
+
 const char *ldx_mongo_json(ldx_arena *arena, const bson_t *document) {
-  char *json = bson_as_relaxed_extended_json(document, NULL);
+  char *json = write_json(document);
   const char *text = json ? tidy(arena, json) : "{}"; /* NULL: text that is no UTF-8 */
   bson_free(json);
   return text;

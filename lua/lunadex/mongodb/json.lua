@@ -139,7 +139,6 @@ function Reader:escape()
     self.at = self.at + 6
     code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
   end
-  if code == 0 then self:fail "a text without zero bytes" end
   return utf8.char(code)
 end
 
@@ -147,7 +146,7 @@ function Reader:string()
   if not self:take '"' then self:fail "a text in double quotes" end
   local parts = {}
   while true do
-    local stop = self.text:find('["\\%c]', self.at)
+    local stop = self.text:find('[%z\1-\31"\\]', self.at)
     if not stop then
       self.at = #self.text + 1
       self:fail 'a closing "'
@@ -170,6 +169,7 @@ function Reader:object(depth)
   repeat
     self:skip()
     local name = self:string()
+    if name:find("\0", 1, true) then self:fail "a name without zero bytes before it" end
     if not self:take ":" then self:fail '":"' end
     result[#result + 1] = { name, self:value(depth + 1) }
   until not self:take ","

@@ -66,7 +66,8 @@ function M.check_direction(value, any_type)
     if number == -1 then return { descending = true } end
     return { opclass = json.number_text(math.tointeger(number) or number) }
   end
-  if type(value) == "string" and (M.TYPES[value] or any_type and value ~= "") then return { opclass = value } end
+  local any = any_type and type(value) == "string" and value ~= "" and not value:find("\0", 1, true)
+  if any or type(value) == "string" and M.TYPES[value] then return { opclass = value } end
   local nearest = type(value) == "string" and suggest.nearest(value, M.TYPES)
   return nil, '1, -1, "text", "hashed", "2dsphere" or "2d"' .. (nearest and ('; did you mean "%s"?'):format(nearest)
     or "")

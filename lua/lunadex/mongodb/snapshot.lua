@@ -23,7 +23,7 @@ local function in_order(node)
   if type(node) ~= "table" or node == null then return true end
   for i, item in ipairs(node) do
     if node.tag == "object" then
-      if i > 1 and item[1] < node[i - 1][1] then return false end
+      if i > 1 and item[1] <= node[i - 1][1] then return false end -- the server takes the same one twice
       item = item[2]
     end
     if not in_order(item) then return false end
@@ -33,13 +33,14 @@ end
 
 -- A node as Lua from which json.of makes the same; nil if there is no such thing.
 local function value_text(node, name)
-  if type(node) == "string" then return quote(node) end
+  if type(node) == "string" then return not node:find("\0", 1, true) and quote(node) or nil end
   if type(node) == "boolean" or node == null then return tostring(node) end
   if node.tag == "number" then
     local number = json.number(node)
     local text = json.number_text(number)
     -- 5.0 is another type than 5; and what has too many digits stays as it is.
     if node[1]:find "[.eE]" and not text:find "[.e]" then text = text .. ".0" end
+    if number == 0 and node[1]:find "^-" then text = "-" .. text end
     return tonumber(text) == tonumber(node[1]) and text or nil
   end
   if #node == 0 then
@@ -64,7 +65,7 @@ end
 -- An option's JSON as a table of Lua, or as it is where that would not say the same.
 local function object_text(text)
   local node = json.parse(text)
-  return in_order(node) and value_text(node) or quote(text)
+  return node ~= nil and in_order(node) and value_text(node) or quote(text)
 end
 
 -- What the server fills in of a collation by itself, in locales that have nothing of their own.

@@ -240,6 +240,8 @@ local wrong = {
   { [[spec = "{"]], "spec breaks off" },
   { [[spec = '{ "key": { "a": 1 }, "uniqe": true }']], 'the unknown field "uniqe"', 'did you mean "unique"?' },
   { [[spec = '{ "name": "x" }']], "spec has no key" },
+  { [[spec = '{ "key": { "a": "te\\u0000xt" } }']], 'the field "a", which is not 1, -1' },
+  { [[spec = '{ "key": { "a\\u0000": 1 } }']], 'a name without zero bytes before it' },
   { [[spec = '{ "key": { "a": 1 } }', unique = true]], "beside spec" },
   { [["a", spec = '{ "key": { "a": 1 } }']], "both keys and spec" },
   { [[spec = '{ "key": { "a": 1 }, "name": "x" }', name = "y"]], 'names it "x", the option name "y"' },

@@ -60,7 +60,14 @@ describe("snapshot of MongoDB", function()
         {"$gt":{"$date":"2024-01-01T00:00:00Z"}},"l":{"$numberLong":"5"},"$and":[{"z":1},{"a":{"$exists":true}}]}},
       {"name":"partial whole","key":{"r":1},"partialFilterExpression":{"s":{"y":1,"x":2}}},
       {"name":"engine","key":{"e":1},"storageEngine":{"wiredTiger":{"configString":"block_compressor=zlib"}}},
+      {"name":"controls","key":{"q":1,"r":1},"partialFilterExpression":{"s":"a\u0000b","t":"\u0001\u007f\n\u2028"}},
+      {"name":"late","key":{"q":1,"s":1},"partialFilterExpression":{"d":{"$in":[
+        {"$date":{"$numberLong":"253402300800000"}},{"$date":{"$numberLong":"-9000000000000000"}}]}}},
+      {"name":"zero","key":{"q":1,"t":1},"partialFilterExpression":{"z":-0.0}},
       {"name":"odd \"na]]me\\","key":{"author.$id":1}}]}]==]
+    -- The same name twice, of which a Lua table would keep one.
+    server:command(database, ('{"createIndexes":"t","indexes":[{"name":"twice","key":{"q":1,"u":1},'
+      .. '"partialFilterExpression":{"x":1,"x":2}}]}'))
     command '{"create":"de","collation":{"locale":"de","strength":1}}'
     command [[{"createIndexes":"de","indexes":[{"name":"inherits","key":{"a":1}},
       {"name":"simple","key":{"b":1},"collation":{"locale":"simple"}},
