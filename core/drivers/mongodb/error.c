@@ -113,7 +113,7 @@ static void hint_for(int native, ldx_error *error) {
     ldx_error_hint(error, "The server may still be at it; the next attempt looks at the catalog first.");
     break;
   case LDX_ERROR_PERMISSION:
-    ldx_error_hint(error, "Connect as a user with the roles readWrite and dbAdmin on the database.");
+    ldx_error_hint(error, LDX_MONGO_ROLES);
     break;
   case LDX_ERROR_AUTHENTICATION:
     ldx_error_hint(error, "Check user, password and authSource: users are often kept in \"admin\".");
@@ -137,12 +137,21 @@ static const char *last_cause(const char *message) {
   return *last ? last : message;
 }
 
+/* "not authorized on shop to execute command { findAndModify: "t", query: { … }, lsid: … }": all but the first field goes. */
+static void shorten(char *line, size_t size) {
+  static const char before[] = " to execute command { ";
+  char *command = strstr(line, before);
+  char *rest = command ? strchr(command + strlen(before), ',') : NULL;
+  if (rest) snprintf(rest, size - (size_t)(rest - line), ", … }");
+}
+
 static void say(const ldx_session *session, const char *message, ldx_error *error) {
   char line[sizeof error->message];
   size_t n = 0;
   for (const char *p = message; *p && n + 1 < sizeof line; p++) line[n++] = (unsigned char)*p < ' ' ? ' ' : *p;
   line[n] = '\0';
   while (n && (line[n - 1] == ' ' || line[n - 1] == '.')) line[--n] = '\0';
+  shorten(line, sizeof line);
   if (session) ldx_redact(&session->secrets, line, sizeof line);
   snprintf(error->message, sizeof error->message, "%s", *line ? line : "the server gave no reason");
 }

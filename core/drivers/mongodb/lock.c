@@ -20,6 +20,7 @@
 #include "session.h"
 
 #define COLLECTION "lunadex.lock"
+#define REMOVAL    "db.getCollection(\"" COLLECTION "\").deleteOne({ _id: \"run\" })"
 /* What of the document is of interest, with the server's time beside it. */
 #define LEASE_FIELDS                                                                                                   \
   "owner", BCON_INT32(1), "fence", BCON_INT32(1), "since", BCON_INT32(1), "expires", BCON_INT32(1), "who",             \
@@ -67,6 +68,11 @@ static int64_t moment(const bson_t *lease, const char *name) {
   return is ? bson_iter_date_time(&found) / 1000 : 0;
 }
 
+/* Whether its end is further ahead than that of any lease: the server's clock was set back, or somebody wrote it. */
+static bool is_too_long(const bson_t *lease) {
+  return moment(lease, "expires") - moment(lease, "now") > 2 * LEASE_MS / 1000;
+}
+
 /* `pid 4711 app@web-1 "lunadex", since 0:12; its lease ends at 10:11:12Z unless it is renewed` */
 static void holder(const bson_t *lease, char *to, size_t size) {
   char until[32] = "";
@@ -74,7 +80,8 @@ static void holder(const bson_t *lease, char *to, size_t size) {
   time_t ends = (time_t)moment(lease, "expires");
   long long since = (long long)(moment(lease, "now") - moment(lease, "since"));
   struct tm parts;
-  if (gmtime_r(&ends, &parts)) strftime(until, sizeof until, "%H:%M:%SZ", &parts);
+  if (gmtime_r(&ends, &parts))
+    strftime(until, sizeof until, is_too_long(lease) ? "%Y-%m-%d %H:%M:%SZ" : "%H:%M:%SZ", &parts);
   snprintf(to, size, "pid %lld %s@%s%s%s%s, since %lld:%02lld; its lease ends at %s unless it is renewed",
            (long long)ldx_mongo_integer_at(lease, "who.pid"), ldx_mongo_text_at(lease, "who.user"),
            ldx_mongo_text_at(lease, "who.host"), *application ? " \"" : "", application, *application ? "\"" : "",
@@ -95,36 +102,62 @@ static bson_t *ourselves(const ldx_session *session) {
 static bool not_ours(ldx_error *error) {
   ldx_error_set(error, LDX_ERROR_DEPENDENT,
                 "the run lock cannot be taken: " COLLECTION " is not Lunadex's, but somebody's");
-  ldx_error_hint(error, "Rename what has that name; it is where runs on this database see each other.");
+  ldx_error_hint(error,
+                 "Rename what has that name; it is where runs on this database see each other. If it is a lease that "
+                 "was damaged, this removes it: " REMOVAL);
   return false;
+}
+
+static bool is_anothers(const bson_t *lease, ldx_error *error) {
+  ldx_error_set(error, LDX_ERROR_LOCK_HELD, "another run holds the lock of this database");
+  if (error) holder(lease, error->detail, sizeof error->detail);
+  if (is_too_long(lease))
+    ldx_error_hint(error, "No lease is that long, unless the server's clock was set back. If no run is at it, this "
+                          "ends it: " REMOVAL);
+  else
+    ldx_error_hint(error, "Wait for it to end; `lunadex status` shows what it does.");
+  return false;
+}
+
+/* What we, or another run of ours, could have written. */
+static bool is_lease(const bson_t *document) {
+  bson_iter_t found;
+  if (!ldx_mongo_find(document, "expires", &found) || !BSON_ITER_HOLDS_DATE_TIME(&found)) return false;
+  return ldx_mongo_find(document, "fence", &found) && BSON_ITER_HOLDS_INT(&found);
 }
 
 bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
   bson_t reply, lease;
   if (!new_token(session, error)) return false;
   bson_t *who = ourselves(session);
-  /* A missing time comes before every other: nobody has it then. Whatever else somebody keeps under that name has no
-   * fence, and stays as it is. */
-  bson_t *update =
-      BCON_NEW("$replaceWith", "{", "$cond", "[", "{", "$and", "[", "{", "$lte", "[", "$expires", "$$NOW", "]", "}",
-               "{", "$or", "[", "{", "$isNumber", "$fence", "}", "{", "$eq", "[", "$$ROOT", "{", "_id", "run", "}", "]",
-               "}", "]", "}", "]", "}", "{", "_id", "$_id", "owner", BCON_UTF8(session->token), "fence", "{", "$add",
-               "[", "{", "$ifNull", "[", "$fence", BCON_INT64(0), "]", "}", BCON_INT64(1), "]", "}", "since", "$$NOW",
-               "expires", "{", "$add", "[", "$$NOW", BCON_INT32(LEASE_MS), "]", "}", "who", "{", "$literal",
-               BCON_DOCUMENT(who), "}", "}", "$$ROOT", "]", "}");
+  /* Whatever else somebody keeps under that name has no fence that could grow, and stays as it is. */
+  bson_t *grows = BCON_NEW("$and", "[", "{", "$in", "[", "{", "$type", "$fence", "}", "[", "int", "long", "]", "]", "}",
+                           "{", "$lt", "[", "$fence", BCON_INT64(INT64_MAX), "]", "}", "]");
+  /* A missing time comes before every other: nobody has it then. */
+  bson_t *is_free =
+      BCON_NEW("$and", "[", "{", "$lte", "[", "$expires", "$$NOW", "]", "}", "{", "$or", "[", BCON_DOCUMENT(grows), "{",
+               "$eq", "[", "$$ROOT", "{", "_id", "run", "}", "]", "}", "]", "}", "]");
+  bson_t *update = BCON_NEW("$replaceWith", "{", "$cond", "[", BCON_DOCUMENT(is_free), "{", "_id", "$_id", "owner",
+                            BCON_UTF8(session->token), "fence", "{", "$add", "[", "{", "$ifNull", "[", "$fence",
+                            BCON_INT64(0), "]", "}", BCON_INT64(1), "]", "}", "since", "$$NOW", "expires", "{", "$add",
+                            "[", "$$NOW", BCON_INT32(LEASE_MS), "]", "}", "who", "{", "$literal", BCON_DOCUMENT(who),
+                            "}", "}", "$$ROOT", "]", "}");
+  bson_destroy(grows);
+  bson_destroy(is_free);
   bson_destroy(who);
   bool ok = change(session, BCON_NEW("_id", "run"), update, true, &reply, error);
   if (ok && !ldx_mongo_document_at(&reply, "value", &lease)) {
     ok = ldx_error_set(error, LDX_ERROR_SERVER, "the server does not say who has the run lock");
     forget_token(session);
-  } else if (ok && !bson_has_field(&lease, "fence")) {
-    ok = not_ours(error);
-    forget_token(session);
   } else if (ok && strcmp(ldx_mongo_text_at(&lease, "owner"), session->token) != 0) {
-    ok = ldx_error_set(error, LDX_ERROR_LOCK_HELD, "another run holds the lock of this database");
-    if (error) holder(&lease, error->detail, sizeof error->detail);
-    ldx_error_hint(error, "Wait for it to end; `lunadex status` shows what it does.");
+    bool held = is_lease(&lease) && moment(&lease, "expires") >= moment(&lease, "now");
+    ok = held ? is_anothers(&lease, error) : not_ours(error);
     forget_token(session);
+  }
+  if (!ok && error && error->code == LDX_ERROR_PERMISSION) {
+    ldx_error_set(error, LDX_ERROR_PERMISSION,
+                  "user \"%s\" may not write to " COLLECTION ", where the run lock is kept", session->info.user);
+    ldx_error_hint(error, LDX_MONGO_ROLES);
   }
   /* Of the server: it is a view, or a time-series collection. */
   if (!ok && error && (!strcmp(error->native, "166") || !strcmp(error->native, "72"))) not_ours(error);
@@ -160,7 +193,7 @@ static bool find_lease(ldx_session *session, bson_t *reply, bson_t *lease, ldx_e
 }
 
 static bool is_held(const bson_t *lease) {
-  return *ldx_mongo_text_at(lease, "owner") && moment(lease, "expires") > moment(lease, "now");
+  return is_lease(lease) && *ldx_mongo_text_at(lease, "owner") && moment(lease, "expires") > moment(lease, "now");
 }
 
 bool ldx_mongo_lock_holder(ldx_session *session, char *who, size_t size, int64_t *pid, ldx_error *error) {

@@ -74,6 +74,8 @@ void ldx_mongo_leave_transaction(ldx_session *session);
 
 /* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. `reply` may be NULL. */
 void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error);
+/* What whoever lacks a right is told to do. */
+#define LDX_MONGO_ROLES "Connect as a user with the roles readWrite and dbAdmin on the database."
 /* Whether somebody ended what failed so: it did not fail by itself. */
 bool ldx_mongo_was_ended(const ldx_error *error);
 

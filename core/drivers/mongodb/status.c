@@ -136,7 +136,12 @@ static bool tell_lock(work *w, bool *locked, ldx_error *error) {
   char text[512];
   int64_t pid = 0;
   *locked = false;
-  if (!ldx_mongo_lock_holder(w->session, text, sizeof text, &pid, error)) return ldx_mongo_unknown_then(error);
+  if (!ldx_mongo_lock_holder(w->session, text, sizeof text, &pid, error)) {
+    const char *why = ldx_arena_strdup(w->arena, error->message);
+    if (!ldx_mongo_unknown_then(error)) return false;
+    add_row(w, "run_lock")[DETAIL] = why;
+    return true;
+  }
   if (!*text) return true;
   const char **row = add_row(w, "run_lock");
   row[PID] = ldx_arena_printf(w->arena, "%lld", (long long)pid);

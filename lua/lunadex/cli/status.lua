@@ -30,7 +30,7 @@ local function sort_out(rows)
       builds[#builds + 1] = record
       seen[(record.relation or "") .. "\0" .. (record.name or "")] = true
     elseif record.kind == "run_lock" then
-      lock = { pid = record.pid, who = record.who }
+      lock = { pid = record.pid, who = record.who, unknown = record.detail }
     else
       invalid[#invalid + 1] = record
     end
@@ -88,7 +88,12 @@ local function tell(info, builds, invalid, lock, runs)
     output.line("  ", output.style("magenta", heading), "  ", format.line(("%s %s: %s"):format(index.relation or "?",
       index.name, table.concat(parts, "; "))))
   end
-  if lock then output.line("  ", "run lock   held by ", format.line(lock.who or "pid " .. tostring(lock.pid))) end
+  if lock and lock.unknown then
+    local text = "who holds it cannot be read: " .. lock.unknown
+    output.line("  ", "run lock   ", output.style("yellow", format.line(text)))
+  elseif lock then
+    output.line("  ", "run lock   held by ", format.line(lock.who or "pid " .. tostring(lock.pid)))
+  end
   if #builds == 0 and #invalid == 0 and not lock then
     output.line("  nothing is being built, nothing is left over, nobody holds the run lock")
   end

@@ -217,6 +217,7 @@ describe("a session of MongoDB", function()
         core.document("createUser", "app", "pwd", "p@ss/w", "roles", { "readWrite" }),
         core.document("createUser", "reader", "pwd", "r", "roles", { "read" }),
         core.document("createUser", "nobody", "pwd", "n", "roles", core.list {}),
+        core.document("createUser", "keeper", "pwd", "k", "roles", { "dbAdmin" }),
         core.document("createIndexes", "users",
           "indexes", { { key = { a = 1 }, name = "a_1", collation = { locale = "th" } } }),
       } do assert(db:run("query", command)) end
@@ -254,6 +255,21 @@ describe("a session of MongoDB", function()
       local without <close> = engine.open(("mongodb://nobody:n@%s/shop"):format(host))
       local _, err = without:run "catalog"
       assert.equal("permission", err.code)
+    end)
+
+    it("says who may not have the run lock, nor know who has it", function()
+      local url = ("mongodb://keeper:k@%s/shop"):format(host)
+      local db <close> = engine.open(url)
+      local _, err = db:run "lock"
+      assert.same({ "permission", 'user "keeper" may not write to lunadex.lock, where the run lock is kept' },
+        { err.code, err.message })
+      assert.matches("readWrite and dbAdmin", err.hint, 1, true)
+      local status = lunadex.run { "status", "--target", url }
+      assert.equal(0, status.status, tostring(status))
+      assert.matches('run lock   who holds it cannot be read: not authorized on shop to execute command { find: '
+        .. '"lunadex.lock", … }', status.stdout, 1, true)
+      assert.is_nil(status.stdout:find("nobody holds", 1, true))
+      assert.is_string(lunadex.run({ "status", "--target", url, "--json" }):json().lock.unknown)
     end)
 
     it("makes a unique index at once for who has readWrite and no more, and leaves nothing where it cannot", function()

@@ -95,7 +95,13 @@ describe("the run lock on MongoDB", function()
     for _, make in ipairs { '{"create":"lunadex.lock","viewOn":"other","pipeline":[]}',
       '{"create":"lunadex.lock","timeseries":{"timeField":"at"}}',
       '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me","expires":"never","who":{"pid":1}}]}',
-      '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me"}]}' } do
+      '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me"}]}',
+      '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me","fence":"1","expires":{"$date":0}}]}',
+      '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me","fence":1.5,"expires":{"$date":0}}]}',
+      '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me","fence":{"$numberLong":"9223372036854775807"},'
+        .. '"expires":{"$date":0}}]}',
+      '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me","fence":1,'
+        .. '"expires":{"$timestamp":{"t":1,"i":1}}}]}' } do
       server:try(database, { "drop", "lunadex.lock" })
       server:command(database, make)
       local before = mongodb.json(lease())
@@ -104,11 +110,21 @@ describe("the run lock on MongoDB", function()
       assert.equal("dependent", done.error.code, make .. tostring(done.error))
       assert.matches("lunadex.lock is not Lunadex's", done.error.message, 1, true)
       assert.matches("Rename what has that name", done.error.hint, 1, true)
+      assert.matches('deleteOne({ _id: "run" })', done.error.hint, 1, true)
       assert.equal(before, mongodb.json(lease()))
       local status = lunadex.run { "status", "--target", server:url(database), "--json" }
       assert.equal(0, status.status, tostring(status))
       assert.equal(mongodb.null, status:json().lock or mongodb.null)
     end
+  end)
+
+  it("that would not end for years says what ends it", function()
+    change('[{"$set":{"owner":"somebody","fence":5,"since":"$$NOW","who":{"pid":1},'
+      .. '"expires":{"$add":["$$NOW",86400000000]}}}]')
+    local refused = lock(open())
+    assert.equal("lock_held", refused.error.code)
+    assert.matches("its lease ends at %d%d%d%d%-%d%d%-%d%d %d%d:%d%d:%d%dZ", refused.error.detail)
+    assert.matches('db.getCollection("lunadex.lock").deleteOne({ _id: "run" })', refused.error.hint, 1, true)
   end)
 
   it("is lost to whoever took it: nothing more is written, and what is theirs stays", function()
