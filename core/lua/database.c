@@ -146,6 +146,13 @@ static void read_measure(lua_State *L, ldx_lua_job *job, ldx_measure *measure, s
     measure->definition = &fields->definition;
   }
   lua_pop(L, 3);
+  bool *const planned[] = {&measure->build, &measure->drop, &measure->alter};
+  static const char *const names[] = {"build", "drop", "alter"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    lua_getfield(L, -1, names[i]);
+    *planned[i] = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+  }
   measure->rows = measure->table_bytes = measure->index_bytes = measure->scans = measure->scans_since = -1;
 }
 

@@ -359,7 +359,7 @@ function Database:catalog() end
 ---@param catalog lunadex.Catalog
 ---@return integer job
 function Database:resolve(set, catalog) end
----@param items {relation: lunadex.Relation, index: lunadex.Index?, fields: lunadex.Fields?}[]
+---@param items {relation: lunadex.Relation, index: lunadex.Index?, fields: lunadex.Fields?, build: boolean?, drop: boolean?, alter: boolean?}[]
 ---@return integer job             # result: {rows, table_bytes, index_bytes, scans, scans_since, being_built, builder, at_parts, forbidden}[]
 function Database:measure(items) end
 ---@param step lunadex.Step

@@ -64,7 +64,7 @@ static bool first_of(ldx_session *session, const bson_t *command, bson_t *reply,
 
 /* The lease that is held now: its fence, and who has it as fields for `set`. */
 static bool read_lease(ldx_session *session, bson_t *set, int64_t *fence, bool *held, ldx_error *error) {
-  bson_t *command = BCON_NEW("find", "lunadex.lock", "filter", "{", "_id", "run", "$expr", "{", "$gt", "[", "$expires",
+  bson_t *command = BCON_NEW("find", LDX_MONGO_LOCK, "filter", "{", "_id", "run", "$expr", "{", "$gt", "[", "$expires",
                              "$$NOW", "]", "}", "}", "maxTimeMS", BCON_INT32(PATIENCE_MS));
   bson_t reply;
   bson_iter_t fields, who;
@@ -194,7 +194,7 @@ static bson_t *read_command(void) {
       BCON_NEW("aggregate", RUNS, "pipeline", "[",                 //
                "{", "$sort", "{", "_id", BCON_INT32(-1), "}", "}", //
                "{", "$limit", BCON_INT32(LAST), "}",               //
-               "{", "$lookup", "{", "from", "lunadex.lock", "pipeline", "[", "{", "$match", "{", "_id", "run", "}", "}",
+               "{", "$lookup", "{", "from", LDX_MONGO_LOCK, "pipeline", "[", "{", "$match", "{", "_id", "run", "}", "}",
                "]", "as", "lock", "}", "}", //
                "{", "$lookup", "{", "from", CHANGES, "let", "{", "run", "$_id", "}", "pipeline", "[", "{", "$match",
                "{", "$expr", "{", "$and", "[", "{", "$gte", "[", "$_id", "{", "run", "$$run", "}", "]", "}", "{", "$lt",

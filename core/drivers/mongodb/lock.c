@@ -19,8 +19,7 @@
 #include "path.h"
 #include "session.h"
 
-#define COLLECTION "lunadex.lock"
-#define REMOVAL    "db.getCollection(\"" COLLECTION "\").deleteOne({ _id: \"run\" })"
+#define REMOVAL "db.getCollection(\"" LDX_MONGO_LOCK "\").deleteOne({ _id: \"run\" })"
 /* What of the document is of interest, with the server's time beside it. */
 #define LEASE_FIELDS                                                                                                   \
   "owner", BCON_INT32(1), "fence", BCON_INT32(1), "since", BCON_INT32(1), "expires", BCON_INT32(1), "who",             \
@@ -51,9 +50,9 @@ static void forget_token(ldx_session *session) {
 /* Runs findAndModify: what the document is now, in `reply`, which the caller destroys. */
 static bool change(ldx_session *session, bson_t *query, bson_t *update, bool upsert, bson_t *reply, ldx_error *error) {
   bson_t *command =
-      BCON_NEW("findAndModify", COLLECTION, "query", BCON_DOCUMENT(query), "update", "[", BCON_DOCUMENT(update), "]",
-               "upsert", BCON_BOOL(upsert), "new", BCON_BOOL(true), "fields", "{", LEASE_FIELDS, "}", "writeConcern",
-               "{", "w", "majority", "wtimeout", BCON_INT32(MAJORITY_MS), "}");
+      BCON_NEW("findAndModify", LDX_MONGO_LOCK, "query", BCON_DOCUMENT(query), "update", "[", BCON_DOCUMENT(update),
+               "]", "upsert", BCON_BOOL(upsert), "new", BCON_BOOL(true), "fields", "{", LEASE_FIELDS, "}",
+               "writeConcern", "{", "w", "majority", "wtimeout", BCON_INT32(MAJORITY_MS), "}");
   bool ok = ldx_mongo_aside(session, NULL, command, reply, error);
   bson_destroy(command);
   bson_destroy(query);
@@ -101,7 +100,7 @@ static bson_t *ourselves(const ldx_session *session) {
 
 static bool not_ours(ldx_error *error) {
   ldx_error_set(error, LDX_ERROR_DEPENDENT,
-                "the run lock cannot be taken: " COLLECTION " is not Lunadex's, but somebody's");
+                "the run lock cannot be taken: " LDX_MONGO_LOCK " is not Lunadex's, but somebody's");
   ldx_error_hint(error,
                  "Rename what has that name; it is where runs on this database see each other. If it is a lease that "
                  "was damaged, this removes it: " REMOVAL);
@@ -156,7 +155,7 @@ bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
   }
   if (!ok && error && error->code == LDX_ERROR_PERMISSION) {
     ldx_error_set(error, LDX_ERROR_PERMISSION,
-                  "user \"%s\" may not write to " COLLECTION ", where the run lock is kept", session->info.user);
+                  "user \"%s\" may not write to " LDX_MONGO_LOCK ", where the run lock is kept", session->info.user);
     ldx_error_hint(error, LDX_MONGO_ROLES);
   }
   /* Of the server: it is a view, or a time-series collection. */
@@ -184,7 +183,7 @@ bool ldx_mongo_unlock(ldx_session *session, ldx_error *error) {
 static bool find_lease(ldx_session *session, bson_t *reply, bson_t *lease, ldx_error *error) {
   static const uint8_t empty[] = {5, 0, 0, 0, 0};
   bson_t *command =
-      BCON_NEW("find", COLLECTION, "filter", "{", "_id", "run", "}", "projection", "{", LEASE_FIELDS, "}");
+      BCON_NEW("find", LDX_MONGO_LOCK, "filter", "{", "_id", "run", "}", "projection", "{", LEASE_FIELDS, "}");
   bool ok = ldx_mongo_aside(session, NULL, command, reply, error);
   if (!ok || !ldx_mongo_document_at(reply, "cursor.firstBatch.0", lease) || !bson_has_field(lease, "fence"))
     bson_init_static(lease, empty, sizeof empty);

@@ -5,9 +5,11 @@
 
 #include "path.h"
 
-enum { CREATE, DROP, ALTER, NEEDED };
+enum { CREATE, DROP, ALTER, RIGHTS = 3 };
 
-static const char *const needed[NEEDED] = {[CREATE] = "createIndex", [DROP] = "dropIndex", [ALTER] = "collMod"};
+static const char *const of_indexes[RIGHTS] = {[CREATE] = "createIndex", [DROP] = "dropIndex", [ALTER] = "collMod"};
+/* What a run needs besides. */
+static const char *const of_lock[RIGHTS] = {"find", "insert", "update"};
 
 static const char *text_of(const bson_iter_t *document, const char *name) {
   bson_iter_t field;
@@ -23,40 +25,61 @@ static bool covers(const bson_iter_t *resource, const char *database, const char
   return db && name && (!*db || !strcmp(db, database)) && (!*name || !strcmp(name, collection));
 }
 
-static void note_actions(const bson_iter_t *privilege, bool *may) {
+static void note_actions(const bson_iter_t *privilege, const char *const *rights, bool *may) {
   bson_iter_t field, action;
   if (!bson_iter_recurse(privilege, &field) || !bson_iter_find(&field, "actions") ||
       !bson_iter_recurse(&field, &action))
     return;
   while (bson_iter_next(&action))
-    for (size_t i = 0; i < NEEDED; i++) {
+    for (size_t i = 0; i < RIGHTS; i++) {
       const char *name = BSON_ITER_HOLDS_UTF8(&action) ? bson_iter_utf8(&action, NULL) : "";
-      if (!strcmp(name, needed[i]) || !strcmp(name, "anyAction")) may[i] = true;
+      if (!strcmp(name, rights[i]) || !strcmp(name, "anyAction")) may[i] = true;
     }
 }
 
-static void find_rights(const ldx_session *session, const bson_iter_t *privileges, const char *collection, bool *may) {
+/* Which of these `rights` the user has, in `may`. */
+static void find_rights(const ldx_session *session, const bson_iter_t *privileges, const char *collection,
+                        const char *const *rights, bool *may) {
   bson_iter_t privilege, resource;
+  for (size_t i = 0; i < RIGHTS; i++) may[i] = false;
   if (!bson_iter_recurse(privileges, &privilege)) return;
   while (bson_iter_next(&privilege))
     if (bson_iter_recurse(&privilege, &resource) && bson_iter_find(&resource, "resource") &&
         covers(&resource, session->database, collection))
-      note_actions(&privilege, may);
+      note_actions(&privilege, rights, may);
+}
+
+/* What is there unfinished, and is to be something more when it is finished (build.c, alter.c). */
+static bool is_changed_at_its_end(const ldx_measure *item) {
+  const ldx_definition *wanted = item->definition;
+  if (!item->build || item->drop || !wanted || !item->live) return false;
+  return (wanted->unique && !item->live->definition.unique) ||
+         !ldx_definition_storage_equal(wanted, &item->live->definition);
+}
+
+static void find_needs(const ldx_measure *item, bool *needs) {
+  bool any = !item->build && !item->drop && !item->alter;
+  needs[CREATE] = any || item->build;
+  needs[DROP] = any || item->drop;
+  needs[ALTER] = any || item->alter || is_changed_at_its_end(item);
 }
 
 static void check_item(const ldx_session *session, const bson_iter_t *privileges, ldx_measure *item) {
-  bool may[NEEDED] = {false};
-  find_rights(session, privileges, item->relation->name.name, may);
-  /* An index that is only to be built needs no more (build.c). */
-  if (item->definition && !item->live) may[ALTER] = true;
+  bool may[RIGHTS], needs[RIGHTS], lock[RIGHTS];
   char lacks[64] = "";
-  for (size_t i = 0; i < NEEDED; i++) {
+  find_rights(session, privileges, item->relation->name.name, of_indexes, may);
+  find_rights(session, privileges, LDX_MONGO_LOCK, of_lock, lock);
+  find_needs(item, needs);
+  for (size_t i = 0; i < RIGHTS; i++) {
     size_t length = strlen(lacks);
-    if (!may[i]) snprintf(lacks + length, sizeof lacks - length, "%s%s", length ? ", " : "", needed[i]);
+    if (needs[i] && !may[i]) snprintf(lacks + length, sizeof lacks - length, "%s%s", length ? ", " : "", of_indexes[i]);
   }
   if (*lacks)
     snprintf(item->forbidden, sizeof item->forbidden, "user \"%.60s\" has no right to %s there", session->info.user,
              lacks);
+  else if (!(lock[0] && lock[1] && lock[2]))
+    snprintf(item->forbidden, sizeof item->forbidden,
+             "user \"%.60s\" may not write to " LDX_MONGO_LOCK ", where the run lock is kept", session->info.user);
 }
 
 /* `privileges`: a list within `reply`, which the caller destroys. `*known`: false where a server that checks nobody has
@@ -82,8 +105,8 @@ bool ldx_mongo_forbidden(ldx_session *session, ldx_measure *items, size_t count,
 bool ldx_mongo_may_alter(ldx_session *session, const char *collection, bool *may, ldx_error *error) {
   bson_t reply;
   bson_iter_t privileges;
-  bool rights[NEEDED] = {false}, known, ok = ask(session, &reply, &known, &privileges, error);
-  if (known) find_rights(session, &privileges, collection, rights);
+  bool rights[RIGHTS], known, ok = ask(session, &reply, &known, &privileges, error);
+  if (known) find_rights(session, &privileges, collection, of_indexes, rights);
   *may = !known || rights[ALTER];
   bson_destroy(&reply);
   return ok;

@@ -13,6 +13,9 @@
 #include "library.h"
 #include "lunadex/driver.h"
 
+/* The collection that holds the run lock (lock.c). */
+#define LDX_MONGO_LOCK "lunadex.lock"
+
 struct ldx_session {
   mongoc_client_t *client;          /* its thread's; NULL: left behind with a server that is silent (call.h) */
   mongoc_read_prefs_t *preferences; /* NULL: the primary's; on a set without one: a secondary's as long as that is so */

@@ -184,13 +184,14 @@ typedef struct ldx_measure {
   ldx_relation *relation;           /* what to measure */
   ldx_live *live;                   /* also this index's size and use; may be NULL */
   const ldx_definition *definition; /* an index to be: the size is its estimate instead; may be NULL */
+  bool build, drop, alter;          /* what is planned, for `forbidden`; none: it may be any of them */
   /* out; -1: unknown */
   double rows, table_bytes, index_bytes;
   double scans, scans_since; /* uses of `live`, and the age of that count in seconds */
   bool being_built;          /* `live` is unfinished and somebody builds it right now: */
   char builder[256];         /* who, and how far */
   char at_parts[256];  /* `live` is partitioned and incomplete, and somebody builds on one of its partitions: who */
-  char forbidden[256]; /* why this user cannot change the indexes of `relation`; "": nothing speaks against it */
+  char forbidden[256]; /* why this user cannot do that with indexes of `relation`; "": nothing speaks against it */
 } ldx_measure;
 
 typedef struct ldx_driver {

@@ -60,8 +60,9 @@ function handle:replace(change)
   self.measured[#self.measured + 1] = change
 end
 
-function handle.alter(_, change)
+function handle:alter(change)
   change.name = change.name or change.live_name
+  self.measured[#self.measured + 1] = change
 end
 
 function handle:rebuild(change)
@@ -115,11 +116,17 @@ function Maker:is_hidden(live)
   return is_hidden ~= nil and is_hidden(live)
 end
 
+--- Whether a stray is hidden before it is dropped.
+---@param live lunadex.Index
+---@return boolean
+function Maker:hides(live)
+  return self.options.hide_first and self.dialect.steps.is_hidden ~= nil and live.valid and not self:is_hidden(live)
+    or false
+end
+
 -- Hidden instead of dropped, so that it can be brought back at once. True if that is all that is to be done.
 function Maker:hide(change)
-  if not self.options.hide_first or not self.dialect.steps.is_hidden or self:is_hidden(change.fact.live) then
-    return false
-  end
+  if not self:hides(change.fact.live) then return false end
   change.action, change.name = "alter", change.live_name
   change.hide, change.reason = true, "not declared: hidden from queries, and dropped by a later --drop-strays"
   return true
@@ -152,7 +159,7 @@ function Maker:settle_stray(change)
     if live.partitioned then self:tell_finished_parts(change) end
     return
   end
-  if not why and live.valid and self:hide(change) then return end
+  if not why and self:hide(change) then return end
   if self.options.drop_strays and not why then
     change.action = "drop"
     change.reason = clause .. (figures ~= "" and ", " .. figures or "")
@@ -222,7 +229,10 @@ function Maker:decide()
   local ok, err = self:measure()
   if not ok then return nil, err end
   self:note_replaced(changes)
-  for _, change in ipairs(self.strays) do self:settle_stray(change) end
+  for _, change in ipairs(self.strays) do
+    self:settle_stray(change)
+    if change.action then self:tell_forbidden(change) end
+  end
   self:drop_left_constraints(changes)
   self:drop_left_checks(changes)
   for _, change in ipairs(changes) do

@@ -14,7 +14,7 @@ local suggest = require "lunadex.suggest"
 ---@field chosen table<string, boolean>            # names given to the unnamed
 ---@field leaving table<string, lunadex.PlannedChange>   # by live name and relation: the rename or drop that frees it
 ---@field replacing table<string, boolean>         # live names, by relation, that something else is to take
----@field forbidden table<string, boolean>         # relations that were said to be another's
+---@field forbidden table<string, boolean>         # by relation: what was said not to be allowed
 local Maker = {}
 Maker.__index = Maker
 

@@ -270,6 +270,9 @@ describe("a session of MongoDB", function()
         .. '"lunadex.lock", … }', status.stdout, 1, true)
       assert.is_nil(status.stdout:find("nobody holds", 1, true))
       assert.is_string(lunadex.run({ "status", "--target", url, "--json" }):json().lock.unknown)
+      local plan = lunadex.run { "plan", lunadex.registry 'on "users" { index { "b" } }', "--target", url }
+      assert.matches('warning permission: [^\n]*user "keeper" may not write to lunadex.lock, where',
+        plan.stdout)
     end)
 
     it("makes a unique index at once for who has readWrite and no more, and leaves nothing where it cannot", function()
@@ -295,11 +298,28 @@ describe("a session of MongoDB", function()
       local own <close> = engine.open(url)
       local relation = assert(own:run "catalog"):relation(nil, "sold")
       local measured = assert(own:run("measure", {
-        { relation = relation, fields = steps.index("sold", { "b" }, { unique = true }) },
+        { relation = relation, fields = steps.index("sold", { "b" }, { unique = true }), build = true },
         { relation = relation, index = relation:indexes()[2] },
+        { relation = relation, index = relation:indexes()[2], drop = true },
+        { relation = relation, index = relation:indexes()[2], alter = true },
       }))
       assert.equal("", measured[1].forbidden or "")
       assert.equal('user "app" has no right to collMod there', measured[2].forbidden)
+      assert.equal("", measured[3].forbidden or "")
+      assert.equal('user "app" has no right to collMod there', measured[4].forbidden)
+      for text, status in pairs {
+        ['index { "a", unique = true, name = "sold_a" }'] = 0, ['index { "a", unique = true }, index { "c" }'] = 0,
+        ['index { "a", unique = true, hidden = true }'] = 1, -- changed in place
+      } do
+        for _, words in ipairs { {}, status == 0 and { "--hide-first" } or nil } do
+          local plan = lunadex.run { "plan", lunadex.registry(('on "sold" { %s }'):format(text)), "--target", url,
+            table.unpack(words) }
+          local warned = plan.stdout:find('user "app" has no right to collMod there', 1, true) ~= nil
+          assert.equal(status == 1, warned, text .. tostring(plan))
+        end
+      end
+      assert.matches('user "app" has no right to collMod there', lunadex.run({ "plan",
+        lunadex.registry 'on "sold" { }', "--target", url, "--hide-first" }).stdout, 1, true)
     end)
   end)
 end)
