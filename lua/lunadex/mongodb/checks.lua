@@ -1,7 +1,7 @@
 --- What a plan says of sharded collections and of the queries that are declared.
 --
 -- * `unique-on-sharded`: on a sharded collection each shard sees only its own documents, so a unique index has to begin
---   with the whole shard key.
+--   with the whole shard key, and to compare as that does.
 -- * `scattered-query`: a query that says nothing about the shard key is sent to all shards.
 -- * `unserved-query`: one that is to have an index, and none could serve it. The server says so of those that are live.
 
@@ -24,13 +24,20 @@ local function shard_key_of(relation)
   return type(node) == "table" and node.tag == "object" and #node > 0 and node or nil
 end
 
--- Whether a unique index of these keys can be enforced by each shard alone.
-local function is_enforced(fields, shard_key)
-  if #shard_key > #fields.keys then return false end
+-- Why each shard alone cannot enforce a unique index of these keys; nil: it can, as what is equal has the same place in
+-- the order of the shard key, or of its hashes.
+local function obstacle(fields, shard_key)
   for i, pair in ipairs(shard_key) do
-    if type(pair[2]) == "string" or fields.keys[i].column ~= pair[1] or fields.keys[i].opclass then return false end
+    local key = fields.keys[i]
+    if not key or key.column ~= pair[1] then
+      return "has to begin with that key: each shard sees only its own documents", "Put the shard key first"
+    end
   end
-  return true
+  for _, trait in ipairs(fields.traits or {}) do
+    if trait[1] == "collation" and trait[2] ~= query.SIMPLE then
+      return "has no collation: what is equal by it may be on several shards", 'Give it { locale = "simple" }'
+    end
+  end
 end
 
 local function check_unique(plan, finding)
@@ -46,16 +53,17 @@ local function check_unique(plan, finding)
     local relation = sharded[entry.relation]
     local shard_key = shard_key_of(relation)
     local fields = shard_key and plan.set:fields(ordinal)
-    if fields and fields.unique and not is_enforced(fields, shard_key) then
+    local why, cure
+    if fields and fields.unique then why, cure = obstacle(fields, shard_key) end
+    if why then
       finding {
           -- One that is live was there before its collection was sharded.
         level = made[ordinal] and "error" or "warning", rule = "unique-on-sharded", refused = true,
         allow = entry.allow,
         relation = entry.relation, name = entry.name, file = entry.file, line = entry.line,
         definition = plan.set:text(ordinal),
-        message = ("a unique index of a collection that is sharded by %s has to begin with that key: each shard sees "
-          .. "only its own documents"):format(relation.shard_key),
-        hint = "Put the shard key first, or declare it without unique.",
+        message = ("a unique index of a collection that is sharded by %s %s"):format(relation.shard_key, why),
+        hint = cure .. ", or declare it without unique.",
       }
     end
   end

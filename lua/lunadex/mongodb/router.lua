@@ -25,12 +25,25 @@ local function places_it(condition, hashed, collation)
   return says_where[op] or false
 end
 
+-- With words to be looked for, only a whole shard key tells it where.
+local function asks_for(conditions, path, op)
+  for _, condition in ipairs(conditions) do
+    if condition.path == path and condition.op == op then return true end
+  end
+  return false
+end
+
 --- Whether a router can tell from a filter which shards to ask.
 ---@param conditions lunadex.mongodb.Conditions
 ---@param shard_key any            # node
 ---@param collation string?        # the collection's: shard keys compare without
 ---@return boolean
 function M.is_targeted(conditions, shard_key, collation)
+  if asks_for(conditions, "", "$text") then
+    for _, pair in ipairs(shard_key) do
+      if not asks_for(conditions, pair[1], "$eq") then return false end
+    end
+  end
   local field, kind = shard_key[1][1], shard_key[1][2]
   for _, condition in ipairs(conditions) do
     if condition.path == field and places_it(condition, kind == "hashed", collation) then return true end

@@ -57,13 +57,14 @@ describe("models on MongoDB", function()
         index { "email", name = "wrong", unique = true }, index { "user", "tenant", name = "order", unique = true },
         index { "tenant", name = "part", unique = true }, index { "mail", name = "plain" },
         index { "tenant", "user", "email", name = "right", unique = true },
+        index { "tenant", "user", name = "collated", unique = true, collation = { locale = "en" } },
         index { "x", name = "allowed", unique = true, allow = { ["unique-on-sharded"] = "made by hand" } },
       }
       on "h" { index { "user", name = "hashed", unique = true } }
       on "free" { index { "email", name = "free", unique = true } }
     ]]
     local shown, status = findings(text)
-    assert.equal("error unique-on-sharded hashed, error unique-on-sharded order, error unique-on-sharded part, "
+    assert.equal("error unique-on-sharded collated, error unique-on-sharded order, error unique-on-sharded part, "
       .. "error unique-on-sharded wrong, info new-collection free, info unique-on-sharded allowed", shown)
     assert.equal(6, status)
     local result = run("apply", text)
@@ -77,12 +78,14 @@ describe("models on MongoDB", function()
     shard("t", '{"tenant":1,"user":1}')
     shard("h", '{"user":"hashed"}')
     assert.equal("warning scattered-query a, warning scattered-query b, warning scattered-query c, "
-      .. "warning scattered-query d, warning scattered-query g", (findings [[
+      .. "warning scattered-query d, warning scattered-query g, warning scattered-query words", (findings [[
       on "t" {
         query { { user = 1 }, name = "a" }, query { { tenant = { ["$ne"] = 1 } }, name = "b" },
         query { { ["$or"] = { { tenant = 1 }, { user = 2 } } }, name = "c" },
         query { { ["$or"] = { { tenant = 1 }, { tenant = 2, x = 5 } } }, name = "either" },
         query { { tenant = { ["$exists"] = true } }, name = "g" },
+        query { { tenant = 1, ["$text"] = { ["$search"] = "x" } }, name = "words" },
+        query { { tenant = 1, user = 2, ["$text"] = { ["$search"] = "x" } }, name = "whole" },
         query { { tenant = 1 }, name = "fine" }, query { { tenant = { ["$gt"] = 5 }, user = 1 }, name = "range" },
         query { { ["$and"] = { { tenant = 5 }, { x = 1 } } }, name = "nested" },
         query { { tenant = { ["$in"] = { 1, 2 } } }, name = "choice" },
@@ -168,6 +171,9 @@ describe("models on MongoDB", function()
     assert.same({ "_id_", "shard" }, names)
     local plan = run("plan", [[on "t" { index { "tenant", name = "shard", sparse = true } }]])
     assert.matches("it carries the shard key of t", plan.stdout, 1, true)
+    local hidden = run("apply", [[on "t" { index { "tenant", name = "shard", hidden = true } }]])
+    assert.equal(6, hidden.status, tostring(hidden))
+    assert.matches('shard cannot be hidden: it carries the shard key of t, {"tenant": 1}', hidden.stderr, 1, true)
     assert.equal(65, plan.status)
   end)
 end)
