@@ -283,7 +283,7 @@ function Diff:pairs() end
 ---@field relation string
 ---@field fields lunadex.Fields?   # build, alter: what is to be; drop, drop_constraint, rename: what has the name; swap:
 ---                                # what has `other`
----@field old_fields lunadex.Fields?  # swap, build with `replace`: what has the name; rename with `replace`: what has
+---@field old_fields lunadex.Fields?  # swap, build with `replace`, alter (for describe): what has the name; rename with `replace`: what has
 ---                                # `other`
 ---@field name string
 ---@field other string?

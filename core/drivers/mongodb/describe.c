@@ -34,21 +34,34 @@ static void describe_build(ldx_buffer *b, const ldx_step *step) {
   }
 }
 
-/* All that could differ, for it cannot be known here what does. */
+static bool says(const ldx_definition *d, const char *option) {
+  const char *value = d ? ldx_mongo_option(&d->storage, option) : NULL;
+  return value && !strcmp(value, "true");
+}
+
+static double expiry(const ldx_definition *d) {
+  const char *value = d ? ldx_mongo_option(&d->storage, "expireAfterSeconds") : NULL;
+  return value ? atof(value) : -1;
+}
+
+/* What differs from the old one; all that could, where that is not known. */
 static void describe_alter(ldx_buffer *b, const ldx_step *step) {
-  const char *expires = ldx_mongo_option(&step->definition->storage, "expireAfterSeconds");
-  const char *hidden = ldx_mongo_option(&step->definition->storage, "hidden");
-  bson_t *command = BCON_NEW("collMod", BCON_UTF8(step->relation.name));
-  bson_t index;
-  BSON_APPEND_DOCUMENT_BEGIN(command, "index", &index);
-  BSON_APPEND_UTF8(&index, "name", step->name);
-  if (expires) BSON_APPEND_INT64(&index, "expireAfterSeconds", (int64_t)atof(expires));
-  BSON_APPEND_BOOL(&index, "hidden", hidden && !strcmp(hidden, "true"));
-  bson_append_document_end(command, &index);
-  append_command(b, command);
-  bool unique = step->definition->unique;
-  append_command(b, ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", unique, false));
-  if (unique) append_conversion(b, step);
+  const ldx_definition *wanted = step->definition, *old = step->old;
+  bool expires = expiry(wanted) >= 0 && (!old || expiry(wanted) != expiry(old));
+  bool hides = !old || says(wanted, "hidden") != says(old, "hidden");
+  if (expires || hides) {
+    bson_t *command = BCON_NEW("collMod", BCON_UTF8(step->relation.name));
+    bson_t index;
+    BSON_APPEND_DOCUMENT_BEGIN(command, "index", &index);
+    BSON_APPEND_UTF8(&index, "name", step->name);
+    if (expires) BSON_APPEND_INT64(&index, "expireAfterSeconds", (int64_t)expiry(wanted));
+    if (hides) BSON_APPEND_BOOL(&index, "hidden", says(wanted, "hidden"));
+    bson_append_document_end(command, &index);
+    append_command(b, command);
+  }
+  if (!old || (says(old, "prepareUnique") != wanted->unique && !old->unique))
+    append_command(b, ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", wanted->unique, false));
+  if (wanted->unique && !(old && old->unique)) append_conversion(b, step);
 }
 
 char *ldx_mongo_describe(ldx_arena *arena, const ldx_step *step) {

@@ -75,10 +75,10 @@ typedef struct ldx_step {
   ldx_name relation;                /* schema and name of the relation, resolved */
   const ldx_definition *definition; /* BUILD, ALTER: what is to be; DROP, DROP_CONSTRAINT, RENAME: what has `name`;
                                      * SWAP: what has `other` */
-  const ldx_definition *old;        /* SWAP, BUILD with `replace`: what has `name`; RENAME with `replace`: what has
+  const ldx_definition *old; /* SWAP, BUILD with `replace`, ALTER: what has `name`; RENAME with `replace`: what has
                                      * `other`. It, and what is dropped or renamed, has to be as it is said to be, or to
                                      * have the number `id`; NULL and 0: whatever has the name is meant */
-  const char *name;                 /* of the index or constraint, without schema (it is the relation's) */
+  const char *name;          /* of the index or constraint, without schema (it is the relation's) */
   const char *other;
   const char *spare;
   ldx_name other_relation; /* ATTACH: the partition `other` belongs to; BUILD of a part: the relation it is of */

@@ -32,12 +32,13 @@ local function with_option(fields, name, value)
   return copy(fields, { with = with })
 end
 
-local function has_option(index, name)
-  for _, pair in ipairs(index:fields().with or {}) do
-    if pair[1] == name then return pair[2] == "true" end
+local function option_of(fields, name)
+  for _, pair in ipairs(fields.with or {}) do
+    if pair[1] == name then return pair[2] end
   end
-  return false
 end
+
+local function has_option(index, name) return option_of(index:fields(), name) == "true" end
 
 --- Whether an index is kept from queries.
 ---@param index lunadex.Index
@@ -96,13 +97,14 @@ function make:create()
   end
 end
 
--- Whether a build of `live` that is asked for as declared would be joined: what it has beside the keys has to be the
--- same. prepareUnique is on the way to unique.
+-- Whether a build of `live` that is asked for as declared would be joined and come to what is declared: what it has
+-- beside the keys has to be the same. prepareUnique is on the way to unique, and else has to be taken back.
 local function joins(live, fields)
   local wanted = {}
   for _, pair in ipairs(fields.with or {}) do wanted[pair[1]] = pair[2] end
   for _, pair in ipairs(live:fields().with or {}) do
-    if pair[1] ~= "prepareUnique" and wanted[pair[1]] ~= pair[2] then return false end
+    local on_its_way = pair[1] == "prepareUnique" and fields.unique
+    if not on_its_way and wanted[pair[1]] ~= pair[2] then return false end
     wanted[pair[1]] = nil
   end
   return next(wanted) == nil
@@ -123,8 +125,9 @@ make.rebuild = make.wait
 function make:alter()
   local change = self.change
   local live = change.fact.live
-  self:add("alter", change.live_name, change.hide and with_option(live:fields(), "hidden", "true")
+  local step = self:add("alter", change.live_name, change.hide and with_option(live:fields(), "hidden", "true")
     or change.entry.fields)
+  step.old_fields = live:fields()
 end
 
 function make:drop()
@@ -268,7 +271,14 @@ local function about_create(change, finding)
 end
 
 local function about_alter(change, finding)
-  if not has_option(change.fact.live, "prepareUnique") then return end
+  local live = change.fact.live
+  local hides = change.entry and option_of(change.entry.fields, "hidden") == "true" and not M.is_hidden(live)
+  if live.referenced and hides then
+    finding { level = "error", rule = "referenced", refused = true,
+      message = ("%s cannot be hidden: it carries the shard key of %s, %s"):format(live.name, change.relation,
+        change.on.shard_key), hint = "Declare it without hidden." }
+  end
+  if not has_option(live, "prepareUnique") then return end
   local ends = change.entry and change.entry.fields.unique and "apply goes on with it." or "apply takes that back."
   finding { level = "warning", rule = "unfinished-conversion", message = "it " .. PREPARED, hint = ends }
 end

@@ -95,6 +95,11 @@ describe("apply on MongoDB", function()
       index { "a", unique = true }, index { "b" } }]]
     local result = run("plan", text, "--json")
     assert.equal(4, result:json().summary.alter, tostring(result))
+    local commands = {}
+    for command in apply(text, "--dry-run").stdout:gmatch 'index: (%b{}[^)]*)' do commands[#commands + 1] = command end
+    assert.same({ '{ name: "ttl", expireAfterSeconds: 120 } }', '{ name: "plain", expireAfterSeconds: 60 } }',
+      '{ name: "u", prepareUnique: true } }', '{ name: "u", unique: true }, dryRun: true }',
+      '{ name: "u", unique: true } }', '{ name: "hidden", hidden: false } }' }, commands)
     settles(text)
     local live = indexes()
     assert.equal("hidden plain ttl u", names())
@@ -268,6 +273,19 @@ describe("apply on MongoDB", function()
     hold:release()
     assert.is_truthy(sent:wait())
   end
+
+  it("waits for a build on its way to unique, and takes that back where a plain one is declared", function()
+    local text, process = [[on "t" { index { "a", name = "n" } }]], nil
+    held('{"name":"n","key":{"a":1},"prepareUnique":true}', function()
+      assert.equal(1, run("plan", text, "--json"):json().summary.wait)
+      process = lunadex.start { "apply", lunadex.registry(text), "--target", url }
+      shell.eventually("it to wait", function() return process:stdout():find("waiting for it", 1, true) end)
+    end)
+    local result = lunadex.result(process:wait(60))
+    assert.equal(0, result.status, tostring(result))
+    assert.is_nil(indexes().n.prepareUnique)
+    assert.equal(0, run("plan", text, "--detailed-exitcode").status)
+  end)
 
   it("waits for a build of something else under a declared name, and replaces it", function()
     local text = [[on "t" { index { "a", name = "n", sparse = true } }]]
