@@ -41,8 +41,11 @@ bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *c
   pthread_mutex_unlock(&session->cancel_mutex);
   /* Done by one member, and perhaps by no other: if that one is lost, it never was. */
   const char *message = ok ? ldx_mongo_text_at(reply, "writeConcernError.errmsg") : "";
-  if (*message)
+  if (*message) {
     ok = ldx_error_set(error, LDX_ERROR_LINK_LOST, "no majority of the members confirmed it: %.800s", message);
+    ldx_error_hint(error, "It takes most members of the replica set, of those that vote, with the data; rs.status() "
+                          "says which are missing.");
+  }
   return ok;
 }
 

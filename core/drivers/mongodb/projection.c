@@ -14,6 +14,8 @@ typedef struct work {
   bool with_id, without_id;
 } work;
 
+static const char names_twice[] = "names no field twice, nor one and a part of it";
+
 static bool refuse(work *w, const char *why) {
   if (!w->error) return true;
   return ldx_error_set(w->error, LDX_ERROR_INVALID_DEFINITION, "a wildcard projection %s", why);
@@ -42,6 +44,7 @@ static bool add_document(work *w, const char *prefix, bson_iter_t *iter) {
       return false;
     bool include = bson_iter_as_bool(iter);
     if (!strcmp(path, "_id")) {
+      if ((w->with_id || w->without_id) && !refuse(w, names_twice)) return false;
       w->with_id = include;
       w->without_id = !include;
       continue;
@@ -49,6 +52,20 @@ static bool add_document(work *w, const char *prefix, bson_iter_t *iter) {
     w->included |= include;
     w->excluded |= !include;
     add_path(w, path);
+  }
+  return true;
+}
+
+static bool holds(const char *path, const char *other) {
+  size_t length = strlen(path);
+  return !strncmp(path, other, length) && (other[length] == '.' || !other[length]);
+}
+
+static bool check_paths(work *w) {
+  for (size_t i = 0; i < w->count; i++) {
+    bool collides = (w->with_id || w->without_id) && holds("_id", w->paths[i]);
+    for (size_t j = 0; j < w->count && !collides; j++) collides = i != j && holds(w->paths[j], w->paths[i]);
+    if (collides && !refuse(w, names_twice)) return false;
   }
   return true;
 }
@@ -63,6 +80,7 @@ const char *ldx_mongo_projection_form(ldx_arena *arena, const bson_t *projection
   if (!bson_iter_init(&iter, projection) || !add_document(&w, "", &iter)) return NULL;
   if (w.included && w.excluded && !refuse(&w, "either includes or excludes")) return NULL;
   if (!w.count && !w.with_id && !w.without_id && !refuse(&w, "names at least one field")) return NULL;
+  if (!check_paths(&w)) return NULL;
   if (w.count > 1) qsort(w.paths, w.count, sizeof *w.paths, compare_texts);
   ldx_buffer b;
   ldx_buffer_init(&b, arena);

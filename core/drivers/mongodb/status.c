@@ -12,6 +12,7 @@
 #include "builders.h"
 #include "catalog.h"
 #include "driver_parts.h"
+#include "members.h"
 #include "model/catalog.h"
 #include "path.h"
 #include "shell.h"
@@ -30,6 +31,7 @@ typedef struct work {
   const char **values;
   size_t count, room;
   ldx_mongo_activity all;
+  size_t workers; /* that are seen */
 } work;
 
 static const char **add_row(work *w, const char *kind) {
@@ -77,7 +79,10 @@ static const ldx_mongo_operation *find(const work *w, const char *relation, cons
 
 static void tell_build(work *w, const char *relation, const char *name) {
   const ldx_mongo_operation *worker = find(w, relation, name, true), *client = find(w, relation, name, false);
-  char phase[128] = "queued";
+  /* Who may see his own operations only sees no workers. */
+  bool queued = w->workers && w->workers >= ldx_mongo_build_slots(w->session);
+  char phase[128];
+  snprintf(phase, sizeof phase, "%s", queued ? "queued" : "");
   const char **row = add_row(w, "build");
   row[RELATION] = ldx_arena_strdup(w->arena, relation);
   row[NAME] = ldx_arena_strdup(w->arena, name);
@@ -90,6 +95,7 @@ static void tell_build(work *w, const char *relation, const char *name) {
 }
 
 static void tell_builds(work *w) {
+  for (size_t i = 0; i < w->all.count; i++) w->workers += w->all.items[i].worker;
   for (size_t i = 0; i < w->all.count; i++) {
     const ldx_mongo_operation *operation = &w->all.items[i];
     bson_iter_t each;

@@ -257,6 +257,30 @@ describe("a session of MongoDB", function()
       assert.equal("permission", err.code)
     end)
 
+    it("does not call a build queued that the user cannot see at work", function()
+      local root = engine.open(("mongodb://root:geheim@%s/shop?authSource=admin"):format(host))
+      local function hold(mode)
+        assert(root:run("query", core.document("configureFailPoint", "hangAfterSettingUpIndexBuildUnlocked", "mode",
+          mode, "$db", "admin")))
+      end
+      local url = ("mongodb://app:p%%40ss%%2Fw@%s/shop"):format(host)
+      -- Where there are no documents nothing is built.
+      assert(root:run("query", core.document("insert", "busy", "documents", { { c = 1 } })))
+      hold "alwaysOn"
+      finally(function()
+        hold "off"
+        root:close()
+      end)
+      local process = lunadex.start { "apply", lunadex.registry 'on "busy" { index { "c" } }', "--target", url }
+      local builds = shell.eventually("the build to be seen", function()
+        local seen = lunadex.run({ "status", "--target", url, "--json" }):json().builds
+        return seen[1] and seen
+      end)
+      hold "off"
+      assert.equal(0, process:wait(60).status)
+      assert.same({ "c_1", "starting" }, { builds[1].name, builds[1].phase })
+    end)
+
     it("says who may not have the run lock, nor know who has it", function()
       local url = ("mongodb://keeper:k@%s/shop"):format(host)
       local db <close> = engine.open(url)

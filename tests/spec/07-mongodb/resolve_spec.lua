@@ -171,6 +171,11 @@ describe("a declaration for MongoDB", function()
     refused({ unique = true, relation = "measured" }, "no unique indexes")
     refused({ where = '{"x": 1}', traits = { { "sparse", "true" } } }, "either sparse or partial", "$exists")
     refused({ traits = { { "wildcardProjection", '{"a": 1}' } } }, "for an index on $**")
+    for _, projection in ipairs { '{"a.b": 1, "a": 1}', '{"a": 1, "a": 1}', '{"a": {"b": 0}, "a.b": 0}',
+      '{"_id": 1, "_id.a": 1}', '{"a": 1, "a-x": 1, "a.b": 1}' } do
+      refused({ keys = { { column = "$**" } }, traits = { { "wildcardProjection", projection } } },
+        "names no field twice, nor one and a part of it")
+    end
     refused({ traits = { { "collation", '{"locale": "tlh"}' } } }, "tlh", "locale")
     refused({ traits = { { "collation", '{"locale": "en"}' } }, keys = { { column = "t", opclass = "text" } } },
       "compares bytes")
