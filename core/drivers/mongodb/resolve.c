@@ -10,6 +10,8 @@
 #include "model/catalog.h"
 #include "spec.h"
 
+/* Of a collection. That on _id is one of them, where it is an index: documents that are clustered, or kept in buckets, are
+ * in its order themselves. */
 enum { MOST_INDEXES = 64 };
 
 static ldx_mongo_collations *collations_of(ldx_session *session) {
@@ -61,6 +63,12 @@ typedef struct tally {
   const ldx_declared *text;
 } tally;
 
+static size_t room_of(const ldx_relation *relation) {
+  bool in_order = relation->kind == 't';
+  for (size_t i = 0; i < relation->live_count; i++) in_order |= relation->live[i]->clustered;
+  return in_order ? MOST_INDEXES : MOST_INDEXES - 1;
+}
+
 static void count_one(ldx_arena *arena, tally *tallies, ldx_declared *declared) {
   tally *t = &tallies[declared->relation->ordinal];
   ldx_error why;
@@ -69,9 +77,10 @@ static void count_one(ldx_arena *arena, tally *tallies, ldx_declared *declared) 
   if (text && t->text && !ldx_fingerprint_equal(t->text->fingerprint, declared->fingerprint)) {
     ldx_error_set(&why, LDX_ERROR_INVALID_DEFINITION, "a collection has one text index only, and another is declared");
     ldx_error_hint(&why, "One text index can hold all the fields, with weights.");
-  } else if (++t->indexes >= MOST_INDEXES) { /* and one on _id */
-    ldx_error_set(&why, LDX_ERROR_INVALID_DEFINITION, "a collection has %d indexes at most, with the one on _id",
-                  MOST_INDEXES);
+  } else if (++t->indexes > room_of(declared->relation)) {
+    ldx_error_set(&why, LDX_ERROR_INVALID_DEFINITION, "this collection has %zu indexes at most%s",
+                  room_of(declared->relation),
+                  room_of(declared->relation) < MOST_INDEXES ? ", besides the one on _id" : "");
   }
   if (text && !t->text) t->text = declared;
   if (why.code == LDX_ERROR_NONE) return;

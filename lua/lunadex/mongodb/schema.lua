@@ -73,6 +73,11 @@ function M.check_direction(value, any_type)
     or "")
 end
 
+--- The type of index that an option is for, by the server's words, which are a registry's.
+M.BELONG = {
+  weights = "text", default_language = "text", language_override = "text", bits = "2d", min = "2d", max = "2d",
+}
+
 -- An object, given as a table or as a text of JSON.
 local function object(example, check)
   return function(value)

@@ -146,8 +146,13 @@ local function specification(index, fields)
 end
 
 local function sayable(fields)
+  local types = {}
   for _, key in ipairs(fields.keys) do
     if key.opclass and not tonumber(key.opclass) and not schema.TYPES[key.opclass] then return false end
+    types[key.opclass or ""] = true
+  end
+  for _, pair in ipairs(fields.with or {}) do
+    if schema.BELONG[pair[1]] and not types[schema.BELONG[pair[1]]] then return false end
   end
   return true
 end

@@ -78,6 +78,24 @@ describe("plan of MongoDB", function()
     assert.equal(62, #server:indexes(database, "t"))
   end)
 
+  it("knows that a collection without an index on _id takes one more", function()
+    server:command(database, '{"create":"plain"}')
+    server:command(database, '{"create":"clustered","clusteredIndex":{"key":{"_id":1},"unique":true}}')
+    server:command(database, '{"create":"series","timeseries":{"timeField":"t","metaField":"m"}}')
+    for collection, room in pairs { plain = 63, clustered = 64, series = 64 } do
+      local declared = {}
+      for i = 1, room do declared[i] = ('index { "m.k%d" }'):format(i) end
+      local text = ('on %q { %s }'):format(collection, table.concat(declared, ", "))
+      assert.equal(0, lunadex.run({ "apply", lunadex.registry(text), "--target", url }).status)
+      assert.equal(room, plan(text, "--json"):json().summary.keep)
+      local result = plan((text:gsub(" }$", ', index { "m.more" } }')))
+      assert.equal(65, result.status, tostring(result))
+      assert.matches(("this collection has %d indexes at most"):format(room), result.stdout, 1, true)
+      assert.is_nil(server:try(database, ('{"createIndexes":"%s","indexes":[{"name":"x","key":{"m.x":1}}]}'):format(
+        collection)))
+    end
+  end)
+
   it("knows what commit quorum a replica set can reach", function()
     local function quorum(value)
       local result = plan(('on "t" { index { "a", commit_quorum = %s } }'):format(value))

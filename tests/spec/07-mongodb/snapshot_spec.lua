@@ -38,7 +38,7 @@ describe("snapshot of MongoDB", function()
     return found
   end
 
-  local collections = { "t", "de", "series", "clustered", "odd name" }
+  local collections = { "t", "de", "series", "clustered", "odd name", "texts" }
 
   local function populate()
     local function command(text) server:command(database, text) end
@@ -63,11 +63,15 @@ describe("snapshot of MongoDB", function()
       {"name":"controls","key":{"q":1,"r":1},"partialFilterExpression":{"s":"a\u0000b","t":"\u0001\u007f\n\u2028"}},
       {"name":"late","key":{"q":1,"s":1},"partialFilterExpression":{"d":{"$in":[
         {"$date":{"$numberLong":"253402300800000"}},{"$date":{"$numberLong":"-9000000000000000"}}]}}},
+      {"name":"of no use","key":{"n":1},"default_language":"german","bits":20,"min":-5,"max":5},
+      {"name":"flat of no use","key":{"n":"2d"},"language_override":"l"},
       {"name":"zero","key":{"q":1,"t":1},"partialFilterExpression":{"z":-0.0}},
       {"name":"odd \"na]]me\\","key":{"author.$id":1}}]}]==]
     -- The same name twice, of which a Lua table would keep one.
     server:command(database, ('{"createIndexes":"t","indexes":[{"name":"twice","key":{"q":1,"u":1},'
       .. '"partialFilterExpression":{"x":1,"x":2}}]}'))
+    command [[{"createIndexes":"texts","indexes":[{"name":"all","key":{"$**":"text"},"expireAfterSeconds":5,"bits":9,
+      "hidden":true,"sparse":true,"storageEngine":{"wiredTiger":{"configString":"prefix_compression=false"}}}]}]]
     command '{"create":"de","collation":{"locale":"de","strength":1}}'
     command [[{"createIndexes":"de","indexes":[{"name":"inherits","key":{"a":1}},
       {"name":"simple","key":{"b":1},"collation":{"locale":"simple"}},
@@ -134,7 +138,7 @@ describe("snapshot of MongoDB", function()
     server:command(database, '{"create":"log","capped":true,"size":8192,"max":5}')
     server:command(database, '{"createIndexes":"log","indexes":[{"name":"l","key":{"l":1}}]}')
     local path, text = snapshot()
-    local names = { "t", "de", "series", "clustered", "odd name", "log" }
+    local names = { "t", "de", "series", "clustered", "odd name", "texts", "log" }
     local before, made = specs(names), 0
     local other = server:create_database()
     -- What the comments say, by hand; but for the collation, which each index says itself.
