@@ -92,9 +92,12 @@ static bool connection_error(const ldx_session *session, outcome how, const bson
     if (!list && set && reason->domain == MONGOC_ERROR_SERVER_SELECTION)
       snprintf(error->message, sizeof error->message, "no member of a replica set \"%.200s\" was found", set);
     if (strstr(error->message, "TLS"))
-      ldx_error_hint(error, "Check tlsCAFile, the name in the server's certificate, and its dates.");
-    else if (!ldx_mongoc.uri_get_tls(session->uri) && is_cut_off(error->message))
-      ldx_error_hint(error, "Does the server want TLS? Then add ?tls=true.");
+      ldx_error_hint(error,
+                     "Check tlsCAFile, the name in the server's certificate, and its dates; or does the server speak "
+                     "no TLS?");
+    else if (is_cut_off(error->message))
+      ldx_error_hint(error, ldx_mongoc.uri_get_tls(session->uri) ? "Does the server speak TLS?"
+                                                                 : "Does the server want TLS? Then add ?tls=true.");
     else
       ldx_error_hint(error,
                      "Check host, port and replicaSet. Where a replica set is known under names that do not lead "

@@ -25,6 +25,7 @@ static const struct {
     {13436, LDX_ERROR_LINK_LOST},          /* NotPrimaryOrSecondary */
     {11, LDX_ERROR_AUTHENTICATION},        /* UserNotFound */
     {18, LDX_ERROR_AUTHENTICATION},        /* AuthenticationFailed */
+    {334, LDX_ERROR_AUTHENTICATION},       /* MechanismUnavailable */
     {13, LDX_ERROR_PERMISSION},            /* Unauthorized */
     {33, LDX_ERROR_AUTHENTICATION},        /* AuthSchemaIncompatible */
     {11000, LDX_ERROR_DUPLICATE_KEY},      /* DuplicateKey */
@@ -86,6 +87,7 @@ static ldx_error_code of_client(const bson_error_t *from) {
   case MONGOC_ERROR_CLIENT:
     if (from->code == MONGOC_ERROR_CLIENT_AUTHENTICATE || from->code == MONGOC_ERROR_CLIENT_GETNONCE)
       return LDX_ERROR_AUTHENTICATION;
+    if (from->code == MONGOC_ERROR_CLIENT_INVALID_LOAD_BALANCER) return LDX_ERROR_USAGE;
     return from->code == MONGOC_ERROR_CLIENT_NOT_READY ? LDX_ERROR_CONNECT : LDX_ERROR_SERVER;
   case MONGOC_ERROR_SASL:
   case MONGOC_ERROR_SCRAM:

@@ -47,6 +47,7 @@
   X(uri_get_hosts)                                                                                                     \
   X(uri_get_option_as_bool)                                                                                            \
   X(uri_get_option_as_int32)                                                                                           \
+  X(uri_get_option_as_utf8)                                                                                            \
   X(uri_get_password)                                                                                                  \
   X(uri_get_replica_set)                                                                                               \
   X(uri_get_srv_hostname)                                                                                              \

@@ -1,9 +1,11 @@
 #include "target.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
 
@@ -67,6 +69,18 @@ static bool check_password(const mongoc_uri_t *uri, ldx_error *error) {
   return false;
 }
 
+/* libmongoc would say that the connection failed, and no more. */
+static bool check_files(const mongoc_uri_t *uri, ldx_error *error) {
+  static const char *const options[] = {"tlsCAFile", "tlsCertificateKeyFile"};
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+    const char *path = ldx_mongoc.uri_get_option_as_utf8(uri, options[i], NULL);
+    if (path && access(path, R_OK) != 0)
+      return ldx_error_set(error, LDX_ERROR_USAGE, "%s of the target, %s, cannot be read: %s", options[i], path,
+                           strerror(errno));
+  }
+  return true;
+}
+
 mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secrets, double *patience,
                                      ldx_error *error) {
   ldx_secrets_of_target(secrets, target->url);
@@ -90,7 +104,8 @@ mongoc_uri_t *ldx_mongo_target_parse(const ldx_target *target, ldx_secrets *secr
   if (ldx_mongoc.uri_get_username(uri)) ldx_secrets_forget(secrets, ldx_mongoc.uri_get_username(uri));
   for (const mongoc_host_list_t *host = ldx_mongoc.uri_get_hosts(uri); host; host = host->next)
     ldx_secrets_forget(secrets, host->host_and_port);
-  if (!check_database(ldx_mongoc.uri_get_database(uri), error) || !check_password(uri, error)) {
+  if (!check_database(ldx_mongoc.uri_get_database(uri), error) || !check_password(uri, error) ||
+      !check_files(uri, error)) {
     ldx_mongoc.uri_destroy(uri);
     return NULL;
   }

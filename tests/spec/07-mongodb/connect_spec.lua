@@ -48,6 +48,13 @@ describe("a target of MongoDB", function()
     refused("mongodb://u@127.0.0.1:1/app?authMechanism=MONGODB-X509", "connect")
   end)
 
+  it("names files that there are", function()
+    for _, option in ipairs { "tlsCAFile", "tlsCertificateKeyFile" } do
+      local err = refused(("mongodb://127.0.0.1:1/app?tls=true&%s=/nowhere"):format(option), "usage")
+      assert.equal(option .. " of the target, /nowhere, cannot be read: No such file or directory", err.message)
+    end
+  end)
+
   it("that leads nowhere says so at once", function()
     local begun = os.time()
     local err = refused("mongodb://127.0.0.1:1/app", "connect")
