@@ -38,6 +38,7 @@ void ldx_context_running(ldx_context *context, int64_t server_pid) {
     context->statement++;
     context->started_at = ldx_clock_now();
     context->draining_since = 0;
+    context->queued_since = 0;
     context->blocker_pid = 0;
     context->cancel_sent_at = 0;
     memset(&context->progress, 0, sizeof context->progress);

@@ -63,6 +63,7 @@ struct ldx_context {
   int statement;         /* counts the times the pid was set: what was seen of an earlier statement is of no interest */
   double started_at;     /* of the statement */
   double draining_since; /* 0: it does not */
+  double queued_since;   /* likewise */
   int64_t blocker_pid;   /* who is in the way, as last seen; 0: nobody */
   double blocked_since;  /* by the same, or since it was last told to go */
   double cancel_sent_at;

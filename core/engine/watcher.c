@@ -13,6 +13,7 @@
 
 static const double quick_look = 0.1, usual_look = 0.5; /* in a step's first second; later */
 static const double lock_look = 1.0;                    /* at the session that holds the lock */
+static const double queue_limit = 0.5;                  /* for a statement behind which others wait */
 static const double open_again = 2.0;                   /* after it could not be opened */
 /* Seconds after its end in which a lock that ends by itself may still turn out to be ours. */
 static const double doubt_limit = 300;
@@ -239,19 +240,26 @@ static size_t collect(ldx_engine *engine, ldx_arena *arena, ldx_watched *watched
 }
 
 static bool same(const ldx_progress *a, const ldx_progress *b) {
-  return a->started == b->started && a->draining == b->draining && a->done == b->done && a->total == b->total &&
-         a->blocker_pid == b->blocker_pid && !strcmp(a->phase, b->phase) && !strcmp(a->unit, b->unit) &&
-         !strcmp(a->blocker, b->blocker);
+  return a->started == b->started && a->queued == b->queued && a->draining == b->draining && a->done == b->done &&
+         a->total == b->total && a->blocker_pid == b->blocker_pid && !strcmp(a->phase, b->phase) &&
+         !strcmp(a->unit, b->unit) && !strcmp(a->blocker, b->blocker);
 }
 
-/* A budget is for waiting, not for work: one ends with the table's lock, the other begins when the work is done. */
+static void since(bool is, double now, double *began) {
+  if (!is)
+    *began = 0;
+  else if (*began == 0)
+    *began = now;
+}
+
+/* A budget is for waiting, not for work: one ends with the table's lock, the other begins when the work is done. What holds
+ * up everybody else meanwhile has but a moment. */
 static bool exceeds_budget(ldx_context *context, double now) {
   const ldx_step *step = &context->job->step;
   const ldx_progress *progress = &context->progress;
-  if (!progress->draining)
-    context->draining_since = 0;
-  else if (context->draining_since == 0)
-    context->draining_since = now;
+  since(progress->draining, now, &context->draining_since);
+  since(progress->queued, now, &context->queued_since);
+  if (progress->queued && now - context->queued_since > queue_limit) return true;
   if (!progress->started) return step->lock_timeout > 0 && now - context->started_at > step->lock_timeout;
   return progress->draining && step->drain_timeout > 0 && now - context->draining_since > step->drain_timeout;
 }

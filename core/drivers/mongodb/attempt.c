@@ -6,12 +6,16 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "indexes.h"
+#include "locks.h"
 #include "path.h"
 #include "shell.h"
 #include "who.h"
 
 enum { NAMESPACE_NOT_FOUND = 26 };
 static const char in_progress[] = "12587"; /* BackgroundOperationInProgressForNamespace */
+/* Seconds between two tries to have the collection: time for those who stood behind the first one; and where it cannot be
+ * seen whether somebody has it. */
+static const double rest = 2, blind_rest = 10;
 
 /* A copy that lives as long as the arena and needs no bson_destroy. */
 static void keep(ldx_arena *arena, const bson_t *document, bson_t *to) {
@@ -85,19 +89,71 @@ bool ldx_mongo_pause(ldx_mongo_attempt *attempt) {
   return true;
 }
 
-bool ldx_mongo_change(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
-  const char *told = NULL;
-  bson_t own;
-  for (;;) {
-    if (reply) bson_init(reply);
-    if (!ldx_context_locked(attempt->context, attempt->error)) return false;
-    bool ok = ldx_mongo_run(attempt->session, attempt->context, command, &own, attempt->error);
-    if (reply) {
-      bson_destroy(reply);
-      bson_steal(reply, &own);
+/* --- sending ------------------------------------------------------------------------------------------------------------ */
+
+/* For at least `rests` times the time to rest. */
+static bool wait_for_collection(ldx_mongo_attempt *attempt, int rests) {
+  const ldx_step *step = attempt->step;
+  ldx_context *context = attempt->context;
+  double began = ldx_clock_now();
+  bool ok = true;
+  while (ok) {
+    char who[512];
+    ldx_mongo_holding hold = ldx_mongo_find_transaction(attempt->session, step->relation.name, who, sizeof who);
+    double waited = ldx_clock_now() - began;
+    if (hold != LDX_MONGO_HELD && waited >= rests * (hold == LDX_MONGO_UNSEEN ? blind_rest : rest)) break;
+    /* The watcher shows who has it while nothing is sent. */
+    if (hold == LDX_MONGO_HELD) ldx_context_running(context, attempt->session->number);
+    bool over = (step->lock_timeout > 0 && waited > step->lock_timeout) || ldx_context_over_budget(context);
+    if (over && hold == LDX_MONGO_HELD) {
+      ok = ldx_error_set(attempt->error, LDX_ERROR_LOCK_TIMEOUT, "%s is held by %s", step->relation.name, who);
+      ldx_error_hint(attempt->error, "Nothing was begun.");
     } else {
-      bson_destroy(&own);
+      ok = ldx_mongo_pause(attempt);
     }
+  }
+  ldx_context_running(context, 0);
+  return ok;
+}
+
+bool ldx_mongo_wait_for_collection(ldx_mongo_attempt *attempt) {
+  return wait_for_collection(attempt, 0);
+}
+
+static bool send_once(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
+  bson_t own;
+  if (!ldx_context_locked(attempt->context, attempt->error)) return false;
+  bool ok = ldx_mongo_run(attempt->session, attempt->context, command, &own, attempt->error);
+  if (reply) {
+    bson_destroy(reply);
+    bson_steal(reply, &own);
+  } else {
+    bson_destroy(&own);
+  }
+  return ok;
+}
+
+/* Again and again, with rests, until the step's budget for locks is spent: the watcher ends what stands in the queue. */
+static bool send_in_slices(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
+  const double budget = attempt->step->lock_timeout, began = ldx_clock_now();
+  for (;;) {
+    if (send_once(attempt, command, reply)) return true;
+    if (attempt->error->code != LDX_ERROR_LOCK_TIMEOUT) return false;
+    ldx_error refusal = *attempt->error;
+    if (!wait_for_collection(attempt, 1)) return false;
+    if (budget > 0 && ldx_clock_now() - began >= budget) {
+      *attempt->error = refusal;
+      return false;
+    }
+    ldx_error_clear(attempt->error);
+  }
+}
+
+bool ldx_mongo_send(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
+  const char *told = NULL;
+  if (reply) bson_init(reply);
+  for (;;) {
+    bool ok = send_in_slices(attempt, command, reply);
     if (ok || strcmp(attempt->error->native, in_progress) != 0) return ok;
     const char *builder = ldx_mongo_builder_of(attempt, NULL);
     if (builder && (!told || strcmp(told, builder) != 0)) {
@@ -106,8 +162,13 @@ bool ldx_mongo_change(ldx_mongo_attempt *attempt, const bson_t *command, bson_t 
       told = builder;
     }
     if (!ldx_mongo_pause(attempt)) return false;
-    if (reply) bson_destroy(reply);
   }
+}
+
+bool ldx_mongo_change(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
+  if (ldx_mongo_wait_for_collection(attempt)) return ldx_mongo_send(attempt, command, reply);
+  if (reply) bson_init(reply);
+  return false;
 }
 
 const char *ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name) {

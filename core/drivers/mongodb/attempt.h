@@ -40,9 +40,15 @@ const char *ldx_mongo_undo_of(ldx_mongo_attempt *attempt, const bson_t *spec);
  * not tell. In the attempt's arena; NULL: nobody does. */
 const char *ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name);
 
-/* Sends a command that changes something, if the run lock still allows it; as ldx_mongo_run otherwise. While another
- * build on the collection forbids it (BackgroundOperationInProgressForNamespace), it waits and tells for whom: that
- * build takes as long as it takes. `reply` may be NULL. */
+/* Waits until no transaction that is older than a second has the step's collection, as far as that can be seen.
+ * LDX_ERROR_LOCK_TIMEOUT: the step's budget for locks is spent. */
+bool ldx_mongo_wait_for_collection(ldx_mongo_attempt *attempt);
+/* Sends a command that changes something, if the run lock still allows it; as ldx_mongo_run otherwise. Behind whoever
+ * waits for the collection every writer waits: so that is ended after a moment (ldx_progress.queued), and tried again
+ * after a rest. While another build on the collection forbids it (BackgroundOperationInProgressForNamespace), it waits and
+ * tells for whom: that build takes as long as it takes. `reply` may be NULL. */
+bool ldx_mongo_send(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply);
+/* Both. */
 bool ldx_mongo_change(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply);
 /* Sleeps a little. False with LDX_ERROR_CANCELLED once the run was told to stop. */
 bool ldx_mongo_pause(ldx_mongo_attempt *attempt);

@@ -113,7 +113,8 @@ static bool create_with(ldx_mongo_attempt *attempt, const ldx_mongo_index *live,
   bson_append_array_end(&command, &indexes);
   append_quorum(&command, step->commit_quorum);
   if (ok && !live) ldx_context_builds(attempt->context);
-  ok = ok && ldx_mongo_change(attempt, &command, NULL);
+  /* What is there, or under way, needs no lock. */
+  ok = ok && (live || ldx_mongo_wait_for_collection(attempt)) && ldx_mongo_send(attempt, &command, NULL);
   bson_destroy(&command);
   return ok;
 }

@@ -95,11 +95,12 @@ bool ldx_mongo_drop(ldx_mongo_attempt *attempt) {
   if (!is_of_shard_key(attempt, &indexes, index, &of_shard_key)) return false;
   if (of_shard_key)
     return refuse(attempt, "it serves the shard key", "Sharding needs an index that begins with the shard key.");
+  if (!ldx_mongo_wait_for_collection(attempt)) return false;
   /* Before it goes: whoever is cut off from the answer has to know as well. */
   ldx_context_note(attempt->context, "drops %s; to bring it back: %s", step->name,
                    ldx_mongo_undo_of(attempt, &index->spec));
   bson_t *command = BCON_NEW("dropIndexes", BCON_UTF8(step->relation.name), "index", BCON_UTF8(step->name));
-  bool ok = ldx_mongo_change(attempt, command, NULL);
+  bool ok = ldx_mongo_send(attempt, command, NULL);
   bson_destroy(command);
   /* Somebody else was faster. */
   return ok || attempt->error->code == LDX_ERROR_UNDEFINED;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "build.h"
 #include "duplicates.h"
 #include "shell.h"
@@ -41,14 +42,22 @@ static const char *command_text(ldx_mongo_attempt *attempt, bool value) {
   return ldx_buffer_string(&b);
 }
 
-/* Also after a cancellation: it takes milliseconds, and what stays would be refused to writers. */
+/* Also after a cancellation: it takes milliseconds, and what stays would be refused to writers. Whoever has the collection
+ * is given some seconds, and nobody waits behind us for long. */
 static void take_back(ldx_mongo_attempt *attempt) {
+  enum { TRIES = 3, PATIENCE = 500 };
   const ldx_step *step = attempt->step;
   ldx_error error;
   ldx_error_clear(&error);
   bson_t *command = ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", false, false);
-  bool ok =
-      ldx_context_locked(attempt->context, &error) && ldx_mongo_command(attempt->session, NULL, command, NULL, &error);
+  BSON_APPEND_INT32(command, "maxTimeMS", PATIENCE);
+  bool ok = false;
+  for (int try = 0; !ok && try < TRIES; try++) {
+    if (try && error.code != LDX_ERROR_LOCK_TIMEOUT) break;
+    if (try) ldx_clock_sleep(2);
+    ok = ldx_context_locked(attempt->context, &error) &&
+         ldx_mongo_command(attempt->session, NULL, command, NULL, &error);
+  }
   bson_destroy(command);
   if (ok)
     ldx_context_note(

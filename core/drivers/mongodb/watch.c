@@ -4,15 +4,16 @@
  * worker of the server, which has the progress. The worker's carries the comment of whoever asked first; after a restart
  * it has none, so it is found by collection and index. `server_pid` is our number.
  *
- * `started` is false only while a lock is waited for: that is what the budget is for. A build that is queued behind others
- * of the server has begun for us: those others take as long as they take.
+ * `started` is false only while a lock is waited for, in the server's queue or before the command is sent: that is what
+ * the budget is for. A build that is queued behind others of the server has begun for us: those others take as long as
+ * they take. So does the lock that it wants at its end, whose queue nobody can leave without losing the build.
  */
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "driver_parts.h"
+#include "locks.h"
 #include "members.h"
 #include "path.h"
 #include "who.h"
@@ -31,93 +32,27 @@ static bool look_around(ldx_session *session, look *l, ldx_error *error) {
   return ok;
 }
 
-/* --- who is in the way -------------------------------------------------------------------------------------------------- */
-
-/* The 16 bytes of `7d0c…-…`, which ends at a quotation mark, or sooner. */
-static bool read_uuid(const char *from, uint8_t *id) {
-  size_t digits = 0;
-  memset(id, 0, 16);
-  for (const char *p = from; digits < 32 && (isxdigit((unsigned char)*p) || *p == '-'); p++) {
-    if (*p == '-') continue;
-    int digit = isdigit((unsigned char)*p) ? *p - '0' : tolower((unsigned char)*p) - 'a' + 10;
-    id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | digit);
-    digits++;
-  }
-  return digits == 32;
-}
-
-/* The operation of a lock's holder: by its connection, or, of a transaction that does nothing, by its logical session. */
-static bool describe_holder(ldx_session *session, const bson_t *holder, ldx_progress *progress) {
-  static const char uuid[] = "UUID(\"";
-  bson_iter_t opid;
-  bson_t match = BSON_INITIALIZER, reply;
-  ldx_error ignored;
-  uint8_t id[16];
-  const char *debug = strstr(ldx_mongo_text_at(holder, "debugInfo"), uuid);
-  bool found = false;
-  if (ldx_mongo_find(holder, "clientInfo.opid", &opid)) {
-    bson_append_iter(&match, "opid", -1, &opid);
-  } else if (debug && read_uuid(debug + strlen(uuid), id)) {
-    bson_append_binary(&match, "lsid.id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
-  }
-  bson_t *command =
-      BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers", BCON_BOOL(true),
-               "idleSessions", BCON_BOOL(true), "localOps", BCON_BOOL(true), "}", "}", "{", "$match",
-               BCON_DOCUMENT(&match), "}", "{", "$limit", BCON_INT32(1), "}", "]", "cursor", "{", "}");
-  if (!bson_empty(&match) && ldx_mongo_aside(session, "admin", command, &reply, &ignored)) {
-    bson_t operation;
-    found = ldx_mongo_document_at(&reply, "cursor.firstBatch.0", &operation);
-    if (found) ldx_mongo_who(progress->blocker, sizeof progress->blocker, &operation);
-    bson_destroy(&reply);
-  } else if (!bson_empty(&match)) {
-    bson_destroy(&reply);
-  }
-  bson_destroy(command);
-  bson_destroy(&match);
-  return found;
-}
-
-/* Whether an operation is among those that wait for a lock. */
-static bool is_waiting(const bson_t *lock, int64_t opid) {
-  bson_iter_t each;
-  bson_t waiter;
-  if (!ldx_mongo_members_at(lock, "pending", &each)) return false;
-  while (bson_iter_next(&each))
-    if (ldx_mongo_view(&each, &waiter) && ldx_mongo_integer_at(&waiter, "clientInfo.opid") == opid) return true;
-  return false;
-}
-
-/* Whoever has the lock that the operation waits for. */
-static void find_holder(ldx_session *session, const ldx_mongo_operation *operation, ldx_progress *progress) {
-  bson_t *command = BCON_NEW("lockInfo", BCON_INT32(1)), reply;
-  bson_iter_t each;
-  int64_t opid = ldx_mongo_integer_at(operation->document, "opid");
-  ldx_error ignored;
-  bool found = false;
-  snprintf(progress->blocker, sizeof progress->blocker, "an operation that the server does not show to this user");
-  progress->blocker_pid = -1;
-  if (opid && ldx_mongo_aside(session, "admin", command, &reply, &ignored)) {
-    if (ldx_mongo_members_at(&reply, "lockInfo", &each))
-      while (!found && bson_iter_next(&each)) {
-        bson_t lock, holder;
-        if (ldx_mongo_view(&each, &lock) && is_waiting(&lock, opid) &&
-            ldx_mongo_document_at(&lock, "granted.0", &holder))
-          found = describe_holder(session, &holder, progress);
-      }
-    bson_destroy(&reply);
-  }
-  bson_destroy(command);
-}
-
 /* --- one step ----------------------------------------------------------------------------------------------------------- */
 
 static void set_phase(ldx_progress *progress, const char *phase) {
   snprintf(progress->phase, sizeof progress->phase, "%s", phase);
 }
 
+static void waits_for_lock(ldx_session *session, const ldx_mongo_operation *operation, ldx_progress *progress) {
+  set_phase(progress, "waiting for the collection's lock");
+  progress->blocker_pid = -1;
+  if (!ldx_mongo_find_holder(session, operation, progress->blocker, sizeof progress->blocker))
+    snprintf(progress->blocker, sizeof progress->blocker, "an operation that the server does not show to this user");
+}
+
 static void from_worker(ldx_session *session, const ldx_step *step, const ldx_mongo_operation *worker,
                         ldx_progress *progress) {
   progress->started = true;
+  if (worker->waits_for_lock && strstr(worker->message, "draining")) {
+    progress->draining = true;
+    waits_for_lock(session, worker, progress);
+    return;
+  }
   if (!*worker->message) {
     set_phase(progress, "starting");
     return;
@@ -135,8 +70,8 @@ static void from_worker(ldx_session *session, const ldx_step *step, const ldx_mo
 
 static void of_waiting(ldx_session *session, const look *l, const ldx_mongo_operation *own, ldx_progress *progress) {
   if (own->waits_for_lock) {
-    set_phase(progress, "waiting for the collection's lock");
-    find_holder(session, own, progress);
+    waits_for_lock(session, own, progress);
+    progress->queued = true;
     return;
   }
   progress->started = true;
@@ -160,8 +95,8 @@ static bool has(const bson_t *document, const char *path) {
 /* The command that our session has sent, other than a build. */
 static void from_command(ldx_session *session, const ldx_mongo_operation *own, ldx_progress *progress) {
   if (own->waits_for_lock) {
-    set_phase(progress, "waiting for the collection's lock");
-    find_holder(session, own, progress);
+    waits_for_lock(session, own, progress);
+    progress->queued = true;
     return;
   }
   progress->started = true;
@@ -203,6 +138,10 @@ static void watch_step(ldx_session *session, const look *l, ldx_watched *watched
     }
     set_phase(&watched->progress, "waiting for another build of the collection");
     ldx_mongo_who(watched->progress.blocker, sizeof watched->progress.blocker, other->document);
+    watched->progress.blocker_pid = -1;
+  } else if (ldx_mongo_find_transaction(session, step->relation.name, watched->progress.blocker,
+                                        sizeof watched->progress.blocker) == LDX_MONGO_HELD) {
+    set_phase(&watched->progress, "waiting for the collection's lock");
     watched->progress.blocker_pid = -1;
   }
 }

@@ -113,6 +113,7 @@ typedef struct ldx_progress {
   double done, total;  /* in `unit`; total 0: unknown */
   char unit[16];       /* "blocks", "tuples", "" */
   bool started;        /* the table's lock was had: the lock budget no longer counts */
+  bool queued;         /* it waits for a lock, and everybody else behind it: that is ended after a moment */
   bool draining;       /* the work is done, it waits for other sessions */
   int64_t blocker_pid; /* 0: nobody blocks */
   char blocker[512];   /* `pid 3120 report@bi-2 "nightly-report", idle in transaction since 0:48: SELECT …` */

@@ -187,7 +187,7 @@ M.kinds.index = kind {
     expireafterseconds = 'did you mean "expire_after"?', ttl = 'did you mean "expire_after"?',
     expires = 'did you mean "expire_after"?', expire_after_seconds = 'did you mean "expire_after"?',
     wildcardprojection = 'did you mean "wildcard_projection"?', storageengine = 'did you mean "storage_engine"?',
-    commitquorum = 'did you mean "commit_quorum"?', background = "no build here blocks reads and writes",
+    commitquorum = 'did you mean "commit_quorum"?', background = "others read and write during every build",
     key = 'keys stand first and without a name: index { "a", { b = -1 } }', type = "the type belongs to a key: "
       .. '{ location = "2dsphere" }', json = 'did you mean "spec"?',
   }),
@@ -195,7 +195,7 @@ M.kinds.index = kind {
     where = "write partial = { … }", sql = "write spec = [[{ … }]]", include = "add the fields to the keys",
     method = 'the type belongs to a key: { location = "2dsphere" }', with = false, tablespace = false,
     nulls_distinct = "Missing counts as null, and two nulls as equal: partial leaves documents out.",
-    mode = "no build here blocks reads and writes", lock_timeout = "--lock-timeout is for a whole run here",
+    mode = "others read and write during every build", lock_timeout = "--lock-timeout is for a whole run here",
     maintenance_work_mem = "the server's maxIndexBuildMemoryUsageMegabytes decides", parallel_workers = false,
     partitions = false, duplicate_of = "no collection can have the same index twice",
   },

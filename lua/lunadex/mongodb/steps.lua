@@ -336,12 +336,12 @@ end
 ---@type fun(options: lunadex.PlanOptions): lunadex.Finding[]
 M.without_counterpart = common.without_counterpart {
   { "rename", "--rename: MongoDB cannot rename an index; one under another name is as good" },
-  { "mode", "--mode: no build of MongoDB blocks reads and writes", except = "auto" },
+  { "mode", "--mode: MongoDB has one way to build, and others read and write meanwhile", except = "auto" },
   { "repair", "--repair: MongoDB goes on with every build until it is done or ended; nothing invalid is left" },
-  { "drain_timeout", "--drain-timeout: no build of MongoDB waits for other transactions at its end" },
-  { "cancel_blockers", "--cancel-blockers: nobody is in the way of a build of MongoDB" },
-  { "terminate_blockers", "--terminate-blockers: nobody is in the way of a build of MongoDB" },
-  { "blockers_after", "--blockers-after: nobody is in the way of a build of MongoDB" },
+  { "drain_timeout", "--drain-timeout: a build of MongoDB is never given up for whom it waits at its end" },
+  { "cancel_blockers", "--cancel-blockers: on MongoDB who is in the way is waited for" },
+  { "terminate_blockers", "--terminate-blockers: on MongoDB who is in the way is waited for" },
+  { "blockers_after", "--blockers-after: on MongoDB who is in the way is waited for" },
   { "maintenance_work_mem",
     "--maintenance-work-mem: MongoDB's parameter maxIndexBuildMemoryUsageMegabytes decides for all builds" },
   { "parallel_workers", "--parallel-workers: MongoDB builds an index with one thread" },

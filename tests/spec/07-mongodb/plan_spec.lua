@@ -127,7 +127,7 @@ describe("plan of MongoDB", function()
     local result = plan([[on "t" { description = "nothing declared" }]], "--rename", "--mode", "blocking")
     assert.matches("stray t s: { s: 1 }", result.stdout, 1, true)
     assert.matches("--rename: MongoDB cannot rename", result.stdout, 1, true)
-    assert.matches("--mode: no build of MongoDB blocks", result.stdout, 1, true)
+    assert.matches("--mode: MongoDB has one way to build", result.stdout, 1, true)
   end)
 
   it("can be narrowed", function()

@@ -1,0 +1,139 @@
+#include "locks.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "path.h"
+
+/* Microseconds: a transaction that is no older is gone before it matters. */
+enum { YOUNG = 1000000 };
+
+static bool lock_info(ldx_session *session, bson_t *reply) {
+  bson_t *command = BCON_NEW("lockInfo", BCON_INT32(1));
+  ldx_error ignored;
+  bool ok = ldx_mongo_aside(session, "admin", command, reply, &ignored);
+  bson_destroy(command);
+  return ok;
+}
+
+/* Operations of all users that match, transactions that do nothing among them. `reply` is always initialised. */
+static bool operations(ldx_session *session, const bson_t *match, bson_t *reply) {
+  ldx_error ignored;
+  bson_t *command = BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers",
+                             BCON_BOOL(true), "idleSessions", BCON_BOOL(true), "localOps", BCON_BOOL(true), "}", "}",
+                             "{", "$match", BCON_DOCUMENT(match), "}", "]", "cursor", "{", "}");
+  bool ok = ldx_mongo_aside(session, "admin", command, reply, &ignored);
+  bson_destroy(command);
+  return ok;
+}
+
+/* --- holders ------------------------------------------------------------------------------------------------------------ */
+
+/* The 16 bytes of `7d0c…-…`, which ends at a quotation mark, or sooner. */
+static bool read_uuid(const char *from, uint8_t *id) {
+  size_t digits = 0;
+  memset(id, 0, 16);
+  for (const char *p = from; digits < 32 && (isxdigit((unsigned char)*p) || *p == '-'); p++) {
+    if (*p == '-') continue;
+    int digit = isdigit((unsigned char)*p) ? *p - '0' : tolower((unsigned char)*p) - 'a' + 10;
+    id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | digit);
+    digits++;
+  }
+  return digits == 32;
+}
+
+/* Which operation a lock's holder is: by its number, or, of a transaction that does nothing, by its logical session. */
+static bool match_of(const bson_t *holder, bson_t *match) {
+  static const char uuid[] = "UUID(\"";
+  bson_iter_t opid;
+  uint8_t id[16];
+  const char *debug = strstr(ldx_mongo_text_at(holder, "debugInfo"), uuid);
+  if (ldx_mongo_find(holder, "clientInfo.opid", &opid)) return bson_append_iter(match, "opid", -1, &opid);
+  return debug && read_uuid(debug + strlen(uuid), id) &&
+         bson_append_binary(match, "lsid.id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
+}
+
+/* The first operation that has what `lock` is about and is in a transaction of more than `age`; 0: or in none. */
+static bool describe_holder(ldx_session *session, const bson_t *lock, int64_t age, char *who, size_t size) {
+  bson_iter_t each;
+  bool found = false;
+  if (!ldx_mongo_members_at(lock, "granted", &each)) return false;
+  while (!found && bson_iter_next(&each)) {
+    bson_t holder, match = BSON_INITIALIZER, reply, operation;
+    if (ldx_mongo_view(&each, &holder) && match_of(&holder, &match)) {
+      if (age) BCON_APPEND(&match, "transaction.timeOpenMicros", "{", "$gt", BCON_INT64(age), "}");
+      found = operations(session, &match, &reply) && ldx_mongo_document_at(&reply, "cursor.firstBatch.0", &operation);
+      if (found) ldx_mongo_who(who, size, &operation);
+      bson_destroy(&reply);
+    }
+    bson_destroy(&match);
+  }
+  return found;
+}
+
+/* --- a waiting operation ------------------------------------------------------------------------------------------------ */
+
+/* Whether an operation is among those that wait for a lock. */
+static bool is_waiting(const bson_t *lock, int64_t opid) {
+  bson_iter_t each;
+  bson_t waiter;
+  if (!ldx_mongo_members_at(lock, "pending", &each)) return false;
+  while (bson_iter_next(&each))
+    if (ldx_mongo_view(&each, &waiter) && ldx_mongo_integer_at(&waiter, "clientInfo.opid") == opid) return true;
+  return false;
+}
+
+bool ldx_mongo_find_holder(ldx_session *session, const ldx_mongo_operation *operation, char *who, size_t size) {
+  int64_t opid = ldx_mongo_integer_at(operation->document, "opid");
+  bson_t reply, lock;
+  bson_iter_t each;
+  bool found = false;
+  if (!opid) return false; /* of a shard */
+  if (lock_info(session, &reply) && ldx_mongo_members_at(&reply, "lockInfo", &each))
+    while (!found && bson_iter_next(&each))
+      found = ldx_mongo_view(&each, &lock) && is_waiting(&lock, opid) && describe_holder(session, &lock, 0, who, size);
+  bson_destroy(&reply);
+  return found;
+}
+
+/* --- transactions on a collection --------------------------------------------------------------------------------------- */
+
+/* 1: there are some that are old enough; 0: none; -1: this user is not told. */
+static int old_transactions(ldx_session *session) {
+  bson_t *match = BCON_NEW("transaction.timeOpenMicros", "{", "$gt", BCON_INT64(YOUNG), "}"), reply;
+  int any = operations(session, match, &reply) ? ldx_mongo_count_at(&reply, "cursor.firstBatch") > 0 : -1;
+  bson_destroy(&reply);
+  bson_destroy(match);
+  return any;
+}
+
+/* `{8218500999688222086: Collection, 1300971972047140230, shop.users}` */
+static bool is_of(const bson_t *lock, const char *space) {
+  static const char kind[] = ": Collection, ";
+  const char *resource = strstr(ldx_mongo_text_at(lock, "resourceId"), kind);
+  const char *name = resource ? strchr(resource + strlen(kind), ' ') : NULL;
+  size_t length = strlen(space);
+  return name && !strncmp(name + 1, space, length) && !strcmp(name + 1 + length, "}");
+}
+
+ldx_mongo_holding ldx_mongo_find_transaction(ldx_session *session, const char *collection, char *who, size_t size) {
+  *who = '\0';
+  int any = session->sharded ? -1 : old_transactions(session);
+  if (any <= 0) return any ? LDX_MONGO_UNSEEN : LDX_MONGO_FREE;
+  bson_t reply, lock;
+  bson_iter_t each;
+  ldx_buffer space;
+  ldx_buffer_init(&space, NULL);
+  ldx_buffer_appendf(&space, "%s.%s", session->database, collection);
+  ldx_mongo_holding hold = lock_info(session, &reply) ? LDX_MONGO_FREE : LDX_MONGO_UNSEEN;
+  if (hold == LDX_MONGO_FREE && ldx_mongo_members_at(&reply, "lockInfo", &each))
+    while (hold == LDX_MONGO_FREE && bson_iter_next(&each))
+      if (ldx_mongo_view(&each, &lock) && is_of(&lock, ldx_buffer_string(&space)) &&
+          describe_holder(session, &lock, YOUNG, who, size))
+        hold = LDX_MONGO_HELD;
+  bson_destroy(&reply);
+  ldx_buffer_free(&space);
+  return hold;
+}
