@@ -88,8 +88,7 @@ struct ldx_engine {
   pthread_cond_t watch; /* something for the watcher */
   job_queue jobs, watcher_jobs;
   event_node *first_event, *last_event;
-  event_node *taken; /* the owner's, for the text it was lent */
-  int wake[2];       /* a pipe that holds a byte while there are events */
+  int wake[2]; /* a pipe that holds a byte while there are events */
   bool stopping, watcher_stopping;
   _Atomic double
       lock_until; /* by ldx_clock_boot: until when the run lock is certainly ours; infinite where none was taken */

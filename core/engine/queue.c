@@ -117,15 +117,14 @@ void ldx_event_post_rows(ldx_context *context, ldx_arena *arena, const ldx_resul
   append(context->engine, node);
 }
 
-static void node_free(event_node *node) {
+void ldx_event_free(void *memory) {
+  event_node *node = memory;
   if (!node) return;
   ldx_arena_free(node->arena);
   free(node);
 }
 
 bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
-  node_free(engine->taken);
-  engine->taken = NULL;
   pthread_mutex_lock(&engine->mutex);
   event_node *node = engine->first_event;
   if (node) {
@@ -152,17 +151,15 @@ bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
     ldx_error_clear(&event->error);
   event->text = node->text ? node->text : "";
   event->rows = node->rows;
-  if (node->kind != LDX_EVENT_DONE) engine->taken = node; /* that one is part of its context */
+  event->memory = node->kind == LDX_EVENT_DONE ? NULL : node; /* that one is part of its context */
   return true;
 }
 
 void ldx_event_clear(ldx_engine *engine) {
   for (event_node *node = engine->first_event; node;) {
     event_node *next = node->next;
-    if (node->kind != LDX_EVENT_DONE) node_free(node);
+    if (node->kind != LDX_EVENT_DONE) ldx_event_free(node);
     node = next;
   }
   engine->first_event = engine->last_event = NULL;
-  node_free(engine->taken);
-  engine->taken = NULL;
 }

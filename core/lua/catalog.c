@@ -513,11 +513,11 @@ static bool option(lua_State *L, int table, const char *name) {
 }
 
 static int index_matches(lua_State *L) {
-  ldx_lua_set *set = ldx_lua_check_set(L, 2);
-  lua_Integer ordinal = luaL_checkinteger(L, 3);
-  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= ldx_declarations_count(set->set), 3, "no such declaration");
   if (!lua_isnoneornil(L, 4)) luaL_checktype(L, 4, LUA_TTABLE);
   bool as_index = option(L, 4, "as_index"), storage = option(L, 4, "storage");
+  const ldx_lua_set *set = ldx_lua_check_set(L, 2);
+  lua_Integer ordinal = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= ldx_declarations_count(set->set), 3, "no such declaration");
   const ldx_live *live = check_view(L, index_class);
   const ldx_declared *declared = ldx_declarations_at(set->set, (size_t)ordinal - 1);
   bool matches = false;

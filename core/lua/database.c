@@ -12,14 +12,20 @@
 
 const ldx_driver *ldx_lua_test_driver;
 
-static const char class[] = "lunadex.Database";
+static const char class[] = "lunadex.Database", hand_class[] = "lunadex.Hand";
 
 typedef struct database {
   ldx_engine *engine; /* NULL: closed */
   ldx_lua_job *jobs;  /* submitted */
-  ldx_lua_job *draft; /* being filled: what a raise leaves behind goes with the next one */
-  ldx_event event;    /* room for the one being polled */
 } database;
+
+/* What one call has in hand: a job that is being filled, or an event that is being told. It is Lua's to free, since all
+ * that allocates may raise; and the call's own, since it may also run a finalizer, which says other things to the same
+ * database, or closes it. */
+typedef struct hand {
+  ldx_lua_job *job;
+  void *memory; /* of an event */
+} hand;
 
 /* What only reads is tried a few times: a server that restarts, or has too many clients, is back after a moment. */
 static const ldx_retry_policy reading = {.attempts = 3, .first_delay = 0.5, .factor = 2, .max_delay = 5};
@@ -44,15 +50,31 @@ static database *check(lua_State *L) {
   return db;
 }
 
-static ldx_lua_job *draft(database *db, ldx_job_kind kind, const ldx_retry_policy *retry) {
-  job_free(db->draft);
-  db->draft = NULL;
+static void hand_clear(hand *h) {
+  job_free(h->job);
+  ldx_event_free(h->memory);
+  *h = (hand){0};
+}
+
+static int hand_close(lua_State *L) {
+  hand_clear(lua_touserdata(L, 1));
+  return 0;
+}
+
+/* [-0, +1, m] */
+static hand *push_hand(lua_State *L) {
+  return ldx_lua_new(L, hand_class, sizeof(hand), 0);
+}
+
+/* A job to be filled, at the top of the stack. Arguments that others may use are only then looked at. [-0, +1, m] */
+static ldx_lua_job *draft(lua_State *L, ldx_job_kind kind, const ldx_retry_policy *retry) {
+  hand *h = push_hand(L);
   ldx_lua_job *job = calloc(1, sizeof *job);
   if (!job) abort(); /* as the arena does */
   job->job.kind = kind;
   job->job.retry = *retry;
   job->job.arena = ldx_arena_new();
-  return db->draft = job;
+  return h->job = job;
 }
 
 /* Keeps `catalog` for the job, unless it was the last one to be kept. `room` is how many there may be. */
@@ -62,9 +84,12 @@ static void keep(ldx_lua_job *job, ldx_catalog *catalog, size_t room) {
   job->catalogs[job->catalog_count++] = ldx_catalog_retain(catalog);
 }
 
-static int submit(lua_State *L, database *db) {
-  ldx_lua_job *job = db->draft;
-  db->draft = NULL;
+/* The draft at the top of the stack. */
+static int submit(lua_State *L) {
+  database *db = check(L); /* which may have been closed meanwhile */
+  hand *h = lua_touserdata(L, -1);
+  ldx_lua_job *job = h->job;
+  h->job = NULL;
   job->next = db->jobs;
   if (job->next) job->next->previous = job;
   db->jobs = job;
@@ -73,19 +98,19 @@ static int submit(lua_State *L, database *db) {
   return 1;
 }
 
-static void forget(database *db, ldx_lua_job *job) {
+static void take_back(database *db, ldx_lua_job *job) {
   if (job->previous)
     job->previous->next = job->next;
   else
     db->jobs = job->next;
   if (job->next) job->next->previous = job->previous;
-  job_free(job);
+  if (job->set) job->set->busy = false;
 }
 
 static int simple(lua_State *L, ldx_job_kind kind, const ldx_retry_policy *retry) {
-  database *db = check(L);
-  draft(db, kind, retry);
-  return submit(L, db);
+  check(L);
+  draft(L, kind, retry);
+  return submit(L);
 }
 
 static int as_told(lua_State *L, ldx_job_kind kind) {
@@ -112,11 +137,12 @@ static int db_unlock(lua_State *L) {
 }
 
 static int db_resolve(lua_State *L) {
-  database *db = check(L);
+  check(L);
+  lua_settop(L, 3);
+  ldx_lua_job *job = draft(L, LDX_JOB_RESOLVE, &reading);
   ldx_lua_set *set = ldx_lua_check_set(L, 2);
   ldx_catalog *catalog = ldx_lua_check_catalog(L, 3);
   luaL_argcheck(L, !set->catalog || set->catalog == catalog, 3, "these declarations were resolved against another one");
-  ldx_lua_job *job = draft(db, LDX_JOB_RESOLVE, &reading);
   keep(job, catalog, 1);
   if (!set->catalog) set->catalog = ldx_catalog_retain(catalog);
   set->frozen = set->busy = true;
@@ -124,7 +150,7 @@ static int db_resolve(lua_State *L) {
   job->set = set;
   job->job.catalog = catalog;
   job->job.declarations = set->set;
-  return submit(L, db);
+  return submit(L);
 }
 
 /* The item at the top of the stack. */
@@ -157,9 +183,9 @@ static void read_measure(lua_State *L, ldx_lua_job *job, ldx_measure *measure, s
 }
 
 static int db_measure(lua_State *L) {
-  database *db = check(L);
+  check(L);
   luaL_checktype(L, 2, LUA_TTABLE);
-  ldx_lua_job *job = draft(db, LDX_JOB_MEASURE, &reading);
+  ldx_lua_job *job = draft(L, LDX_JOB_MEASURE, &reading);
   size_t count = (size_t)lua_rawlen(L, 2);
   job->job.measures = LDX_ARENA_NEW(job->job.arena, ldx_measure, count);
   job->job.measure_count = count;
@@ -168,20 +194,22 @@ static int db_measure(lua_State *L) {
     read_measure(L, job, &job->job.measures[i], count);
     lua_pop(L, 1);
   }
-  return submit(L, db);
+  return submit(L);
 }
 
 static int db_perform(lua_State *L) {
-  database *db = check(L);
-  ldx_lua_job *job = draft(db, LDX_JOB_PERFORM, &ldx_retry_default);
+  check(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  ldx_lua_job *job = draft(L, LDX_JOB_PERFORM, &ldx_retry_default);
   ldx_lua_check_step(L, 2, job->job.arena, &job->job.step, &job->job.retry);
-  return submit(L, db);
+  return submit(L);
 }
 
 /* A list may have holes, which are nulls: its length is `n`, as table.pack sets it, or the largest index. */
 static size_t parameter_count(lua_State *L) {
   lua_Integer largest = 0;
-  if (lua_getfield(L, 3, "n") == LUA_TNUMBER) largest = lua_tointeger(L, -1);
+  lua_pushliteral(L, "n");
+  if (lua_rawget(L, 3) == LUA_TNUMBER) largest = lua_tointeger(L, -1);
   lua_pop(L, 1);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1))
     if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > largest) largest = lua_tointeger(L, -2);
@@ -203,13 +231,13 @@ static void read_parameters(lua_State *L, ldx_statement *statement, ldx_arena *a
 }
 
 static int db_query(lua_State *L) {
-  database *db = check(L);
+  check(L);
   lua_settop(L, 4);
   if (!lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
   lua_Integer batch = luaL_optinteger(L, 4, 0);
   luaL_argcheck(L, batch >= 0 && batch <= 1000000, 4, "between 1 and 1000000 rows expected");
   const char *text = lua_istable(L, 2) ? NULL : ldx_lua_check_text(L, 2);
-  ldx_lua_job *job = draft(db, LDX_JOB_QUERY, &reading);
+  ldx_lua_job *job = draft(L, LDX_JOB_QUERY, &reading);
   ldx_statement *statement = &job->job.statement;
   statement->batch = (size_t)batch;
   if (text) {
@@ -221,7 +249,7 @@ static int db_query(lua_State *L) {
     statement->command = command;
   }
   read_parameters(L, statement, job->job.arena);
-  return submit(L, db);
+  return submit(L);
 }
 
 static int db_transact(lua_State *L) {
@@ -229,11 +257,11 @@ static int db_transact(lua_State *L) {
                                       [LDX_TRANSACTION_COMMIT] = "commit",
                                       [LDX_TRANSACTION_ROLLBACK] = "rollback",
                                       NULL};
-  database *db = check(L);
+  check(L);
   int what = luaL_checkoption(L, 2, NULL, words);
-  ldx_lua_job *job = draft(db, LDX_JOB_TRANSACT, &once);
+  ldx_lua_job *job = draft(L, LDX_JOB_TRANSACT, &once);
   job->job.transaction = (ldx_transaction)what;
-  return submit(L, db);
+  return submit(L);
 }
 
 /* What is written into the history: texts, whatever they were. */
@@ -263,13 +291,14 @@ static int db_history(lua_State *L) {
                                       [LDX_HISTORY_CHANGE] = "change",
                                       [LDX_HISTORY_END] = "end",
                                       NULL};
-  database *db = check(L);
+  check(L);
   int what = luaL_checkoption(L, 2, NULL, words);
-  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
-  ldx_lua_job *job = draft(db, LDX_JOB_HISTORY, &once);
+  lua_settop(L, 3);
+  if (!lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  ldx_lua_job *job = draft(L, LDX_JOB_HISTORY, &once);
   job->job.history = (ldx_history)what;
   read_texts(L, &job->job);
-  return submit(L, db);
+  return submit(L);
 }
 
 /* --- events --------------------------------------------------------------------------------------------------------- */
@@ -301,15 +330,19 @@ static int db_poll(lua_State *L) {
   database *db = check(L);
   double timeout = luaL_optnumber(L, 2, -1);
   luaL_argcheck(L, timeout >= 0 || lua_isnoneornil(L, 2), 2, "seconds expected");
-  if (!ldx_engine_poll(db->engine, timeout, &db->event)) {
+  hand *h = push_hand(L);
+  ldx_event event;
+  if (!ldx_engine_poll(check(L)->engine, timeout, &event)) {
     lua_pushnil(L);
     return 1;
   }
-  ldx_lua_job *job = db->event.kind == LDX_EVENT_DONE ? (ldx_lua_job *)db->event.job : NULL;
-  if (job && job->set) job->set->busy = false;
-  ldx_lua_push_event(L, &db->event);
-  /* Only now: had that run out of memory, the job would go when the database is closed. */
-  if (job) forget(db, job);
+  h->memory = event.memory;
+  if (event.kind == LDX_EVENT_DONE) {
+    h->job = (ldx_lua_job *)event.job;
+    take_back(db, h->job);
+  }
+  ldx_lua_push_event(L, &event);
+  hand_clear(h);
   return 1;
 }
 
@@ -349,8 +382,6 @@ static int db_close(lua_State *L) {
     job_free(job);
   }
   db->jobs = NULL;
-  job_free(db->draft);
-  db->draft = NULL;
   return 0;
 }
 
@@ -415,5 +446,7 @@ void ldx_lua_open_database(lua_State *L) {
       {"close", db_close},
       {NULL, NULL},
   };
+  static const luaL_Reg hand_meta[] = {{"__gc", hand_close}, {"__close", hand_close}, {NULL, NULL}};
   ldx_lua_class(L, class, meta, methods, NULL);
+  ldx_lua_class(L, hand_class, hand_meta, NULL, NULL);
 }

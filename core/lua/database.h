@@ -23,7 +23,7 @@ typedef struct ldx_lua_job {
   size_t catalog_count;
 } ldx_lua_job;
 
-/* The event as a table. Of a DONE event's job the results are moved out. [-0, +1, m] */
-void ldx_lua_push_event(lua_State *L, ldx_event *event);
+/* The event, which the caller owns, as a table. Of a DONE event's job the results are moved out. [-0, +1, m] */
+void ldx_lua_push_event(lua_State *L, const ldx_event *event);
 
 #endif

@@ -8,6 +8,12 @@
 
 static const char class[] = "lunadex.Declarations";
 
+/* What is closed goes with the userdata: a call that has it in hand may run what closes it. */
+typedef struct handle {
+  ldx_lua_set *set;
+  bool closed;
+} handle;
+
 void ldx_lua_set_release(ldx_lua_set *set) {
   if (!set || --set->references > 0) return;
   ldx_declarations_free(set->set);
@@ -17,25 +23,22 @@ void ldx_lua_set_release(ldx_lua_set *set) {
 }
 
 ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument) {
-  ldx_lua_set **handle = luaL_checkudata(L, argument, class);
-  ldx_lua_set *set = *handle;
-  if (!set)
-    luaL_argerror(L, argument, "attempt to use closed declarations");
-  else if (set->busy)
-    luaL_argerror(L, argument, "these declarations are being resolved");
-  return set;
+  const handle *h = luaL_checkudata(L, argument, class);
+  luaL_argcheck(L, h->set && !h->closed, argument, "attempt to use closed declarations");
+  luaL_argcheck(L, !h->set->busy, argument, "these declarations are being resolved");
+  return h->set;
 }
 
 /* [-0, +1, m] */
 static ldx_lua_set *push_set(lua_State *L) {
-  ldx_lua_set **handle = ldx_lua_new(L, class, sizeof(ldx_lua_set *), 0);
+  handle *h = ldx_lua_new(L, class, sizeof *h, 0);
   ldx_lua_set *set = calloc(1, sizeof *set);
   if (!set) {
     luaL_error(L, "not enough memory");
     return NULL; /* not reached */
   }
   set->references = 1;
-  *handle = set;
+  h->set = set;
   return set;
 }
 
@@ -46,8 +49,8 @@ int ldx_lua_declarations(lua_State *L) {
 }
 
 static int copy(lua_State *L) {
-  ldx_lua_set *origin = ldx_lua_check_set(L, 1);
-  ldx_lua_set *set = push_set(L);
+  ldx_lua_check_set(L, 1);
+  ldx_lua_set *set = push_set(L), *origin = ldx_lua_check_set(L, 1);
   origin->frozen = true;
   origin->references++;
   set->origin = origin;
@@ -68,10 +71,11 @@ static int added(lua_State *L, const ldx_lua_set *set, const ldx_lua_fields *fie
   declared->name = fields->name;
   declared->duplicate_of = fields->duplicate_of;
   ldx_declarations_find_twin(set->set);
+  size_t twin = declared->twin;
   lua_pushinteger(L, (lua_Integer)ldx_declarations_count(set->set));
   lua_pushstring(L, fields->name);
-  if (declared->twin == SIZE_MAX) return 2;
-  lua_pushinteger(L, (lua_Integer)declared->twin + 1);
+  if (twin == SIZE_MAX) return 2;
+  lua_pushinteger(L, (lua_Integer)twin + 1);
   return 3;
 }
 
@@ -144,16 +148,22 @@ static int fields(lua_State *L) {
 }
 
 static int set_close(lua_State *L) {
-  ldx_lua_set **handle = luaL_checkudata(L, 1, class);
-  ldx_lua_set_release(*handle);
-  *handle = NULL;
+  handle *h = luaL_checkudata(L, 1, class);
+  h->closed = true;
+  return 0;
+}
+
+static int set_gc(lua_State *L) {
+  handle *h = luaL_checkudata(L, 1, class);
+  ldx_lua_set_release(h->set);
+  h->set = NULL;
   return 0;
 }
 
 static int set_tostring(lua_State *L) {
-  ldx_lua_set **handle = luaL_checkudata(L, 1, class);
-  if (*handle)
-    lua_pushfstring(L, "%s: %I", class, (LUAI_UACINT)ldx_declarations_count((*handle)->set));
+  const handle *h = luaL_checkudata(L, 1, class);
+  if (h->set && !h->closed)
+    lua_pushfstring(L, "%s: %I", class, (LUAI_UACINT)ldx_declarations_count(h->set->set));
   else
     lua_pushfstring(L, "%s (closed)", class);
   return 1;
@@ -161,7 +171,7 @@ static int set_tostring(lua_State *L) {
 
 void ldx_lua_open_declarations(lua_State *L) {
   static const luaL_Reg meta[] = {
-      {"__gc", set_close}, {"__close", set_close}, {"__len", count}, {"__tostring", set_tostring}, {NULL, NULL}};
+      {"__gc", set_gc}, {"__close", set_close}, {"__len", count}, {"__tostring", set_tostring}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"add", add},   {"add_plain", add_plain}, {"add_relation", add_relation},
                                      {"copy", copy}, {"count", count},         {"twin", twin},
                                      {"text", text}, {"fields", fields},       {NULL, NULL}};

@@ -11,9 +11,8 @@ static const char class[] = "lunadex.Diff";
 enum { SET = 1, CATALOG, ARENA, USER_VALUES = ARENA };
 
 int ldx_lua_diff(lua_State *L) {
-  ldx_lua_set *set = ldx_lua_check_set(L, 1);
-  ldx_catalog *catalog = ldx_lua_check_catalog(L, 2);
-  luaL_argcheck(L, set->catalog == catalog, 1, "these declarations were not resolved against this catalog");
+  ldx_lua_check_set(L, 1);
+  ldx_lua_check_catalog(L, 2);
   lua_settop(L, 2);
   ldx_arena *arena = ldx_lua_push_arena(L);
   ldx_diff **handle = ldx_lua_new(L, class, sizeof(ldx_diff *), USER_VALUES);
@@ -21,6 +20,9 @@ int ldx_lua_diff(lua_State *L) {
     lua_pushvalue(L, i);
     lua_setiuservalue(L, -2, i);
   }
+  ldx_lua_set *set = ldx_lua_check_set(L, 1);
+  ldx_catalog *catalog = ldx_lua_check_catalog(L, 2);
+  luaL_argcheck(L, set->catalog == catalog, 1, "these declarations were not resolved against this catalog");
   *handle = ldx_diff_make(arena, set->set, catalog);
   return 1;
 }

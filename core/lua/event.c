@@ -118,11 +118,13 @@ static void set_done(lua_State *L, ldx_job *job) {
   lua_setfield(L, -2, "result");
 }
 
-void ldx_lua_push_event(lua_State *L, ldx_event *event) {
+void ldx_lua_push_event(lua_State *L, const ldx_event *event) {
+  /* Unless it is DONE, a finalizer may end the job while its event is told. */
+  lua_Integer job = event->job ? (lua_Integer)event->job->id : 0;
   luaL_checkstack(L, 10, NULL);
   lua_createtable(L, 0, 8);
   set_text(L, "event", event_names[event->kind]);
-  if (event->job) set_integer(L, "job", (lua_Integer)event->job->id);
+  if (job) set_integer(L, "job", job);
   switch (event->kind) {
   case LDX_EVENT_STARTED:
     break;

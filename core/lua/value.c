@@ -108,7 +108,8 @@ static int by_name(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Collects the names of the table at `index`: those that it lists first, then the others in order. */
+/* Collects the names of the table at `index`: those that it lists first, then the others in order. A finalizer that runs
+ * meanwhile may put more into it than there is room for. */
 static const char **names_of(reader *r, int index, bool lists, size_t *count) {
   lua_State *L = r->L;
   size_t room = 0, listed = 0;
@@ -124,7 +125,7 @@ static const char **names_of(reader *r, int index, bool lists, size_t *count) {
       lua_pushvalue(L, -2);
       bool there = lua_rawget(L, index) != LUA_TNIL;
       lua_pop(L, 2);
-      if (fresh && there) {
+      if (fresh && there && listed < room) {
         names[listed++] = read_name(r, -1);
         lua_pushvalue(L, -1);
         lua_pushboolean(L, 1);
@@ -137,7 +138,7 @@ static const char **names_of(reader *r, int index, bool lists, size_t *count) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING) continue;
     lua_pushvalue(L, -2);
-    if (lua_rawget(L, seen) == LUA_TNIL) names[(*count)++] = read_name(r, -3);
+    if (lua_rawget(L, seen) == LUA_TNIL && *count < room) names[(*count)++] = read_name(r, -3);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);

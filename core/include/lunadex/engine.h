@@ -77,11 +77,12 @@ typedef struct ldx_event {
   ldx_event_kind kind;
   ldx_job *job;           /* NULL for LOCK_LOST */
   ldx_progress progress;  /* PROGRESS */
-  const char *text;       /* NOTE, else ""; good until the next poll */
-  const ldx_result *rows; /* ROWS; good until the next poll */
+  const char *text;       /* NOTE, else "" */
+  const ldx_result *rows; /* ROWS */
   ldx_error error;        /* RETRY, LOCK_LOST */
   int attempt;            /* RETRY: the one that failed */
   double delay;           /* RETRY: seconds */
+  void *memory;           /* which text and rows are in, for ldx_event_free */
 } ldx_event;
 
 typedef struct ldx_engine ldx_engine;
@@ -94,8 +95,10 @@ void ldx_engine_free(ldx_engine *engine);
 
 /* The engine keeps the pointer until it gives it back with DONE. */
 void ldx_engine_submit(ldx_engine *engine, ldx_job *job);
-/* Waits up to `timeout` seconds (negative: for ever) for an event; false: none came. A signal also ends the wait. */
+/* Waits up to `timeout` seconds (negative: for ever) for an event; false: none came. A signal also ends the wait. What
+ * the event points to is the caller's, also when the engine is gone. */
 bool ldx_engine_poll(ldx_engine *engine, double timeout, ldx_event *event);
+void ldx_event_free(void *memory); /* NULL is fine */
 /* Waits, up to `timeout` seconds (negative: for ever), until one of them has an event. A signal also ends the wait, and it
  * may end for nothing. */
 void ldx_engine_wait(ldx_engine *const *engines, size_t count, double timeout);

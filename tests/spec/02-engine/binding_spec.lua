@@ -185,6 +185,84 @@ describe("a database", function()
     collectgarbage()
   end)
 
+  it("reads parameters that talk to it without asking them", function()
+    local db <close> = open "reentered"
+    local talks = setmetatable({ 1 }, { __index = function() db:query "from within" end })
+    local rows = finish(db, db:query("SELECT $1", talks)).result
+    assert.same({ text = "SELECT $1", parameters = 1 }, rows[1])
+    assert.equal(0, db:pending())
+  end)
+
+  -- Calls `work` until `count` finalizers have run: each of its allocations is the collector's chance for the next few.
+  local function among_finalizers(count, finalizer, work)
+    local ran = 0
+    for _ = 1, count do
+      setmetatable({}, { __gc = function()
+        ran = ran + 1
+        finalizer()
+      end })
+    end
+    collectgarbage("incremental", 1000, 100, 6)
+    repeat collectgarbage "step" until ran > 0
+    assert.is_true(ran < count, ran)
+    while ran < count do work() end
+    collectgarbage("incremental", 200, 100, 13)
+  end
+
+  it("stands finalizers that talk to it while a statement is read or an event is told", function()
+    local db <close> = open("finalizers?query=ok*;perform=note(said),ok*", { jobs = 2 })
+    local document = core.document("find", "t", "filter", core.document("a", 1, "b", core.list { 1, "x" }))
+    local answers = 0
+    local function answer()
+      local event = db:poll(0)
+      if event and event.event == "rows" then
+        assert.equal("FAKE", event.rows.command)
+        db:more(event.job)
+      elseif event and event.event == "done" then
+        answers = answers + 1
+      end
+      return event
+    end
+    for _ = 1, 10 do
+      among_finalizers(500, function()
+        db:query("from a finalizer", { 1 })
+        answer()
+        answer()
+      end, function()
+        db:query(document, nil, 1)
+        db:query("SELECT", { 0.5, document, n = 3 })
+        db:perform { kind = "drop", schema = "s", relation = "t", name = "i" }
+        while answer() do end -- luacheck: ignore 542
+      end)
+    end
+    assert.is_true(answers > 0)
+  end)
+
+  it("stands finalizers that close it at any moment, and ones that change what is read", function()
+    local calls = 0
+    for _ = 1, 10 do
+      local opened, at, changing = {}, 1, nil
+      for i = 1, 25 do opened[i] = open("closed", { jobs = 1 }) end
+      among_finalizers(4000, function()
+        calls = calls + 1
+        if calls % 199 ~= 0 then return end -- else nothing would be open for long enough
+        for i = 1, 20 do changing["more" .. i] = i end
+        opened[at]:close()
+        at = at + 1
+      end, function()
+        local db = opened[at]
+        changing = { a = 1, b = { c = 2 } }
+        -- Whether it is closed before its end is chance; both are well.
+        pcall(function()
+          db:query(changing, { changing, 0.5, { changing } })
+          db:history("run", { 1, 0.5, "x" })
+          while assert(db:poll(20)).event ~= "done" do end -- luacheck: ignore 542
+        end)
+      end)
+      for _, db in ipairs(opened) do db:close() end
+    end
+  end)
+
   it("waits no longer than it is told", function()
     local db <close> = open "wait"
     local began = core.now()

@@ -83,6 +83,8 @@ describe("whatever a script says", function()
     return value
   end
 
+  local call_back = function() end -- says other things to what is being called
+
   local strange = {
     function() return nil end, function() return true, false end, function() return 0, 1, -1 end,
     function() return math.maxinteger, math.mininteger end, function() return 1e308, -0.0 end,
@@ -117,6 +119,10 @@ describe("whatever a script says", function()
         __pairs = function() error "pairs" end, __tostring = function() return 7 end, __name = 7,
         __eq = function() error "eq" end, __close = rawequal })
     end,
+    function()
+      return setmetatable({ 1 }, { __index = function() call_back() end, __len = function() call_back() return 1 end,
+        __tostring = function() call_back() return "" end, __call = function() call_back() end })
+    end,
   }
 
   local function run(seed_of_run, count)
@@ -138,17 +144,18 @@ describe("whatever a script says", function()
       local values = table.pack(pick(strange)())
       return values[rng:integer(1, values.n)]
     end
-    -- What runs when it is collected calls back.
-    local function trap()
-      setmetatable({}, { __gc = function()
-        local db = pick(things.Database)
-        pcall(db.poll, db, 0)
-        pcall(db.query, db, "from a finalizer", { 1 })
-        pcall(db.cancel, db)
-        pcall(core.document, "a", {})
-        if rng:integer(1, 20) == 1 then pcall(db.close, db) end
-      end })
+    function call_back()
+      local db = pick(things.Database)
+      pcall(db.poll, db, 0)
+      pcall(db.query, db, "from within", { 1 })
+      pcall(db.cancel, db)
+      pcall(core.document, "a", {})
+      if rng:integer(1, 20) == 1 then pcall(db.close, db) end
+      if rng:integer(1, 20) == 1 then
+        local _ <close> = pick(things.Declarations)
+      end
     end
+    local function trap() setmetatable({}, { __gc = call_back }) end
     for i = 1, count do
       if i % 200 == 1 then things = objects(rng, i % 7) end
       if rng:integer(1, 10) == 1 then trap() end
