@@ -209,7 +209,9 @@ static int db_perform(lua_State *L) {
 static size_t parameter_count(lua_State *L) {
   lua_Integer largest = 0;
   lua_pushliteral(L, "n");
-  if (lua_rawget(L, 3) == LUA_TNUMBER) largest = lua_tointeger(L, -1);
+  int type = lua_rawget(L, 3);
+  luaL_argcheck(L, type == LUA_TNIL || lua_isinteger(L, -1), 3, "field 'n': number of parameters expected");
+  if (type != LUA_TNIL) largest = lua_tointeger(L, -1);
   lua_pop(L, 1);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1))
     if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > largest) largest = lua_tointeger(L, -2);

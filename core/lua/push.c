@@ -14,6 +14,13 @@ static int error_tostring(lua_State *L) {
   return 1;
 }
 
+static const char *const retry_names[] = {
+    [LDX_RETRY_NEVER] = NULL,
+    [LDX_RETRY_AGAIN] = "again",
+    [LDX_RETRY_RECONNECT] = "reconnect",
+    [LDX_RETRY_VERIFY] = "verify",
+};
+
 static void set_text(lua_State *L, const char *field, const char *text) {
   if (!text || !*text) return;
   lua_pushstring(L, text);
@@ -21,7 +28,7 @@ static void set_text(lua_State *L, const char *field, const char *text) {
 }
 
 void ldx_lua_push_error(lua_State *L, const ldx_error *error) {
-  lua_createtable(L, 0, 6);
+  lua_createtable(L, 0, 7);
   lua_pushstring(L, ldx_error_name(error->code));
   lua_setfield(L, -2, "code");
   lua_pushstring(L, error->message);
@@ -29,8 +36,10 @@ void ldx_lua_push_error(lua_State *L, const ldx_error *error) {
   set_text(L, "detail", error->detail);
   set_text(L, "hint", error->hint);
   set_text(L, "native", error->native);
-  lua_pushboolean(L, ldx_error_retry(error->code) != LDX_RETRY_NEVER);
+  ldx_retry retry = ldx_error_retry(error->code);
+  lua_pushboolean(L, retry != LDX_RETRY_NEVER);
   lua_setfield(L, -2, "retryable");
+  set_text(L, "retry", retry_names[retry]);
   if (luaL_newmetatable(L, "lunadex.Error")) {
     lua_pushcfunction(L, error_tostring);
     lua_setfield(L, -2, "__tostring");

@@ -9,6 +9,7 @@
 ---
 --- Two of these values are equal if they are the same. Their fields can be read: `type`, `value`.
 
+local arguments = require "lunadex.arguments"
 local core = require "lunadex.core"
 
 local M = {}
@@ -20,15 +21,20 @@ local M = {}
 ---@field subtype integer?         # binary
 ---@field options string?          # regex
 
+-- For tail calls, so that who called the public function is blamed.
+local function made(kind, ...)
+  return arguments.blame(2, kind, 1, pcall(core.value, kind, ...))
+end
+
 --- A document with its fields in this order: `document("tenant", 1, "at", -1)`.
 ---@param ... any                  # name, value, name, value …
 ---@return lunadex.Document
-function M.document(...) return core.document(...) end
+function M.document(...) return arguments.blame(2, "document", 0, pcall(core.document, ...)) end
 
 --- Makes a table an array, also where it is empty.
 ---@param items table
 ---@return table items
-function M.array(items) return core.list(items) end
+function M.array(items) return arguments.blame(2, "array", 0, pcall(core.list, items)) end
 
 --- An ObjectId from its 24 hexadecimal digits.
 ---@param digits string
@@ -43,35 +49,39 @@ end
 --- A date from milliseconds since 1970: `date(os.time() * 1000)`.
 ---@param milliseconds integer
 ---@return lunadex.Value
-function M.date(milliseconds) return core.value("date", milliseconds) end
+function M.date(milliseconds) return made("date", milliseconds) end
 
 --- An integer of 64 bits, however small.
 ---@param integer integer
 ---@return lunadex.Value
-function M.long(integer) return core.value("long", integer) end
+function M.long(integer) return made("long", integer) end
 
 --- A decimal number from its text: `decimal "0.10"`.
 ---@param text string
 ---@return lunadex.Value
-function M.decimal(text) return core.value("decimal", text) end
+function M.decimal(text) return made("decimal", text) end
 
 --- Bytes; as a parameter of PostgreSQL a `bytea`.
 ---@param bytes string
 ---@param subtype integer?
 ---@return lunadex.Value
-function M.binary(bytes, subtype) return core.value("binary", bytes, subtype) end
+function M.binary(bytes, subtype) return made("binary", bytes, subtype) end
 
 --- A regular expression.
 ---@param pattern string
 ---@param options string?          # "i", "mx" …
 ---@return lunadex.Value
-function M.regex(pattern, options) return core.value("regex", pattern, options) end
+function M.regex(pattern, options) return made("regex", pattern, options) end
 
 --- A timestamp of the oplog.
 ---@param seconds integer
 ---@param increment integer
 ---@return lunadex.Value
-function M.timestamp(seconds, increment) return core.value("timestamp", seconds << 32 | increment & 0xffffffff) end
+function M.timestamp(seconds, increment)
+  arguments.check(1, "timestamp", seconds, "integer")
+  arguments.check(2, "timestamp", increment, "integer")
+  return core.value("timestamp", seconds << 32 | increment & 0xffffffff)
+end
 
 --- The value before all others.
 ---@type lunadex.Value

@@ -3,6 +3,7 @@
 -- Every function returns its result, or nil and an error. Once the run is told to stop, nothing new is started but what
 -- cleans up.
 
+local arguments = require "lunadex.arguments"
 local core = require "lunadex.core"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
@@ -31,6 +32,15 @@ local function outcome(event)
     return event.result, event
   end
   return nil, event.error, event
+end
+
+-- By the time that what was begun goes on, a listener or another task may have closed it.
+local function closed()
+  return errors.new("link_lost", "the connection was closed")
+end
+
+local function check_open(self)
+  if not self.handle then error("attempt to use a closed connection", 3) end
 end
 
 local function answer(self)
@@ -112,6 +122,7 @@ end
 ---@return lunadex.Error? err
 function Connection:connect()
   if self.info then return self.info end
+  check_open(self)
   local ticket = self.info_ticket or reading(self, self.handle:connect(self.retry))
   self.info_ticket = nil
   local info, err = outcome(ticket:await())
@@ -125,14 +136,18 @@ end
 ---@return lunadex.Catalog? catalog
 ---@return lunadex.Error? err
 function Connection:catalog()
+  check_open(self)
   if not self.catalog_ticket and task.ending() then return nil, session.interrupted() end
   local ticket = self.catalog_ticket or reading(self, self.handle:catalog())
   self.catalog_ticket = nil
-  return outcome(ticket:await())
+  local catalog, err = outcome(ticket:await())
+  if not catalog then return nil, err end
+  return catalog
 end
 
 local function job(method)
   return function(self, ...)
+    if not self.handle then return nil, closed() end
     if task.ending() then return nil, session.interrupted() end
     local result, err = outcome(reading(self, self.handle[method](self.handle, ...)):await())
     if result == nil then return nil, err end
@@ -192,12 +207,14 @@ end
 
 --- Runs a function in a transaction: `db:transaction(function(tx) … end)`. What it says to `tx`, which has `query` and
 --- `rows`, is committed when it returns, and rolled back when it returns nil and an error, or raises one. Nothing is
---- tried again by itself: a deadlock or a conflict between transactions is an error whose `retryable` is true, and
---- `lunadex.retry` repeats the whole. On MongoDB it takes a replica set.
+--- tried again by itself: after a deadlock, a conflict between transactions, or a link that was lost before the end,
+--- `lunadex.retry` repeats the whole; not where the link was lost during the COMMIT, which may have been done. On
+--- MongoDB it takes a replica set.
 ---@param run fun(tx: lunadex.Session): any ...
 ---@return any ...                 # what it returned (true if nothing); or nil and why nothing was changed
 function Connection:transaction(run)
-  if not self.handle then error("attempt to use a closed connection", 2) end
+  arguments.check(1, "transaction", run, "function")
+  check_open(self)
   local handle, err = begin(self)
   if not handle then return session.finish(nil, err) end
   local tx = setmetatable({ handle = handle, driver = self.driver, display = self.display, jobs = 1, open_rows = 0,
@@ -217,7 +234,10 @@ end
 ---@param work function
 ---@return any ...
 function Connection:alone(work, ...)
-  while self.changing do self.freed:wait() end
+  while self.changing do
+    self.freed:wait()
+    if task.ending() then return session.finish(nil, session.interrupted()) end
+  end
   self.changing = true
   local results = table.pack(pcall(work, ...))
   self.changing = nil
@@ -232,6 +252,7 @@ local take = job("lock")
 ---@return true? locked
 ---@return lunadex.Error? err
 function Connection:lock()
+  check_open(self)
   self.lock_lost = nil
   task.listen(self.handle, function(event)
     if event.event ~= "lock_lost" or self.lock_lost then return end
@@ -264,6 +285,7 @@ end
 ---@return any event_or_err        # the "done" event, or the error
 ---@return lunadex.Event? event    # after an error
 function Connection:perform(step, on_event, cleaning)
+  if not self.handle then return nil, closed() end
   if task.ending() and not cleaning then return nil, session.interrupted() end
   return outcome(task.ticket(self.handle, self.handle:perform(step), on_event, step_text(step)):await())
 end
@@ -274,6 +296,7 @@ end
 ---@return table? rows
 ---@return lunadex.Error? err
 function Connection:history(what, parameters)
+  if not self.handle then return nil, closed() end
   local ticket = task.ticket(self.handle, self.handle:history(what, parameters), nil, "an entry in the history")
   local rows, err = outcome(ticket:await())
   if not rows then return nil, err end
@@ -283,8 +306,14 @@ end
 --- Gives the run lock back; also while stopping.
 function Connection:unlock()
   self.holds_lock = nil
+  if not self.handle then return nil, closed() end
   local what = "the end of the run lock on " .. self.display
   return outcome(task.ticket(self.handle, self.handle:unlock(), nil, what):await())
+end
+
+--- Cancels what runs.
+function Connection:cancel()
+  if self.handle then self.handle:cancel() end
 end
 
 --- Hears of a lost run lock.

@@ -5,6 +5,7 @@
 --- cancelled, and every further call that would wait raises an error with the code "cancelled".
 
 local apply = require "lunadex.apply"
+local arguments = require "lunadex.arguments"
 local core = require "lunadex.core"
 local database = require "lunadex.database"
 local dialects = require "lunadex.dialect"
@@ -29,6 +30,16 @@ M.null = core.null
 --- Values of MongoDB that Lua has no type for: ObjectIds, dates, decimals …, and documents whose order counts.
 M.bson = require "lunadex.bson"
 
+local function is_class(value, class)
+  return type(value) == "table" and getmetatable(value) == class
+end
+
+local function check_connection(position, call, value, otherwise)
+  if is_class(value, database.Connection) or otherwise and value == nil then return end
+  error(("bad argument #%d to '%s' (a connection %sexpected, got %s)"):format(position, call,
+    otherwise and otherwise .. " " or "", type(value)), 3)
+end
+
 --- Connects to a database: a URL, key=value pairs, or nil for the environment (`LUNADEX_TARGET`, `DATABASE_URL`,
 --- `MONGODB_URI`, the `PG*` variables). Sessions are opened as they are needed, `jobs` of them at most (default 8).
 ---@param url string?
@@ -36,6 +47,9 @@ M.bson = require "lunadex.bson"
 ---@return lunadex.Connection?
 ---@return lunadex.Error? err
 function M.connect(url, options)
+  arguments.check(1, "connect", url, "string|nil")
+  arguments.options(2, "connect", options, arguments.connecting)
+  if url == "" then error("bad argument #1 to 'connect' (an empty text is no address)", 2) end
   local found, source = target.find(url or target.preset)
   if not found then return nil, source end
   local connection, err = database.open(found, options)
@@ -56,6 +70,8 @@ end
 ---@return lunadex.Registry? registry
 ---@return lunadex.Error? err      # `errors` holds one value for each mistake
 function M.load(paths, options)
+  arguments.check(1, "load", paths, "string|table")
+  arguments.check(2, "load", options, "table|nil")
   if type(paths) == "string" then paths = { paths } end
   local loaded, mistakes = registry.load(paths, options)
   if loaded then return loaded end
@@ -69,21 +85,49 @@ end
 ---@return lunadex.Registry? registry
 ---@return lunadex.Error? err
 function M.declare(relations, connection)
-  return single.declare(relations, connection and connection.target, 2)
+  arguments.check(1, "declare", relations, "table")
+  check_connection(2, "declare", connection, "or nil")
+  for title, declarations in pairs(relations) do
+    if type(title) ~= "string" or type(declarations) ~= "table" then
+      error("bad argument #1 to 'declare' (names of relations with lists of declarations expected)", 2)
+    end
+  end
+  -- No tail call: who called us is to be named in messages.
+  local declared, err = single.declare(relations, connection and connection.target, 2)
+  return declared, err
 end
 
 --- A key in ascending order, for `declare` and `build`: `asc "column"`.
----@type fun(key: string|table): table
-M.asc = registry.words.asc
+---@param key string|table
+---@return table
+function M.asc(key)
+  arguments.check(1, "asc", key, "string|table")
+  return registry.words.asc(key)
+end
+
 --- A key in descending order: `desc "column"`.
----@type fun(key: string|table): table
-M.desc = registry.words.desc
+---@param key string|table
+---@return table
+function M.desc(key)
+  arguments.check(1, "desc", key, "string|table")
+  return registry.words.desc(key)
+end
+
 --- A key that is an expression: `expr "lower(email)"`.
----@type fun(text: string): table
-M.expr = registry.words.expr
+---@param text string
+---@return table
+function M.expr(text)
+  arguments.check(1, "expr", text, "string")
+  return registry.words.expr(text)
+end
+
 --- A key with options, as in a registry: `key { "name", opclass = "text_pattern_ops" }`.
----@type fun(options: table): table
-M.key = registry.words.key
+---@param options table
+---@return table
+function M.key(options)
+  arguments.check(1, "key", options, "table")
+  return registry.words.key(options)
+end
 
 --- The plan of a registry (of `options.database`, where it has several) on a database.
 ---@param loaded lunadex.Registry
@@ -92,6 +136,11 @@ M.key = registry.words.key
 ---@return lunadex.Plan?
 ---@return lunadex.Error? err
 function M.plan(loaded, connection, options)
+  if type(loaded) ~= "table" or type(loaded.databases) ~= "table" then
+    error(("bad argument #1 to 'plan' (a registry expected, got %s)"):format(type(loaded)), 2)
+  end
+  check_connection(2, "plan", connection)
+  arguments.options(3, "plan", options, arguments.planning)
   options = options or {}
   local chosen, names = nil, {}
   for _, each in ipairs(loaded.databases) do
@@ -113,6 +162,11 @@ end
 ---@return lunadex.Outcome[]?      # in the order of the plans
 ---@return lunadex.Error? err
 function M.apply(plans, options)
+  arguments.check(1, "apply", plans, "table")
+  for _, each in ipairs(plans) do
+    if not is_class(each, plan.Plan) then error("bad argument #1 to 'apply' (a list of plans expected)", 2) end
+  end
+  arguments.options(2, "apply", options, arguments.applying)
   return apply.together(plans, options)
 end
 
@@ -121,6 +175,7 @@ end
 ---@return string? text
 ---@return lunadex.Error|string[] warnings
 function M.snapshot(connection)
+  check_connection(1, "snapshot", connection)
   return task.run(function()
     local catalog, err = connection:catalog()
     if not catalog then return session.finish(nil, err) end
@@ -134,11 +189,15 @@ end
 ---@param run function
 ---@param ... any                  # its arguments
 ---@return lunadex.Task
-function M.spawn(run, ...) return task.spawn(run, ...) end
+function M.spawn(run, ...)
+  arguments.check(1, "spawn", run, "function")
+  return task.spawn(run, ...)
+end
 
 --- Waits, while other tasks go on.
 ---@param seconds number
 function M.sleep(seconds)
+  arguments.check(1, "sleep", seconds, "number")
   task.sleep(seconds)
   if task.stopping() then session.finish(nil, session.interrupted()) end
 end
@@ -148,21 +207,30 @@ end
 function M.now() return core.now() end
 
 ---@class lunadex.RetryOptions: lunadex.Retry
+---@field idempotent boolean?      # nothing is wrong with doing it twice: also when it may have been done
 ---@field on_retry fun(err: lunadex.Error, attempt: integer, delay: number)?
 
---- Calls a function until it succeeds: again, after a growing delay, where it returned nil and an error that is
---- `retryable`.
+local retrying = { idempotent = "boolean", on_retry = "function" }
+for name, expected in pairs(arguments.retrying) do retrying[name] = expected end
+
+--- Calls a function until it succeeds: again, after a growing delay, where it returned nil and an error after which
+--- nothing has been done, and the same call may succeed. Where a link was lost in the middle (`err.retry` is "verify")
+--- nobody knows what has been done, a COMMIT for instance: that comes back as it is, unless the options say that the
+--- function is `idempotent`, as what only reads is, or what looks first.
 ---@param run fun(): any ...
 ---@param options lunadex.RetryOptions?
 ---@return any ...                 # what it returned last
 function M.retry(run, options)
+  arguments.check(1, "retry", run, "function")
+  arguments.options(2, "retry", options, retrying)
   options = options or {}
   local began, attempt = core.now(), 0
   while true do
     attempt = attempt + 1
     local results = table.pack(run())
     local err = results[2]
-    local again = results[1] == nil and (type(err) == "table" or type(err) == "userdata") and err.retryable
+    local class = results[1] == nil and type(err) == "table" and err.retry
+    local again = class and (class ~= "verify" or options.idempotent)
     -- Anything between nothing and the whole delay: two that collided once would else collide again.
     local delay = math.min((options.first_delay or 1) * (options.factor or 2) ^ (attempt - 1), options.max_delay or 60)
       * math.random()
@@ -179,6 +247,7 @@ end
 ---@return lunadex.Outcome?
 ---@return lunadex.Error? err
 function plan.Plan:apply(options)
+  arguments.options(1, "apply", options, arguments.applying)
   return task.run(self.connection.alone, self.connection, apply.run, self, options)
 end
 

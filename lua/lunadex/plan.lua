@@ -90,6 +90,7 @@ Plan.__name = "lunadex.Plan"
 
 ---@class lunadex.PlanOptions
 ---@field only string[]?           # names of indexes or relations
+---@field index lunadex.Index?     # only this one, which is live
 ---@field drop_strays boolean?
 ---@field repair boolean?         # drop what failed builds left and no declaration is about, on any relation
 ---@field rename boolean?

@@ -2,6 +2,7 @@
 --
 -- Each is a job on a worker of the core, so that it can be cancelled and others go on meanwhile.
 
+local arguments = require "lunadex.arguments"
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local task = require "lunadex.task"
@@ -44,14 +45,25 @@ function M.interrupted()
   return errors.new("cancelled", task.stopping() and "the run was interrupted" or "the task was cancelled")
 end
 
--- A command of MongoDB as a document, its name first: `find = "users"`, and then the fields.
-local function command_of(name, value, fields)
+-- A command of MongoDB as a document, its name first: `find = "users"`, and then the fields. `level`: of who called the
+-- public function, as for `error`; so below.
+local function command_of(level, call, name, value, fields)
+  if type(name) ~= "string" then
+    error(("bad argument #1 to '%s' (the name of a command expected, got %s)"):format(call, type(name)), level)
+  elseif fields ~= nil and type(fields) ~= "table" then
+    error(("bad argument #3 to '%s' (table expected, got %s)"):format(call, type(fields)), level)
+  end
   local parts, names = { name, value }, {}
   if value == nil then value = 1 end
   parts[2] = value
-  for key in pairs(fields or {}) do names[#names + 1] = key end
+  for key in pairs(fields or {}) do
+    if type(key) ~= "string" then
+      error(("bad argument #3 to '%s' (fields by name expected, got a %s)"):format(call, type(key)), level)
+    end
+    names[#names + 1] = key
+  end
   -- A document tells them in its order; those of a plain table have none.
-  if getmetatable(fields or {}) == nil then table.sort(names, function(a, b) return tostring(a) < tostring(b) end) end
+  if getmetatable(fields or {}) == nil then table.sort(names) end
   for _, key in ipairs(names) do
     parts[#parts + 1] = key
     parts[#parts + 1] = fields[key]
@@ -60,25 +72,32 @@ local function command_of(name, value, fields)
 end
 
 -- The statement of a call, its parameters, and what else was given.
-local function statement_of(self, first, second, third, fourth)
+local function statement_of(self, level, call, first, second, third, fourth)
   -- JSON is what the library works with.
   if self.driver == "mongodb" and not (type(first) == "string" and first:find "^%s*{") then
-    return command_of(first, second, third), nil, fourth
+    return command_of(level + 1, call, first, second, third), nil, fourth
   end
   return first, second, third
 end
 
-local function begin(self, statement, parameters, batch)
-  local level = batch and 3 or 4 -- who called `rows`, or `query` by way of `ask`
+local function begin(self, level, call, statement, parameters, batch)
   if not self.handle then error("attempt to use a closed connection", level) end
   if self.open_rows >= self.jobs then
     error(("%d %s not at their end leave no session for another statement"):format(self.open_rows,
       self.open_rows == 1 and "loop over rows is" or "loops over rows are"), level)
   end
   if task.ending() then return nil, M.interrupted() end
-  return task.ticket(self.handle, self.handle:query(statement, parameters, batch), function(event)
+  local job = arguments.blame(level + 1, call, 1, pcall(self.handle.query, self.handle, statement, parameters, batch))
+  return task.ticket(self.handle, job, function(event)
     if self.on_reading then self.on_reading(event) end
   end, "an answer of " .. self.display)
+end
+
+local function failure(self, event)
+  local err = event.error
+  -- What was said in a transaction is undone with its session, unless that was its end.
+  if self.transaction_of and err.retry == "verify" then err.retry = "again" end
+  return err
 end
 
 --- As `query`, for the library: it fails where that raises.
@@ -88,12 +107,12 @@ end
 ---@return lunadex.Rows? rows
 ---@return lunadex.Error? err
 function Session:ask(statement, value, fields)
-  local text, parameters = statement_of(self, statement, value, fields)
-  local ticket, err = begin(self, text, parameters)
+  local text, parameters = statement_of(self, 4, "query", statement, value, fields)
+  local ticket, err = begin(self, 4, "query", text, parameters)
   if not ticket then return nil, err end
   local event = ticket:await()
   if event.ok then return event.result end
-  return nil, event.error
+  return nil, failure(self, event)
 end
 
 --- Runs a statement and gives all its rows.
@@ -126,8 +145,11 @@ end
 ---@param options {batch: integer?}?   # rows at a time, default 1000
 ---@return fun(): table?
 function Session:rows(statement, value, fields, options)
-  local text, parameters, given = statement_of(self, statement, value, fields, options)
-  local ticket, err = begin(self, text, parameters, given and given.batch or default_batch)
+  local text, parameters, given = statement_of(self, 3, "rows", statement, value, fields, options)
+  arguments.options(self.driver == "mongodb" and 4 or 3, "rows", given, { batch = "integer" })
+  local batch_size = given and given.batch or default_batch
+  if batch_size < 1 then error("option \"batch\": at least 1 expected", 2) end
+  local ticket, err = begin(self, 3, "rows", text, parameters, batch_size)
   if not ticket then error(err, 0) end
   self.open_rows = self.open_rows + 1
   local open = true
@@ -142,7 +164,7 @@ function Session:rows(statement, value, fields, options)
       if not batch then
         finish()
         batch = {}
-        if not ticket.event.ok then error(ticket.event.error, 0) end
+        if not ticket.event.ok then error(failure(self, ticket.event), 0) end
       end
     end
     at = at + 1

@@ -3,6 +3,7 @@
 
 local Connection = require("lunadex.database").Connection
 local apply = require "lunadex.apply"
+local arguments = require "lunadex.arguments"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local lock = require "lunadex.lock"
@@ -42,7 +43,25 @@ end
 
 local words = { "created", "replaced", "rebuilt", "altered", "renamed", "dropped" }
 
-local function word_of(outcome, otherwise)
+-- Why a plan leaves the one thing undone that was asked for.
+local function refusal(plan)
+  local reasons, rules = {}, {}
+  for change in plan:changes() do
+    local held = change.held
+    if held then
+      reasons[#reasons + 1] = ("%s: %s"):format(held.rule, held.message)
+      rules[#rules + 1] = ("%q"):format(held.rule)
+    end
+  end
+  if #reasons == 0 then
+    for i, finding in ipairs(plan.findings) do reasons[i] = planning.finding_text(finding) end
+  end
+  return errors.new("refused", table.concat(reasons, "\n"),
+    rules[1] and ("With the option without = { %s } it is not asked."):format(table.concat(rules, ", ")))
+end
+
+local function word_of(plan, outcome, otherwise)
+  if outcome.summary.held > 0 then return nil, refusal(plan) end
   if outcome.halted then return nil, outcome.halted end
   if outcome.failures[1] then return nil, outcome.failures[1].error end
   if outcome.interrupted then return session.finish(nil, session.interrupted()) end
@@ -53,6 +72,9 @@ local function word_of(outcome, otherwise)
 end
 
 ---@class lunadex.ChangeOptions: lunadex.ApplyOptions
+---@field without string[]?        # rules that are not asked
+
+---@class lunadex.BuildOptions: lunadex.ChangeOptions
 ---@field kind "index"|"unique_constraint"|"primary_key"|"exclusion_constraint"|"foreign_key"|nil   # default "index"
 
 --- Builds one index, or key, as a registry would declare it, unless it is there already under whatever name; repairs
@@ -60,10 +82,14 @@ end
 --- have several built side by side, declare them (`lunadex.declare`) and apply their plan.
 ---@param relation string          # "public.orders"
 ---@param declaration table        # { "customer_id", lunadex.desc "at", name = "orders_recent" }
----@param options lunadex.ChangeOptions?
+---@param options lunadex.BuildOptions?
 ---@return "created"|"exists"|"replaced"|"rebuilt"|"altered"|nil what
 ---@return lunadex.Error? err
 function Connection:build(relation, declaration, options)
+  arguments.check(1, "build", relation, "string")
+  arguments.check(2, "build", declaration, "table")
+  arguments.options(3, "build", options, arguments.building)
+  if not self.handle then error("attempt to use a closed connection", 2) end
   options = options or {}
   local item = { kind = options.kind }
   for key, value in pairs(declaration) do item[key] = value end
@@ -75,7 +101,7 @@ function Connection:build(relation, declaration, options)
     local outcome
     outcome, problem = apply.run(plan, options)
     if not outcome then return session.finish(nil, problem) end
-    return word_of(outcome, "exists")
+    return word_of(plan, outcome, "exists")
   end)
 end
 
@@ -94,13 +120,19 @@ local function find(connection, title, name)
   end
 end
 
---- Drops one index, without locking out anybody. What belongs to a constraint, or is relied upon, is refused.
+--- Drops one index, without locking out anybody. What belongs to a constraint, or is relied upon, is refused; and, as
+--- in any other plan, what a rule holds back, such as the drop of an index that is in use.
 ---@param relation string
 ---@param name string
----@param options lunadex.ApplyOptions?
+---@param options lunadex.ChangeOptions?
 ---@return "dropped"|"absent"|nil what
 ---@return lunadex.Error? err
 function Connection:drop(relation, name, options)
+  arguments.check(1, "drop", relation, "string")
+  arguments.check(2, "drop", name, "string")
+  arguments.options(3, "drop", options, arguments.changing)
+  if not self.handle then error("attempt to use a closed connection", 2) end
+  options = options or {}
   local declared, err = M.declare({ [relation] = {} }, self.target, 2)
   if not declared then return nil, err end
   return task.run(self.alone, self, function()
@@ -109,16 +141,13 @@ function Connection:drop(relation, name, options)
     if not index then return "absent" end
     if index.constraint then return nil, errors.new("refused", ("%s belongs to a constraint"):format(name)) end
     local plan, outcome
-    plan, problem = planning.make(declared.databases[1], self, { drop_strays = true, only = { name } })
+    plan, problem = planning.make(declared.databases[1], self,
+      { drop_strays = true, index = index, without = options.without })
     if not plan then return session.finish(nil, problem) end
-    if plan.summary.drop == 0 then
-      local reasons = {}
-      for i, finding in ipairs(plan.findings) do reasons[i] = planning.finding_text(finding) end
-      return nil, errors.new("refused", table.concat(reasons, "\n"))
-    end
+    if plan.summary.drop == 0 then return nil, refusal(plan) end
     outcome, problem = apply.run(plan, options)
     if not outcome then return session.finish(nil, problem) end
-    return word_of(outcome, "absent")
+    return word_of(plan, outcome, "absent")
   end)
 end
 
@@ -130,6 +159,12 @@ end
 ---@return true? renamed
 ---@return lunadex.Error? err
 function Connection:rename(relation, name, new_name, options)
+  arguments.check(1, "rename", relation, "string")
+  arguments.check(2, "rename", name, "string")
+  arguments.check(3, "rename", new_name, "string")
+  arguments.options(4, "rename", options, arguments.changing)
+  if new_name == "" then error("bad argument #3 to 'rename' (an empty text is no name)", 2) end
+  if not self.handle then error("attempt to use a closed connection", 2) end
   options = options or {}
   return task.run(self.alone, self, function()
     local index, err = find(self, relation, name)
@@ -139,12 +174,12 @@ function Connection:rename(relation, name, new_name, options)
     local ok
     ok, err = lock.take({ self }, options)
     if not ok then return session.finish(nil, err) end
+    local _ <close> = setmetatable({}, { __close = function() self:unlock() end }) -- also when on_event raises
     ok, err = self:perform({
       kind = "rename", schema = index.relation.schema, relation = index.relation.name, name = name, other = new_name,
       fields = index:fields(), retry = { attempts = options.retries },
       lock_timeout = options.lock_timeout or dialects.of(self.driver).steps.default_lock_timeout,
     }, options.on_event)
-    self:unlock()
     if not ok then return session.finish(nil, err) end
     return true
   end)

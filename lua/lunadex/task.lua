@@ -6,6 +6,7 @@
 -- turns the loop on the spot, so scripts read top to bottom everywhere.
 
 local core = require "lunadex.core"
+local errors = require "lunadex.errors"
 
 local M = {}
 
@@ -16,8 +17,9 @@ local M = {}
 ---@field results table?           # table.pack of what it returned
 ---@field failure any              # what it raised
 ---@field cancelled boolean?       # it was told to end: nothing new is begun in it
----@field waits_for lunadex.Ticket|lunadex.Task|nil   # what it sleeps on, if that can be cancelled
+---@field waits_for lunadex.Ticket|lunadex.Task|lunadex.Point|nil   # what it sleeps on, unless that is time
 ---@field joiners {[1]: lunadex.Task, [2]: integer}[]   # who waits for it, in which of their sleeps
+---@field waiters integer          # how many do, those that are no task too
 local Task = {}
 Task.__index = Task
 
@@ -26,6 +28,7 @@ Task.__index = Task
 ---@field job integer
 ---@field event lunadex.Event?     # its end, once it has come
 ---@field on_event fun(event: lunadex.Event)?
+---@field raised table?            # what `on_event` raised, packed: it is called no more
 ---@field rows_given table?        # a batch of rows that nobody has taken yet
 ---@field what string?             # what is waited for, for people
 ---@field task lunadex.Task?       # who sleeps on it
@@ -42,7 +45,8 @@ local stop_signal ---@type integer?
 local stop_listener ---@type fun(signal: integer)?
 local stop_task ---@type lunadex.Task?      of the listener
 local presses ---@type integer?             signals since `interruptible` began, while it runs
-local orphan_failure -- what a task raised that nobody joined
+local orphan ---@type lunadex.Task?         that raised, and that nobody has joined
+local traced ---@type {failure: string, trace: string}?   the last text that was raised in a task, or by a listener
 
 local function wake(task, sleep, ...)
   last = last + 1
@@ -58,31 +62,48 @@ local function fall_asleep()
   return current.sleep
 end
 
+-- A text that is raised again where a task is joined has its way to there already.
+local function keep_trace(failure, ...)
+  if type(failure) == "string" and not (traced and traced.failure == failure) then
+    traced = { failure = failure, trace = debug.traceback(...) }
+  end
+end
+
+local function fail(task, failure)
+  task.failure = failure or "nil"
+  keep_trace(failure, task.thread, failure)
+  coroutine.close(task.thread)
+  if task.waiters == 0 then orphan = orphan or task end
+end
+
 local function resume(task, ...)
-  local before = current
+  local before, sleep = current, task.sleep
   current = task
   local results = table.pack(coroutine.resume(task.thread, ...))
   current = before
-  if coroutine.status(task.thread) ~= "dead" then return end
-  task.finished = true
-  if results[1] then
-    task.results = table.pack(table.unpack(results, 2, results.n))
+  if coroutine.status(task.thread) == "dead" then
+    if results[1] then task.results = table.pack(table.unpack(results, 2, results.n)) else fail(task, results[2]) end
+  elseif task.sleep == sleep then
+    -- Nobody would wake it.
+    local place = debug.getinfo(task.thread, 1, "Sl")
+    fail(task, ("%s:%d: a task cannot yield: lunadex.sleep(0) lets others go on"):format(place.short_src,
+      place.currentline))
   else
-    local failure = results[2]
-    task.failure = type(failure) == "string" and debug.traceback(task.thread, failure) or failure or "nil"
-    coroutine.close(task.thread)
-    if #task.joiners == 0 then orphan_failure = orphan_failure or task end
+    return
   end
+  task.finished = true
   for _, joiner in ipairs(task.joiners) do wake(joiner[1], joiner[2]) end
 end
 
-local function run_ready()
+-- Until nobody is ready, or `main` has ended: what it has not waited for ends with it.
+local function run_ready(main)
   while first <= last do
     local item = ready[first]
     ready[first] = nil
     first = first + 1
     local task, sleep = item[1], item[2]
     if not task.finished and task.sleep == sleep then resume(task, table.unpack(item, 3)) end
+    if main and main.finished then return end
   end
   first, last = 1, 0
 end
@@ -100,7 +121,11 @@ local function deliver(source, event)
   elseif event.event == "rows" then
     ticket.rows_given = event.rows
   else
-    if ticket.on_event then ticket.on_event(event) end
+    -- Whose loop this is has nothing to do with it.
+    if ticket.on_event and not ticket.raised then
+      local results = table.pack(xpcall(ticket.on_event, M.traced, event))
+      if not results[1] then ticket.raised = results end
+    end
     return
   end
   if ticket.task then wake(ticket.task, ticket.sleep) end
@@ -211,9 +236,9 @@ local function poll(timeout)
 end
 
 -- One turn of the loop: run who can run, else wait for an event, a timer or a signal.
-local function turn()
+local function turn(main)
   check_signal()
-  if first <= last then return run_ready() end
+  if first <= last then return run_ready(main) end
   local at = next_timer()
   if not (at or next(tickets)) then error("tasks wait for each other: no job is out and no timer is set", 0) end
   poll(at and math.max(at - core.now(), 0))
@@ -268,10 +293,11 @@ end
 local function has_ended(ticket) return ticket.event end
 local function has_news(ticket) return ticket.rows_given or ticket.event end
 
---- Waits for the job's end and returns its "done" event.
+--- Waits for the job's end and returns its "done" event. What `on_event` raised is raised then.
 ---@return lunadex.Event
 function Ticket:await()
   wait_for(self, has_ended)
+  if self.raised then error(self.raised[2], 0) end
   return self.event
 end
 
@@ -289,38 +315,61 @@ end
 ---@param run function
 ---@return lunadex.Task
 function M.spawn(run, ...)
-  local task = setmetatable({ thread = coroutine.create(run), sleep = 0, finished = false, joiners = {} }, Task)
+  local task = setmetatable({ thread = coroutine.create(run), sleep = 0, finished = false, joiners = {}, waiters = 0 },
+    Task)
   wake(task, 0, ...)
   return task
+end
+
+-- Why the task that runs now may not wait for `task`: that waits, by whatever way, for it.
+local function ring(task)
+  local each = task
+  while getmetatable(each) == Task do
+    if each == current then
+      return task == current and "a task cannot wait for its own end" or "these tasks would wait for each other's end"
+    end
+    each = each.waits_for
+  end
 end
 
 --- Waits for a task's end.
 ---@return any ...                 # what it returned; what it raised is raised here
 function Task:join()
+  self.waiters = self.waiters + 1
   if not self.finished and in_task() then
+    local problem = ring(self)
+    if problem then
+      self.waiters = self.waiters - 1
+      error(problem, 2)
+    end
     current.waits_for = self
     self.joiners[#self.joiners + 1] = { current, fall_asleep() }
     coroutine.yield()
     current.waits_for = nil
+  else
+    while not self.finished do turn() end
   end
-  while not self.finished do turn() end
-  if self.failure then
-    if orphan_failure == self then orphan_failure = nil end
-    error(self.failure, 0)
-  end
+  self.waiters = self.waiters - 1
+  if not self.finished then return nil, errors.new("cancelled", "the task was cancelled") end
+  if orphan == self then orphan = nil end
+  if self.failure then error(self.failure, 0) end
   return table.unpack(self.results, 1, self.results.n)
 end
 
 --- Tells a task to end: what it waits for is cancelled, and what it begins afterwards fails with the code "cancelled".
---- Its end is still to be joined.
+--- Where it waits for another task's end, that is told to end as well, unless somebody else waits for it, too. Its end
+--- is still to be joined.
 function Task:cancel()
   if self.finished or self.cancelled then return end
   self.cancelled = true
   local waits_for = self.waits_for
-  if waits_for and waits_for.job then
+  local kind = getmetatable(waits_for)
+  if kind == Ticket then
     waits_for.source:cancel(waits_for.job)
-  elseif waits_for then
+  elseif kind == Task and waits_for.waiters == 1 then
     waits_for:cancel()
+  elseif waits_for then
+    wake(self, self.sleep)
   end
   for _, timer in ipairs(timers) do
     if timer[2] == self then wake(self, timer[3]) end
@@ -337,10 +386,12 @@ function M.point()
   return setmetatable({ waiting = {} }, Point)
 end
 
---- Waits, inside a task, for the next `announce`.
+--- Waits, inside a task, for the next `announce`; or until the task is cancelled.
 function Point:wait()
   self.waiting[#self.waiting + 1] = { current, fall_asleep() }
+  current.waits_for = self
   coroutine.yield()
+  current.waits_for = nil
 end
 
 --- Wakes all who wait.
@@ -363,18 +414,31 @@ function M.sleep(seconds)
   if M.ending() then return end
   if in_task() then return M.pause(seconds) end
   local stop = core.now() + seconds
-  while core.now() < stop and not stop_signal do
-    timers[#timers + 1] = { stop, setmetatable({ sleep = 0, finished = true }, Task), 0 }
-    turn()
-  end
+  timers[#timers + 1] = { stop, setmetatable({ sleep = 0, finished = true }, Task), 0 }
+  while core.now() < stop and not stop_signal do turn() end
 end
 
 --- Raises what a task raised that nobody has joined.
 function M.check()
-  if not orphan_failure then return end
-  local failure = orphan_failure.failure
-  orphan_failure = nil
+  if not orphan then return end
+  local failure = orphan.failure
+  orphan = nil
   error(failure, 0)
+end
+
+--- For xpcall: what was raised, as it is. `trace` knows the way to there.
+---@param failure any
+---@return any
+function M.traced(failure)
+  keep_trace(failure, failure, 3)
+  return failure or "nil"
+end
+
+--- A text that was raised, with the way to there; nil: it came neither out of a task nor of a listener.
+---@param failure any
+---@return string?
+function M.trace(failure)
+  return traced and traced.failure == failure and traced.trace or nil
 end
 
 --- How many signals `interruptible` takes before the next one ends the process.
@@ -405,25 +469,20 @@ function M.interruptible(main, ...)
   stop_task = nil
   core.forget_signal()
   if not ok then error(problem, 0) end
-  if task.failure then
-    if orphan_failure == task then orphan_failure = nil end
-    error(task.failure, 0)
-  end
+  if orphan == task then orphan = nil end
+  if task.failure then error(task.failure, 0) end
   return signal, table.unpack(task.results, 1, task.results.n)
 end
 
---- Runs `main` as a task and the loop until it has ended; its results, or its error raised here. A task that `main`
---- started and did not join is waited for.
+--- Runs `main` as a task and the loop until it has ended; its results, or its error raised here. What other tasks raise
+--- meanwhile is for who joins them, or for `check`.
 ---@param main function
 function M.run(main, ...)
   if in_task() then return main(...) end
   local task = M.spawn(main, ...)
-  while not task.finished do turn() end
-  if task.failure then
-    orphan_failure = nil
-    error(task.failure, 0)
-  end
-  M.check()
+  task.waiters = 1
+  while not task.finished do turn(task) end
+  if task.failure then error(task.failure, 0) end
   return table.unpack(task.results, 1, task.results.n)
 end
 

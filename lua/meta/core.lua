@@ -11,6 +11,7 @@ error("Cannot require a meta file")
 ---@field hint string?             # a sentence: what to do
 ---@field native string?           # SQLSTATE
 ---@field retryable boolean        # the same call may succeed later
+---@field retry "again"|"reconnect"|"verify"|nil   # nothing was done; it was never sent; it may have been done
 
 ---@class lunadex.Key
 ---@field column string?           # exact name; or

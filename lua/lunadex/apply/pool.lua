@@ -33,15 +33,13 @@ end
 -- Calls what may raise: a mistake must neither end the worker that runs into it nor leave anything running or locked.
 -- The first one stops all runs; it is raised again when they have ended.
 function Pool:protect(call, ...)
-  local ok, failure = xpcall(call, function(raised)
-    return type(raised) == "string" and debug.traceback(raised, 2) or raised or "nil"
-  end, ...)
+  local ok, failure = xpcall(call, task.traced, ...)
   if ok or self.failure then return end
   self.failure = failure
   local stopped = errors.new("cancelled", "the run was stopped by a mistake")
   for _, run in ipairs(self.runs) do
     run.halted = run.halted or stopped
-    run.connection.handle:cancel()
+    run.connection:cancel()
   end
 end
 

@@ -288,7 +288,7 @@ end
 function Run:lose_lock(lost)
   self.halted = lost
   self:emit { event = "note", text = lost.message .. "; stopping" }
-  self.connection.handle:cancel()
+  self.connection:cancel()
 end
 
 -- Changes that never began although nobody stopped them: a mistake in the schedule, which must not look like success.

@@ -131,7 +131,12 @@ local function main(arguments)
   collectgarbage("setpause", 1000)
   core.catch_signals()
   common.tell_stop(function(event) output.complain(common.stopping_text(event)) end)
-  local status = task.run(module.run, options, parser, function(words) return read(parser, modules, words) end)
+  local ok, status = pcall(function()
+    local status = task.run(module.run, options, parser, function(words) return read(parser, modules, words) end)
+    task.check()
+    return status
+  end)
+  if not ok then error(task.trace(status) or status, 0) end
   output.finish()
   if output.lost then
     output.complain("cannot write standard output: " .. output.lost)

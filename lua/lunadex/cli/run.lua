@@ -73,8 +73,7 @@ end
 -- What ended the script: the failure itself and what is said of it.
 local function told(failure)
   if type(failure) == "string" then
-    local traced = failure:find("\nstack traceback:\n", 1, true) and failure or debug.traceback(failure, 2)
-    return { failure = failure, text = tidy(traced) }
+    return { failure = failure, text = tidy(task.trace(failure) or debug.traceback(failure, 2)) }
   elseif type(failure) == "table" or type(failure) == "userdata" then
     return { failure = failure, text = place(3) .. errors.describe(failure) }
   end

@@ -1,16 +1,26 @@
--- --only: what it names, and what it may have meant.
+-- --only: what it names, and what it may have meant; or the one live index that a script is about.
 
 local Maker = require "lunadex.plan.maker"
 local errors = require "lunadex.errors"
 
+---@class lunadex.Only
+---@field names table<string, true|"found">
+---@field index lunadex.Index?     # of another catalog: its relation and name say which it is
+
 local function note(only, name)
-  if not (name and only[name]) then return false end
-  only[name] = "found"
+  if not (name and only.names[name]) then return false end
+  only.names[name] = "found"
   return true
+end
+
+local function is_index(index, name, relation)
+  local on = index.relation
+  return index.name == name and relation ~= nil and on.name == relation.name and on.schema == relation.schema
 end
 
 --- Whether --only names one of these. All that it does name are noted: whatever is never found was a mistake.
 function Maker.matches_only(only, name, live_name, relation, written)
+  if only.index then return is_index(only.index, live_name, relation) end
   local found = note(only, name)
   found = note(only, live_name) or found
   found = note(only, written) or found
@@ -22,10 +32,10 @@ end
 
 --- Narrows the plan to what --only names, if it names anything.
 function Maker:narrow()
-  local names, plan = self.options.only or {}, self.plan
-  if #names == 0 then return end
-  self.only = {}
-  for _, name in ipairs(names) do self.only[name] = true end
+  local names, index, plan = self.options.only or {}, self.options.index, self.plan
+  if #names == 0 and not index then return end
+  self.only = { names = {}, index = index }
+  for _, name in ipairs(names) do self.only.names[name] = true end
   plan.only = self.only
   local summary = plan.summary
   summary.declared, summary.live, summary.keep = 0, 0, 0
@@ -52,8 +62,8 @@ end
 ---@return table<string, string>?
 function Maker:unfound()
   local missing, names
-  for _, name in ipairs(self.options.only) do
-    if self.only[name] ~= "found" then
+  for _, name in ipairs(self.options.only or {}) do
+    if self.only.names[name] ~= "found" then
       missing, names = missing or {}, names or answers(self.plan, self.chosen)
       missing[name] = Maker.did_you_mean(name, names) or ""
     end

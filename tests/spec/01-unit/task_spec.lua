@@ -89,15 +89,126 @@ describe("tasks", function()
   end)
 
   it("raise what went wrong, where it is joined or at the end", function()
-    assert.error_matches(function()
-      task.run(function() task.spawn(function() error("lost") end) task.sleep(0) end)
-    end, "lost")
+    assert.equal("mine", task.run(function()
+      task.spawn(function() error("lost") end)
+      task.sleep(0)
+      return "mine"
+    end))
+    assert.equal("other", task.run(function() return "other" end))
+    local told, text = pcall(task.check)
+    assert.is_false(told)
+    assert.matches("task_spec.lua:%d+: lost$", text) -- without the way there
+    task.check()
     local ok, message = task.run(function()
       local bad = task.spawn(function() error({ code = "x" }) end)
       return pcall(bad.join, bad)
     end)
     assert.is_false(ok)
     assert.equal("x", message.code)
+  end)
+
+  it("of which another fails meanwhile give what they have, and it can still be joined", function()
+    source.events = { done(1, "applied") }
+    local bad = task.spawn(function() error({ code = "x" }) end)
+    assert.equal("applied", task.run(function() return task.ticket(source, 1):await().result end))
+    local ok, message = pcall(bad.join, bad)
+    assert.same({ false, "x" }, { ok, message.code })
+    task.check()
+  end)
+
+  it("end with who started them, unless they are joined", function()
+    local ran = false
+    task.run(function() task.spawn(function() ran = true end) end)
+    assert.is_false(ran)
+    task.run(function() task.sleep(0) end) -- but not for ever, where the loop goes on
+    assert.is_true(ran)
+  end)
+
+  it("that would wait for each other are told so, where they would begin to", function()
+    local itself, one, other
+    itself = task.spawn(function() return pcall(itself.join, itself) end)
+    assert.same({ false, "a task cannot wait for its own end" }, { itself:join() })
+    one = task.spawn(function() return other:join() end)
+    other = task.spawn(function() return pcall(one.join, one) end)
+    assert.same({ false, "these tasks would wait for each other's end" }, { one:join() })
+  end)
+
+  it("cannot yield, and say where they tried", function()
+    local bad = task.spawn(function() coroutine.yield(1) end)
+    local ok, message = pcall(bad.join, bad)
+    assert.is_false(ok)
+    assert.matches("task_spec.lua:%d+: a task cannot yield", message)
+  end)
+
+  it("that are cancelled leave alone what others wait for, too", function()
+    function source:cancel(job)
+      self.cancelled = self.cancelled + 1
+      table.insert(self.events, { event = "done", job = job, ok = false, error = { code = "cancelled" } })
+    end
+    task.run(function()
+      local work = task.spawn(function() return task.ticket(source, 1):await().result end)
+      local patient = task.spawn(function() return work:join() end)
+      local hasty = task.spawn(function() return work:join() end)
+      task.sleep(0)
+      hasty:cancel()
+      local result, err = hasty:join()
+      assert.same({ nil, "cancelled", 0 }, { result, err.code, source.cancelled })
+      table.insert(source.events, done(1, "done"))
+      assert.equal("done", patient:join())
+      local alone = task.spawn(function() return task.ticket(source, 2):await().ok end)
+      local waiter = task.spawn(function() return alone:join() end)
+      task.sleep(0)
+      waiter:cancel()
+      assert.is_false(waiter:join())
+      assert.equal(1, source.cancelled)
+    end)
+  end)
+
+  it("that wait for an announcement go on when they are cancelled", function()
+    task.run(function()
+      local point = task.point()
+      local waiting = task.spawn(function()
+        point:wait()
+        return task.ending()
+      end)
+      task.sleep(0)
+      waiting:cancel()
+      assert.is_true(waiting:join())
+    end)
+  end)
+
+  it("are not disturbed by who sleeps beside them, however many turns that takes", function()
+    local turns, most = 0, 0
+    function source.poll()
+      turns = turns + 1
+      core.clock = core.clock + 0.1
+      return turns % 2 == 1 and { event = "progress", job = 1 } or nil
+    end
+    task.ticket(source, 1)
+    local ipairs_of = ipairs
+    -- The loop walks through its timers in each turn.
+    _G.ipairs = function(list) -- luacheck: ignore 122
+      most = math.max(most, #list)
+      return ipairs_of(list)
+    end
+    task.sleep(50)
+    _G.ipairs = ipairs_of -- luacheck: ignore 122
+    assert.is_true(turns > 100)
+    assert.is_true(most < 10, most)
+  end)
+
+  it("raise what a listener raises, but to who waits for that job, at its end", function()
+    local heard = 0
+    source.events = { { event = "progress", job = 1 }, { event = "progress", job = 1 }, done(2, "other"), done(1) }
+    task.run(function()
+      local listening = task.ticket(source, 1, function()
+        heard = heard + 1
+        error("heard", 0)
+      end)
+      assert.equal("other", task.ticket(source, 2):await().result)
+      assert.same({ false, "heard" }, { pcall(listening.await, listening) })
+      assert.equal(1, heard)
+    end)
   end)
 
   it("cancel everything once on a signal, and say which", function()

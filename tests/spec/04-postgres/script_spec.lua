@@ -1,6 +1,7 @@
 -- The public API on PostgreSQL, as scripts see it: statements, rows, transactions, single indexes, tasks.
 local lunadex = require "lunadex"
 local pg = require "support.postgres"
+local program = require "support.lunadex"
 local shell = require "support.shell"
 
 describe("a script on PostgreSQL", function()
@@ -209,6 +210,47 @@ describe("a script on PostgreSQL", function()
       assert.equal(1, value "SELECT 1 AS v")
     end)
 
+    local function attempts_of(work, options)
+      local attempts = 0
+      local result, err = lunadex.retry(function()
+        attempts = attempts + 1
+        return db:transaction(function(tx) return work(tx, attempts) end)
+      end, options)
+      return attempts, result, err
+    end
+
+    it("is repeated by retry when its link was lost before its end", function()
+      assert.same({ 2, "done" }, { attempts_of(function(tx, attempt)
+        local rows, err = tx:query "INSERT INTO t (id) VALUES (-1)"
+        if rows and attempt == 1 then rows, err = tx:query "SELECT pg_terminate_backend(pg_backend_pid())" end
+        return rows and "done", err
+      end, { first_delay = 0 }) })
+      assert.equal(1, count())
+    end)
+
+    it("is not repeated when nobody knows whether its COMMIT was done, unless that does no harm", function()
+      server:psql(database, [[
+        CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS
+          $$BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END$$;
+        CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW EXECUTE FUNCTION cut()]])
+      local function work(tx, attempt)
+        if attempt == 1 then return tx:query "INSERT INTO t (id) VALUES (-1)" end
+        return "looked first"
+      end
+      local attempts, result, err = attempts_of(work, { first_delay = 0 })
+      assert.same({ 1, nil, true, "verify" }, { attempts, result, err.retryable, err.retry })
+      assert.same({ 2, "looked first" }, { attempts_of(work, { first_delay = 0, idempotent = true }) })
+      server:psql(database, "DROP FUNCTION cut() CASCADE")
+      local ran = 0
+      local rows
+      rows, err = lunadex.retry(function()
+        ran = ran + 1
+        return db:query "SELECT pg_terminate_backend(pg_backend_pid())"
+      end, { first_delay = 0 })
+      assert.same({ nil, "verify", 1 }, { rows, err.retry, ran })
+    end)
+
     it("is repeated by retry when it met another one", function()
       local attempts = 0
       local result = lunadex.retry(function()
@@ -228,11 +270,14 @@ describe("a script on PostgreSQL", function()
   end)
 
   it("runs tasks side by side, and cancels one", function()
+    -- Each waits until the two others are at it.
+    server:psql(database, [[CREATE SEQUENCE met; CREATE FUNCTION meet(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN
+      PERFORM nextval('met');
+      WHILE (SELECT last_value FROM met) < 3 LOOP PERFORM pg_sleep(0.01); END LOOP;
+      RETURN n; END$$]])
     local tasks = {}
     for i = 1, 3 do
-      tasks[i] = lunadex.spawn(function(n)
-        return assert(db:query("SELECT $1::int AS n, pg_sleep(0.05)", { n }))[1].n
-      end, i)
+      tasks[i] = lunadex.spawn(function(n) return assert(db:query("SELECT meet($1) AS n", { n }))[1].n end, i)
     end
     assert.same({ 1, 2, 3 }, { tasks[1]:join(), tasks[2]:join(), tasks[3]:join() })
     local begun = lunadex.now()
@@ -293,6 +338,69 @@ describe("a script on PostgreSQL", function()
       assert.is_truthy(err)
     end)
 
+    it("that is in use is dropped only by who says so", function()
+      server:psql(database, "CREATE INDEX t_used ON t (b)")
+      shell.eventually("its use to be counted", function()
+        server:psql(database, "SET enable_seqscan = off; SELECT id FROM t WHERE b = 'text 7'")
+        return value "SELECT idx_scan::int AS v FROM pg_stat_user_indexes WHERE indexrelname = 't_used'" > 0
+      end)
+      local done, err = db:drop("public.t", "t_used")
+      assert.same({ nil, "refused" }, { done, err and err.code })
+      assert.matches('^used%-index%-drop: it was used .*without = { "used%-index%-drop" }', tostring(err))
+      assert.equal("dropped", db:drop("public.t", "t_used", { without = { "used-index-drop" } }))
+    end)
+
+    it("that a rule holds back is refused, not taken for there already", function()
+      local rule = shell.directory("rule")
+      shell.write_file(rule .. "/held.lua", [[return { name = "held", describe = "holds all back",
+        rule = { on = { "create" }, default = "plan",
+          check = function() return { amend = { put_off = true }, message = "not today" } end } }]])
+      local path = shell.directory("script") .. "/script.lua"
+      shell.write_file(path, [[local lunadex = require "lunadex"
+        local db <close> = assert(lunadex.connect())
+        local done, err = db:build("public.t", { "a", "b", "id" })
+        assert(done == nil and err.code == "refused", done)
+        print(err)
+        print(db:build("public.t", { "a", "b", "id" }, { without = { "held" } }))]])
+      local result = program.run({ "run", "--target", server:url(database), path, env = { LUNADEX_PLUGINS = rule } })
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("^held: not today .*\ncreated\n$", result.stdout)
+      assert(db:query "DROP INDEX t_a_b_id_idx")
+    end)
+
+    it("of a listener that raises gives back what it held", function()
+      server:psql(database, "CREATE INDEX t_heard ON t (b)")
+      local ok, message = pcall(db.rename, db, "public.t", "t_heard", "t_said",
+        { on_event = function() error("heard", 0) end })
+      assert.same({ false, "heard" }, { ok, message })
+      local other <close> = assert(lunadex.connect(server:url(database)))
+      assert.is_true(other:lock())
+      other:unlock()
+      assert.equal("dropped", db:drop("public.t", "t_said"))
+    end)
+
+    it("is waited for no longer by who is told to end while another change is under way", function()
+      local blocker = assert(lunadex.connect(server:url(database)))
+      blocker:transaction(function(tx)
+        assert(tx:query "UPDATE t SET a = a WHERE id = 1") -- keeps a build from its end
+        local building
+        local first = lunadex.spawn(function()
+          return db:build("public.t", { "a", "b", name = "t_first" }, { on_event = function(event)
+            if event.event == "build_started" then building = true end
+          end })
+        end)
+        local second = lunadex.spawn(function() return db:build("public.t", { "b", "a", name = "t_second" }) end)
+        while not building do lunadex.sleep(0.01) end
+        second:cancel()
+        local done, err = second:join()
+        assert.same({ nil, "cancelled", true }, { done, err.code, not first.finished })
+        first:cancel()
+        first:join()
+      end)
+      blocker:close()
+      server:psql(database, "DROP INDEX IF EXISTS t_first, t_second")
+    end)
+
     it("after the other, on one connection; several at once from a plan", function()
       local a = lunadex.spawn(function() return db:build("public.t", { "a", name = "t_one" }) end)
       local b = lunadex.spawn(function() return db:build("public.t", { "b", name = "t_two" }) end)
@@ -304,6 +412,71 @@ describe("a script on PostgreSQL", function()
       assert.same({ 2, 2 }, { outcome.summary.created, outcome.summary.skipped })
       assert.equal(5, #names())
     end)
+  end)
+
+  it("gives a catalog, or an error, and nothing beside it", function()
+    local results = table.pack(db:catalog())
+    assert.same({ 1, 1 }, { results.n, #results })
+  end)
+
+  it("blames who calls for what makes no sense", function()
+    local function blamed(expected, call)
+      local ok, message = pcall(call)
+      assert.is_false(ok)
+      assert.matches("script_spec.lua:%d+: ", message)
+      assert.matches(expected, message, 1, true)
+    end
+    local bson = lunadex.bson
+    local closed = assert(lunadex.connect(server:url(database)))
+    closed:close()
+    for expected, call in pairs {
+      ["#1 to 'sleep' (number expected, got not a number)"] = function() lunadex.sleep(0 / 0) end,
+      ["#1 to 'sleep' (number expected, got nil)"] = function() lunadex.sleep() end,
+      ["#1 to 'spawn' (function"] = function() local x = lunadex.spawn(5) return x end,
+      ["#2 to 'connect' (unknown option \"jbos\"; did you mean \"jobs\"?)"] =
+        function() local x = lunadex.connect(nil, { jbos = 2 }) return x end,
+      ["#1 to 'connect' (an empty text"] = function() local x = lunadex.connect "" return x end,
+      ["#1 to 'load' (string"] = function() local x = lunadex.load(5) return x end,
+      ["#1 to 'plan' (a registry"] = function() local x = lunadex.plan(db) return x end,
+      ["#2 to 'plan' (a connection"] = function() local x = lunadex.plan { databases = {} } return x end,
+      ["#1 to 'declare' (names"] = function() local x = lunadex.declare { "a" } return x end,
+      ["#1 to 'desc' (string"] = function() local x = lunadex.desc(5) return x end,
+      ["#2 to 'retry' (option \"attempts\": integer"] =
+        function() local x = lunadex.retry(print, { attempts = "x" }) return x end,
+      ["#1 to 'query' (string"] = function() local x = db:query() return x end,
+      ["#2 to 'query' (a function"] = function() local x = db:query("SELECT $1", { print }) return x end,
+      ["#2 to 'query' (field 'n'"] = function() local x = db:query("SELECT $1", { n = math.huge }) return x end,
+      ["#1 to 'rows' (string"] = function() local x = db:rows(5) return x end,
+      ["#3 to 'rows' (unknown"] = function() local x = db:rows("SELECT 1", nil, { bacth = 3 }) return x end,
+      ["at least 1"] = function() local x = db:rows("SELECT 1", nil, { batch = 0 }) return x end,
+      ["#1 to 'transaction' (function"] = function() local x = db:transaction() return x end,
+      ["#3 to 'build' (option \"on_event\""] =
+        function() local x = db:build("public.t", { "a" }, { on_event = 5 }) return x end,
+      ["#2 to 'build' (table"] = function() local x = db:build "public.t" return x end,
+      ["#3 to 'rename' (an empty"] = function() local x = db:rename("public.t", "a", "") return x end,
+      ["#1 to 'date' (number"] = function() local x = bson.date "x" return x end,
+      ["#1 to 'document' (a name"] = function() local x = bson.document "x" return x end,
+      ["#2 to 'timestamp' (integer"] = function() local x = bson.timestamp(1) return x end,
+      ["attempt to use a closed connection"] = function() local x = closed:drop("public.t", "t_a") return x end,
+      ["use a closed connection"] = function() local x = closed:catalog() return x end,
+    } do blamed(expected, call) end
+    assert.equal(1, value "SELECT 1 AS v") -- and no transaction, no session was left behind
+    local function declares()
+      local _, err = lunadex.declare({ ["public.t"] = { { "a", uniqe = true } } }, db)
+      return err
+    end
+    local line = debug.getinfo(declares, "S").linedefined + 1
+    assert.matches(("script_spec.lua:%d: public.t: "):format(line), tostring(declares()), 1, true)
+  end)
+
+  it("hears of a listener that closes what is being changed", function()
+    local own = assert(lunadex.connect(server:url(database)))
+    local done, err = own:build("public.t", { "a", "a" }, { on_event = function() own:close() end })
+    assert.is_nil(done)
+    assert.matches("the connection was closed", tostring(err))
+    local ok, message = pcall(db.build, db, "public.t", { "b", "id" }, { on_event = function() error "evt" end })
+    assert.is_false(ok)
+    assert.matches("^[^\n]*script_spec.lua:%d+: evt$", message)
   end)
 
   it("is closed with all that it had open", function()

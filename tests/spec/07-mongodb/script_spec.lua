@@ -36,6 +36,18 @@ describe("a script on MongoDB", function()
     assert.equal(3000, #query("find", "users", { filter = { email = { ["$type"] = { "string", "int" } } } }))
   end)
 
+  it("blames who calls for a command that is none", function()
+    for _, arguments in ipairs { { 5 }, { "find", "users", 7 }, { "find", "users", { "filter" } },
+      { "find", "users", { filter = print } } } do
+      local ok, message = pcall(function()
+        local rows = db:query(table.unpack(arguments))
+        return rows
+      end)
+      assert.is_false(ok)
+      assert.matches("script_spec.lua:%d+: bad argument #%d to 'query' %(", message)
+    end
+  end)
+
   it("keeps types and the order of fields", function()
     local value = bson.document("_id", bson.object_id "507f1f77bcf86cd799439011", "z", 1, "a", 2.0,
       "long", bson.long(5), "large", math.maxinteger, "date", bson.date(1700000000123),
@@ -162,6 +174,12 @@ describe("a script on MongoDB", function()
     assert.equal("exists", db:build("users", { "email" }))
     assert.equal("dropped", db:drop("users", "by_email"))
     assert.equal("absent", db:drop("users", "by_email"))
+    -- An index may be called as its collection is.
+    assert.equal("created", db:build("users", { "email", name = "by_email" }))
+    assert.equal("created", db:build("users", { "n", name = "users" }))
+    assert.equal("dropped", db:drop("users", "users"))
+    assert.equal("exists", db:build("users", { "email" }))
+    assert.equal("dropped", db:drop("users", "by_email"))
     assert(db:build("users", { "email", name = "by_email" }))
     local renamed, err = db:rename("users", "by_email", "x")
     assert.is_nil(renamed)

@@ -1,0 +1,107 @@
+--- What scripts give to public functions, looked at where it comes in: wrong use raises, and blames the caller.
+
+local suggest = require "lunadex.suggest"
+
+local M = {}
+
+local kinds = {
+  integer = function(value) return math.tointeger(value) ~= nil and type(value) == "number" end,
+  number = function(value) return type(value) == "number" and value == value end,
+  list = function(value) return type(value) == "table" end,
+}
+
+local function is(value, kind)
+  local test = kinds[kind]
+  if test then return test(value) end
+  return type(value) == kind
+end
+
+local function complain(position, call, text)
+  error(("bad argument #%d to '%s' (%s)"):format(position, call, text), 4)
+end
+
+local function got(value)
+  if value ~= value then return "not a number" end
+  return type(value)
+end
+
+-- `expected`: names of types, as in "string|nil".
+local function matches(value, expected)
+  for kind in expected:gmatch "%a+" do
+    if is(value, kind) then return true end
+  end
+  return false
+end
+
+--- To be called by the public function itself, which must not be called by our own, as `options` is.
+---@param position integer
+---@param call string              # the function's name
+---@param value any
+---@param expected string          # "string|table"; besides Lua's types "integer", "list", and a number is one
+function M.check(position, call, value, expected)
+  if not matches(value, expected) then
+    complain(position, call, ("%s expected, got %s"):format(expected:gsub("|", " or "), got(value)))
+  end
+end
+
+--- A table of options, or nil.
+---@param position integer
+---@param call string
+---@param options any
+---@param known table<string, string>   # name → its types
+function M.options(position, call, options, known)
+  if options == nil then return end
+  if type(options) ~= "table" then complain(position, call, "table expected, got " .. got(options)) end
+  for name, value in pairs(options) do
+    local expected = known[name]
+    if not expected then
+      local names = {}
+      for each in pairs(known) do names[#names + 1] = each end
+      table.sort(names)
+      complain(position, call, ("unknown option %q; %s"):format(tostring(name),
+        suggest.hint(tostring(name), known) or "expected one of " .. table.concat(names, ", ")))
+    elseif not matches(value, expected) then
+      complain(position, call, ("option %q: %s expected, got %s"):format(name, expected:gsub("|", " or "), got(value)))
+    end
+  end
+end
+
+local steps = {
+  mode = "string", lock_timeout = "number", retries = "integer", drain_timeout = "number", cancel_blockers = "list",
+  terminate_blockers = "list", blockers_after = "number", check_duplicates = "boolean",
+  maintenance_work_mem = "string", parallel_workers = "integer",
+}
+
+local function with(base, more)
+  for name, expected in pairs(base) do more[name] = expected end
+  return more
+end
+
+--- What may be said of connecting, of planning, of applying, of one change (lunadex.ConnectOptions, PlanOptions,
+--- ApplyOptions, ChangeOptions, BuildOptions), and of trying again.
+M.connecting = { jobs = "integer", application_name = "string", connect_timeout = "number", retry = "table",
+  read_only = "boolean" }
+M.planning = with(steps, { only = "list", drop_strays = "boolean", repair = "boolean", rename = "boolean",
+  hide_first = "boolean", allow_gap = "boolean", jobs = "integer", without = "list", advice = "boolean",
+  database = "string" })
+M.applying = with(steps, { jobs = "integer", on_event = "function", locked = "boolean", record = "boolean",
+  wait = "number" })
+M.changing = with(M.applying, { without = "list" })
+M.building = with(M.changing, { kind = "string" })
+M.retrying = { attempts = "integer", first_delay = "number", factor = "number", max_delay = "number", total = "number" }
+
+--- What a function of the core gives, or raises about its arguments: `return blame(2, "date", 1, pcall(…))`.
+---@param level integer            # of who is to be blamed, as for `error`
+---@param call string              # what they called
+---@param more integer             # how many arguments of the core's function they did not give
+---@param ok boolean
+---@return any ...
+function M.blame(level, call, more, ok, ...)
+  if ok then return ... end
+  local problem = ...
+  local number, text = tostring(problem):match "^bad argument #(%d+) to '[^']*' (%(.*%))$"
+  if number then problem = ("bad argument #%d to '%s' %s"):format(math.max(number - more, 1), call, text) end
+  error(problem, level)
+end
+
+return M
