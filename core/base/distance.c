@@ -34,10 +34,13 @@ size_t ldx_distance(const char *a, const char *b) {
 
 bool ldx_distance_near(const char *a, const char *b) {
   size_t longer = strlen(a) > strlen(b) ? strlen(a) : strlen(b);
-  return ldx_distance(a, b) <= longer / 3;
+  size_t edits = ldx_distance(a, b), limit = longer < 3 ? 1 : longer / 3;
+  return edits == 0 || (edits <= limit && edits < longer);
 }
 
 const char *ldx_distance_best(const char *word, const char *best, const char *candidate) {
   if (!ldx_distance_near(word, candidate)) return best;
-  return !best || ldx_distance(word, candidate) < ldx_distance(word, best) ? candidate : best;
+  if (!best) return candidate;
+  size_t its = ldx_distance(word, candidate), least = ldx_distance(word, best);
+  return its < least || (its == least && strcmp(candidate, best) < 0) ? candidate : best;
 }

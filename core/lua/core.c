@@ -15,6 +15,7 @@ int luaopen_lunadex_core(lua_State *L) {
       {"declarations", ldx_lua_declarations},
       {"diff", ldx_lua_diff},
       {"describe", ldx_lua_describe},
+      {"nearest", ldx_lua_nearest},
       {"quote_name", ldx_lua_quote_name},
       {"split_name", ldx_lua_split_name},
       {"parse_sql", ldx_lua_parse_sql},

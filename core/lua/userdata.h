@@ -42,6 +42,7 @@ int ldx_lua_diff(lua_State *L);
 int ldx_lua_open(lua_State *L);
 int ldx_lua_wait(lua_State *L);
 int ldx_lua_describe(lua_State *L);
+int ldx_lua_nearest(lua_State *L);
 int ldx_lua_quote_name(lua_State *L);
 int ldx_lua_split_name(lua_State *L);
 int ldx_lua_catch_signals(lua_State *L);

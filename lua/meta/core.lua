@@ -69,6 +69,12 @@ function core.parse_sql(sql) end
 ---@return lunadex.Error? err      # code "invalid_definition"
 function core.check_expression(text) end
 
+--- The candidate that `word` is most likely a slip of, or nil when none is near enough to be worth offering.
+---@param word string
+---@param candidates string[]|table<string, any>   # a list, or a table whose string keys are meant
+---@return string?
+function core.nearest(word, candidates) end
+
 --- `public.orders`, `public."Odd.Name"`: how the dialect writes a qualified name; and one identifier.
 ---@param schema string?
 ---@param name string

@@ -1,4 +1,4 @@
-/* base.c: arena, buffer, errors. */
+/* base.c: arena, buffer, distance of words, errors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
+#include "base/distance.h"
 #include "lunadex/arena.h"
 #include "lunadex/error.h"
 
@@ -78,6 +79,22 @@ static void errors_are_filled_and_cut(void **state) {
   assert_false(ldx_error_set(NULL, LDX_ERROR_SERVER, "nobody asks"));
 }
 
+static void slips_are_counted(void **state) {
+  (void)state;
+  assert_int_equal(ldx_distance("unique", "UNIQUE"), 0);
+  assert_int_equal(ldx_distance("uniqe", "unique"), 1);
+  assert_int_equal(ldx_distance("idnex", "index"), 1);
+  assert_int_equal(ldx_distance("", "abc"), 3);
+  assert_true(ldx_distance_near("onn", "on"));
+  assert_false(ldx_distance_near("x", "y"));
+  assert_false(ldx_distance_near("indexes", "relation"));
+  char word[100] = {0}, other[100] = {0};
+  memset(word, 'a', 99);
+  memset(other, 'a', 98);
+  assert_true(ldx_distance_near(word, word));
+  assert_false(ldx_distance_near(word, other));
+}
+
 static void every_code_has_a_name_of_its_own(void **state) {
   (void)state;
   static const ldx_error_code codes[] = {
@@ -100,6 +117,7 @@ int main(void) {
       cmocka_unit_test(arena_copies_text),
       cmocka_unit_test(buffer_grows),
       cmocka_unit_test(errors_are_filled_and_cut),
+      cmocka_unit_test(slips_are_counted),
       cmocka_unit_test(every_code_has_a_name_of_its_own),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
