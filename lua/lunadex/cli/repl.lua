@@ -21,7 +21,8 @@ M.examples = [[
   echo '\d orders' | lunadex repl]]
 
 M.notes = [[
-Without a terminal it ends at the first failure: 4, 5 and 6 as below, a command's own status, 65 for everything else.]]
+Without a terminal it ends at the first failure: 4, 5 and 6 as below, a command's own status, 64 where there is no
+connection, 65 for everything else.]]
 
 M.own_options = true
 
@@ -29,26 +30,27 @@ M.own_options = true
 function M.define(command)
   command:option "--target" :argname "<url>"
     :description("postgresql://user@host/database, key=value pairs, or mongodb://host/database. Default: "
-      .. "LUNADEX_TARGET, DATABASE_URL, MONGODB_URI, the PG* variables.")
+      .. "LUNADEX_TARGET, DATABASE_URL, MONGODB_URI, the PG* variables. Without any, \\connect opens one.")
   command:flag "--write" :description "Allow to change things. Default: only reading."
   command:flag "--no-color" :description "No colours."
 end
 
 local function greet(session)
-  local info = session.connection.info
-  output.line(output.style("bold", "lunadex " .. core.version), ("   %s %s   %s"):format(info.product, info.version,
-    format.line(info.display)))
+  local info = session.connection and session.connection.info
+  output.line(output.style("bold", "lunadex " .. core.version), info and ("   %s %s   %s"):format(info.product,
+    info.version, format.line(info.display)) or "   no connection: \\connect TARGET opens one")
   output.line(session.options.write and output.style("yellow", "may change things")
     or "only reads; lunadex repl --write may change things")
-  if info.standby then output.line("this server is a standby: nothing can be changed on it") end
-  if info.warning ~= "" then output.line(output.style("yellow", "warning: "), format.line(info.warning)) end
+  if info and info.standby then output.line("this server is a standby: nothing can be changed on it") end
+  if info and info.warning ~= "" then output.line(output.style("yellow", "warning: "), format.line(info.warning)) end
   output.line(output.style("dim", "help lists the commands, Tab completes, Ctrl-D ends"))
   output.flush()
 end
 
 -- The database's name, so that nobody takes one for another; what may write looks different.
 local function prompts(session)
-  local prompt = format.line(session.connection.info.database) .. (session.options.write and "! " or "> ")
+  local name = session.connection and session.connection.info.database or "no database"
+  local prompt = format.line(name) .. (session.options.write and "! " or "> ")
   return prompt, (" "):rep(format.width(prompt) - 3) .. "-> "
 end
 
@@ -123,11 +125,14 @@ end
 ---@return integer status
 function M.run(options, _, read)
   local url, source = target.find(options.target)
-  if not url then return common.fail(source, options) end
+  if options.target and not url then return common.fail(source, options) end
   database.read_only = not options.write
   local session = sessions.new(options, read)
-  local ok, err = session:connect(url)
-  if not ok then return common.fail(err, options) end
+  -- Who names no server may still use Lua, look things up, and connect.
+  if url then
+    local ok, err = session:connect(url)
+    if not ok then return common.fail(err, options) end
+  end
   collectgarbage("setpause", 200)
   local status
   if core.terminal(0) and core.terminal(1) then

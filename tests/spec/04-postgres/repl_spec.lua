@@ -55,6 +55,17 @@ describe("the REPL", function()
       assert.equal(0, t:ended())
     end)
 
+    it("begins without a database, and connects", function()
+      it_runs = terminal.start { "repl" }
+      local t = it_runs
+      t:rests "no database> "
+      assert.matches("no connection: \\connect TARGET opens one", t:screen(), 1, true)
+      t:type("\\sna"):press("Tab"):shows "\\snapshot\n"
+      t:press("C-u"):type("SELECT custo"):press("Tab"):press("C-u"):enter("6 * 7"):shows "\n42\n"
+      t:enter("\\connect " .. url):rests(prompt)
+      t:type("SELECT custo"):press("Tab"):shows(prompt .. "SELECT customer_id\n")
+    end)
+
     it("takes several lines as one, and a line back with Ctrl-C", function()
       local t = start()
       t:enter("for i = 1, 2 do"):enter('  print("line " .. i)'):enter("end"):shows "line 1\nline 2\n"
@@ -264,7 +275,22 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       end
       local result = lunadex.run { "repl", "--target", "postgresql://127.0.0.1:1/x", stdin = "1" }
       assert.equal(5, result.status)
-      assert.equal(64, lunadex.run({ "repl", stdin = "1" }).status)
+    end)
+
+    it("needs a database only for what is asked of one", function()
+      local result = lunadex.run { "repl",
+        stdin = "6 * 7\nhelp lua\ndb\n\\connect " .. url .. "\nSELECT 8 AS eight;\n" }
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("^42\nWhat is entered is Lua.*\nnil\neight\n    8\n", result.stdout)
+      for input, status in pairs { ["SELECT 1;"] = 64, ["\\d"] = 64, ["\\plan"] = 64, ["\\explain SELECT 1"] = 64,
+        ["db:query 'SELECT 1'"] = 65, ["\\connect"] = 65, ["assert(lunadex.connect())"] = 65 } do
+        result = lunadex.run { "repl", stdin = input .. "\n'went on'\n" }
+        assert.equal(status, result.status, input .. "\n" .. tostring(result))
+        assert.equal("", result.stdout)
+        assert.matches(input:find "connect" and "target" or "there is no connection\n\\connect TARGET opens one.\n",
+          result.stderr, 1, true)
+      end
+      assert.equal(64, lunadex.run({ "repl", "--target", "", stdin = "1" }).status)
     end)
 
     it("names the place of an error, without our own", function()

@@ -85,7 +85,7 @@ local function apply(session, arguments)
 end
 
 local function connect(session, arguments)
-  if arguments == "" and session.connection.handle then
+  if arguments == "" and not session:unconnected() then
     local info = session.connection.info
     output.line(("%s %s   %s%s"):format(info.product, info.version, info.display,
       session.options.write and "" or "   read-only"))

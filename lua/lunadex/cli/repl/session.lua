@@ -59,12 +59,22 @@ function Session:close()
   self.connection, self.driver, self.environment.db, self.catalog = nil, nil, nil, nil
 end
 
+--- Why nothing can be asked of a database; nil: there is one.
+---@return lunadex.Error?
+function Session:unconnected()
+  if not self.connection then
+    return errors.new("usage", "there is no connection", "\\connect TARGET opens one.")
+  elseif not self.connection.handle then
+    return errors.new("usage", "the connection was closed", "\\connect opens another one.")
+  end
+end
+
 local still_good = 10 -- seconds: a name that is completed need not be newer
 
 --- The catalog for what is only a convenience; nil where it is not to be had.
 ---@return lunadex.Catalog?
 function Session:known_catalog()
-  if not self.connection then return nil end
+  if self:unconnected() then return nil end
   if self.catalog and core.now() - self.catalog_read < still_good then return self.catalog end
   local _, catalog = task.interruptible(self.connection.catalog, self.connection)
   self.catalog, self.catalog_read = catalog or self.catalog, core.now()
@@ -112,6 +122,8 @@ local function fail(self, failure)
     end
   elseif failure == nil then
     text = "nil was raised"
+  elseif not self.connection and text:find("(global 'db')", 1, true) then
+    text = text .. "\n" .. errors.describe(self:unconnected())
   end
   output.flush()
   if self.ask then
@@ -170,7 +182,13 @@ local function run_lua(self, text)
 end
 
 local function run_sql(self, text)
-  local rows, err = self.connection:query(text)
+  local err = self:unconnected()
+  if err then
+    fail(self, err)
+    return common.EXIT.usage
+  end
+  local rows
+  rows, err = self.connection:query(text)
   if not rows then
     fail(self, err)
     return status_of(err)
@@ -185,8 +203,9 @@ local function run_command(self, name, arguments)
     fail(self, errors.new("usage", ("there is no command \\%s"):format(name), "help lists them."))
     return common.EXIT.usage
   end
-  if not (command.offline or self.connection.handle) then
-    fail(self, errors.new("usage", "the connection was closed", "\\connect opens another one."))
+  local unconnected = not command.offline and self:unconnected()
+  if unconnected then
+    fail(self, unconnected)
     return common.EXIT.usage
   end
   local done, err = command.run(self, arguments)

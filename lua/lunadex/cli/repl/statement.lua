@@ -12,10 +12,10 @@ for word in words:gmatch "%a+" do first_words[word] = true end
 
 --- Whether a text is SQL: it begins with a word of SQL's, and the next thing is one as well, or a value.
 ---@param text string
----@param driver string?
+---@param driver string?            # nil: there is no connection
 ---@return boolean
 function M.is_sql(text, driver)
-  if driver ~= "postgres" then return false end
+  if driver == "mongodb" then return false end
   local word, rest = text:match "^%s*(%a+)(.*)$"
   word = word and word:lower()
   if word == "do" then return rest:find "^%s*%$" ~= nil end
