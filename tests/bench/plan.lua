@@ -11,29 +11,6 @@ local shell = require "support.shell"
 local mode = os.getenv "LUNADEX_BENCH" or ""
 local runs = 15
 
--- Ten indexes a table, of the kinds real schemas have, in the shares they have there: most plain, one in ten partial,
--- one in ten on an expression. A commit every 100 tables keeps the lock table small.
-local schema = [[
-SET client_min_messages = warning;
-CREATE PROCEDURE fill(first integer, last integer) LANGUAGE plpgsql AS $$
-BEGIN
-  FOR n IN first..last LOOP
-    EXECUTE format('CREATE TABLE t%s (id bigint PRIMARY KEY, a integer, b integer, c text, d text, e timestamptz,
-                    f jsonb)', n);
-    EXECUTE format('CREATE INDEX t%1$s_a ON t%1$s (a)', n);
-    EXECUTE format('CREATE INDEX t%1$s_ab ON t%1$s (a, b DESC)', n);
-    EXECUTE format('CREATE INDEX t%1$s_b ON t%1$s (b) INCLUDE (c)', n);
-    EXECUTE format('CREATE UNIQUE INDEX t%1$s_c ON t%1$s (c)', n);
-    EXECUTE format('CREATE INDEX t%1$s_d ON t%1$s (d text_pattern_ops)', n);
-    EXECUTE format('CREATE INDEX t%1$s_e ON t%1$s USING brin (e)', n);
-    EXECUTE format('CREATE INDEX t%1$s_f ON t%1$s USING gin (f jsonb_path_ops)', n);
-    EXECUTE format('CREATE INDEX t%1$s_lower ON t%1$s (lower(d))', n);
-    EXECUTE format('CREATE INDEX t%1$s_open ON t%1$s (e) WHERE b IS NULL AND c <> ''done''', n);
-    IF n % 100 = 0 THEN COMMIT; END IF;
-  END LOOP;
-END $$;
-]]
-
 -- The least a client can ask: raw columns, text only where there is an expression or predicate.
 local bare = [[
 SELECT i.indexrelid, i.indrelid, n.nspname, r.relname, c.relname, i.indnatts, i.indnkeyatts, i.indisunique,
@@ -49,14 +26,12 @@ local server = pg.start { settings = { shared_buffers = "512MB", max_locks_per_t
 local counts = mode == "quick" and { 2000, 20000 } or { 2000, 20000, 100000 }
 local tables = 0
 server:create_database "bench"
-server:psql("bench", schema)
 
 print(("PostgreSQL %s; %d runs in turns after one to warm up: best, ratio of the best, median ratio"):format(
   server:value(nil, "SHOW server_version"), runs))
 print(("%9s  %12s  %14s  %7s  %6s  %10s"):format("indexes", "psql, bare", "lunadex plan", "ratio", "median", "peak"))
 for _, count in ipairs(counts) do
-  server:psql("bench", ("CALL fill(%d, %d); VACUUM ANALYZE pg_catalog.pg_class, pg_catalog.pg_index, "
-    .. "pg_catalog.pg_attribute"):format(tables + 1, count // 10))
+  bench.fill(server, "bench", tables + 1, count // 10)
   tables = count // 10
   local url = server:url "bench"
   local registry = shell.directory("bench") .. "/registry.lua"

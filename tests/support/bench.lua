@@ -1,4 +1,4 @@
--- What benchmarks measure with: times of whole processes, in turns, and their peak memory.
+-- What benchmarks measure with: times of whole processes, in turns, and their peak memory; and a schema of any size.
 local shell = require "support.shell"
 
 local M = {}
@@ -89,6 +89,40 @@ function M.peak(words)
   local result = process:wait()
   assert(result.status == 0, result.stdout .. result.stderr)
   return most / 1024, shell.now() - begun
+end
+
+-- Ten indexes a table, of the kinds real schemas have, in the shares they have there: most plain, one in ten partial,
+-- one in ten on an expression. A commit every 100 tables keeps the lock table small.
+local schema = [[
+SET client_min_messages = warning;
+CREATE OR REPLACE PROCEDURE fill(first integer, last integer) LANGUAGE plpgsql AS $$
+BEGIN
+  FOR n IN first..last LOOP
+    EXECUTE format('CREATE TABLE t%s (id bigint PRIMARY KEY, a integer, b integer, c text, d text, e timestamptz,
+                    f jsonb)', n);
+    EXECUTE format('CREATE INDEX t%1$s_a ON t%1$s (a)', n);
+    EXECUTE format('CREATE INDEX t%1$s_ab ON t%1$s (a, b DESC)', n);
+    EXECUTE format('CREATE INDEX t%1$s_b ON t%1$s (b) INCLUDE (c)', n);
+    EXECUTE format('CREATE UNIQUE INDEX t%1$s_c ON t%1$s (c)', n);
+    EXECUTE format('CREATE INDEX t%1$s_d ON t%1$s (d text_pattern_ops)', n);
+    EXECUTE format('CREATE INDEX t%1$s_e ON t%1$s USING brin (e)', n);
+    EXECUTE format('CREATE INDEX t%1$s_f ON t%1$s USING gin (f jsonb_path_ops)', n);
+    EXECUTE format('CREATE INDEX t%1$s_lower ON t%1$s (lower(d))', n);
+    EXECUTE format('CREATE INDEX t%1$s_open ON t%1$s (e) WHERE b IS NULL AND c <> ''done''', n);
+    IF n % 100 = 0 THEN COMMIT; END IF;
+  END LOOP;
+END $$;
+]]
+
+--- Tables `t<first>` to `t<last>` of that schema.
+---@param server support.Server
+---@param database string
+---@param first integer
+---@param last integer
+function M.fill(server, database, first, last)
+  server:psql(database, schema)
+  server:psql(database, ("CALL fill(%d, %d); VACUUM ANALYZE pg_catalog.pg_class, pg_catalog.pg_index, "
+    .. "pg_catalog.pg_attribute"):format(first, last))
 end
 
 return M
