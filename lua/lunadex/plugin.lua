@@ -37,6 +37,7 @@ local SHIPPED_RULES = { "build-window", "concurrent-build-bug", "disk-space", "f
 ---@field import {extensions: string[], load: function}?
 ---@field file string              # where it came from
 ---@field shipped boolean?         # with Lunadex
+---@field broken string?           # why it cannot be loaded, with the name of the file: there is no more of it
 
 local function folders(options)
   local result = { options.folder or "plugins" }
@@ -162,60 +163,62 @@ function M.load(name, options)
 end
 
 -- Calls `take` with each plugin that looks as if it were of use, those of the user's folders first: only the files that
--- match a pattern are run, for a folder called `plugins` may hold all sorts of things.
-local function each_plugin(options, patterns, shipped, take)
+-- hold two words are run, for a folder called `plugins` may hold all sorts of things. In one that does not compile, as a
+-- merge may leave it, the second word may be lost.
+local function each_plugin(options, first, second, shipped, take)
   local core = require "lunadex.core"
-  local messages, seen = {}, {}
-  local function add(name)
+  local seen = {}
+  local function add(name, text)
     if seen[name] then return end
     seen[name] = true
     local plugin, message = M.load(name, options)
-    if plugin then take(plugin) else messages[#messages + 1] = message end
+    take(plugin or { name = name, describe = "cannot be loaded", broken = message }, text or "")
   end
   for _, folder in ipairs(folders(options or {})) do
     for _, file in ipairs(core.list_directory(folder) or {}) do
       local name = file:match("^([%w_-]+)%.lua$")
       local text = name and read(folder .. "/" .. file)
-      local matches = text ~= nil
-      for _, pattern in ipairs(matches and patterns or {}) do matches = matches and text:find(pattern) ~= nil end
-      if matches then add(name) end
+      if text and text:find(first) and (text:find(second) or not load(text, "", "t")) then add(name, text) end
     end
   end
   for _, name in ipairs(shipped) do add(name) end
-  return messages
 end
 
---- The importers, by extension.
+--- The importers, by extension: one that cannot be loaded is that of the extensions that its text speaks of.
 ---@param options {folder: string?, path: string?}?
 ---@return table<string, lunadex.Plugin> importers
----@return string[] messages       # of those that cannot be loaded
+---@return lunadex.Plugin? unknown # one that cannot be loaded, of which nobody can tell what it reads
 function M.importers(options)
-  local importers = {}
-  local messages = each_plugin(options, { "import%s*=", "extensions%s*=" }, { "dictionary" }, function(plugin)
-    for _, extension in ipairs(plugin.import and plugin.import.extensions or {}) do
-      importers[extension] = importers[extension] or plugin
+  local importers, unknown = {}, nil
+  each_plugin(options, "import%s*=", "extensions%s*=", { "dictionary" }, function(plugin, text)
+    local extensions = plugin.import and plugin.import.extensions or {}
+    if plugin.broken then
+      for each in (text:match "extensions%s*=%s*(%b{})" or ""):gmatch "[\"'](%w+)[\"']" do
+        extensions[#extensions + 1] = each
+      end
+      if #extensions == 0 then unknown = plugin end
     end
+    for _, extension in ipairs(extensions) do importers[extension] = importers[extension] or plugin end
   end)
-  return importers, messages
+  return importers, unknown
 end
 
---- The plugins that are rules, in the order in which they are asked: those that come with Lunadex, or replace one of
---- these, then the others; by name.
+--- The plugins that are rules, also those that cannot be loaded, in the order in which they are asked: those that come
+--- with Lunadex, or replace one of these, then the others; by name.
 ---@param options {folder: string?, path: string?}?
 ---@return lunadex.Plugin[]
----@return string[] messages       # of those that cannot be loaded
 function M.rules(options)
   local place, found = {}, {}
   for i, name in ipairs(SHIPPED_RULES) do place[name] = i end
-  local messages = each_plugin(options, { "rule%s*=", "check%s*=" }, SHIPPED_RULES, function(plugin)
-    if plugin.rule then found[#found + 1] = plugin end
+  each_plugin(options, "rule%s*=", "check%s*=", SHIPPED_RULES, function(plugin)
+    if plugin.rule or plugin.broken then found[#found + 1] = plugin end
   end)
   table.sort(found, function(a, b)
     local left, right = place[a.name] or math.huge, place[b.name] or math.huge
     if left ~= right then return left < right end
     return a.name < b.name
   end)
-  return found, messages
+  return found
 end
 
 return M

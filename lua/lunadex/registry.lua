@@ -92,14 +92,9 @@ end
 
 --- The importer for an extension. They are looked for when the first file that is no Lua comes along.
 function Reader:importer(extension)
-  if not self.importers then
-    local messages
-    self.importers, messages = plugin.importers(self.options.plugins)
-    for _, message in ipairs(messages) do
-      self:problem(message:match("^(.-):") or "plugins", (message:gsub("^.-:%s*", "", 1)))
-    end
-  end
-  return self.importers[extension]
+  if not self.importers then self.importers, self.unknown = plugin.importers(self.options.plugins) end
+  -- What cannot be told to be no registry is not left out: what it declares would be taken for undeclared.
+  return self.importers[extension] or self.unknown
 end
 
 function Reader:walk(directory, depth)
@@ -219,6 +214,10 @@ local KEY_WORDS = { asc = key_words.asc, desc = key_words.desc, expr = key_words
 --- An importer's file: a list of { relation =, database =, description =, line =, items = { { kind = "index", line =,
 --- options = what would stand in index { … } }, … } }.
 function Reader:import(importer, text, file)
+  if importer.broken then
+    self:problem(file, ("its importer cannot be loaded: %s"):format(importer.broken))
+    return
+  end
   local ok, declarations, errors = pcall(importer.import.load, text, file, KEY_WORDS)
   if not ok then
     self:problem(file, ("the importer %s failed: %s"):format(importer.name, tostring(declarations)))

@@ -26,6 +26,7 @@ local M = {}
 ---@field unasked boolean?         # of some subject: there is no database, or it did not tell
 ---@field environment table?       # of a registry's sandbox
 ---@field trusted boolean?         # it comes with Lunadex
+---@field broken string?           # why it cannot be loaded: then there is no check
 ---@field file string
 ---@field line integer?
 
@@ -57,7 +58,8 @@ local function rule_of(name, rule, setting, default)
   return {
     name = name, check = rule.check, on = set_of(setting.on or rule.on), off = off, asked = not off and default,
     values = options_of.values(rule.options or {}, setting.options), file = rule.file, line = rule.line,
-    environment = rule.environment, trusted = rule.trusted, description = setting.description or rule.description or "",
+    environment = rule.environment, trusted = rule.trusted, broken = rule.broken,
+    description = setting.description or rule.description or "",
   }
 end
 
@@ -66,22 +68,21 @@ end
 ---@param driver string            # "postgres" or "mongodb"
 ---@param advice boolean?          # also those that are only asked by `lunadex check`
 ---@return lunadex.Rule[]
----@return string[] messages       # of plugins that cannot be loaded
 function M.of(database, driver, advice)
   local settings, list = settings_of(database), {}
-  local plugins, messages = plugin.rules(database.plugins)
-  for _, each in ipairs(plugins) do
-    local rule, setting = each.rule, settings[each.name]
+  for _, each in ipairs(plugin.rules(database.plugins)) do
+    -- Of one that cannot be loaded nobody knows whom it would have to be asked by.
+    local rule, setting = each.rule or { default = "plan" }, settings[each.name]
     if not rule.driver or rule.driver == driver then
       local default = setting ~= nil or rule.default == "plan" or rule.default == "check" and advice or false
       list[#list + 1] = rule_of(each.name, { check = rule.check, on = rule.on, options = each.options,
-        description = each.describe, file = each.file, trusted = each.shipped }, setting, default)
+        description = each.describe, file = each.file, trusted = each.shipped, broken = each.broken }, setting, default)
     end
   end
   for _, rule in ipairs(database.rules or {}) do
     if rule.check then list[#list + 1] = rule_of(rule.name, rule, settings[rule.name], true) end
   end
-  return list, messages
+  return list
 end
 
 -- The findings of a dialect that are rules in all but form.
@@ -314,6 +315,10 @@ function Judge:pronounce(rule, about, verdict, failed)
 end
 
 function Judge:ask(rule)
+  if rule.broken then
+    self:pronounce(rule, { all = true }, { verdict = "block", message = "cannot be loaded: " .. rule.broken }, true)
+    return
+  end
   local scene, dialect = self.scene, self.plan.dialect
   local subjects = self:subjects(rule)
   local answers = ask.all(rule, scene, subjects, function(what) self:read(what) end)
@@ -390,8 +395,7 @@ end
 ---@return lunadex.Rule[]? rules   # as they were, or were not, asked
 ---@return lunadex.Error? err
 function M.judge(plan, database, options, tell)
-  local list, messages = M.of(database, plan.dialect.driver, options.advice)
-  if messages[1] then return nil, errors.new("registry", table.concat(messages, "\n")) end
+  local list = M.of(database, plan.dialect.driver, options.advice)
   local known, without = { }, {}
   for _, name in ipairs(names_of_checks(plan.dialect)) do known[name] = true end
   for _, rule in ipairs(list) do known[rule.name] = true end
@@ -418,7 +422,7 @@ function M.judge(plan, database, options, tell)
         message = "not asked: " .. rule.off })
     end
     -- Without a database there are no changes.
-    rule.unasked = plan.offline and not (rule.on.index or rule.on.relation or rule.on.query)
+    rule.unasked = plan.offline and not rule.broken and not (rule.on.index or rule.on.relation or rule.on.query)
     if rule.asked then self:ask(rule) end
     if self.err then return nil, self.err end
   end

@@ -49,6 +49,7 @@ end
 
 local function state_of(rule)
   if rule.off then return "off: " .. rule.off end
+  if rule.broken then return "cannot be loaded" end
   if not rule.asked then return "not asked for" end
   return rule.unasked and "needs a database" or "asked"
 end

@@ -362,13 +362,8 @@ function Checker:look_at_rules()
   local plugins
   local function shipped(name)
     if not plugins then
-      local list, messages = plugin.rules(self.plugins)
       plugins = {}
-      for _, each in ipairs(list) do plugins[each.name] = each end
-      for _, message in ipairs(messages) do
-        local file, rest = message:match("^(.-):%s*(.*)$")
-        self:problem({ file = file or "plugins" }, nil, rest or message)
-      end
+      for _, each in ipairs(plugin.rules(self.plugins)) do plugins[each.name] = each end
     end
     return plugins[name]
   end
@@ -396,7 +391,7 @@ function Checker:look_at_rules()
         for _, other in ipairs(self.rules) do names[other.check and other.name or ""] = true end
         self:problem(rule, nil, what .. " has no check, and there is none of this name to be set",
           "check = function(change, context) … end", suggest.hint(rule.name, names))
-      elseif rule.options then
+      elseif rule.options and not of.broken then
         rule_options.check(of.options or {}, rule.options, function(message, expected, hint)
           self:problem(rule, nil, ("%s: %s"):format(what, message), expected, hint)
         end)

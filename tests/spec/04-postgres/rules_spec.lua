@@ -187,6 +187,50 @@ on "other" {} ]], "--json")
     end)
   end)
 
+  it("that cannot be loaded block changes, and nothing else", function()
+    local folder = shell.directory "project"
+    shell.check("mkdir " .. folder .. "/plugins")
+    shell.write_file(folder .. "/plugins/policy.lua", [[
+return { name = "policy", describe = "ours", rule = {
+<<<<<<< HEAD
+  on = { "create" },
+]])
+    shell.write_file(folder .. "/plugins/words.lua",
+      "return { name = 'words', describe = 'x', import = { extensions = { 'words' }, load = ")
+    shell.write_file(folder .. "/plugins/init.lua", "nothing of ours = =")
+    local text = [[on "t" { index { "a", name = "t_a" } } rule "naming" { options = { pattern = "^x" } }]]
+    local function at(...)
+      return lunadex.run { cwd = folder, ... }
+    end
+    local registry = lunadex.registry(text)
+    local place = "cannot be loaded: plugins/policy.lua:2: unexpected symbol near '<<'"
+    local result = at("plan", registry, "--target", url)
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("not made: blocked by policy: " .. place, result.stdout, 1, true)
+    assert.matches("error policy: " .. place, result.stdout, 1, true)
+    assert.matches("warning naming: ", result.stdout, 1, true)
+    assert.equal(6, at("apply", registry, "--target", url).status)
+    assert.is_nil(server:indexes(database)["public.t_a"])
+    result = at("check", registry, "--offline")
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("error policy: " .. place, result.stdout, 1, true)
+    assert.matches("policy +cannot be loaded", at("check", registry, "--offline", "--rules").stdout)
+    assert.equal(0, at("snapshot", "--target", url).status)
+    assert.equal(0, at("plan", registry, "--target", url, "--without", "policy").status)
+    -- The importer is only needed for what it reads.
+    shell.write_file(folder .. "/r.words", "t a")
+    shell.write_file(folder .. "/r.dict", "table t:\n  index t_a:\n    column a:\n")
+    result = at("plan", "r.words", "--target", url, "--without", "policy")
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("r.words: its importer cannot be loaded: plugins/words.lua:1: ", result.stderr, 1, true)
+    assert.equal(0, at("apply", "r.dict", "--target", url, "--without", "policy").status)
+    assert.truthy(server:indexes(database)["public.t_a"])
+    shell.write_file(folder .. "/plugins/words.lua", "return { import = {")
+    result = at("plan", "r.words", "--target", url, "--without", "policy")
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("r.words: its importer cannot be loaded: plugins/words.lua:1: ", result.stderr, 1, true)
+  end)
+
   it("ask for nothing that nobody needs", function()
     -- `check` counts what was sent: statements are in the server's log only where it is told to keep them.
     server:psql("postgres", ("ALTER DATABASE %s SET log_statement = 'all'"):format(database))
