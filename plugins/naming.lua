@@ -10,6 +10,18 @@ local function escaped(text)
   return (text:gsub("%p", "%%%0"))
 end
 
+-- The pattern for a relation and a kind. The last one is kept: most are asked for again at once.
+local last = {}
+
+local function pattern_for(template, index)
+  if last.template ~= template or last.relation ~= index.relation or last.kind ~= index.kind then
+    local name = index.relation:match('([^."]+)"?$') or index.relation
+    last = { template = template, relation = index.relation, kind = index.kind,
+      pattern = (template:gsub("{(%l+)}", { relation = escaped(name), kind = index.kind })) }
+  end
+  return last.pattern
+end
+
 return {
   name = "naming",
   describe = "names that break a convention",
@@ -28,9 +40,7 @@ return {
         for _, kind in ipairs(options.kinds) do looked_at = looked_at or kind == index.kind end
         if not looked_at then return end
       end
-      local values = { relation = index.relation:match('([^."]+)"?$') or index.relation, kind = index.kind }
-      local pattern = options.pattern:gsub("{(%l+)}", function(word) return values[word] and escaped(values[word]) end)
-      if not index.name:find(pattern) then
+      if not index.name:find(pattern_for(options.pattern, index)) then
         return "warn", ("the name %s does not match %s"):format(index.name, options.pattern)
       end
     end,

@@ -68,7 +68,9 @@ return {
     check = function(index, context)
       if index.kind ~= "index" or index.unique or not plain[index.method or ""] then return end
       local first = index.keys[1].column
-      for _, other in ipairs(context.relation.indexes) do
+      local others = context.relation.indexes
+      for i = 1, #others do
+        local other = others[i]
         -- What is live and undeclared may be dropped as a stray any day; keys may not.
         if other.keys[1].column == first and (other.declared or other.constraint) and makes_redundant(other, index) then
           return "warn", ("%s does its work: %s"):format(other.name or "another index", other.definition)

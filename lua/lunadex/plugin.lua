@@ -163,8 +163,8 @@ function M.load(name, options)
 end
 
 -- Calls `take` with each plugin that looks as if it were of use, those of the user's folders first: only the files that
--- hold two words are run, for a folder called `plugins` may hold all sorts of things. In one that does not compile, as a
--- merge may leave it, the second word may be lost.
+-- hold two words are run, for a folder called `plugins` may hold all sorts of things. In one that does not compile, as
+-- a merge may leave it, the second word may be lost.
 local function each_plugin(options, first, second, shipped, take)
   local core = require "lunadex.core"
   local seen = {}

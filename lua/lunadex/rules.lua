@@ -99,6 +99,8 @@ end
 ---@field secrets lunadex.registry.Problems
 ---@field tell fun(change: lunadex.PlannedChange?, finding: lunadex.Finding)
 ---@field advice boolean?
+---@field askers table<lunadex.Rule, lunadex.rules.Asker>
+---@field answers table<lunadex.Rule, table<string, table[]>>   # what they had to say, by kind of subject
 ---@field err lunadex.Error?       # the run was interrupted
 local Judge = {}
 Judge.__index = Judge
@@ -156,73 +158,79 @@ local function no_subjects()
 end
 
 local function add(subjects, view, relation, about)
-  local i = #subjects.views + 1
-  subjects.views[i], subjects.relations[i], subjects.abouts[i] = view, relation or false, about
+  local views = subjects.views
+  local i = #views + 1
+  views[i], subjects.relations[i], subjects.abouts[i] = view, relation or false, about
 end
 
--- One maker for each word of `on`, but for changes.
-local makers = {}
-
-function makers:plan(subjects)
-  if not self.plan.offline then add(subjects, self.scene:whole(), nil, { all = true }) end
-end
-
-function makers:index(subjects)
-  local scene, only = self.scene, self.plan.only
-  for ordinal, record in ipairs(scene:records()) do
-    if not only or self.by_ordinal[ordinal] then add(subjects, scene:index(record), record.relation, record) end
-  end
-end
-
-function makers:relation(subjects)
-  local scene, only = self.scene, self.plan.only and self:touched()
-  scene:records()
-  for _, name in ipairs(scene.names) do
-    if not only or only[name] then
-      local view = scene:relation(name)
-      add(subjects, view, name, { relation = name, file = view.file, line = view.line })
-    end
-  end
-end
-
-function makers:query(subjects)
-  local scene = self.scene
-  scene:records()
-  for _, name in ipairs(self.plan.only and {} or scene.names) do
-    for _, query in ipairs(scene:relation(name).queries) do
-      add(subjects, query, name, { query = true, relation = name, file = query.file, line = query.line })
-    end
-  end
-end
-
--- The changes of the plan that a rule looks at, as they are by now.
-function Judge:changes_for(rule, subjects)
-  local plan, scene = self.plan, self.scene
-  if plan.offline then return end
+-- The changes of the plan that a rule looks at, as they are by now; and the plan.
+function Judge:planned_for(rule)
+  local plan, scene, subjects = self.plan, self.scene, no_subjects()
+  if plan.offline then return subjects end
   for change in plan:changes { keeps = rule.on.keep } do
     if rule.on[change.action] then add(subjects, scene:change(change), change.relation, { change = change }) end
   end
+  if rule.on.plan then add(subjects, scene:whole(), nil, { all = true }) end
+  return subjects
 end
 
----@param rule lunadex.Rule
----@return lunadex.rules.Subjects
-function Judge:subjects(rule)
-  local kinds = {}
-  for _, kind in ipairs { "plan", "index", "relation", "query" } do
-    if rule.on[kind] then kinds[#kinds + 1] = kind end
-  end
-  -- There may be many indexes: the list of them is made once.
-  if rule.on.index and next(rule.on, next(rule.on)) == nil then
-    if not self.indexes then
-      self.indexes = no_subjects()
-      makers.index(self, self.indexes)
+-- What is declared on one relation, added to what a batch has of each kind.
+local declared = { "index", "relation", "query" }
+
+function Judge:add_declared(batch, name)
+  local scene, view = self.scene, self.scene:relation(name)
+  if batch.index then
+    for _, record in ipairs(scene:relations()[name].declared) do
+      if not self.plan.only or self.by_ordinal[record.ordinal] then
+        add(batch.index, scene:index(record), name, record)
+      end
     end
-    return self.indexes
   end
-  local subjects = no_subjects()
-  self:changes_for(rule, subjects)
-  for _, kind in ipairs(kinds) do makers[kind](self, subjects) end
-  return subjects
+  if batch.relation then add(batch.relation, view, name, { relation = name, file = view.file, line = view.line }) end
+  for _, query in ipairs(batch.query and not self.plan.only and view.queries or {}) do
+    add(batch.query, query, name, { query = true, relation = name, file = query.file, line = query.line })
+  end
+end
+
+-- Asks all rules about what is declared, some relations at a time: a view is made once, asked about while it is at
+-- hand, and let go. Were tens of thousands kept from rule to rule, each look at one would come from main memory.
+function Judge:ask_declared()
+  local scene, rules_on = self.scene, {}
+  for _, kind in ipairs(declared) do
+    for _, rule in ipairs(self.list) do
+      if rule.asked and rule.on[kind] and not rule.broken then
+        rules_on[kind] = rules_on[kind] or {}
+        table.insert(rules_on[kind], rule)
+      end
+    end
+  end
+  if not next(rules_on) then return end
+  scene:records()
+  local only = self.plan.only and self:touched()
+  local batch, size
+  local function begin()
+    batch, size = {}, 0
+    for kind in pairs(rules_on) do batch[kind] = no_subjects() end
+  end
+  local function finish()
+    for _, kind in ipairs(declared) do
+      for _, rule in ipairs(rules_on[kind] or {}) do self:ask(rule, kind, batch[kind]) end
+    end
+    scene:forget()
+  end
+  begin()
+  for _, name in ipairs(scene.names) do
+    if not only or only[name] then
+      self:add_declared(batch, name)
+      size = size + 1 + #scene:relations()[name].declared
+      if size >= ask.at_once then
+        finish()
+        begin()
+      end
+    end
+    if self.err then return end
+  end
+  finish()
 end
 
 -- The relations that planned changes are about.
@@ -314,20 +322,27 @@ function Judge:pronounce(rule, about, verdict, failed)
   end
 end
 
-function Judge:ask(rule)
-  if rule.broken then
-    self:pronounce(rule, { all = true }, { verdict = "block", message = "cannot be loaded: " .. rule.broken }, true)
-    return
+-- Asks a rule about some subjects, and keeps what it had to say: later, it is told rule by rule.
+function Judge:ask(rule, kind, subjects)
+  if self.err then return end
+  local asker = self.askers[rule] or ask.of(rule, self.scene)
+  self.askers[rule] = asker
+  local kept = self.answers[rule] or {}
+  self.answers[rule] = kept
+  kept[kind] = kept[kind] or {}
+  for _, answer in ipairs(asker:all(subjects, function(what) self:read(what) end)) do
+    if answer.unasked then rule.unasked = true else table.insert(kept[kind], answer) end
   end
-  local scene, dialect = self.scene, self.plan.dialect
-  local subjects = self:subjects(rule)
-  local answers = ask.all(rule, scene, subjects, function(what) self:read(what) end)
-  for i = 1, #subjects.views do
-    local answer = answers[i]
-    if answer and answer.unasked then
-      rule.unasked = true
-    elseif answer then
-      local about, verdict, flaw = subjects.abouts[i], nil, answer.failed
+end
+
+-- What a rule had to say, in the order of what it was asked about.
+function Judge:tell_answers(rule)
+  local dialect, kept = self.plan.dialect, self.answers[rule] or {}
+  -- They were asked relation by relation.
+  table.sort(kept.index or {}, function(a, b) return a.about.ordinal < b.about.ordinal end)
+  for _, kind in ipairs { "plan", table.unpack(declared) } do
+    for _, answer in ipairs(kept[kind] or {}) do
+      local about, verdict, flaw = answer.about, nil, answer.failed
       local change = about.change or about.ordinal and self.by_ordinal[about.ordinal]
       if not flaw then
         verdict, flaw = verdicts.of(answer[1], answer[2], dialect, not change and {} or change.entry)
@@ -337,6 +352,16 @@ function Judge:ask(rule)
       self:pronounce(rule, about, verdict, flaw)
     end
   end
+end
+
+-- Asks about what is planned, which earlier rules may have changed, and tells all that a rule had to say.
+function Judge:judge(rule)
+  if rule.broken then
+    self:pronounce(rule, { all = true }, { verdict = "block", message = "cannot be loaded: " .. rule.broken }, true)
+    return
+  end
+  self:ask(rule, "plan", self:planned_for(rule))
+  self:tell_answers(rule)
 end
 
 -- What cannot be made, or would be a loss, without something that is held back.
@@ -374,9 +399,9 @@ end
 
 -- Names that no rule has, in what switches rules off.
 function Judge:unknown(known)
-  local reported = {}
+  local reported, nothing = {}, {}
   for _, entry in ipairs(self.plan.entries) do
-    for name in pairs(entry.allow or {}) do
+    for name in next, rawget(entry, "allow") or nothing do
       if not known[name] and not reported[name] then
         reported[name] = true
         self.tell(nil, { level = "warning", rule = "unknown-rule", relation = entry.relation, name = entry.name,
@@ -409,7 +434,7 @@ function M.judge(plan, database, options, tell)
   end
   local secrets = problem.list()
   local self = setmetatable({ plan = plan, list = list, secrets = secrets, tell = tell, by_ordinal = {},
-    advice = options.advice,
+    advice = options.advice, askers = {}, answers = {},
     scene = scenes.of(plan, database.relations or {}, secrets) }, Judge)
   for _, change in ipairs(plan.planned or {}) do
     if change.ordinal then self.by_ordinal[change.ordinal] = change end
@@ -417,13 +442,16 @@ function M.judge(plan, database, options, tell)
   self:unknown(known)
   for _, rule in ipairs(list) do
     if without[rule.name] then rule.asked, rule.off = false, "--without" end
+    -- Without a database there are no changes.
+    rule.unasked = plan.offline and not rule.broken and not (rule.on.index or rule.on.relation or rule.on.query)
+  end
+  self:ask_declared()
+  for _, rule in ipairs(list) do
     if rule.off then
       tell(nil, { level = "info", rule = rule.name, verdict = "allow", allowed = rule.off,
         message = "not asked: " .. rule.off })
     end
-    -- Without a database there are no changes.
-    rule.unasked = plan.offline and not rule.broken and not (rule.on.index or rule.on.relation or rule.on.query)
-    if rule.asked then self:ask(rule) end
+    if rule.asked then self:judge(rule) end
     if self.err then return nil, self.err end
   end
   if not plan.offline then self:follow() end

@@ -7,24 +7,25 @@ local M = {}
 -- For one question. A loop without end takes some hundredths of a second to get there.
 M.limits = { instructions = 10 * 1000 * 1000, memory = 64 * 1024 * 1024 }
 
--- To begin and end a limited run takes longer than most answers, so many questions share one. A question that ends
--- it was perhaps only the last straw: it is asked once more, alone.
-local AT_ONCE = 200
+--- To begin and end a limited run takes longer than most answers, so many questions share one. A question that ends
+--- it was perhaps only the last straw: it is asked once more, alone.
+M.at_once = 200
 
 -- A rule that was stopped so often is not asked any more: 20,000 loops without end would take a quarter of an hour.
 local MOST_STOPPED = 10
 
 ---@class lunadex.rules.Answer
+---@field about table             # of the subject
 ---@field failed string?           # what went wrong, with its place
 ---@field unasked boolean?         # there is no server, or it did not tell: nothing can be said
 ---@field [1] any                  # else what the rule gave
 ---@field [2] any
 
--- From sandbox.run's result to one line with a place. Where a tail call raises, the line is one of ours.
+-- From sandbox.run's result to a text with a place. Where a tail call raises, the line is one of ours.
 local function failure(rule, message, line, file)
   if file ~= debug.getinfo(rule.check, "S").short_src then line = rule.line end
   local place = rule.file .. (line and line > 0 and ":" .. line or "")
-  return { failed = ("%s: %s"):format(place, message) }
+  return ("%s: %s"):format(place, message)
 end
 
 -- What comes with Lunadex ends by itself, and counting its instructions would take twice as long as they do.
@@ -36,33 +37,56 @@ local function run(rule, chunk)
   return false, text, line, nil, file
 end
 
---- The answers to all questions, by the number of the subject; nothing where a rule has nothing to say.
+---@class lunadex.rules.Asker     # a rule, and what it is asked with
+---@field rule lunadex.Rule
+---@field scene lunadex.rules.Scene
+---@field context table
+---@field aim fun(relation: string?)
+---@field stopped integer          # how often it was
+local Asker = {}
+Asker.__index = Asker
+
 ---@param rule lunadex.Rule
 ---@param scene lunadex.rules.Scene
+---@return lunadex.rules.Asker
+function M.of(rule, scene)
+  local context, aim = scene:context(rule.values)
+  return setmetatable({ rule = rule, scene = scene, context = context, aim = aim, stopped = 0 }, Asker)
+end
+
+--- What the rule has to say, in the order of the subjects; nothing of those about which it says nothing.
 ---@param subjects lunadex.rules.Subjects
 ---@param read fun(what: string)   # reads what a rule asks for into the scene's facts, or says what is missing
----@return table<integer, lunadex.rules.Answer>
-function M.all(rule, scene, subjects, read)
-  local views, relations, count = subjects.views, subjects.relations, #subjects.views
-  local context, aim = scene:context(rule.values)
-  local answers, check, stopped = {}, rule.check, 0
+---@return lunadex.rules.Answer[]
+function Asker:all(subjects, read)
+  local rule, scene, context, aim = self.rule, self.scene, self.context, self.aim
+  local views, relations, abouts, count = subjects.views, subjects.relations, subjects.abouts, #subjects.views
+  local answers, check = {}, rule.check
+  local function answer(k, given)
+    given.about = abouts[k]
+    answers[#answers + 1] = given
+  end
   local i, alone = 1, false
   while i <= count do
-    if stopped >= MOST_STOPPED then
+    if self.stopped >= MOST_STOPPED then
       for k = i, count do
-        answers[k] = failure(rule, ("was stopped %d times and is not asked any more"):format(MOST_STOPPED))
+        answer(k, { failed = failure(rule, ("was stopped %d times and is not asked any more"):format(MOST_STOPPED)) })
       end
       break
     end
-    local first, last = i, alone and i or math.min(i + AT_ONCE - 1, count)
+    local first, last = i, alone and i or math.min(i + M.at_once - 1, count)
     scene.needed = nil
     local ok, message, line, limit, file = run(rule, function()
+      local relation
       for k = first, last do
         i = k
-        aim(relations[k] or nil)
+        if relations[k] ~= relation then
+          relation = relations[k]
+          aim(relation or nil)
+        end
         local verdict, text = check(views[k], context)
         if scene.needed then return end -- somebody caught the interruption
-        if verdict ~= nil then answers[k] = { verdict, text } end
+        if verdict ~= nil then answer(k, { verdict, text }) end
       end
       i = last + 1
     end)
@@ -71,15 +95,15 @@ function M.all(rule, scene, subjects, read)
     if needed then
       if not scene.missing[needed] then read(needed) end
       if scene.missing[needed] then
-        answers[i] = { unasked = true }
+        answer(i, { unasked = true })
         i = i + 1
       end
     elseif not ok then
       if limit and i > first then
         alone = true
       else
-        answers[i] = failure(rule, message, line, file)
-        if limit then stopped = stopped + 1 end
+        answer(i, { failed = failure(rule, message, line, file) })
+        if limit then self.stopped = self.stopped + 1 end
         i = i + 1
       end
     end

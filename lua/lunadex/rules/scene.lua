@@ -13,6 +13,7 @@ local M = {}
 ---@field facts table<string, any> # what was read, by name
 ---@field missing table<string, string>   # what could not be read, and why
 ---@field needed string?           # what somebody was interrupted for
+---@field views table<table, table>    # by what they are made of
 local Scene = {}
 Scene.__index = Scene
 
@@ -84,7 +85,18 @@ local function of_live(name)
   end
 end
 
+local function of_entry(name)
+  return function(scene, data)
+    local entry = data.ordinal and scene.plan.entries[data.ordinal]
+    return entry and entry[name]
+  end
+end
+
 local index_fields = {
+  action = function() return "index" end,
+  declared = function(_, data) return data.ordinal ~= nil end,
+  critical = function(scene, data) return data.ordinal ~= nil and scene.plan.entries[data.ordinal].critical end,
+  description = of_entry "description", file = of_entry "file", line = of_entry "line",
   definition = function(scene, data) return data.ordinal and scene.plan.set:text(data.ordinal) or data.live.text end,
   live = function(scene, data)
     if scene.offline then scene:need "target" end
@@ -94,7 +106,7 @@ local index_fields = {
   inherited = of_live "inherited", replica_identity = of_live "replica_identity", referenced = of_live "referenced",
   bytes = statistic "index_bytes", scans = statistic "scans", scans_since = statistic "scans_since",
 }
-for field in ("action name relation declared critical description file line kind method keys include where unique "
+for field in ("name relation kind method keys include where unique "
   .. "nulls_not_distinct without_overlaps traits with tablespace deferrable initially_deferred not_enforced references "
   .. "on_update on_delete on_delete_columns match"):gmatch "%S+" do
   index_fields[field] = false
@@ -103,23 +115,21 @@ local new_index = class("an index", index_fields)
 
 -- `data`: ordinal or live or both, and the relation's display name.
 function Scene:index(data)
-  local view = data.view
+  local view = self.views[data]
   if view then return view end
   local live, ordinal = data.live, data.ordinal
   data.scene = self
-  -- A table of its own, to which the rest is added: there may be many of them.
+  -- A table of its own, to which little is added: there may be many of them.
   local values = ordinal and self.plan.set:fields(ordinal) or live:fields()
-  local kind, entry = values.kind, ordinal and self.plan.entries[ordinal]
-  values.action, values.relation, values.schema = "index", data.relation, nil
-  values.declared, values.critical = entry ~= nil, entry and entry.critical or false
-  if entry then
-    values.name, values.description, values.file, values.line = entry.name, entry.description, entry.file, entry.line
-  end
+  local kind = values.kind
+  values.relation, values.schema = data.relation, nil
   if live and not values.name then values.name = live.name end
-  if kind == "primary_key" or kind == "unique_constraint" then values.unique = true end
-  if not values.method and kind ~= "foreign_key" then values.method = "btree" end
+  if kind ~= "foreign_key" then
+    values.unique = values.unique or kind == "primary_key" or kind == "unique_constraint"
+    values.method = values.method or "btree"
+  end
   view = new_index(values, data)
-  data.view = view
+  self.views[data] = view
   return view
 end
 
@@ -175,13 +185,20 @@ local new_relation = class("a relation", {
 function Scene:relation(name)
   local data = self:relations()[name]
   if not data then return nil end
-  if not data.view then
+  local view = self.views[data]
+  if not view then
     local info = data.info
     data.scene = self
-    data.view = new_relation({ action = "relation", name = data.name, description = info and info.description,
+    view = new_relation({ action = "relation", name = data.name, description = info and info.description,
       file = info and info.file, line = info and info.line }, data)
+    self.views[data] = view
   end
-  return data.view
+  return view
+end
+
+--- Lets go of the views that were made: they are many, and what is at hand is what is looked at next.
+function Scene:forget()
+  self.views = {}
 end
 
 local function explained(name)
@@ -199,12 +216,12 @@ local new_query = class("a query", {
 })
 
 function Scene:query(query, relation)
-  local view = self.query_views[query]
+  local view = self.views[query]
   if not view then
     view = new_query({ action = "query", name = query.name, relation = relation.name, text = query.sql or query.filter,
       description = query.description, expect_index = query.expect_index, file = query.file, line = query.line },
       { scene = self, query = query })
-    self.query_views[query] = view
+    self.views[query] = view
   end
   return view
 end
@@ -278,31 +295,35 @@ end
 function Scene:records()
   if self.by_ordinal then return self.by_ordinal end
   local plan = self.plan
-  local by_ordinal, of = {}, {}
+  local by_ordinal, of, entries = {}, {}, plan.entries
   self.by_ordinal, self.all, self.names = by_ordinal, {}, {}
+  local before, title, place -- those of one relation mostly stand together
   local function add(ordinal, live, on)
-    local title = plan.entries[ordinal].relation
-    local data = of[on or title]
-    if not data then
-      data = add_relation(self, on and on.display or title, on)
-      of[on or title] = data
+    local its_title = entries[ordinal].relation
+    if its_title ~= title or on ~= place then
+      title, place = its_title, on
+      before = of[on or title]
+      if not before then
+        before = add_relation(self, on and on.display or title, on)
+        of[on or title] = before
+      end
+      self.all[title] = before
     end
-    self.all[title] = data
-    local record = { ordinal = ordinal, live = live, relation = data.name, scene = self, view = nil }
-    by_ordinal[ordinal], data.declared[#data.declared + 1] = record, record
+    local record = { ordinal = ordinal, live = live, relation = before.name, scene = self }
+    by_ordinal[ordinal], before.declared[#before.declared + 1] = record, record
   end
   if plan.diff then
     for ordinal, relation, live in plan.diff:pairs() do add(ordinal, live, relation) end
   else
     for ordinal in ipairs(plan.entries) do add(ordinal) end
   end
-  for title, info in pairs(self.registry_relations) do
-    local data = self.all[title]
+  for written, info in pairs(self.registry_relations) do
+    local data = self.all[written]
     if not data then
-      local name, schema = plan.dialect.name.relation(title)
+      local name, schema = plan.dialect.name.relation(written)
       local on = plan.catalog and plan.catalog:relation(schema, name)
-      data = add_relation(self, on and on.display or title, on)
-      self.all[title] = data
+      data = add_relation(self, on and on.display or written, on)
+      self.all[written] = data
     end
     data.info = data.info or info
   end
@@ -392,7 +413,7 @@ end
 ---@return lunadex.rules.Scene
 function M.of(plan, relations, secrets)
   local self = setmetatable({ plan = plan, offline = plan.offline or false, registry_relations = relations, facts = {},
-    missing = {}, query_views = {}, time = os.time() }, Scene)
+    missing = {}, views = {}, time = os.time() }, Scene)
   function self.env(name)
     if type(name) ~= "string" then error("context.env takes the name of a variable", 2) end
     local value = os.getenv(name)
