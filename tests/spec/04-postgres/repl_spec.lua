@@ -111,6 +111,45 @@ describe("the REPL", function()
       t:press("Enter"):shows "\nfirst\n"
     end)
 
+    it("reads a history that was damaged, and keeps its last 5,000 entries", function()
+      local state = shell.directory "history"
+      local path = state .. "/lunadex/history"
+      local lines = { "'oldest'" }
+      for i = 2, 10001 do lines[i] = ("'entry %d'"):format(i) end
+      lines[#lines + 1] = "zero\0bytes\0"
+      shell.check("mkdir -p " .. state .. "/lunadex")
+      shell.write_file(path, table.concat(lines, "\n") .. "\n")
+      local t = start { state = state }
+      t:press("Up"):shows(prompt .. "'entry 10001'\n")
+      t:press("C-u", "C-d")
+      assert.equal(0, t:ended())
+      local kept = shell.read_file(path)
+      assert.equal(5000, select(2, kept:gsub("\n", "")))
+      assert.matches("^'entry 5002'\n", kept)
+      assert.matches("\n'entry 10001'\n$", kept)
+      assert.equal("600\n", shell.check("stat -c %a " .. path))
+      assert.equal("history\n", shell.check("ls " .. state .. "/lunadex"))
+    end)
+
+    it("leaves a large result with Ctrl-C, while it is laid out and while it is shown", function()
+      local t = start()
+      local idle = ("SELECT count(*) FROM pg_stat_activity WHERE datname = '%s' AND state = 'idle'"
+        .. " AND query = 'ROLLBACK'"):format(database)
+      local statement = "SELECT repeat('shown ', 5) FROM generate_series(1, 300000);"
+      t:enter(statement)
+      shell.eventually("the statement's end", function() return server:value("postgres", idle) == "1" end)
+      t:press("C-c"):shows "interrupted\n"
+      assert.is_nil(t:screen():find "300000 rows")
+      t:press("C-l"):rests(prompt)
+      t:enter(statement):shows "shown shown shown shown shown\nshown"
+      t:press("C-c"):shows "interrupted\n"
+      assert.is_nil(t:screen():find "300000 rows")
+      t:press("C-l"):enter("db:query [[" .. statement:sub(1, -2) .. "]]"):shows "shown shown shown shown shown\nshown"
+      t:press("C-c"):shows "interrupted\n"
+      assert.is_nil(t:screen():find "300000 rows")
+      t:enter("1 + 1"):shows "\n2\n"
+    end)
+
     it("cancels what runs with Ctrl-C, on the server too, and goes on", function()
       local t = start()
       local sleeps = ("SELECT count(*) FROM pg_stat_activity WHERE datname = '%s' AND query ~ '^SELECT.*pg_sleep'"

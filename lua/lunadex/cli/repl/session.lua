@@ -141,6 +141,14 @@ local function status_of(failure)
   return own[status] and status or common.EXIT.registry
 end
 
+-- Shows something. Laying out a large result takes a while, in which nothing looks for signals: it may be left anywhere.
+local function display(show_it, ...)
+  if task.stopping() then return end
+  core.break_on_signal()
+  show_it(...)
+  debug.sethook()
+end
+
 -- A chunk's values, shown; its first one stays at hand.
 local function show_results(self, results)
   if results.n == 0 then return 0 end
@@ -150,7 +158,7 @@ local function show_results(self, results)
   end
   -- An error that did not happen is a nil at the end.
   while results.n > 1 and results[results.n] == nil do results.n = results.n - 1 end
-  for i = 1, results.n do show.value(results[i]) end
+  for i = 1, results.n do display(show.value, results[i]) end
   self.environment._ = results[1]
   return 0
 end
@@ -193,7 +201,7 @@ local function run_sql(self, text)
     fail(self, err)
     return status_of(err)
   end
-  show.rows(rows)
+  display(show.rows, rows)
   return 0
 end
 
