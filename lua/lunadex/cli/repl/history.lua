@@ -47,7 +47,10 @@ function M.open(editor)
     return self, problem
   end
   local lines = {}
-  for line in file:lines() do lines[#lines + 1] = line end
+  for line in file:lines() do
+    -- A power cut leaves zero bytes in a file that was being appended to.
+    if not line:find "\0" then lines[#lines + 1] = line end
+  end
   file:close()
   local first = math.max(#lines - most + 1, 1)
   for i = first, #lines do editor:remember(unescape(lines[i])) end
@@ -56,12 +59,15 @@ function M.open(editor)
   return self
 end
 
--- Leaves what is read of it.
+-- Leaves what is read of it. Written beside it: whatever comes in between, there is a whole one.
 function History:rewrite(lines, first)
-  local file = io.open(self.path, "w")
+  local place = core.resolve_path(self.path)
+  local beside = place .. ".new"
+  os.remove(beside)
+  local file = core.private_file(beside) and io.open(beside, "w")
   if not file then return end
-  file:write(table.concat(lines, "\n", first), "\n")
-  file:close()
+  local written = file:write(table.concat(lines, "\n", first), "\n")
+  if file:close() and written then os.rename(beside, place) else os.remove(beside) end
 end
 
 --- Adds an entry, unless it is the one before it or may hold a secret.
