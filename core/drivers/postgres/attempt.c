@@ -67,9 +67,18 @@ static bool pause_for(ldx_pg_attempt *attempt, double began, const char *who) {
   return true;
 }
 
+/* Asked again and again, it says what for: so anybody's `status` knows what is waited for, which no view tells of. */
+static const char *question(ldx_pg_attempt *attempt, const char *oid, bool any) {
+  if (attempt->step->kind != LDX_STEP_BUILD) return ldx_sql_lockers;
+  char name[256];
+  ldx_pg_one_line(name, sizeof name, attempt->step->name);
+  return ldx_arena_printf(attempt->arena, "-- waits to build %s on relation %s, until it is not %s\n%s", name, oid,
+                          any ? "used by anybody" : "written", ldx_sql_lockers);
+}
+
 /* For at least `least` and at most `most` seconds. */
 static bool wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any, double least, double most) {
-  const char *values[] = {oid, any ? "t" : "f"};
+  const char *values[] = {oid, any ? "t" : "f"}, *sql = question(attempt, oid, any);
   double began = ldx_clock_now();
   seen *list = NULL;
   bool ok = true;
@@ -77,7 +86,7 @@ static bool wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any, d
   ldx_context_running(attempt->context, PQbackendPID(ldx_pg_connection(attempt->session)));
   for (bool first = true, waiting = true; ok && waiting; first = false) {
     char who[512] = "somebody";
-    PGresult *r = ldx_pg_exec_params(attempt->session, ldx_sql_lockers, 2, values, attempt->error);
+    PGresult *r = ldx_pg_exec_params(attempt->session, sql, 2, values, attempt->error);
     ok = r != NULL;
     int row = ok ? old_locker(attempt, r, &list, first) : -1;
     double waited = ldx_clock_now() - began;

@@ -121,6 +121,45 @@ describe("status", function()
     dropper:close()
   end)
 
+  it("shows what has not begun, and whom it waits for", function()
+    local holder = server:session(database, "holder")
+    holder:run "BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE"
+    shell.eventually("the transaction to be an old one", function()
+      return server:value(database, ("SELECT xact_start < clock_timestamp() - interval '2 s' FROM pg_stat_activity"
+        .. " WHERE pid = %d"):format(holder.pid)) == "t"
+    end)
+    local function waiting()
+      return shell.eventually("a build that waits", function()
+        local builds = lunadex.run({ "status", "--json", "--target", url }):json().builds
+        return builds[1] and builds[1].blocker and builds[1]
+      end)
+    end
+    for _, mode in ipairs { "concurrent", "blocking" } do
+      local run = lunadex.start { "apply", "--mode", mode, "--target", url,
+        lunadex.registry [[on "t" { index { "b", name = "t late" } }]] }
+      local build = shell.eventually("what has not begun", function()
+        local one = waiting()
+        return one.phase == "waiting for transactions on the table" and one
+      end)
+      assert.same({ "public.t", "t late" }, { build.relation, build.name })
+      assert.matches("holder", build.blocker)
+      assert.matches("lunadex apply", build.who)
+      local text = lunadex.run({ "status", "--target", url }).stdout
+      assert.matches("building  public.t t late: waiting for ", text, 1, true)
+      assert.matches('blocked by pid %d+ %S+ "holder"', text)
+      run:kill "INT"
+      run:wait()
+    end
+    local builder = server:session(database, "by hand")
+    builder:send [[CREATE INDEX "T plain" ON t (b)]]
+    local build = waiting()
+    assert.same({ "public.t", "T plain", "waiting for the table's lock", builder.pid },
+      { build.relation, build.name, build.phase, build.pid })
+    holder:close()
+    builder:wait()
+    builder:close()
+  end)
+
   it("says that there is nothing", function()
     assert.matches("nothing is being built, nothing is left over, nobody holds the run lock",
       lunadex.run({ "status", "--target", url }).stdout, 1, true)

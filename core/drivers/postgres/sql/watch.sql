@@ -46,25 +46,14 @@ SELECT w.pid,                                   -- 0
                  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                 WHERE n.nspname = w.schema AND c.relname = w.relation) AS relation,
               w.drops,
+              a.state = 'idle' AS before,
               a.state = 'idle' OR a.wait_event_type = 'Lock' AS waits) t
   LEFT JOIN LATERAL (
 \ir parts/blocker.sql
        ) b ON true
   LEFT JOIN LATERAL (
-       SELECT s.*
-         FROM pg_catalog.pg_locks l
-         JOIN pg_catalog.pg_stat_activity s ON s.pid = l.pid
-        WHERE a.state = 'idle'
-          AND l.locktype = 'relation' AND l.granted AND l.pid <> w.pid
-          AND l.relation = t.relation
-          AND (t.drops OR
-\ir parts/hinders_build.sql
-              )
-          AND coalesce(s.backend_type, '') <> 'autovacuum worker'
-          -- Without the right to see it, nobody's transaction has a beginning; the server's own processes have no user.
-          AND coalesce(s.xact_start < pg_catalog.clock_timestamp() - interval '1 second', s.usename IS NOT NULL)
-        ORDER BY s.xact_start NULLS LAST
-        LIMIT 1) i ON true
+\ir parts/holder.sql
+       ) i ON true
   LEFT JOIN LATERAL (
 \ir parts/prepared.sql
        ) x ON true
