@@ -8,6 +8,9 @@
 --   schedule     what may run side by side
 --   snapshot     what is live → registry text
 --   facts        what rules may ask of the server
+--   backfill     what one batch of a backfill takes: lunadex.backfill says which functions there are
+--   ledger       what is kept of backfills in the database
+--   strain       whether the server has too much to do
 --   checks       what is said of sharded collections and declared queries (MongoDB)
 --
 -- Each is loaded when it is first asked for: a run on PostgreSQL reads nothing of MongoDB's.
@@ -31,10 +34,13 @@ local M = {}
 ---@field schedule table
 ---@field snapshot table
 ---@field facts table
+---@field backfill lunadex.backfill.Dialect
+---@field ledger lunadex.backfill.Ledger
+---@field strain lunadex.backfill.Strain
 ---@field checks table?            # MongoDB
 
 local parts = { schema = true, definition = true, name = true, steps = true, schedule = true, snapshot = true,
-  facts = true }
+  facts = true, backfill = true, ledger = true, strain = true }
 
 ---@param driver string
 ---@param words table

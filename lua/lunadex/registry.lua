@@ -39,6 +39,7 @@ local M = {}
 ---@field relations table<string, lunadex.RegistryRelation>   # by title, as written in on "…"
 ---@field rules lunadex.RegistryRule[]   # that are about it, in order
 ---@field rule_names table<string, boolean>   # of all rules of the registry
+---@field backfills lunadex.Backfill[]   # in order
 ---@field plugins {folder: string?, path: string?}?   # where they are looked for
 
 ---@class lunadex.RegistryRelation
@@ -60,10 +61,33 @@ local M = {}
 ---@field file string
 ---@field line integer
 
+---@class lunadex.Backfill
+---@field name string
+---@field database string          # its name
+---@field on string
+---@field where any                # PostgreSQL: SQL; MongoDB: see its schema
+---@field set any
+---@field params any[]?            # PostgreSQL: what stands for $1 …
+---@field transform (fun(row: table): table?)?
+---@field columns string[]?
+---@field verify any
+---@field after string[]?
+---@field before string[]?
+---@field batch integer?
+---@field target number?           # seconds
+---@field jobs integer?
+---@field throttle {lag: number?, waiters: integer?, wal: number?, window: integer[]?, check: function?}?   # lag in
+---       seconds, wal in bytes a second, window in minutes of the day
+---@field errors integer?
+---@field description string?
+---@field environment table?       # its file's, as the sandbox has it
+---@field file string
+---@field line integer
+
 ---@class lunadex.Registry
 ---@field databases lunadex.RegistryDatabase[]   # at least one
 ---@field rules lunadex.RegistryRule[]
----@field backfills table[]
+---@field backfills lunadex.Backfill[]   # of all databases
 ---@field files string[]
 
 ---@class lunadex.registry.Options
@@ -197,9 +221,10 @@ function Reader:run(text, file)
     end
   end
   for _, made in ipairs(session.started) do
-    if made.kind == schema.kinds.rule then made.environment = environment end
+    local kind = made.kind
+    if kind == schema.kinds.rule or kind == schema.kinds.backfill then made.environment = environment end
   end
-  -- A rule judges; it declares nothing.
+  -- What its functions are asked later judges and computes; it declares nothing.
   session.over = true
   for word, value in pairs(words) do
     if value ~= schema.null then environment[word] = nil end

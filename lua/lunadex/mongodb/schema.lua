@@ -267,6 +267,22 @@ M.kinds.query = kind {
   },
 }
 
+M.kinds.backfill = kind {
+  name = "backfill",
+  description = "A data backfill (docs/backfills.md).",
+  hints = common.backfill_hints,
+  foreign = foreign { params = "write the values into the filter and the update" },
+  list = {
+    { name = "where", type = "table", description = "Which documents, as a filter. Default: all." },
+    { name = "set", type = "table",
+      description = 'What they get: fields as { enabled = true }, an update as { ["$inc"] = { n = 1 } }, or a pipeline '
+        .. 'as { { ["$set"] = … } }.' },
+    { name = "verify", type = "table|boolean",
+      description = "A filter that has to find nothing at the end; true: `where` itself." },
+    table.unpack(common.backfill_options),
+  },
+}
+
 M.key = kind {
   name = "key",
   description = "One key of an index in full.",

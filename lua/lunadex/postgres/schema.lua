@@ -394,6 +394,46 @@ M.kinds.query = kind {
   list = common.query_options,
 }
 
+-- SQL that only the server can judge: it is asked before a backfill begins.
+local function sql_text(value)
+  if not value:find("%S") then return nil, "SQL", "is empty" end
+  local wrong = unsendable(value)
+  if wrong then return nil, "SQL", wrong end
+  return value
+end
+
+local function parameters(value)
+  local expected = "a list of texts, numbers and booleans, or null: { 5, \"a\" }"
+  local highest = 0
+  for key, item in next, value do
+    if math.type(key) ~= "integer" or key < 1 then return nil, expected, "has the key " .. show(key) end
+    if type(item) == "table" or type(item) == "function" then return nil, expected, "holds " .. show(item) end
+    highest = math.max(highest, key)
+  end
+  if highest ~= #value then return nil, expected, "has a hole" end
+  return table.move(value, 1, highest, 1, {})
+end
+
+M.kinds.backfill = kind {
+  name = "backfill",
+  description = "A data backfill (docs/backfills.md).",
+  hints = common.backfill_hints,
+  list = {
+    { name = "where", type = "string", check = sql_text, description = "Which rows, an SQL condition. Default: all." },
+    { name = "set", type = "string", check = sql_text, description = "What they get: \"a = b + 1, c = $1\"." },
+    { name = "params", type = "table", check = parameters,
+      description = "What `$1`, `$2` … stand for in `where`, `set` and `verify`." },
+    { name = "verify", type = "string|boolean",
+      check = function(value)
+        if type(value) == "string" then return sql_text(value) end
+        return value
+      end,
+      description = "A query that counts what is wrong, and has to count 0 at the end; true: counts the rows that "
+        .. "`where` still finds." },
+    table.unpack(common.backfill_options),
+  },
+}
+
 M.key = kind {
   name = "key",
   description = "One key of an index in full.",

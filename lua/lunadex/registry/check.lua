@@ -225,15 +225,68 @@ function Checker:rule(made, database)
   self.rules[#self.rules + 1] = rule
 end
 
-function Checker:backfill(made, database)
-  local backfill = self:options(made, nil, kinds.backfill, made.raw, { name = made.title, file = made.file,
-    line = made.line, database = database })
-  for _, name in ipairs { "on", "set" } do
-    if backfill[name] == nil then
-      self:problem(made, nil, ("backfill %s has no %s"):format(show(made.title), name))
+function Checker:backfill(made, name)
+  local database = self:database(name)
+  local dialect = dialect_of(self, database)
+  local backfill = self:options(made, nil, dialect.schema.kinds.backfill, made.raw, { name = made.title,
+    file = made.file, line = made.line, database = name, environment = made.environment })
+  local what = "backfill " .. show(made.title)
+  if made.title == "" then self:problem(made, nil, "a backfill has no name", 'backfill "name" { … }') end
+  if made.raw.on == nil then
+    self:problem(made, nil, what .. " has no on", 'on = "schema.table"')
+  elseif backfill.on then
+    local relation, wrong, expected, hint = dialect.name.relation(backfill.on)
+    if not relation then
+      self:problem(made, nil, ("%s: %s %s"):format(what, show(backfill.on), wrong), expected, hint)
+    end
+  end
+  if made.raw.set == nil and made.raw.transform == nil then
+    self:problem(made, nil, what .. " has no set", "what the rows get: set, or transform = function(row) … end")
+  elseif made.raw.set ~= nil and made.raw.transform ~= nil then
+    self:problem(made, nil, what .. " has both set and transform", "one of them")
+  elseif made.raw.columns ~= nil and made.raw.transform == nil then
+    self:problem(made, nil, what .. " has columns without transform")
+  end
+  for _, other in ipairs(self.backfills) do
+    if other.name == made.title and other.database == name then
+      self:problem(made, nil, ("%s stands at %s:%d as well"):format(what, other.file, other.line))
     end
   end
   self.backfills[#self.backfills + 1] = backfill
+end
+
+-- Names of backfills are only known when all files are read; another name is that of an index or key, which may be live
+-- without being declared.
+function Checker:look_at_order()
+  local next_of = {}
+  for _, backfill in ipairs(self.backfills) do next_of[backfill] = {} end
+  local function named(database, name)
+    for _, other in ipairs(self.backfills) do
+      if other.database == database and other.name == name then return other end
+    end
+  end
+  for _, backfill in ipairs(self.backfills) do
+    for _, name in ipairs(backfill.after or {}) do
+      local other = named(backfill.database, name)
+      if other then table.insert(next_of[other], backfill) end
+    end
+    for _, name in ipairs(backfill.before or {}) do
+      local other = named(backfill.database, name)
+      if other then table.insert(next_of[backfill], other) end
+    end
+  end
+  local state = {}
+  local function visit(backfill)
+    if state[backfill] == "open" then
+      self:problem(backfill, nil, ("backfill %s would have to wait for itself"):format(show(backfill.name)), nil,
+        "look at after and before")
+    elseif not state[backfill] then
+      state[backfill] = "open"
+      for _, other in ipairs(next_of[backfill]) do visit(other) end
+    end
+    state[backfill] = "done"
+  end
+  for _, backfill in ipairs(self.backfills) do visit(backfill) end
 end
 
 function Checker:database_block(made)
@@ -313,7 +366,7 @@ local function take_in(self, list)
     elseif kind == kinds.rule then
       self:rule(made)
     elseif kind == kinds.backfill then
-      self:backfill(made)
+      self:backfill(made, "default")
     elseif not made.relation then
       self:top_level(made, self:database("default"))
     end
@@ -404,6 +457,7 @@ end
 function Checker:finish()
   for _, list in ipairs(self.postponed) do take_in(self, list) end
   self:look_at_rules()
+  self:look_at_order()
   for _, each in ipairs(self.repeating) do
     local made, target = each.made, each.target
     local name = made.duplicate_of
@@ -425,7 +479,10 @@ function Checker:registry()
   for i, database in ipairs(self.databases) do
     databases[i] = { name = database.name, url = database.url, description = database.description,
       driver = database.dialect.driver, set = database.set, entries = database.entries, relations = database.relations,
-      rules = {}, rule_names = {}, plugins = self.plugins }
+      rules = {}, rule_names = {}, backfills = {}, plugins = self.plugins }
+    for _, backfill in ipairs(self.backfills) do
+      if backfill.database == database.name then table.insert(databases[i].backfills, backfill) end
+    end
     for _, rule in ipairs(self.rules) do
       databases[i].rule_names[rule.name] = true
       if overlap(rule.database, database.name) then table.insert(databases[i].rules, rule) end

@@ -236,15 +236,114 @@ M.kinds.rule = M.kind {
   },
 }
 
-M.kinds.backfill = M.kind {
-  name = "backfill", open = true,
-  description = "A data backfill. Read and kept, but not yet run.",
-  list = {
-    { name = "on", type = "string", description = "The relation.", check = M.text },
-    { name = "where", type = "string|table", description = "Which rows lack it." },
-    { name = "set", type = "string|table", description = "What they get." },
-    { name = "description", type = "string", check = M.text, description = "Why." },
-  },
+-- Backfills -----------------------------------------------------------------------------------------------------------
+
+local function whole(least, what)
+  return function(value)
+    local number = math.tointeger(value)
+    if number and number >= least then return number end
+    return nil, what
+  end
+end
+
+-- One name or several → a list.
+local function names(value)
+  local expected = 'a name, or a list of names: { "a", "b" }'
+  if type(value) == "string" then value = { value } end
+  local count = 0
+  for key, name in next, value do
+    if math.type(key) ~= "integer" then return nil, expected, "has the key " .. M.show(key) end
+    if type(name) ~= "string" or name == "" then return nil, expected, "holds " .. M.show(name) end
+    count = count + 1
+  end
+  if count == 0 or count ~= #value then return nil, expected, count == 0 and "is empty" or "has a hole" end
+  return table.move(value, 1, #value, 1, {})
+end
+M.check_names = names
+
+local function of_day(value)
+  local hours, minutes = tostring(value):match "^(%d%d?):(%d%d)$"
+  local minute = hours and hours * 60 + minutes
+  return minute and minute <= 24 * 60 and tonumber(minutes) < 60 and math.tointeger(minute) or nil
+end
+
+local function window(value)
+  local from, to = of_day(value[1]), of_day(value[2])
+  if from and to and from ~= to and #value == 2 then return { from, to } end
+  return nil, 'two times of day, { "22:00", "05:30" }, on the clock of this machine'
+end
+
+local function size(value)
+  local bytes = type(value) == "string" and format.parse_bytes(value) or tonumber(value)
+  if bytes and bytes > 0 and bytes < math.huge then return bytes end
+  return nil, 'bytes, or a text such as "64MB"'
+end
+
+-- What holds a backfill up: each a limit, with what is kept of it.
+local strains = {
+  lag = { "string|number", M.duration },
+  waiters = { "number", whole(0, "a number of sessions") },
+  wal = { "string|number", size },
+  window = { "table", window },
+  check = { "function" },
+}
+
+local function throttle(value)
+  local expected = "some of lag, waiters, wal, window, check"
+  local kept = {}
+  for name, limit in next, value do
+    local strain = strains[name]
+    if not strain then return nil, expected, "holds the key " .. M.show(name) end
+    local has = ("has %s = %s"):format(name, M.show(limit))
+    if not strain[1]:find(type(limit), 1, true) then return nil, expected, has end
+    local right, wanted = limit, nil
+    if strain[2] then right, wanted = strain[2](limit) end
+    if right == nil then return nil, ("%s = %s"):format(name, wanted), has end
+    kept[name] = right
+  end
+  return kept
+end
+
+local function seconds(value)
+  local kept, expected = M.duration(value)
+  if kept and kept <= 0 then return nil, "more than no time" end
+  return kept, expected
+end
+
+-- What stands in it is the dialect's, which also says of `where`, `set` and `verify` what they hold.
+M.kinds.backfill = { name = "backfill" }
+
+--- The options of a backfill that are the same everywhere.
+M.backfill_options = {
+  { name = "on", type = "string", description = "The relation.", check = M.text },
+  { name = "transform", type = "function",
+    description = "Instead of `set`: function(row) → what changes in it as { column = value }; nil: nothing." },
+  { name = "columns", type = "string|table", check = names,
+    description = "What `transform` is given of a row. Default: all." },
+  { name = "after", type = "string|table", check = names,
+    description = "Backfills that have to be finished, and indexes and keys that have to be there, before this one." },
+  { name = "before", type = "string|table", check = names,
+    description = "Backfills, indexes and keys that have to wait for the end of this one." },
+  { name = "batch", type = "number", check = whole(1, "a number of rows"),
+    description = "Rows of a batch, at most. Default: 10000." },
+  { name = "target", type = "string|number", check = seconds,
+    description = 'How long a batch is to take, as "200ms" or seconds: its size follows. Default: "500ms".' },
+  { name = "jobs", type = "number", check = whole(1, "a number of batches"),
+    description = "Batches at a time, unless --jobs says otherwise. Default: 1." },
+  { name = "throttle", type = "table", check = throttle,
+    description = "When it holds: { lag = \"10s\", waiters = 5, wal = \"64MB\", window = { \"22:00\", \"05:30\" }, "
+      .. "check = function() … end }." },
+  { name = "errors", type = "number", check = whole(0, "a number of rows"),
+    description = "Rows that may fail: they are recorded and left as they are. One more ends the run. Default: 0." },
+  { name = "description", type = "string", description = "Why.", check = M.text },
+}
+
+--- For words of other tools.
+M.backfill_hints = {
+  table = 'did you mean "on"?', collection = 'did you mean "on"?', filter = 'did you mean "where"?',
+  update = 'did you mean "set"?', batch_size = 'did you mean "batch"?', limit = 'did you mean "batch"?',
+  workers = 'did you mean "jobs"?', parallel = 'did you mean "jobs"?', sleep = 'did you mean "throttle"?',
+  max_errors = 'did you mean "errors"?', comment = 'did you mean "description"?', map = 'did you mean "transform"?',
 }
 
 return M

@@ -191,7 +191,7 @@ end
   it("collects rules and backfills", function()
     local loaded = assert(parse [[
 rule "r" { on = { "create" }, check = function() end }
-backfill "b" { on = "users", where = { enabled = { ["$exists"] = false } }, set = { enabled = true } }
+backfill "b" { on = "users", where = "enabled IS NULL", set = "enabled = true" }
 ]])
     assert.equal("r", loaded.rules[1].name)
     assert.equal("b", loaded.backfills[1].name)

@@ -1,0 +1,62 @@
+--- What a backfill is, as one text: another text is another backfill, even under the same name.
+
+local core = require "lunadex.core"
+local lua_text = require "lunadex.lua_text"
+
+local M = {}
+
+-- FNV-1a. It tells definitions apart, and need not withstand anybody.
+local function hash(text)
+  local sum = 0xcbf29ce484222325
+  for i = 1, #text do sum = (sum ~ text:byte(i)) * 0x100000001b3 end
+  return ("%016x"):format(sum)
+end
+
+local function key_order(a, b)
+  if math.type(a) and math.type(b) then return a < b end
+  if math.type(a) or math.type(b) then return math.type(a) ~= nil end
+  return tostring(a) < tostring(b)
+end
+
+local write
+
+local function write_table(value)
+  local keys, parts = {}, {}
+  for key in pairs(value) do keys[#keys + 1] = key end
+  -- The order of a document's fields counts, and it tells them in that order.
+  if getmetatable(value) == nil then table.sort(keys, key_order) end
+  for i, key in ipairs(keys) do
+    local item = write(value[key])
+    if math.type(key) and key == i then
+      parts[i] = item
+    else
+      parts[i] = (lua_text.is_identifier(tostring(key)) and tostring(key) or "[" .. write(key) .. "]") .. " = " .. item
+    end
+  end
+  return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+function write(value)
+  if type(value) == "string" then return lua_text.quote(value) end
+  if value == core.null then return "null" end
+  if type(value) == "table" then return write_table(value) end
+  -- Of a function what it does counts, and not where it stands. What it takes from outside is not seen.
+  if type(value) == "function" then return "function " .. hash(string.dump(value, true)) end
+  return tostring(value)
+end
+
+--- What decides which rows are changed, and how. The rest may be changed at any time.
+local parts = { "on", "where", "set", "params", "transform", "columns" }
+
+---@param backfill lunadex.Backfill
+---@return {text: string, fingerprint: string}
+function M.of(backfill)
+  local lines = {}
+  for _, name in ipairs(parts) do
+    if backfill[name] ~= nil then lines[#lines + 1] = name .. " = " .. write(backfill[name]) end
+  end
+  local text = table.concat(lines, ", ")
+  return { text = text, fingerprint = hash(text) }
+end
+
+return M

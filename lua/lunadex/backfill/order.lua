@@ -1,0 +1,95 @@
+--- In which order backfills run, and what has to be there before one begins.
+
+local errors = require "lunadex.errors"
+
+local M = {}
+
+local function named(list, name)
+  for _, each in ipairs(list) do
+    if each.name == name then return each end
+  end
+end
+
+local function contains(list, name)
+  for _, each in ipairs(list or {}) do
+    if each == name then return true end
+  end
+  return false
+end
+
+-- Whether `first` has to be finished before `second` begins.
+local function precedes(first, second)
+  return contains(second.after, first.name) or contains(first.before, second.name)
+end
+
+--- As they are declared, but each after those that it has to wait for; the registry has seen to it that there is a way.
+---@param backfills lunadex.Backfill[]
+---@return lunadex.Backfill[]
+function M.sort(backfills)
+  local sorted, taken = {}, {}
+  local function take(backfill)
+    if taken[backfill] then return end
+    taken[backfill] = true
+    for _, other in ipairs(backfills) do
+      if precedes(other, backfill) then take(other) end
+    end
+    sorted[#sorted + 1] = backfill
+  end
+  for _, backfill in ipairs(backfills) do take(backfill) end
+  return sorted
+end
+
+--- The names of what has to be there before it: backfills of the registry, and others, which are indexes and keys.
+---@param backfill lunadex.Backfill
+---@param all lunadex.Backfill[]   # of its database
+---@return string[] backfills
+---@return string[] indexes
+function M.needed(backfill, all)
+  local backfills, indexes = {}, {}
+  for _, other in ipairs(all) do
+    if precedes(other, backfill) then backfills[#backfills + 1] = other.name end
+  end
+  for _, name in ipairs(backfill.after or {}) do
+    if not named(all, name) then indexes[#indexes + 1] = name end
+  end
+  return backfills, indexes
+end
+
+-- The live, valid index or key of that name on the relation.
+local function is_live(relation, name)
+  for _, index in ipairs(relation and relation:indexes() or {}) do
+    if index.name == name and index.valid then return true end
+  end
+  return false
+end
+
+--- Why it may not begin yet; nil: it may.
+---@param backfill lunadex.Backfill
+---@param all lunadex.Backfill[]
+---@param connection lunadex.Connection
+---@param dialect lunadex.Dialect
+---@return lunadex.Error?
+function M.obstacle(backfill, all, connection, dialect)
+  local backfills, indexes = M.needed(backfill, all)
+  for _, name in ipairs(backfills) do
+    local states, err = dialect.ledger.read(connection, name)
+    if not states then return err end
+    if not states[1] or states[1].state ~= "finished" then
+      return errors.new("refused", ("it comes after the backfill %s, which is not finished"):format(name),
+        ("Run that first: lunadex backfill run --only %s."):format(name))
+    end
+  end
+  if #indexes == 0 then return nil end
+  local catalog, err = connection:catalog()
+  if not catalog then return err end
+  local name, schema = dialect.name.relation(backfill.on)
+  local relation = catalog:relation(schema, name)
+  for _, index in ipairs(indexes) do
+    if not is_live(relation, index) then
+      return errors.new("refused", ("it comes after %s, and there is no valid index or key of that name on %s"):format(
+        index, backfill.on), ("Build it first: lunadex apply --only %s."):format(index))
+    end
+  end
+end
+
+return M

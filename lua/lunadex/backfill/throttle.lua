@@ -1,0 +1,52 @@
+--- Whether a backfill is to hold, and why: the time of day, the registry's function, the server's strain. What cannot be
+--- found out holds it as well.
+
+local sandbox = require "lunadex.sandbox"
+
+local M = {}
+
+M.limits = { instructions = 10 * 1000 * 1000, memory = 64 * 1024 * 1024 }
+
+-- Minutes of the day; a window may go over midnight.
+local function within(window, minute)
+  local from, to = window[1], window[2]
+  if from < to then return minute >= from and minute < to end
+  return minute >= from or minute < to
+end
+
+local function clock(minute)
+  return ("%02d:%02d"):format(minute // 60, minute % 60)
+end
+
+local function window_text(window)
+  local now = os.date "*t" --[[@as osdate]]
+  if within(window, now.hour * 60 + now.min) then return nil end
+  return ("it is not between %s and %s"):format(clock(window[1]), clock(window[2]))
+end
+
+-- What the registry's function says: a text, or true, holds.
+local function check_text(backfill)
+  local ok, verdict = sandbox.run(backfill.throttle.check, backfill.environment, M.limits)
+  if not ok then return "its check failed: " .. tostring(verdict) end
+  if type(verdict) == "string" then return verdict end
+  return verdict and "its check says so" or nil
+end
+
+--- Why it is to hold now; nil: it may go on.
+---@param dialect lunadex.Dialect
+---@param control lunadex.Connection
+---@param subject lunadex.backfill.Subject
+---@param memory table             # the same for each look
+---@return string?
+function M.look(dialect, control, subject, memory)
+  local backfill = subject.backfill
+  local limits = backfill.throttle
+  if not limits then return nil end
+  local reason = limits.window and window_text(limits.window) or limits.check and check_text(backfill)
+  if reason or not (limits.lag or limits.waiters or limits.wal) then return reason or nil end
+  local strain, err = dialect.strain.look(control, subject, memory)
+  if err then return "the strain on the server cannot be measured: " .. err.message end
+  return strain
+end
+
+return M

@@ -1,0 +1,139 @@
+--- One of the workers of a backfill: walks a range batch by batch, with batches of a size that keeps to the time, and
+--- tries again what may be tried again.
+
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local task = require "lunadex.task"
+
+local M = {}
+
+local first_size = 1000    -- rows of the first batch
+M.default_batch = 10000    -- at most: what a batch has changed is locked until its end
+M.default_target = 0.5     -- seconds
+local patience = 600       -- seconds of failures without one batch in between, after which it is given up
+local first_delay, longest_delay = 0.1, 5
+
+---@class lunadex.backfill.Worker
+---@field run lunadex.backfill.Run
+---@field size integer
+local Worker = {}
+Worker.__index = Worker
+
+---@param run lunadex.backfill.Run
+---@return lunadex.backfill.Worker
+function M.new(run)
+  local backfill = run.subject.backfill
+  local most = backfill.batch or M.default_batch
+  return setmetatable({ run = run, most = most, target = backfill.target or M.default_target,
+    size = math.min(first_size, most) }, Worker)
+end
+
+-- Half as long takes half as many, but no step is larger than by two: one batch may be odd.
+function Worker:tune(seconds)
+  local factor = math.max(0.5, math.min(self.target / math.max(seconds, 1e-4), 2))
+  self.size = math.max(1, math.min(math.floor(self.size * factor + 0.5), self.most))
+end
+
+function Worker:failed(err)
+  local now = core.now()
+  self.failures, self.failing_since = (self.failures or 0) + 1, self.failing_since or now
+  if now - self.failing_since > patience then return false end
+  -- Two that got in each other's way are not to do so again at the same moment.
+  local delay = math.min(first_delay * 2 ^ (self.failures - 1), longest_delay) * (0.5 + math.random() / 2)
+  self.run:emit("retry", { attempt = self.failures, delay = delay, error = errors.plain(err) })
+  task.sleep(delay)
+  return true
+end
+
+-- Somebody else's doing; the core's own verdict knows builds, which would go on.
+local function may_pass(err)
+  local cancelled_by_another = err.code == "server" and err.native == "57014"
+  return err.retryable or err.code == "moved" or cancelled_by_another
+end
+
+-- The range as it is in the database, where it is not known what came of a batch.
+function Worker:reload(range)
+  local run = self.run
+  while not run:is_over() do
+    local ranges, err = run.dialect.ledger.ranges(run.connection, run.state)
+    if ranges then
+      for _, each in ipairs(ranges) do
+        if each.number == range.number then
+          run:replace(range, each)
+          return true
+        end
+      end
+      err = errors.new("lock_held", "another run has begun it anew")
+    end
+    if not may_pass(err) or not self:failed(err) then run:fail(err) end
+  end
+  return false
+end
+
+-- One row of so many makes a batch fail: it is found by halves.
+function Worker:look_closer(err)
+  local rows = self.narrow or self.size
+  self.suspect = self.suspect or rows
+  if rows == 1 then self.skip = err.message else self.narrow = rows // 2 end
+end
+
+function Worker:looked(batch)
+  self.suspect = self.suspect and self.suspect - batch.seen
+  -- Found; or somebody else has put it right.
+  if self.skip or self.suspect and self.suspect <= 0 then self.skip, self.narrow, self.suspect = nil, nil, nil end
+end
+
+-- Whether the range may be walked on after a batch has failed.
+function Worker:recover(range, err)
+  local run = self.run
+  if run:is_over() then return false end
+  if not self.skip and run.dialect.backfill.about_a_row(err) then
+    self:look_closer(err)
+    return true
+  end
+  if not may_pass(err) then
+    run:fail(err)
+    return false
+  end
+  -- Less at a time is less in the way of others, and less of it is lost.
+  if err.code == "lock_timeout" or err.code == "deadlock" then self.size = math.max(self.size // 2, 1) end
+  if not self:failed(err) then
+    run:fail(err)
+    return false
+  end
+  return self:reload(range)
+end
+
+function Worker:request()
+  return { size = self.skip and 1 or self.narrow or self.size, skip = self.skip, transform = self.run.transform,
+    admit = function(count, key, message) return self.run:admit(self, count, key, message) end }
+end
+
+---@param range lunadex.backfill.Range
+function Worker:walk(range)
+  local run = self.run
+  while not range.done and run:may_go_on() do
+    local began = core.now()
+    local batch, err = run.dialect.backfill.batch(run.connection, run.subject, run.state, range, self:request())
+    run.admitted[self] = nil
+    if batch then
+      run:advance(range, batch)
+      if not self.narrow and not batch.done then self:tune(core.now() - began) end
+      self:looked(batch)
+      self.failures, self.failing_since = nil, nil
+    elseif not self:recover(range, err) then
+      return
+    end
+  end
+end
+
+--- Until no range is left, or the run is over.
+function Worker:work()
+  local range = self.run:take()
+  while range do
+    self:walk(range)
+    range = not self.run:is_over() and self.run:take() or nil
+  end
+end
+
+return M
