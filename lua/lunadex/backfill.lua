@@ -18,11 +18,12 @@ local errors = require "lunadex.errors"
 local order = require "lunadex.backfill.order"
 local task = require "lunadex.task"
 local throttle = require "lunadex.backfill.throttle"
+local transforms = require "lunadex.backfill.transform"
 local worker = require "lunadex.backfill.worker"
 
 local M = {}
 
--- Contract of a dialect ------------------------------------------------------------------------------------------------
+-- Contract of a dialect -----------------------------------------------------------------------------------------------
 -- A function that can fail gives nil and an error, and may be called again after an error that is retryable. None of
 -- them raises, waits for long, or tries anything again: that is done here. All may be called while the run is stopping,
 -- and then fail with the code "cancelled".
@@ -64,21 +65,23 @@ local M = {}
 ---@class lunadex.backfill.Preview
 ---@field rows number              # of the relation, as far as is known
 ---@field matching integer?        # rows that `where` finds; nil where they could not be counted in time
----@field samples {key: string, before: table, after: table?, failed: string?}[]   # by name of column
----@field statement string         # what a batch does, for people
+---@field samples {key: string, before: table, after: table?, failed: string?}[]   # rows by name of column
+---@field seconds number?         # that it may take, one batch after the other; nil: it cannot be said
 
--- Of the functions: `connection` and `control` are lunadex.Connections, the latter with one session; `subject`, `state`,
--- `range` and `request` what stands above and below.
+-- Of the functions: `connection` and `control` are lunadex.Connections, the latter with one session; `subject`,
+-- `state`, `range` and `request` what stands above and below.
 
 ---@class lunadex.backfill.Dialect
 ---@field prepare fun(connection, backfill: lunadex.Backfill): lunadex.backfill.Subject?, lunadex.Error?
 ---       finds relation and key and has the server judge `where`, `set` and `verify`; changes nothing
 ---@field cut fun(connection, subject, count: integer): lunadex.backfill.Range[]?, lunadex.Error?
----       about so many ranges of about as many rows each, from statistics or a sample, which hold all keys that are there
----       now; none where there is no row
+---       about so many ranges of about as many rows each, from statistics or a sample, which hold all keys that are
+---       there now; none where there is no row
 ---@field batch fun(connection, subject, state, range, request): lunadex.backfill.Batch?, lunadex.Error?
----       one transaction: takes the range's checkpoint if it still is at range.cursor (else the code "moved"), walks the
----       next rows, changes them, records which failed, sets the checkpoint. `range` is left as it is
+---       one transaction: takes the range's checkpoint if it still is at range.cursor (else the code "moved"), walks
+---       the next rows, changes them, records which failed, sets the checkpoint. `range` is left as it is
+---@field default_batch integer   # rows
+---@field default_target number    # seconds
 ---@field about_a_row fun(err: lunadex.Error): boolean   # whether a batch without some row would have been done
 ---@field verify fun(connection, subject): integer?, lunadex.Error?   # how many rows are not as they should be
 ---@field preview fun(connection, subject, samples: integer, transform): lunadex.backfill.Preview?, lunadex.Error?
@@ -90,8 +93,8 @@ local M = {}
 ---@field relation string
 ---@field definition string        # readable (backfill/definition)
 ---@field fingerprint string       # of it
----@field state "new"|"running"|"stopped"|"finished"|"failed"|"aborted"   # "new": it has no ranges yet; "stopped": it is
----       not at its end, and nobody is at it
+---@field state "new"|"running"|"stopped"|"finished"|"failed"|"aborted"   # "new": it has no ranges yet; "stopped": it
+---       is not at its end, and nobody is at it
 ---@field command "pause"|"abort"|nil   # what somebody has told it
 ---@field rows number              # the estimate at its beginning; -1: none
 ---@field seen integer             # these are sums of its ranges
@@ -110,12 +113,12 @@ local M = {}
 
 ---@class lunadex.backfill.Ledger
 ---@field install fun(connection): true?, lunadex.Error?   # makes what it takes, if it is not there
----@field read fun(connection, name: string?): lunadex.backfill.State[]?, lunadex.Error?   # all, or the one; nothing where
----       nothing was ever installed
+---@field read fun(connection, name: string?): lunadex.backfill.State[]?, lunadex.Error?   # all, or the one; none
+---       where nothing was ever installed
 ---@field ranges fun(connection, state): lunadex.backfill.Range[]?, lunadex.Error?
 ---@field claim fun(control, subject): lunadex.backfill.State?, lunadex.Error?
----       makes its entry if there is none, and takes its lock (code "lock_held"); `state` is what it was before. The lock
----       ends with the control's session, or soon after the last `poll`
+---       makes its entry if there is none, and takes its lock (code "lock_held"); `state` is what it was before. The
+---       lock ends with the control's session, or soon after the last `poll`
 ---@field begin fun(control, state, subject, definition, ranges): lunadex.backfill.State?, lunadex.Error?
 ---       from the start, forgetting all there was: no batch of before may set a checkpoint any more. `definition` is
 ---       { text, fingerprint }
@@ -128,14 +131,14 @@ local M = {}
 ---       writes the end, when all that batches did before is as durable as the server makes anything
 ---@field release fun(control, state)   # gives the lock back; also while the run is stopping
 ---@field command fun(connection, name: string, command: "pause"|"resume"|"abort"): true?, lunadex.Error?
----       "resume" takes back what was told, and an end by "abort"; nothing is the answer for a name that is not there
+---       "resume" takes back what was told, and an end by "abort"; nil without an error: there was nothing to be told
 
 ---@class lunadex.backfill.Strain
 ---@field look fun(control, subject, memory: table): string?, lunadex.Error?
----       which of the limits of backfill.throttle (lag, waiters, wal) is exceeded, for people; nil: none. `memory` is the
----       caller's, the same table for each look. What cannot be measured is an error: then, too, the backfill holds
+---       which of the limits of backfill.throttle (lag, waiters, wal) is exceeded, for people; nil: none. `memory` is
+---       the caller's, the same table for each look. What cannot be measured is an error: then, too, the backfill holds
 
--- The run of one backfill ----------------------------------------------------------------------------------------------
+-- The run of one backfill ---------------------------------------------------------------------------------------------
 
 ---@class lunadex.BackfillOptions
 ---@field jobs integer?            # batches at a time; default: what it declares, else 1
@@ -253,7 +256,8 @@ function Run:progress()
 end
 
 function Run:hold(reason)
-  if reason ~= self.holds and reason then self:emit("waiting", { blocker = reason, phase = "held up" }) end
+  if reason and not self.holds then self:emit("waiting", { reason = reason }) end
+  if self.holds and not reason then self:emit("resumed") end
   self.holds = reason
   self.woken:announce()
 end
@@ -297,7 +301,8 @@ end
 local refusals = {
   changed = { "it is another one than under this name before",
     "--restart begins it from the start, --carry-on goes on from where the old one was." },
-  aborted = { "it was aborted", "lunadex backfill resume --only %s takes that back, --restart begins it from the start." },
+  aborted = { "it was aborted",
+    "lunadex backfill resume --only %s takes that back, --restart begins it from the start." },
   paused = { "it is paused", "lunadex backfill resume --only %s lets it go on." },
 }
 
@@ -325,7 +330,7 @@ function Run:prepare()
   local decision, err = decide(self.state, definition, options)
   if not decision then return nil, err end
   if decision == "nothing" then return true end
-  local state, ranges = nil, nil
+  local state, ranges
   if decision == "begin" then
     ranges, err = self:cut()
     if not ranges then return nil, err end
@@ -344,6 +349,16 @@ function Run:prepare()
   return false
 end
 
+-- What was wanted is true now, or nil and what is wrong.
+function Run:verify()
+  if not self.backfill.verify then return true end
+  local count, err = self.dialect.backfill.verify(self.connection, self.subject)
+  if not count then return nil, err end
+  if count == 0 then return true end
+  return nil, errors.new("failed", ("all rows were walked, and verify counts %d"):format(count),
+    "Rows came in that are not as they should be: see to what writes them, and then give --restart.")
+end
+
 function Run:work()
   self.workers = {}
   self:look()
@@ -360,20 +375,14 @@ function Run:work()
       self:fail(errors.new("internal", tostring(problem)))
     end
   end
+  if not self:is_over() then
+    local ok, err = self:verify()
+    if not ok then self:fail(err) end
+  end
   self.ended = true
   watch:cancel()
   watch:join()
   if raised then error(raised, 0) end
-end
-
--- What was wanted is true now, or nil and what is wrong.
-function Run:verify()
-  if not self.backfill.verify then return true end
-  local count, err = self.dialect.backfill.verify(self.connection, self.subject)
-  if not count then return nil, err end
-  if count == 0 then return true end
-  return nil, errors.new("failed", ("all rows were walked, and verify counts %d"):format(count),
-    "Rows came in that are not as they should be: see to what writes them, and then give --restart.")
 end
 
 -- From the claimed state to its end; the word for it, and the failure.
@@ -384,7 +393,6 @@ function Run:claimed()
   self:work()
   if task.ending() and not self.aborted then return "cancelled" end
   err = self.failure
-  if not err and not self.aborted then _, err = self:verify() end
   local outcome = self.aborted and "aborted" or err and "failed" or "finished"
   if outcome == "failed" and task.ending() then return "cancelled" end
   -- A run that another one has taken over has no say.
@@ -399,9 +407,7 @@ function Run:run()
   local began = core.now()
   self:emit("build_started", { definition = definitions.of(self.backfill).text, description = self.backfill.description,
     critical = false })
-  local outcome, err = "failed", nil
-  local ok
-  ok, err = self:open()
+  local outcome, ok, err = "failed", self:open()
   if ok then
     outcome, err = self:claimed()
     self.dialect.ledger.release(self.control, self.state)
@@ -416,8 +422,8 @@ end
 
 -- Subject, control session and claim.
 function Run:open()
-  local dialect, connection, err = self.dialect, self.connection, nil
-  err = order.obstacle(self.backfill, self.all, connection, dialect)
+  local dialect, connection = self.dialect, self.connection
+  local err = order.obstacle(self.backfill, self.all, connection, dialect)
   if err then return nil, err end
   self.subject, err = dialect.backfill.prepare(connection, self.backfill)
   if not self.subject then return nil, err end
@@ -439,7 +445,23 @@ local function new_run(backfill, all, connection, options)
     on_event = options.on_event, label = connection.label, dialect = dialects.of(connection.info.driver),
     jobs = options.jobs or backfill.jobs or 1, woken = task.point(), admitted = {}, looks = {}, memory = {},
     next_range = 1, seen = 0, changed = 0, failed = 0,
-    transform = backfill.transform and require("lunadex.backfill.transform").of(backfill) }, Run)
+    transform = transforms.of(backfill) }, Run)
+end
+
+--- What running it would do, on a few rows. Nothing of it stays.
+---@param backfill lunadex.Backfill
+---@param connection lunadex.Connection
+---@param samples integer
+---@return lunadex.backfill.Subject?
+---@return lunadex.backfill.Preview?
+---@return lunadex.Error? err
+function M.preview(backfill, connection, samples)
+  local dialect = dialects.of(connection.info.driver).backfill
+  local subject, err = dialect.prepare(connection, backfill)
+  if not subject then return nil, nil, err end
+  local preview
+  preview, err = dialect.preview(connection, subject, samples, transforms.of(backfill))
+  return preview and subject or nil, preview, err
 end
 
 --- Runs backfills of one database, one after the other, in the order that they ask for. Failures of single ones are in

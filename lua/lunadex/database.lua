@@ -215,8 +215,15 @@ end
 function Connection:transaction(run)
   arguments.check(1, "transaction", run, "function")
   check_open(self)
+  return session.finish(self:atomically(run))
+end
+
+--- As `transaction`, for the library: it fails where that raises.
+---@param run fun(tx: lunadex.Session): any ...
+---@return any ...
+function Connection:atomically(run)
   local handle, err = begin(self)
-  if not handle then return session.finish(nil, err) end
+  if not handle then return nil, err end
   local tx = setmetatable({ handle = handle, driver = self.driver, display = self.display, jobs = 1, open_rows = 0,
     transaction_of = self }, session.Session)
   local results = table.pack(pcall(run, tx))
@@ -224,8 +231,8 @@ function Connection:transaction(run)
   local ok
   ok, err = finish(tx, failed and "rollback" or "commit")
   if not results[1] then error(results[2], 0) end
-  if failed then return session.finish(nil, results[3]) end
-  if not ok then return session.finish(nil, err) end
+  if failed then return nil, results[3] end
+  if not ok then return nil, err end
   if results.n == 1 then return true end
   return table.unpack(results, 2, results.n)
 end

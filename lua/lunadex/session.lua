@@ -31,12 +31,12 @@ local default_batch = 1000
 --- The end of a run is no failure that a script could handle: it is raised. Everything else is returned.
 ---@generic T
 ---@param result T?
----@param err any
+---@param ... any                  # the error; or more results
 ---@return T?
----@return any
-function M.finish(result, err)
-  if result == nil and task.stopping() then error(err, 0) end
-  return result, err
+---@return any ...
+function M.finish(result, ...)
+  if result == nil and task.stopping() then error((...), 0) end
+  return result, ...
 end
 
 --- Why nothing new is begun.

@@ -1,5 +1,5 @@
---- Whether a backfill is to hold, and why: the time of day, the registry's function, the server's strain. What cannot be
---- found out holds it as well.
+--- Whether a backfill is to hold, and why: the time of day, the registry's function, the server's strain. What cannot
+--- be found out holds it as well.
 
 local sandbox = require "lunadex.sandbox"
 

@@ -1,6 +1,5 @@
---- Asks a backfill's `transform` what changes in rows, in the registry's sandbox. What goes wrong is about that row alone.
+--- Asks a backfill's `transform` what changes in rows, in the registry's sandbox. What goes wrong is about one row.
 
-local core = require "lunadex.core"
 local sandbox = require "lunadex.sandbox"
 local schema = require "lunadex.registry.schema"
 
@@ -21,11 +20,12 @@ local function flaw(changes)
   end
 end
 
---- A function that gives what changes in each of a list of rows.
+--- A function that gives what changes in each of a list of rows; nil where the backfill has none.
 ---@param backfill lunadex.Backfill
----@return fun(rows: table[]): lunadex.backfill.Change[]
+---@return (fun(rows: table[]): lunadex.backfill.Change[])?
 function M.of(backfill)
   local transform = backfill.transform
+  if not transform then return nil end
   local own = debug.getinfo(transform, "S").short_src
   local function failure(message, line, file)
     local place = file == own and line and line > 0 and ("%s:%d: "):format(backfill.file, line) or ""
@@ -51,14 +51,6 @@ function M.of(backfill)
     end
     return results
   end
-end
-
---- The same value as a text, for lists of samples.
----@param value any
----@return string
-function M.show(value)
-  if value == nil or value == core.null then return "null" end
-  return tostring(value)
 end
 
 return M

@@ -8,8 +8,6 @@ local task = require "lunadex.task"
 local M = {}
 
 local first_size = 1000    -- rows of the first batch
-M.default_batch = 10000    -- at most: what a batch has changed is locked until its end
-M.default_target = 0.5     -- seconds
 local patience = 600       -- seconds of failures without one batch in between, after which it is given up
 local first_delay, longest_delay = 0.1, 5
 
@@ -23,8 +21,9 @@ Worker.__index = Worker
 ---@return lunadex.backfill.Worker
 function M.new(run)
   local backfill = run.subject.backfill
-  local most = backfill.batch or M.default_batch
-  return setmetatable({ run = run, most = most, target = backfill.target or M.default_target,
+  local dialect = run.dialect.backfill
+  local most = backfill.batch or dialect.default_batch
+  return setmetatable({ run = run, most = most, target = backfill.target or dialect.default_target,
     size = math.min(first_size, most) }, Worker)
 end
 

@@ -246,15 +246,12 @@ local function conclude(plans, outcomes, options)
   return options.fail_on ~= "never" and is_blocked(plans) and common.EXIT.refused or 0
 end
 
--- A deployment that meets a server in its restart, or a replica set at an election, goes on a moment later; each
--- attempt is told.
-local connect_seconds = 60
-
 local function run(options)
   if not options.dry_run then
     options.to_write = true
-    options.connect_retry = { attempts = options.retries or math.huge, first_delay = 0.5, max_delay = 5,
-      total = connect_seconds }
+    local patient = common.patient
+    options.connect_retry = { attempts = options.retries or patient.attempts, first_delay = patient.first_delay,
+      max_delay = patient.max_delay, total = patient.total }
   end
   local hear = listener(options)
   common.tell_stop(hear)

@@ -8,7 +8,7 @@ local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 local task = require "lunadex.task"
 
-local commands = { "plan", "apply", "check", "snapshot", "status", "run", "repl", "completion" }
+local commands = { "plan", "apply", "check", "snapshot", "status", "backfill", "run", "repl", "completion" }
 
 local exit_statuses = [[
 exit status:
@@ -79,6 +79,7 @@ local function make_parser()
     command:epilog((module.notes and module.notes .. "\n\n" or "") .. "examples:\n" .. module.examples .. "\n\n"
       .. exit_statuses)
     help_flag(command)
+    if module.define_first then module.define_first(command) end
     common_options(command, module)
     module.define(command)
     modules[name] = module
@@ -113,6 +114,7 @@ local function read(parser, modules, arguments)
   if not ok then error(parsed, 0) end
   if not parsed then return nil, usage(options, arguments, named and arguments[1]) end
   options.words = arguments
+  options.given_jobs = options.jobs
   options.jobs = options.jobs or 2
   if options.registry and #options.registry == 0 then options.registry = { "registry/" } end
   return modules[options.command], options

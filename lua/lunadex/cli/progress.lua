@@ -23,7 +23,7 @@ end
 
 local doing = {
   create = "building", replace = "building the replacement", rename = "renaming", alter = "altering",
-  rebuild = "rebuilding", drop = "dropping", wait = "waiting for",
+  rebuild = "rebuilding", drop = "dropping", wait = "waiting for", backfill = "backfilling",
 }
 
 local function doing_text(event)
@@ -190,7 +190,12 @@ function on:progress(event)
 end
 
 function on:waiting(event)
+  if event.reason then return self:say(("%s: waits: %s"):format(heading(event), format.line(event.reason))) end
   if not self.live then self:say(("%s: waits for %s"):format(heading(event), format.line(event.blocker))) end
+end
+
+function on:resumed(event)
+  self:say(heading(event) .. ": goes on")
 end
 
 function on:retry(event)
@@ -220,7 +225,7 @@ function on:stopping(event)
   complain(self, common.stopping_text(event))
 end
 
-local colours = { skipped = "dim", failed = "red", cancelled = "yellow" }
+local colours = { skipped = "dim", failed = "red", aborted = "red", cancelled = "yellow" }
 
 function on:build_finished(event)
   for i, each in ipairs(self.order) do
@@ -238,6 +243,8 @@ function on:build_finished(event)
   else
     text = (event.hide and "hidden" or event.outcome) .. " in " .. format.duration(event.seconds)
     if event.attempts and event.attempts > 1 then text = text .. (" (attempt %d)"):format(event.attempts) end
+    if event.changed then text = ("%s: %d of %d rows changed"):format(text, event.changed, event.seen) end
+    if event.failed and event.failed > 0 then text = ("%s, %d failed"):format(text, event.failed) end
   end
   self:say(heading(event) .. (event.critical and " (critical)" or "") .. ": "
     .. output.style(colours[event.outcome] or "green", text)

@@ -1,0 +1,236 @@
+--- What is kept of backfills in the schema `lunadex` (docs/backfills.md): see lunadex.backfill.Ledger.
+--
+-- A checkpoint is a text[] of the key's values, which Lua only passes on, as the server writes it.
+
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+
+local M = {}
+
+local lock_class = 1819635298 -- that of the run lock is one less
+
+local tables = [[
+CREATE SCHEMA IF NOT EXISTS lunadex;
+CREATE TABLE lunadex.backfill (
+  id          integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name        text NOT NULL UNIQUE,
+  relation    text NOT NULL,
+  generation  integer NOT NULL DEFAULT 0,
+  definition  text,
+  fingerprint text,
+  key         text[],
+  rows        bigint,
+  command     text,
+  outcome     text,
+  error       text,
+  started     timestamptz,
+  ended       timestamptz,
+  attempts    integer NOT NULL DEFAULT 0,
+  rate        double precision,
+  waits       text,
+  role        name NOT NULL DEFAULT session_user
+);
+COMMENT ON COLUMN lunadex.backfill.generation IS '0: nothing was begun; a new start counts it up';
+CREATE TABLE lunadex.backfill_range (
+  backfill    integer NOT NULL REFERENCES lunadex.backfill ON DELETE CASCADE,
+  generation  integer NOT NULL,
+  number      integer NOT NULL,
+  cursor      text[],
+  high        text[],
+  done        boolean NOT NULL DEFAULT false,
+  seen        bigint NOT NULL DEFAULT 0,
+  changed     bigint NOT NULL DEFAULT 0,
+  failed      bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (backfill, generation, number)
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN lunadex.backfill_range.cursor IS 'rows up to here are done; moves in the transaction that does it';
+CREATE TABLE lunadex.backfill_error (
+  backfill    integer NOT NULL REFERENCES lunadex.backfill ON DELETE CASCADE,
+  generation  integer NOT NULL,
+  key         text[] NOT NULL,
+  message     text NOT NULL,
+  at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  PRIMARY KEY (backfill, generation, key)
+)]]
+
+local columns = ([[
+SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.command, b.outcome, b.error, b.attempts,
+       coalesce(b.rows, -1) AS rows, CASE WHEN l.pid IS NOT NULL THEN b.rate END AS rate,
+       CASE WHEN l.pid IS NOT NULL THEN b.waits END AS waits, l.pid IS NOT NULL AS held,
+       pg_catalog.to_char(b.started AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started,
+       pg_catalog.to_char(b.ended AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS ended,
+       r.seen, r.changed, r.failed, r.ranges, r.ranges_done,
+       (SELECT pg_catalog.concat_ws('@', a.usename, pg_catalog.host(a.client_addr)) || ', pid ' || a.pid
+          FROM pg_catalog.pg_stat_activity a WHERE a.pid = l.pid) AS who,
+       ARRAY(SELECT pg_catalog.array_to_string(e.key, ', ') FROM lunadex.backfill_error e
+              WHERE e.backfill = b.id AND e.generation = b.generation ORDER BY e.key LIMIT 10) AS failed_keys,
+       ARRAY(SELECT e.message FROM lunadex.backfill_error e
+              WHERE e.backfill = b.id AND e.generation = b.generation ORDER BY e.key LIMIT 10) AS failed_messages
+  FROM lunadex.backfill b
+  LEFT JOIN pg_catalog.pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = %d
+       AND l.objid = b.id
+       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+ CROSS JOIN LATERAL (
+       SELECT coalesce(pg_catalog.sum(g.seen), 0)::bigint AS seen,
+              coalesce(pg_catalog.sum(g.changed), 0)::bigint AS changed,
+              coalesce(pg_catalog.sum(g.failed), 0)::bigint AS failed,
+              pg_catalog.count(*) AS ranges, pg_catalog.count(*) FILTER (WHERE g.done) AS ranges_done
+         FROM lunadex.backfill_range g
+        WHERE g.backfill = b.id AND g.generation = b.generation) r
+ WHERE $1::text IS NULL OR b.name = $1::text
+ ORDER BY b.id]]):format(lock_class)
+
+-- `mine`: the lock is our own, and says nothing about others.
+local function state_of(row, mine)
+  row.samples = {}
+  for i, key in ipairs(row.failed_keys) do row.samples[i] = { key = key, message = row.failed_messages[i] } end
+  row.state = row.generation == 0 and "new" or not mine and row.held and "running" or row.outcome or "stopped"
+  row.failed_keys, row.failed_messages, row.held, row.outcome = nil, nil, nil, nil
+  return row
+end
+
+local function read(connection, name, mine)
+  local rows, err = connection:ask(columns, { name, n = 1 })
+  if not rows then return nil, err end
+  local states = {}
+  for i, row in ipairs(rows) do states[i] = state_of(row, mine) end
+  return states
+end
+
+local function is_installed(connection)
+  local rows, err = connection:ask "SELECT pg_catalog.to_regclass('lunadex.backfill_error') IS NOT NULL AS there"
+  if not rows then return nil, err end
+  return rows[1].there
+end
+
+function M.install(connection)
+  local there, err = is_installed(connection)
+  if there == nil then return nil, err end
+  if there then return true end
+  local rows
+  rows, err = connection:ask("BEGIN; SET LOCAL lock_timeout = '5s';" .. tables .. "; COMMIT")
+  if rows then return true end
+  -- Another run may have made them at the same moment.
+  if is_installed(connection) then return true end
+  return nil, err
+end
+
+function M.read(connection, name)
+  local there, err = is_installed(connection)
+  if not there then return there == false and {} or nil, err end
+  return read(connection, name)
+end
+
+local function one(connection, name)
+  local states, err = read(connection, name, true)
+  if not states then return nil, err end
+  if states[1] then return states[1] end
+  return nil, errors.new("undefined", "its entry in lunadex.backfill was deleted")
+end
+
+function M.ranges(connection, state)
+  local rows, err = connection:ask([[
+    SELECT number, cursor::text AS cursor, high::text AS high, done, seen, changed, failed FROM lunadex.backfill_range
+     WHERE backfill = $1::int AND generation = $2::int ORDER BY number]], { state.id, state.generation })
+  if not rows then return nil, err end
+  return table.move(rows, 1, #rows, 1, {})
+end
+
+-- Takes the lock unless this session has it.
+local take = ([[CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.granted
+     AND l.pid = pg_catalog.pg_backend_pid() AND l.classid = %d AND l.objid = b.id AND l.objsubid = 2) THEN true
+   ELSE pg_catalog.pg_try_advisory_lock(%d, b.id) END]]):format(lock_class, lock_class)
+
+local function held(control, name)
+  local states = read(control, name)
+  local err = errors.new("lock_held", "another run is at it",
+    ("lunadex backfill status --only %s shows how far it is."):format(name))
+  err.detail = states and states[1] and states[1].who
+  return err
+end
+
+function M.claim(control, subject)
+  local name = subject.backfill.name
+  local rows, err = control:ask(
+    "INSERT INTO lunadex.backfill (name, relation) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+    { name, subject.relation })
+  if not rows then return nil, err end
+  rows, err = control:ask("SELECT " .. take .. " AS mine FROM lunadex.backfill b WHERE b.name = $1", { name })
+  if not rows then return nil, err end
+  if not (rows[1] and rows[1].mine) then return nil, held(control, name) end
+  return one(control, name)
+end
+
+function M.begin(control, state, subject, definition, ranges)
+  local numbers, cursors, highs = core.list {}, core.list {}, core.list {}
+  for i, range in ipairs(ranges) do
+    numbers[i], cursors[i], highs[i] = range.number, range.cursor or core.null, range.high or core.null
+  end
+  local rows, err = control:ask([[
+    WITH begun AS (
+      UPDATE lunadex.backfill
+         SET generation = generation + 1, relation = $2, definition = $3, fingerprint = $4, key = $5::text[],
+             rows = $6::bigint, command = NULL, outcome = NULL, error = NULL, started = pg_catalog.clock_timestamp(),
+             ended = NULL, attempts = 1, rate = NULL, waits = NULL
+       WHERE id = $1::int RETURNING id, generation
+    ), no_ranges AS (
+      DELETE FROM lunadex.backfill_range r USING begun b WHERE r.backfill = b.id
+    ), no_errors AS (
+      DELETE FROM lunadex.backfill_error e USING begun b WHERE e.backfill = b.id
+    )
+    INSERT INTO lunadex.backfill_range (backfill, generation, number, cursor, high)
+    SELECT b.id, b.generation, n.number, n.cursor::text[], n.high::text[]
+      FROM begun b, unnest($7::int[], $8::text[], $9::text[]) AS n (number, cursor, high)]],
+    { state.id, subject.relation, definition.text, definition.fingerprint, subject.key,
+      math.tointeger(subject.rows // 1), numbers, cursors, highs })
+  if not rows then return nil, err end
+  return one(control, state.name)
+end
+
+function M.go_on(control, state, definition)
+  local rows, err = control:ask([[
+    UPDATE lunadex.backfill SET definition = $2, fingerprint = $3, outcome = NULL, error = NULL, ended = NULL,
+           attempts = attempts + 1, rate = NULL, waits = NULL
+     WHERE id = $1::int]], { state.id, definition.text, definition.fingerprint })
+  if not rows then return nil, err end
+  return one(control, state.name)
+end
+
+function M.poll(control, state, figures)
+  local rows, err = control:ask([[
+    UPDATE lunadex.backfill b SET rate = $2::float8, waits = $3 WHERE id = $1::int RETURNING command, ]] .. take
+    .. " AS mine", { state.id, figures.rate, figures.waits, n = 3 })
+  if not rows then return nil, err end
+  if not rows[1] then return nil, errors.new("lock_held", "its entry in lunadex.backfill was deleted") end
+  if not rows[1].mine then return nil, held(control, state.name) end
+  return { command = rows[1].command }
+end
+
+-- Waits until it is on the disk, and with it all commits before it, which did not.
+function M.close(control, state, outcome, message)
+  local rows, err = control:ask([[
+    UPDATE lunadex.backfill SET outcome = $2, error = $3, command = NULL, rate = NULL, waits = NULL,
+           ended = pg_catalog.clock_timestamp()
+     WHERE id = $1::int]], { state.id, outcome, message, n = 3 })
+  return rows and true or nil, err
+end
+
+--- With its session, which is the control's only one.
+function M.release(control)
+  control:close()
+end
+
+local commands = {
+  pause = "command = 'pause'", abort = "command = 'abort', outcome = CASE WHEN generation > 0 THEN 'aborted' END",
+  resume = "command = NULL, outcome = NULLIF(outcome, 'aborted')",
+}
+
+function M.command(connection, name, command)
+  local rows, err = connection:ask(([[
+    UPDATE lunadex.backfill SET %s WHERE name = $1 AND outcome IS DISTINCT FROM 'finished']]):format(commands[command]),
+    { name })
+  if not rows then return nil, err end
+  return rows.affected > 0 or nil
+end
+
+return M
