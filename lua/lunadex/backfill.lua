@@ -16,6 +16,7 @@ local definitions = require "lunadex.backfill.definition"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local order = require "lunadex.backfill.order"
+local patience = require "lunadex.backfill.patience"
 local task = require "lunadex.task"
 local throttle = require "lunadex.backfill.throttle"
 local transforms = require "lunadex.backfill.transform"
@@ -154,6 +155,7 @@ local M = {}
 ---@field failure lunadex.Error?
 ---@field aborted boolean?
 ---@field holds string?            # why no batch begins
+---@field patience lunadex.backfill.Patience
 ---@field admitted table<lunadex.backfill.Worker, integer>   # rows that batches under way will record as failed
 local Run = {}
 Run.__index = Run
@@ -171,6 +173,12 @@ function Run:emit(name, fields)
   fields.action, fields.relation, fields.name = "backfill", self.backfill.on, self.backfill.name
   fields.database = self.label
   if self.on_event then self.on_event(fields) end
+end
+
+function Run:new_patience()
+  return patience.new(function(err, attempt, delay)
+    self:emit("retry", { attempt = attempt, delay = delay, error = errors.plain(err) })
+  end)
 end
 
 function Run:fail(err)
@@ -293,9 +301,10 @@ end
 -- Ranges of a backfill that begins.
 function Run:cut()
   local rows = self.subject.rows
+  -- Also a single worker leaves something to a run with more.
   local count = rows < 0 and self.jobs or math.max(math.min(rows // range_rows, most_ranges),
-    math.min(self.jobs, rows // least_rows))
-  return self.dialect.backfill.cut(self.connection, self.subject, math.tointeger(math.max(count // 1, 1)))
+    math.min(self.jobs, rows // least_rows), 1)
+  return self.patience:try(self.dialect.backfill.cut, self.connection, self.subject, math.tointeger(count // 1))
 end
 
 local refusals = {
@@ -334,13 +343,13 @@ function Run:prepare()
   if decision == "begin" then
     ranges, err = self:cut()
     if not ranges then return nil, err end
-    state, err = ledger.begin(self.control, self.state, self.subject, definition, ranges)
+    state, err = self.patience:try(ledger.begin, self.control, self.state, self.subject, definition, ranges)
   else
-    state, err = ledger.go_on(self.control, self.state, definition)
+    state, err = self.patience:try(ledger.go_on, self.control, self.state, definition)
   end
   if not state then return nil, err end
   self.state = state
-  self.ranges, err = ledger.ranges(self.connection, state)
+  self.ranges, err = self.patience:try(ledger.ranges, self.connection, state)
   if not self.ranges then return nil, err end
   for _, name in ipairs(sums) do
     self[name] = 0
@@ -352,7 +361,7 @@ end
 -- What was wanted is true now, or nil and what is wrong.
 function Run:verify()
   if not self.backfill.verify then return true end
-  local count, err = self.dialect.backfill.verify(self.connection, self.subject)
+  local count, err = self.patience:try(self.dialect.backfill.verify, self.connection, self.subject)
   if not count then return nil, err end
   if count == 0 then return true end
   return nil, errors.new("failed", ("all rows were walked, and verify counts %d"):format(count),
@@ -397,7 +406,8 @@ function Run:claimed()
   if outcome == "failed" and task.ending() then return "cancelled" end
   -- A run that another one has taken over has no say.
   if not (err and err.code == "lock_held") then
-    local ok, problem = self.dialect.ledger.close(self.control, self.state, outcome, err and err.message)
+    local ok, problem = self.patience:try(self.dialect.ledger.close, self.control, self.state, outcome,
+      err and err.message)
     if not ok and outcome == "finished" then return "failed", problem end
   end
   return outcome, err
@@ -425,11 +435,11 @@ function Run:open()
   local dialect, connection = self.dialect, self.connection
   local err = order.obstacle(self.backfill, self.all, connection, dialect)
   if err then return nil, err end
-  self.subject, err = dialect.backfill.prepare(connection, self.backfill)
+  self.subject, err = self.patience:try(dialect.backfill.prepare, connection, self.backfill)
   if not self.subject then return nil, err end
   self.control, err = database.open(connection.target, { jobs = 1, application_name = "lunadex backfill" })
   if not self.control then return nil, err end
-  self.state, err = dialect.ledger.claim(self.control, self.subject)
+  self.state, err = self.patience:try(dialect.ledger.claim, self.control, self.subject)
   return self.state and true or nil, err
 end
 
@@ -441,11 +451,13 @@ end
 ---@field seconds number
 
 local function new_run(backfill, all, connection, options)
-  return setmetatable({ backfill = backfill, all = all, connection = connection, options = options,
+  local self = setmetatable({ backfill = backfill, all = all, connection = connection, options = options,
     on_event = options.on_event, label = connection.label, dialect = dialects.of(connection.info.driver),
     jobs = options.jobs or backfill.jobs or 1, woken = task.point(), admitted = {}, looks = {}, memory = {},
     next_range = 1, seen = 0, changed = 0, failed = 0,
     transform = transforms.of(backfill) }, Run)
+  self.patience = self:new_patience()
+  return self
 end
 
 --- What running it would do, on a few rows. Nothing of it stays.
@@ -477,8 +489,9 @@ function M.run(backfills, all, connection, options)
   local info, err = connection:connect()
   if not info then return nil, err end
   if info.read_only then return nil, errors.read_only(info) end
+  local quiet = patience.new(function() end)
   local ok
-  ok, err = dialects.of(info.driver).ledger.install(connection)
+  ok, err = quiet:try(dialects.of(info.driver).ledger.install, connection)
   if not ok then return nil, err end
   local began = core.now()
   local outcome = { rows = { seen = 0, changed = 0, failed = 0 }, failures = {},

@@ -3,17 +3,18 @@
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
-local task = require "lunadex.task"
 
 local M = {}
 
-local first_size = 1000    -- rows of the first batch
-local patience = 600       -- seconds of failures without one batch in between, after which it is given up
-local first_delay, longest_delay = 0.1, 5
+local first_size = 1000 -- rows of the first batch
 
 ---@class lunadex.backfill.Worker
 ---@field run lunadex.backfill.Run
----@field size integer
+---@field size integer            # rows of the next batch
+---@field narrow integer?          # the same, while a row is looked for that makes batches fail
+---@field suspect integer?         # rows among which it is
+---@field skip string?             # why the next row is left as it is
+---@field patience lunadex.backfill.Patience
 local Worker = {}
 Worker.__index = Worker
 
@@ -24,7 +25,7 @@ function M.new(run)
   local dialect = run.dialect.backfill
   local most = backfill.batch or dialect.default_batch
   return setmetatable({ run = run, most = most, target = backfill.target or dialect.default_target,
-    size = math.min(first_size, most) }, Worker)
+    size = math.min(first_size, most), patience = run:new_patience() }, Worker)
 end
 
 -- Half as long takes half as many, but no step is larger than by two: one batch may be odd.
@@ -33,39 +34,17 @@ function Worker:tune(seconds)
   self.size = math.max(1, math.min(math.floor(self.size * factor + 0.5), self.most))
 end
 
-function Worker:failed(err)
-  local now = core.now()
-  self.failures, self.failing_since = (self.failures or 0) + 1, self.failing_since or now
-  if now - self.failing_since > patience then return false end
-  -- Two that got in each other's way are not to do so again at the same moment.
-  local delay = math.min(first_delay * 2 ^ (self.failures - 1), longest_delay) * (0.5 + math.random() / 2)
-  self.run:emit("retry", { attempt = self.failures, delay = delay, error = errors.plain(err) })
-  task.sleep(delay)
-  return true
-end
-
--- Somebody else's doing; the core's own verdict knows builds, which would go on.
-local function may_pass(err)
-  local cancelled_by_another = err.code == "server" and err.native == "57014"
-  return err.retryable or err.code == "moved" or cancelled_by_another
-end
-
 -- The range as it is in the database, where it is not known what came of a batch.
 function Worker:reload(range)
   local run = self.run
-  while not run:is_over() do
-    local ranges, err = run.dialect.ledger.ranges(run.connection, run.state)
-    if ranges then
-      for _, each in ipairs(ranges) do
-        if each.number == range.number then
-          run:replace(range, each)
-          return true
-        end
-      end
-      err = errors.new("lock_held", "another run has begun it anew")
+  local ranges, err = run.patience:try(run.dialect.ledger.ranges, run.connection, run.state)
+  for _, each in ipairs(ranges or {}) do
+    if each.number == range.number then
+      run:replace(range, each)
+      return true
     end
-    if not may_pass(err) or not self:failed(err) then run:fail(err) end
   end
+  run:fail(err or errors.new("lock_held", "another run has begun it anew"))
   return false
 end
 
@@ -90,13 +69,9 @@ function Worker:recover(range, err)
     self:look_closer(err)
     return true
   end
-  if not may_pass(err) then
-    run:fail(err)
-    return false
-  end
   -- Less at a time is less in the way of others, and less of it is lost.
   if err.code == "lock_timeout" or err.code == "deadlock" then self.size = math.max(self.size // 2, 1) end
-  if not self:failed(err) then
+  if not self.patience:bears(err) then
     run:fail(err)
     return false
   end
@@ -111,6 +86,7 @@ end
 ---@param range lunadex.backfill.Range
 function Worker:walk(range)
   local run = self.run
+  self.skip, self.narrow, self.suspect = nil, nil, nil
   while not range.done and run:may_go_on() do
     local began = core.now()
     local batch, err = run.dialect.backfill.batch(run.connection, run.subject, run.state, range, self:request())
@@ -119,7 +95,7 @@ function Worker:walk(range)
       run:advance(range, batch)
       if not self.narrow and not batch.done then self:tune(core.now() - began) end
       self:looked(batch)
-      self.failures, self.failing_since = nil, nil
+      self.patience:calm()
     elseif not self:recover(range, err) then
       return
     end
