@@ -129,7 +129,8 @@ local M = {}
 ---       every second: keeps the lock (taking it again if it was lost; code "lock_held" if another has it), writes the
 ---       figures, and says what it was told
 ---@field close fun(control, state, outcome: "finished"|"failed"|"aborted", message: string?): true?, lunadex.Error?
----       writes the end, when all that batches did before is as durable as the server makes anything
+---       writes the end, so that with it all that batches did before is as durable as the server makes anything. With
+---       "finished" only if all ranges are done (code "undone"): a crash may have taken back what batches had committed
 ---@field release fun(control, state)   # gives the lock back; also while the run is stopping
 ---@field command fun(connection, name: string, command: "pause"|"resume"|"abort"): true?, lunadex.Error?
 ---       "resume" takes back what was told, and an end by "abort"; nil without an error: there was nothing to be told
@@ -332,6 +333,17 @@ local function decide(state, definition, options)
   return same and state.state == "finished" and "nothing" or "go on"
 end
 
+function Run:read_ranges()
+  local ranges, err = self.patience:try(self.dialect.ledger.ranges, self.connection, self.state)
+  if not ranges then return nil, err end
+  self.ranges, self.next_range = ranges, 1
+  for _, name in ipairs(sums) do
+    self[name] = 0
+    for _, range in ipairs(ranges) do self[name] = self[name] + range[name] end
+  end
+  return true
+end
+
 -- Its state and ranges, from the start or from where it was; or true if there is nothing to do.
 function Run:prepare()
   local ledger, options = self.dialect.ledger, self.options
@@ -349,12 +361,8 @@ function Run:prepare()
   end
   if not state then return nil, err end
   self.state = state
-  self.ranges, err = self.patience:try(ledger.ranges, self.connection, state)
-  if not self.ranges then return nil, err end
-  for _, name in ipairs(sums) do
-    self[name] = 0
-    for _, range in ipairs(self.ranges) do self[name] = self[name] + range[name] end
-  end
+  state, err = self:read_ranges()
+  if not state then return nil, err end
   return false
 end
 
@@ -369,7 +377,7 @@ function Run:verify()
 end
 
 function Run:work()
-  self.workers = {}
+  self.workers, self.ended = {}, false
   self:look()
   for i = 1, math.min(self.jobs, math.max(#self.ranges, 1)) do
     local each = worker.new(self)
@@ -394,23 +402,31 @@ function Run:work()
   if raised then error(raised, 0) end
 end
 
+-- Works until all ranges are done, or the run is over. A crash of the server may take back what was done last: then that
+-- is done again.
+function Run:complete()
+  while true do
+    self:work()
+    local err = self.failure
+    if task.ending() and not self.aborted then return "cancelled" end
+    -- A run that another one has taken over has no say.
+    if err and err.code == "lock_held" then return "failed", err end
+    local outcome = self.aborted and "aborted" or err and "failed" or "finished"
+    local ok, problem = self.patience:try(self.dialect.ledger.close, self.control, self.state, outcome,
+      err and err.message)
+    if ok or outcome ~= "finished" then return outcome, err end
+    if problem.code ~= "undone" then return "failed", problem end
+    ok, err = self:read_ranges()
+    if not ok then return "failed", err end
+  end
+end
+
 -- From the claimed state to its end; the word for it, and the failure.
 function Run:claimed()
   local done, err = self:prepare()
   if done == nil then return "failed", err end
   if done then return "skipped" end
-  self:work()
-  if task.ending() and not self.aborted then return "cancelled" end
-  err = self.failure
-  local outcome = self.aborted and "aborted" or err and "failed" or "finished"
-  if outcome == "failed" and task.ending() then return "cancelled" end
-  -- A run that another one has taken over has no say.
-  if not (err and err.code == "lock_held") then
-    local ok, problem = self.patience:try(self.dialect.ledger.close, self.control, self.state, outcome,
-      err and err.message)
-    if not ok and outcome == "finished" then return "failed", problem end
-  end
-  return outcome, err
+  return self:complete()
 end
 
 function Run:run()

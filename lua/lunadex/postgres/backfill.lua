@@ -1,8 +1,8 @@
 --- Backfills on PostgreSQL: the relation's key, ranges of it, one batch. See lunadex.backfill.Dialect.
 --
--- A batch takes four round trips: BEGIN; checkpoint and walk; the change, with the checkpoint; COMMIT. With `transform`
--- there are two more. It walks by the key's own index and changes by a condition on the key, so that a row that others
--- change meanwhile is looked at again as it is by then. COMMIT does not wait for the disk: what a crash of the server
+-- A batch takes five round trips: BEGIN; taking the checkpoint, and the walk; the change; the checkpoint; COMMIT. With
+-- `transform` there is one more. It walks by the key's own index and changes by a condition on the key, so that a row
+-- that others change meanwhile is looked at again as it is by then. COMMIT does not wait for the disk: what a crash of the server
 -- takes back, it takes back together with its checkpoint.
 
 local core = require "lunadex.core"
@@ -133,11 +133,12 @@ function Statement:user(text)
   return text .. "\n"
 end
 
--- The server cannot tell of which type a parameter is that nobody mentions.
+-- A condition that is true: the server cannot tell of which type a parameter is that nobody mentions.
 function Statement:unmentioned()
   local all, list = table.concat(self.texts, "\n"), {}
   for i = 1, self.own do
-    if not all:find(("%%$%d%%f[%%D]"):format(i)) then list[#list + 1] = (", $%d::text AS lunadex_%d"):format(i, i) end
+    local mentioned = all:find(("%%$%d%%f[%%D]"):format(i))
+    if not mentioned then list[#list + 1] = (" AND ($%d::text IS NULL OR true)"):format(i) end
   end
   return table.concat(list)
 end
@@ -174,9 +175,10 @@ local function between(subject, it, cursor, high)
   return #parts > 0 and table.concat(parts, " AND ") or "true"
 end
 
+-- Which rows, as the registry says it: the last of its texts in a statement.
 local function where(subject, it)
   local text = subject.backfill.where
-  return text and ("(%s)"):format(it:user(text)) or "true"
+  return (text and ("(%s)"):format(it:user(text)) or "true") .. it:unmentioned()
 end
 
 local function ask(connection, it, text)
@@ -227,33 +229,24 @@ local function refuse_key_change(subject, names)
   end
 end
 
-local function verify_text(subject, it)
-  local verify = subject.backfill.verify
-  if verify == true then
-    return ("SELECT pg_catalog.count(*)%s FROM %s WHERE %s"):format("%s", subject.table, where(subject, it))
-  end
-  return ("SELECT q.*%s FROM (%s) q"):format("%s", it:user(verify:gsub("[;%s]+$", "")))
-end
-
 local function verification(subject)
-  local it = statement(subject)
-  local text = verify_text(subject, it)
-  return it, (text:gsub("%%s", function() return it:unmentioned() end, 1))
+  local it, verify = statement(subject), subject.backfill.verify
+  if verify == true then
+    return it, ("SELECT pg_catalog.count(*) FROM %s WHERE %s"):format(subject.table, where(subject, it))
+  end
+  local query = it:user(verify:gsub("[;%s]+$", ""))
+  return it, ("SELECT q.* FROM (%s) q WHERE true%s"):format(query, it:unmentioned())
 end
 
--- What the server says of the registry's texts. `set` stands in an UPDATE whose parts are in the order that its
--- parameters have.
+-- What the server says of the registry's texts.
 local function judge(connection, subject)
-  local backfill = subject.backfill
-  local it = statement(subject)
+  local backfill, it = subject.backfill, statement(subject)
   local text
   if backfill.set then
     local set = it:user(backfill.set)
-    local condition = where(subject, it)
-    text = ("UPDATE %s SET %s WHERE %s RETURNING 1%s"):format(subject.table, set, condition, it:unmentioned())
+    text = ("UPDATE %s SET %s WHERE %s"):format(subject.table, set, where(subject, it))
   else
-    local condition = where(subject, it)
-    text = ("SELECT 1%s FROM %s WHERE %s"):format(it:unmentioned(), subject.table, condition)
+    text = ("SELECT FROM %s WHERE %s"):format(subject.table, where(subject, it))
   end
   local rows, err = explain(connection, it, text)
   if not rows then return nil, err end
@@ -330,7 +323,7 @@ local function checkpoint_of(state, range, it)
   return checkpoint:format(it:value(state.id, "int"), it:value(state.generation, "int"), it:value(range.number, "int"))
 end
 
--- Takes the checkpoint and looks where the batch ends.
+-- Takes the checkpoint and looks where the batch ends. OFFSET counts from the checkpoint, as far as the batch goes.
 local function walk(tx, subject, state, range, size)
   local it = statement { backfill = {} }
   local mine = checkpoint_of(state, range, it)
@@ -339,43 +332,30 @@ local function walk(tx, subject, state, range, size)
   local rows, err = ask(tx, it, ([[
     WITH settings AS MATERIALIZED (%s), mine AS MATERIALIZED (
       SELECT FROM lunadex.backfill_range WHERE %s AND cursor IS NOT DISTINCT FROM %s AND NOT done FOR UPDATE NOWAIT
-    ), walked AS MATERIALIZED (
-      SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT %s
-    ), last AS (SELECT %s AS cursor FROM walked ORDER BY %s LIMIT 1)
-    SELECT (SELECT pg_catalog.count(*) FROM settings), (SELECT pg_catalog.count(*) FROM mine) AS mine,
-           (SELECT pg_catalog.count(*) FROM walked) AS seen, (SELECT cursor FROM last) AS cursor]]):format(settings,
-    mine, cursor, key_list(subject), subject.table, keys_between, key_list(subject), it:value(size, "bigint"),
-    key_text(subject), key_list(subject, " DESC")))
+    ), last AS MATERIALIZED (
+      SELECT (SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1) AS cursor
+    )
+    SELECT (SELECT pg_catalog.count(*) FROM settings), (SELECT pg_catalog.count(*) FROM mine) AS mine, cursor,
+           CASE WHEN cursor IS NULL THEN (SELECT pg_catalog.count(*) FROM %s WHERE %s) END AS rest
+      FROM last]]):format(settings, mine, cursor, key_text(subject), subject.table, keys_between, key_list(subject),
+    it:value(size - 1, "bigint"), subject.table, keys_between))
   if not rows then return nil, err end
   local walked = rows[1]
   if walked.mine == 0 then return nil, errors.new("moved", "another run has moved the checkpoint") end
-  local batch = { seen = walked.seen, changed = 0, failed = 0, done = walked.seen < size, cursor = walked.cursor }
   -- Up to the range's end there is nothing more, and what comes in meanwhile belongs to this batch.
-  if batch.done then batch.cursor = range.high end
-  return batch
+  return { seen = walked.rest or size, changed = 0, failed = 0, done = walked.cursor == nil,
+    cursor = walked.cursor or range.high }
 end
 
-local function set_checkpoint(state, range, batch, it)
-  return ([[UPDATE lunadex.backfill_range AS lunadex_range SET cursor = %s, done = %s, seen = seen + %s,
-    failed = failed + %s, changed = changed + %%s%%s WHERE %s]]):format(it:value(batch.cursor, "text[]"),
-    it:value(batch.done, "bool"), it:value(batch.seen, "bigint"), it:value(batch.failed, "bigint"),
-    checkpoint_of(state, range, it))
-end
-
--- One statement changes the rows and sets the checkpoint.
-local function change(tx, subject, state, range, batch)
+local function change(tx, subject, range, batch)
   local it = statement(subject)
   local set = it:user(subject.backfill.set)
   local keys_between = between(subject, it, range.cursor, batch.cursor)
-  local condition = where(subject, it)
-  local moved = set_checkpoint(state, range, batch, it):format("lunadex_changed.n",
-    " FROM (SELECT pg_catalog.count(*) AS n FROM lunadex_rows) lunadex_changed")
-  local rows, err = ask(tx, it, ([[
-    WITH lunadex_rows AS (UPDATE %s SET %s WHERE %s AND %s RETURNING 1)
-    %s RETURNING lunadex_changed.n%s]]):format(subject.table, set, keys_between, condition, moved, it:unmentioned()))
+  local rows, err = ask(tx, it, ("UPDATE %s SET %s WHERE %s AND %s"):format(subject.table, set, keys_between,
+    where(subject, it)))
   if not rows then return nil, err end
-  batch.changed = rows[1].n
-  return batch
+  batch.changed = rows.affected
+  return {}
 end
 
 -- As a literal of an array.
@@ -479,8 +459,11 @@ local function finish(tx, state, range, batch, failures, admit)
   end
   batch.failed = #failures
   local it = statement { backfill = {} }
-  local moved = set_checkpoint(state, range, batch, it)
-  local rows, err = ask(tx, it, moved:format(it:value(batch.changed, "bigint"), ""))
+  local rows, err = ask(tx, it, ([[
+    UPDATE lunadex.backfill_range SET cursor = %s, done = %s, seen = seen + %s, changed = changed + %s,
+           failed = failed + %s
+     WHERE %s]]):format(it:value(batch.cursor, "text[]"), it:value(batch.done, "bool"), it:value(batch.seen, "bigint"),
+    it:value(batch.changed, "bigint"), it:value(batch.failed, "bigint"), checkpoint_of(state, range, it)))
   return rows and batch or nil, err
 end
 
@@ -488,45 +471,49 @@ end
 local function plain(row)
   local copy = {}
   for name, value in pairs(row) do
-    if not name:find "^lunadex_" then copy[name] = value end
+    if name ~= "lunadex_key" then copy[name] = value end
   end
   return copy
 end
 
-local function select_rows(tx, subject, range, batch, lock)
+local function lock_rows(tx, subject, range, batch)
   local it = statement(subject)
   local keys_between = between(subject, it, range.cursor, batch.cursor)
-  local condition = where(subject, it)
-  return ask(tx, it, ("SELECT %s AS lunadex_key, %s%s FROM %s WHERE %s AND %s ORDER BY %s%s"):format(key_text(subject),
-    table.concat(subject.given, ", "), it:unmentioned(), subject.table, keys_between, condition, key_list(subject),
-    lock))
+  return ask(tx, it, ("SELECT %s AS lunadex_key, %s FROM %s WHERE %s AND %s ORDER BY %s FOR NO KEY UPDATE"):format(
+    key_text(subject), table.concat(subject.given, ", "), subject.table, keys_between, where(subject, it),
+    key_list(subject)))
 end
 
-local function transformed(tx, subject, state, range, batch, request)
-  local rows, err = select_rows(tx, subject, range, batch, " FOR NO KEY UPDATE")
+-- Changes what the transform says; gives the rows that failed.
+local function transformed(tx, subject, range, batch, transform)
+  local rows, err = lock_rows(tx, subject, range, batch)
   if not rows then return nil, err end
   local given = {}
   for i, row in ipairs(rows) do given[i] = plain(row) end
   local failures = {}
-  for _, group in ipairs(groups_of(subject, rows, request.transform(given), failures)) do
+  for _, group in ipairs(groups_of(subject, rows, transform(given), failures)) do
     local ok
     ok, err = update_group(tx, subject, range, batch, group)
     if not ok then return nil, err end
   end
-  return finish(tx, state, range, batch, failures, request.admit)
+  return failures
 end
 
 function M.batch(connection, subject, state, range, request)
   return connection:atomically(function(tx)
     local batch, err = walk(tx, subject, state, range, request.size)
     if not batch then return nil, err end
-    if request.skip then
-      local failures = batch.seen > 0 and { { key = batch.cursor, message = request.skip } } or {}
-      return finish(tx, state, range, batch, failures, request.admit)
+    local failures = {}
+    if batch.seen == 0 then -- luacheck: ignore 542
+    elseif request.skip then
+      failures[1] = { key = batch.cursor, message = request.skip }
+    elseif request.transform then
+      failures, err = transformed(tx, subject, range, batch, request.transform)
+    else
+      failures, err = change(tx, subject, range, batch)
     end
-    if batch.seen == 0 then return finish(tx, state, range, batch, {}, request.admit) end
-    if request.transform then return transformed(tx, subject, state, range, batch, request) end
-    return change(tx, subject, state, range, batch)
+    if not failures then return nil, err end
+    return finish(tx, state, range, batch, failures, request.admit)
   end)
 end
 
@@ -570,18 +557,16 @@ end
 local function count_matching(connection, subject)
   return rehearse(connection, function(tx)
     local it = statement(subject)
-    local condition = where(subject, it)
-    local rows, err = ask(tx, it, ("SELECT pg_catalog.count(*) AS n%s FROM %s WHERE %s"):format(it:unmentioned(),
-      subject.table, condition))
+    local rows, err = ask(tx, it, ("SELECT pg_catalog.count(*) AS n FROM %s WHERE %s"):format(subject.table,
+      where(subject, it)))
     return rows and rows[1].n, err
   end)
 end
 
 local function read_samples(tx, subject, count)
   local it = statement(subject)
-  local condition = where(subject, it)
-  local rows, err = ask(tx, it, ("SELECT %s AS lunadex_key, %s.*%s FROM %s WHERE %s LIMIT %d"):format(
-    key_text(subject), subject.table, it:unmentioned(), subject.table, condition, count))
+  local rows, err = ask(tx, it, ("SELECT %s AS lunadex_key, %s.* FROM %s WHERE %s LIMIT %d"):format(key_text(subject),
+    subject.table, subject.table, where(subject, it), count))
   if not rows then return nil, err end
   local samples = {}
   for i, row in ipairs(rows) do
@@ -594,10 +579,9 @@ local function change_samples(tx, subject, samples)
   local it = statement(subject)
   local set, kept, by_key = it:user(subject.backfill.set), {}, {}
   for i, sample in ipairs(samples) do kept[i], by_key[sample.kept] = sample.kept, sample end
-  local condition = where(subject, it)
-  local rows, err = ask(tx, it, ("UPDATE %s SET %s WHERE %s = ANY (%s) AND %s RETURNING %s AS lunadex_key, %s.*%s")
-    :format(subject.table, set, key_text(subject), it:value(kept, "text[]"), condition, key_text(subject),
-      subject.table, it:unmentioned()))
+  local rows, err = ask(tx, it, ("UPDATE %s SET %s WHERE %s = ANY (%s) AND %s RETURNING %s AS lunadex_key, %s.*")
+    :format(subject.table, set, key_text(subject), it:value(kept, "text[]"), where(subject, it), key_text(subject),
+      subject.table))
   if not rows then return nil, err end
   for _, row in ipairs(rows) do
     if by_key[row.lunadex_key] then by_key[row.lunadex_key].after = plain(row) end
@@ -625,10 +609,9 @@ local function try_some(tx, subject)
   local began = core.now()
   local it = statement(subject)
   local set = it:user(subject.backfill.set)
-  local condition = where(subject, it)
-  local rows, err = ask(tx, it, ("UPDATE %s SET %s WHERE %s IN (SELECT %s FROM %s ORDER BY %s LIMIT %d) AND %s "
-    .. "RETURNING 1%s"):format(subject.table, set, "(" .. key_list(subject) .. ")", key_list(subject), subject.table,
-      key_list(subject), tried, condition, it:unmentioned()))
+  local list = key_list(subject)
+  local rows, err = ask(tx, it, ("UPDATE %s SET %s WHERE (%s) IN (SELECT %s FROM %s ORDER BY %s LIMIT %d) AND %s")
+    :format(subject.table, set, list, list, subject.table, list, tried, where(subject, it)))
   return rows and core.now() - began, err
 end
 

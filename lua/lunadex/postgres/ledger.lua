@@ -206,13 +206,19 @@ function M.poll(control, state, figures)
   return { command = rows[1].command }
 end
 
--- Waits until it is on the disk, and with it all commits before it, which did not.
+-- Its commit waits for the disk, and so for all before it, which did not: what a crash has taken back until then, shows in
+-- the ranges.
 function M.close(control, state, outcome, message)
   local rows, err = control:ask([[
-    UPDATE lunadex.backfill SET outcome = $2, error = $3, command = NULL, rate = NULL, waits = NULL,
+    UPDATE lunadex.backfill b SET outcome = $2, error = $3, command = NULL, rate = NULL, waits = NULL,
            ended = pg_catalog.clock_timestamp()
-     WHERE id = $1::int]], { state.id, outcome, message, n = 3 })
-  return rows and true or nil, err
+     WHERE id = $1::int AND ($2 <> 'finished' OR NOT EXISTS (
+           SELECT FROM lunadex.backfill_range r
+            WHERE r.backfill = b.id AND r.generation = b.generation AND NOT r.done))]],
+    { state.id, outcome, message, n = 3 })
+  if not rows then return nil, err end
+  if rows.affected == 1 then return true end
+  return nil, errors.new("undone", "there are ranges that are not done")
 end
 
 --- With its session, which is the control's only one.
