@@ -402,8 +402,8 @@ function Run:work()
   if raised then error(raised, 0) end
 end
 
--- Works until all ranges are done, or the run is over. A crash of the server may take back what was done last: then that
--- is done again.
+-- Works until all ranges are done, or the run is over. A crash of the server may take back what was done last: then
+-- that is done again.
 function Run:complete()
   while true do
     self:work()

@@ -2,8 +2,8 @@
 --
 -- A batch takes five round trips: BEGIN; taking the checkpoint, and the walk; the change; the checkpoint; COMMIT. With
 -- `transform` there is one more. It walks by the key's own index and changes by a condition on the key, so that a row
--- that others change meanwhile is looked at again as it is by then. COMMIT does not wait for the disk: what a crash of the server
--- takes back, it takes back together with its checkpoint.
+-- that others change meanwhile is looked at again as it is by then. COMMIT does not wait for the disk: what a crash of
+-- the server takes back, it takes back together with its checkpoint.
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
@@ -12,10 +12,12 @@ local M = {}
 
 M.default_batch, M.default_target = 10000, 0.5
 
-local name_of = core.quote_name
-
 local function quoted(name)
-  return name_of(nil, name)
+  return '"' .. name:gsub('"', '""') .. '"'
+end
+
+local function qualified(schema, name)
+  return (schema and quoted(schema) .. "." or "") .. quoted(name)
 end
 
 -- Relation and key ----------------------------------------------------------------------------------------------------
@@ -61,7 +63,7 @@ local kinds = { r = true, p = true }
 
 local function live_relation(connection, on)
   local schema, name = core.split_name(on)
-  local rows, err = connection:ask(find, { name_of(schema, name) })
+  local rows, err = connection:ask(find, { qualified(schema, name) })
   if not rows then return nil, err end
   local found = rows[1]
   if not found then return nil, errors.new("undefined", ("relation %s does not exist"):format(on)) end
@@ -269,8 +271,8 @@ end
 function M.prepare(connection, backfill)
   local found, err = live_relation(connection, backfill.on)
   if not found then return nil, err end
-  local subject = { backfill = backfill, relation = name_of(found.schema, found.name), oid = found.oid,
-    table = name_of(found.schema, found.name) }
+  local subject = { backfill = backfill, relation = core.quote_name(found.schema, found.name),
+    oid = found.oid, table = qualified(found.schema, found.name) }
   for _, step in ipairs { read_columns, read_key, read_rows } do
     local ok
     ok, err = step(connection, subject)

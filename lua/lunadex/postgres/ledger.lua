@@ -206,8 +206,8 @@ function M.poll(control, state, figures)
   return { command = rows[1].command }
 end
 
--- Its commit waits for the disk, and so for all before it, which did not: what a crash has taken back until then, shows in
--- the ranges.
+-- Its commit waits for the disk, and so for all before it, which did not: what a crash has taken back until then, shows
+-- in the ranges.
 function M.close(control, state, outcome, message)
   local rows, err = control:ask([[
     UPDATE lunadex.backfill b SET outcome = $2, error = $3, command = NULL, rate = NULL, waits = NULL,

@@ -137,7 +137,7 @@ describe("a backfill that must not be done twice", function()
     for _ = 1, 3 do
       link:trap("cut", "after", "COMMIT")
       link:trap("reset", "before", "COMMIT")
-      link:trap("cut", "after", "UPDATE public.accounts")
+      link:trap("cut", "after", 'UPDATE "public"."accounts"')
     end
     local result = lunadex.run { "backfill", "run", registry, "--jobs", "4", "--json", "--target", link:url(database) }
     assert.equal(0, result.status, tostring(result))

@@ -1,0 +1,331 @@
+-- What `lunadex backfill` does on PostgreSQL, and what it says.
+local lunadex = require "support.lunadex"
+local pg = require "support.postgres"
+local shell = require "support.shell"
+
+describe("a backfill", function()
+  local reason = pg.missing()
+  if reason then return pending(reason) end
+  local server, database
+
+  setup(function() server = pg.shared() end)
+  before_each(function() database = server:create_database() end)
+  after_each(function() server:drop_database(database) end)
+
+  local function sql(text) return server:psql(database, text) end
+  local function value(text) return server:value(database, text) end
+
+  local function backfill(action, path, ...)
+    return lunadex.run { "backfill", action, path, "--target", server:url(database), ... }
+  end
+
+  local function runs(text, ...)
+    local path = lunadex.registry(text)
+    local result = backfill("run", path, "--json", ...)
+    assert.equal(0, result.status, tostring(result))
+    local events = result:events()
+    return events[#events], events, path
+  end
+
+  local function refused(status, text, message, ...)
+    local result = backfill("run", lunadex.registry(text), ...)
+    assert.equal(status, result.status, tostring(result))
+    assert.matches(message, result.stderr, 1, true)
+    return result
+  end
+
+  local function orders(rows)
+    sql(([[
+      CREATE TABLE orders (id int PRIMARY KEY, price int, quantity int, total int, note text);
+      INSERT INTO orders SELECT i, i %% 50, i %% 7, CASE WHEN i %% 3 = 0 THEN -1 END FROM generate_series(1, %d) i;
+      ANALYZE orders]]):format(rows or 3000))
+  end
+
+  local totals = [[
+    backfill "orders_total" { on = "public.orders", where = "total IS NULL AND price < $2", set = "total = price * $1",
+      params = { 3, 40 }, verify = true, description = "Sums are read from the orders themselves" }
+  ]]
+
+  it("changes what `where` finds, once, and is at its end then", function()
+    orders()
+    assert.equal("1600", value "SELECT count(*) FROM orders WHERE total IS NULL AND price < 40")
+    local last, _, path = runs(totals)
+    assert.same({ total = 1, finished = 1, skipped = 0, failed = 0, aborted = 0, cancelled = 0 }, last.summary)
+    assert.same({ seen = 3000, changed = 1600, failed = 0 }, last.rows)
+    assert.equal("1600", value "SELECT count(*) FROM orders WHERE total = price * 3 AND price < 40 AND id % 3 <> 0")
+    assert.equal("1400", value "SELECT count(*) FROM orders WHERE total IS NULL OR total = -1")
+    local again = backfill("run", path)
+    assert.equal(0, again.status, tostring(again))
+    assert.matches("orders_total: skipped: finished before", again.stdout, 1, true)
+    assert.matches("total 1, finished 0, skipped 1, failed 0; rows changed 0 of 0", again.stdout, 1, true)
+    -- Somebody else's row is nobody's business but of who restarts it.
+    sql "INSERT INTO orders VALUES (5000, 1, 1, NULL)"
+    last = runs(totals, "--restart")
+    assert.same({ seen = 3001, changed = 1, failed = 0 }, last.rows)
+  end)
+
+  it("goes along whatever key there is", function()
+    sql [[
+      CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad');
+      CREATE TABLE composite (tenant smallint, id uuid, n int, PRIMARY KEY (tenant, id));
+      INSERT INTO composite SELECT i % 3 - 1, gen_random_uuid(), 0 FROM generate_series(1, 2500) i;
+      CREATE TABLE "Odd.Name" ("The Key" text COLLATE "C" PRIMARY KEY, n int);
+      INSERT INTO "Odd.Name" SELECT E'a\\"''{,}\n' || i || 'ä', 0 FROM generate_series(1, 2500) i;
+      CREATE TABLE moments (at timestamptz NOT NULL, feeling mood NOT NULL, n int, maybe int UNIQUE);
+      CREATE UNIQUE INDEX ON moments (feeling, at);
+      INSERT INTO moments SELECT '2026-03-29 00:59:59.123456+00'::timestamptz + i * interval '0.000001 s',
+        (enum_range(NULL::mood))[i % 3 + 1], 0 FROM generate_series(1, 2500) i;
+      CREATE TABLE parts (id bigint, day date, n int, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+      CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+      CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+      INSERT INTO parts SELECT i, date '2026-01-01' + i % 50, 0 FROM generate_series(1, 2500) i;
+      CREATE TABLE fractions (x double precision PRIMARY KEY, n int);
+      INSERT INTO fractions SELECT (i - 1250) / 7.0, 0 FROM generate_series(1, 2500) i;
+      CREATE TABLE nothing (id int PRIMARY KEY, n int);
+    ]]
+    local names = { "composite", [['"Odd.Name"']], "moments", "parts", "fractions", "nothing" }
+    local lines = {}
+    for i, name in ipairs(names) do
+      lines[i] = ([[backfill "b%d" { on = %s, set = "n = n + 1", batch = 97 }]]):format(i,
+        name:find "'" and name or '"' .. name .. '"')
+    end
+    local last = runs(table.concat(lines, "\n"), "--jobs", "3")
+    assert.equal(6, last.summary.finished)
+    assert.same({ seen = 12500, changed = 12500, failed = 0 }, last.rows)
+    for i = 1, 5 do
+      local name = names[i]:gsub("'", "")
+      assert.same({ { "1", "2500", n = 2 } }, sql(("SELECT n, count(*) FROM %s GROUP BY 1"):format(name)))
+    end
+  end)
+
+  it("refuses what it cannot go along, and what the server does not understand", function()
+    sql [[CREATE TABLE heap (n int, u int UNIQUE); CREATE VIEW v AS SELECT * FROM heap;
+      CREATE TABLE t (id int PRIMARY KEY)]]
+    refused(6, [[backfill "b" { on = "heap", set = "n = 1" }]], "neither a primary key nor a unique index on columns "
+      .. "that are never null")
+    refused(6, [[backfill "b" { on = "v", set = "n = 1" }]], "v is no table")
+    refused(65, [[backfill "b" { on = "gone", set = "n = 1" }]], "relation gone does not exist")
+    refused(65, [[backfill "b" { on = "t", set = "idd = 1" }]], 'column "idd" of relation "t" does not exist')
+    refused(65, [[backfill "b" { on = "t", where = "id = ", set = "x = 1" }]], "syntax error")
+    refused(6, [[backfill "b" { on = "t", set = "x = 1, ID = id + 1" }]], "it changes id, which is part of the key")
+  end)
+
+  it("is refused where it has become another one, until it is said what to do", function()
+    orders()
+    local path = lunadex.registry [[backfill "b" { on = "orders", set = "note = 'a'", where = "id <= 1000" }]]
+    assert.equal(0, backfill("run", path).status)
+    local other = [[backfill "b" { on = "orders", set = "note = 'b'" }]]
+    local result = refused(6, other, "it is another one than under this name before")
+    assert.matches([[then: on = "orders", where = "id <= 1000", set = "note = 'a'"]], result.stderr, 1, true)
+    assert.matches([[now:  on = "orders", set = "note = 'b'"]], result.stderr, 1, true)
+    runs(other, "--carry-on")
+    assert.equal("0", value "SELECT count(*) FROM orders WHERE note = 'b'")
+    runs(other)
+    runs(other, "--restart")
+    assert.equal("3000", value "SELECT count(*) FROM orders WHERE note = 'b'")
+  end)
+
+  local transform = [[
+    local function initial(text) return text:sub(1, 1) end
+    backfill "b" { on = "public.people", errors = %d, batch = 300, columns = { "name", "born", "tags", "data" },
+      transform = function(row)
+        if row.name:find "7$" then error("has a 7") end
+        if row.name == "n100" then return nil end
+        return { name = initial(row.name):upper() .. row.name:sub(2), born = row.born and row.born + 1 or null,
+          tags = { row.tags[1], "it's \"x\", {y}" }, data = row.data }
+      end }
+  ]]
+
+  local function people()
+    sql [[
+      CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, born smallint, tags text[], data bytea, other jsonb,
+                           CHECK (name <> 'N4711'));
+      INSERT INTO people SELECT -i, 'n' || i, CASE WHEN i % 2 = 0 THEN i % 100 END, ARRAY['a b', 'c'],
+        decode(lpad(to_hex(i), 4, '0') || '00ff', 'hex'), '{"a": 1}' FROM generate_series(1, 10000) i;
+      ANALYZE people]]
+  end
+
+  it("asks a function, and records exactly the rows that it fails on", function()
+    people()
+    local last = runs(transform:format(2000), "--jobs", "2")
+    -- One of a thousand more: the constraint.
+    assert.same({ seen = 10000, changed = 8998, failed = 1001 }, last.rows)
+    assert.same({ { "0", n = 1 } }, sql [[
+      SELECT count(*) FROM people p FULL JOIN lunadex.backfill_error e ON e.key = ARRAY[p.id::text]
+       WHERE (p.id IS NULL OR e.key IS NULL) <> (p.name !~ '7$' AND p.name !~ '4711$')]])
+    assert.same({ { "has a 7", n = 1 } }, sql [[SELECT DISTINCT substring(message from 'has a 7$')
+      FROM lunadex.backfill_error WHERE key <> '{-4711}']])
+    assert.matches("violates check constraint",
+      value "SELECT message FROM lunadex.backfill_error WHERE key = '{-4711}'")
+    assert.same({ { "8998", n = 1 } }, sql [[
+      SELECT count(*) FROM people WHERE name ~ '^N' AND born IS NOT DISTINCT FROM
+        CASE WHEN id % 2 = 0 THEN -id % 100 + 1 END AND tags = ARRAY['a b', E'it\'s "x", {y}']
+        AND data = decode(lpad(to_hex(-id), 4, '0') || '00ff', 'hex')]])
+    assert.equal("1002", value "SELECT count(*) FROM people WHERE name ~ '^n' AND tags = ARRAY['a b', 'c']")
+  end)
+
+  it("ends where more rows fail than may, and changes nothing that was not counted", function()
+    people()
+    local result = refused(3, transform:format(5), "no more than 5 rows may fail")
+    assert.matches("has a 7", result.stderr, 1, true)
+    assert.equal("t", value [[SELECT sum(changed) = (SELECT count(*) FROM people WHERE name ~ '^N') AND sum(failed) <= 5
+      FROM lunadex.backfill_range]])
+    assert.equal("failed", value "SELECT outcome FROM lunadex.backfill")
+  end)
+
+  it("finds the row that a statement fails on", function()
+    orders()
+    sql "UPDATE orders SET quantity = 1; UPDATE orders SET quantity = 0 WHERE id IN (7, 1500, 3000)"
+    local text = [[backfill "b" { on = "orders", set = "total = price / quantity", errors = %d }]]
+    refused(3, text:format(0), "row 7: division by zero; no row may fail")
+    assert.equal("0", value "SELECT count(*) FROM lunadex.backfill_error")
+    local result = runs(text:format(3), "--carry-on")
+    assert.same(3, result.rows.failed)
+    assert.same({ { "{7}", n = 1 }, { "{1500}", n = 1 }, { "{3000}", n = 1 } },
+      sql "SELECT key FROM lunadex.backfill_error ORDER BY key[1]::int")
+    assert.equal("2997", value "SELECT count(*) FROM orders WHERE total = price")
+  end)
+
+  it("leaves rows alone that come in above the highest key that there was", function()
+    orders(2000)
+    local holder = server:session(database, "holder")
+    holder:run "BEGIN; SELECT FROM orders WHERE id = 1 FOR UPDATE"
+    local run = lunadex.start { "backfill", "run", lunadex.registry [[
+      backfill "b" { on = "orders", set = "note = 'seen'" }]], "--target", server:url(database) }
+    shell.eventually("the first batch to wait", function()
+      return value [[SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+        AND query LIKE 'UPDATE "public"."orders"%']]
+    end)
+    sql "INSERT INTO orders VALUES (2001)"
+    holder:run "COMMIT"
+    holder:close()
+    assert.equal(0, run:wait().status)
+    assert.equal("2000", value "SELECT count(*) FROM orders WHERE note = 'seen' AND id BETWEEN 1 AND 2000")
+    assert.equal("t", value "SELECT note IS NULL FROM orders WHERE id = 2001")
+  end)
+
+  it("says so where verify counts something in the end", function()
+    orders(100)
+    local text = [[backfill "b" { on = "orders", where = "id < 50", set = "note = 'x'",
+      verify = "SELECT count(*) FROM orders WHERE note IS NULL" }]]
+    refused(3, text, "all rows were walked, and verify counts 51")
+    sql "UPDATE orders SET note = 'y' WHERE note IS NULL"
+    runs(text)
+  end)
+
+  it("waits for other backfills and for indexes, by its order", function()
+    orders(100)
+    local text = [[
+      backfill "second" { on = "orders", set = "total = total + 1", after = { "first", "orders_by_note" } }
+      backfill "first" { on = "orders", set = "total = 5" }
+    ]]
+    local result = refused(6, text, "it comes after orders_by_note, and there is no valid index or key of that name")
+    assert.matches("lunadex apply --only orders_by_note", result.stderr, 1, true)
+    sql "CREATE INDEX orders_by_note ON orders (note)"
+    runs(text)
+    assert.equal("100", value "SELECT count(*) FROM orders WHERE total = 6")
+    refused(6, [[backfill "third" { on = "orders", set = "total = 1" }
+      backfill "fourth" { on = "orders", set = "total = 2", after = "third" }]],
+      "it comes after the backfill third, which is not finished", "--only", "fourth")
+  end)
+
+  describe("that takes its time", function()
+    local path, run
+
+    before_each(function()
+      orders(10000)
+      path = lunadex.registry [[backfill "slow" { on = "orders", set = "total = coalesce(total, 0) + 1", batch = 5 }]]
+      run = lunadex.start { "backfill", "run", path, "--json", "--target", server:url(database) }
+      shell.eventually("the first batch", function()
+        return server:try(database, "SELECT 1 / count(*) FROM lunadex.backfill_range WHERE seen > 0")
+      end)
+    end)
+    after_each(function() run:kill "KILL" end)
+
+    local function status()
+      local result = backfill("status", path, "--json")
+      assert.equal(0, result.status, tostring(result))
+      return result:json().backfills[1]
+    end
+
+    it("is paused, let go on, and aborted from elsewhere", function()
+      assert.equal("running", status().state)
+      assert.matches("slow: paused", backfill("pause", path, "--only", "slow").stdout, 1, true)
+      shell.eventually("it to be paused", function() return run:stdout():find('"reason":"paused"', 1, true) end)
+      local before
+      shell.eventually("the last batch", function()
+        local seen = value "SELECT sum(seen) FROM lunadex.backfill_range"
+        if before == seen then return true end
+        before = seen
+      end)
+      assert.equal("pause", status().command)
+      assert.equal(before, value "SELECT sum(seen) FROM lunadex.backfill_range")
+      assert.is_true(run:running())
+      backfill("resume", path)
+      shell.eventually("it to go on", function() return run:stdout():find('"event":"resumed"', 1, true) end)
+      backfill("abort", path)
+      local result = lunadex.result(run:wait())
+      assert.equal(3, result.status, tostring(result))
+      local events = result:events()
+      assert.equal(1, events[#events].summary.aborted)
+      assert.equal("aborted", status().state)
+      assert.equal("t", value [[SELECT sum(changed) = (SELECT count(*) FROM orders WHERE total >= 0)
+        AND sum(changed) < 10000 FROM lunadex.backfill_range]])
+      refused(6, shell.read_file(path), "it was aborted")
+      backfill("resume", path)
+      assert.equal("stopped", status().state)
+    end)
+
+    it("is refused to another run meanwhile", function()
+      local result = backfill("run", path)
+      assert.equal(4, result.status, tostring(result))
+      assert.matches("another run is at it", result.stderr, 1, true)
+    end)
+
+    it("ends on a signal, and the next run goes on", function()
+      run:kill "INT"
+      local result = lunadex.result(run:wait())
+      assert.equal(130, result.status, tostring(result))
+      local state = status()
+      assert.equal("stopped", state.state)
+      assert.is_true(state.seen > 0 and state.seen < 10000)
+      local events = result:events()
+      assert.equal(1, events[#events].summary.cancelled)
+      runs((shell.read_file(path):gsub("batch = 5", "batch = 5000")))
+      assert.equal("10000", value "SELECT count(*) FROM orders WHERE total = CASE WHEN id % 3 = 0 THEN 0 ELSE 1 END")
+    end)
+  end)
+
+  it("shows what it would do, and does nothing", function()
+    orders(1000)
+    local path = lunadex.registry [[
+      backfill "sum" { on = "orders", where = "total IS NULL", set = "total = price * quantity" }
+      backfill "text" { on = "orders", transform = function(row)
+        if row.id == 2 then error "no" end
+        return { note = "n" .. row.id } end }
+    ]]
+    local before = value "SELECT md5(string_agg(o::text, '' ORDER BY id)) FROM orders o"
+    local result = backfill("run", path, "--dry-run")
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("sum  public.orders along id", result.stdout, 1, true)
+    assert.matches("about 1 k rows to walk, 667 to change, about ", result.stdout, 1, true)
+    assert.matches("1: total: null → 1", result.stdout, 1, true)
+    assert.matches("1: note: null → n1", result.stdout, 1, true)
+    assert.matches("2: would fail: ", result.stdout, 1, true)
+    assert.equal(before, value "SELECT md5(string_agg(o::text, '' ORDER BY id)) FROM orders o")
+    assert.equal("t", value "SELECT to_regclass('lunadex.backfill') IS NULL")
+    local preview = backfill("run", path, "--dry-run", "--json", "--only", "sum"):events()[1]
+    assert.equal(667, preview.matching)
+    assert.equal(5, #preview.samples)
+  end)
+
+  it("is listed, and one that is not there is not", function()
+    orders(10)
+    local path = lunadex.registry(totals)
+    assert.matches("orders_total%s+new%s+public.orders %- Sums are read", backfill("list", path).stdout)
+    assert.matches("no backfill was ever begun", backfill("status", path).stdout, 1, true)
+    local result = backfill("run", path, "--only", "orders_totals")
+    assert.equal(64, result.status)
+    assert.matches('did you mean "orders_total"?', result.stderr, 1, true)
+  end)
+end)
