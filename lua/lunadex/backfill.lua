@@ -271,9 +271,10 @@ function Run:hold(reason)
   self.woken:announce()
 end
 
--- What it was told, and whether the server can bear it.
+-- Whether the server can bear it, and what it was told.
 function Run:look()
-  local told, err = self.dialect.ledger.poll(self.control, self.state, { rate = self.rate, waits = self.holds })
+  local strain = throttle.look(self.dialect, self.control, self.subject, self.memory)
+  local told, err = self.dialect.ledger.poll(self.control, self.state, { rate = self.rate, waits = strain })
   if not told then
     -- Batches are safe without it; but nobody could end them.
     self.silent_since = self.silent_since or core.now()
@@ -285,8 +286,7 @@ function Run:look()
     self.aborted = true
     for _, each in ipairs(self.workers) do each:cancel() end
   end
-  self:hold(told.command == "pause" and "paused"
-    or throttle.look(self.dialect, self.control, self.subject, self.memory))
+  self:hold(told.command == "pause" and "paused" or strain)
 end
 
 function Run:watch()

@@ -232,8 +232,7 @@ end
 local colours = { finished = "green", running = "blue", failed = "red", aborted = "red" }
 
 local function tell_state(state)
-  local word = state.command == "pause" and (state.state == "running" and "pausing" or "paused") or state.state
-  if state.state == "running" and state.waits == "paused" then word = "paused" end
+  local word = state.command == "pause" and "paused" or state.state
   local parts = {}
   if state.rows > 0 and state.state ~= "finished" then
     parts[#parts + 1] = ("%.0f %%"):format(math.min(100 * state.seen / state.rows, 100))
@@ -248,7 +247,7 @@ local function tell_state(state)
   if state.who then parts[#parts + 1] = "by " .. state.who end
   output.line("  ", format.pad(format.line(state.name), 24), " ", output.style(colours[word] or "yellow", word), "  ",
     format.line(state.relation .. ": " .. table.concat(parts, ", ")))
-  if state.waits and state.waits ~= "paused" then output.line("    waits: ", format.line(state.waits)) end
+  if state.waits then output.line("    waits: ", format.line(state.waits)) end
   if state.error then output.line("    ", output.style("red", format.line(state.error))) end
   for _, sample in ipairs(state.samples) do
     output.line("    ", format.line(("failed %s: %s"):format(sample.key, sample.message)))
