@@ -15,8 +15,8 @@ static const char null_class[] = "lunadex.null", value_class[] = "lunadex.Value"
 enum { DEEPEST = 100 };
 
 /* By ldx_value_kind, from BINARY on. */
-static const char *const types[] = {"binary", "date", "long",    "decimal", "object_id", "timestamp",
-                                    "regex",  "code", "min_key", "max_key", NULL};
+static const char *const types[] = {"binary", "date", "long", "decimal", "object_id", "timestamp",
+                                    "regex",  "code", "json", "min_key", "max_key",   NULL};
 
 static bool holds_integer(ldx_value_kind kind) {
   return kind == LDX_VALUE_DATE || kind == LDX_VALUE_LONG || kind == LDX_VALUE_TIMESTAMP;

@@ -67,6 +67,11 @@ function M.decimal(text) return made("decimal", text) end
 ---@return lunadex.Value
 function M.binary(bytes, subtype) return made("binary", bytes, subtype) end
 
+--- Any value, from a text of extended JSON: `json [[{ "at": { "$date": "2026-01-31T10:00:00Z" } }]]`.
+---@param text string
+---@return lunadex.Value
+function M.json(text) return core.value("json", text) end
+
 --- A regular expression.
 ---@param pattern string
 ---@param options string?          # "i", "mx" …

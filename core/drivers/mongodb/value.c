@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "json.h"
 
 /* --- to BSON -------------------------------------------------------------------------------------------------------- */
 
@@ -40,6 +41,25 @@ static bool append_text(bson_t *to, const char *name, const ldx_value *value, ld
   if (!bson_utf8_validate(value->text, value->length, true))
     return refuse(name, "holds a text that is not valid UTF-8: bytes are lunadex.bson.binary(bytes)", error);
   return bson_append_utf8(to, name, -1, value->text, (int)value->length);
+}
+
+static bool append_json(bson_t *to, const char *name, const char *text, ldx_error *error) {
+  bson_t holder;
+  bson_iter_t iter;
+  ldx_buffer wrapped;
+  ldx_buffer_init(&wrapped, NULL);
+  ldx_buffer_appendf(&wrapped, "{\"v\": %s}", text);
+  bool ok = ldx_mongo_parse(ldx_buffer_string(&wrapped), "a text of JSON", &holder, error);
+  ldx_buffer_free(&wrapped);
+  if (!ok) {
+    if (error) error->code = LDX_ERROR_USAGE;
+    return false;
+  }
+  ok = bson_count_keys(&holder) == 1 && bson_iter_init_find(&iter, &holder, "v");
+  if (!ok) refuse(name, "holds more than one value", error);
+  if (ok && !bson_append_iter(to, name, -1, &iter)) ok = refuse(name, "is too large", error);
+  bson_destroy(&holder);
+  return ok;
 }
 
 static bool append(bson_t *to, const char *name, const ldx_value *value, ldx_error *error) {
@@ -93,6 +113,8 @@ static bool append(bson_t *to, const char *name, const ldx_value *value, ldx_err
   case LDX_VALUE_CODE:
     ok = bson_append_code(to, name, -1, value->text);
     break;
+  case LDX_VALUE_JSON:
+    return append_json(to, name, value->text, error);
   case LDX_VALUE_MIN_KEY:
     ok = bson_append_minkey(to, name, -1);
     break;

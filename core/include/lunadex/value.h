@@ -26,6 +26,7 @@ typedef enum ldx_value_kind {
   LDX_VALUE_TIMESTAMP, /* `integer`: seconds << 32 | increment */
   LDX_VALUE_REGEX,     /* the pattern as text, `options` */
   LDX_VALUE_CODE,      /* JavaScript as text */
+  LDX_VALUE_JSON,      /* any value, as a text of extended JSON; only given, never got */
   LDX_VALUE_MIN_KEY,
   LDX_VALUE_MAX_KEY,
 } ldx_value_kind;

@@ -23,8 +23,8 @@ local statuses = {
   invalid_definition = M.EXIT.registry, undefined = M.EXIT.registry,
 }
 
---- While the server cannot be reached: a deployment that meets it in its restart, or a replica set at an election, goes on a
---- moment later. Each attempt is told.
+--- While the server cannot be reached: a deployment that meets it in its restart, or a replica set at an election, goes
+--- on a moment later. Each attempt is told.
 ---@type lunadex.Retry
 M.patient = { attempts = math.huge, first_delay = 0.5, max_delay = 5, total = 60 }
 

@@ -48,6 +48,21 @@ describe("a script on MongoDB", function()
     end
   end)
 
+  it("takes values as texts of extended JSON", function()
+    query("insert", "texts", { documents = { { _id = 1, value = bson.json [[{ "z": { "$date": "2026-01-31T10:00:00Z" },
+      "a": [1, 2.0, { "$numberLong": "5" }, { "$minKey": 1 }], "\u00e4": null }]] }, bson.json '{ "_id": 2, "n": 5 }' } })
+    local back = query("find", "texts", { filter = bson.json '{ "_id": { "$in": [1] } }' })[1].value
+    assert.same({ "z", "a", "ä" }, { back[1], back[2], back[3] })
+    assert.equal(bson.date(1769853600000), back.z)
+    assert.same({ "integer", "float", "integer" }, { math.type(back.a[1]), math.type(back.a[2]), math.type(back.a[3]) })
+    assert.same({ bson.min_key, lunadex.null }, { back.a[4], back["ä"] })
+    assert.equal(5, query("find", "texts", { filter = { n = bson.json "5" } })[1].n)
+    for _, text in ipairs { "", "{", "5, 6", '5, "w": 6', "}", "nothing" } do
+      local rows, err = db:query("find", "texts", { filter = { n = bson.json(text) } })
+      assert.same({ nil, "usage" }, { rows, err.code }, text)
+    end
+  end)
+
   it("keeps types and the order of fields", function()
     local value = bson.document("_id", bson.object_id "507f1f77bcf86cd799439011", "z", 1, "a", 2.0,
       "long", bson.long(5), "large", math.maxinteger, "date", bson.date(1700000000123),
