@@ -149,7 +149,8 @@ local M = {}
 ---@field on_event fun(event: table)?
 
 ---@class lunadex.backfill.Run
----@field connection lunadex.Connection   # batches run on sessions of it
+---@field connection lunadex.Connection
+---@field batches lunadex.Connection      # batches run on sessions of it
 ---@field control lunadex.Connection      # one session: lock, commands, figures
 ---@field subject lunadex.backfill.Subject
 ---@field state lunadex.backfill.State
@@ -439,6 +440,7 @@ function Run:run()
     self.dialect.ledger.release(self.control, self.state)
   end
   if self.control then self.control:close() end
+  if self.batches then self.batches:close() end
   if outcome == "failed" and task.ending() then outcome, err = "cancelled", nil end
   self:emit("build_finished", { outcome = outcome, seconds = core.now() - began, seen = self.seen,
     changed = self.changed, failed = self.failed, error = err and errors.plain(err),
@@ -453,8 +455,12 @@ function Run:open()
   if err then return nil, err end
   self.subject, err = self.patience:try(dialect.backfill.prepare, connection, self.backfill)
   if not self.subject then return nil, err end
-  self.control, err = database.open(connection.target, { jobs = 1, application_name = "lunadex backfill" })
+  -- Their name says to people, and to the next run, whose sessions these are.
+  local name = "lunadex backfill " .. self.backfill.name
+  self.control, err = database.open(connection.target, { jobs = 1, application_name = name })
   if not self.control then return nil, err end
+  self.batches, err = database.open(connection.target, { jobs = self.jobs, application_name = name })
+  if not self.batches then return nil, err end
   self.state, err = self.patience:try(dialect.ledger.claim, self.control, self.subject)
   return self.state and true or nil, err
 end

@@ -61,6 +61,9 @@ function Worker:looked(batch)
   if self.skip or self.suspect and self.suspect <= 0 then self.skip, self.narrow, self.suspect = nil, nil, nil end
 end
 
+-- Others were at the same rows.
+local in_the_way = { lock_timeout = true, deadlock = true, serialization = true }
+
 -- Whether the range may be walked on after a batch has failed.
 function Worker:recover(range, err)
   local run = self.run
@@ -70,7 +73,7 @@ function Worker:recover(range, err)
     return true
   end
   -- Less at a time is less in the way of others, and less of it is lost.
-  if err.code == "lock_timeout" or err.code == "deadlock" then self.size = math.max(self.size // 2, 1) end
+  if in_the_way[err.code] then self.size = math.max(self.size // 2, 1) end
   if not self.patience:bears(err) then
     run:fail(err)
     return false
@@ -89,7 +92,7 @@ function Worker:walk(range)
   self.skip, self.narrow, self.suspect = nil, nil, nil
   while not range.done and run:may_go_on() do
     local began = core.now()
-    local batch, err = run.dialect.backfill.batch(run.connection, run.subject, run.state, range, self:request())
+    local batch, err = run.dialect.backfill.batch(run.batches, run.subject, run.state, range, self:request())
     run.admitted[self] = nil
     if batch then
       run:advance(range, batch)

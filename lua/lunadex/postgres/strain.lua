@@ -12,7 +12,7 @@ SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0')::float
        (SELECT pg_catalog.count(DISTINCT l.pid) FROM pg_catalog.pg_locks l
          WHERE NOT l.granted AND l.pid NOT IN (
                SELECT a.pid FROM pg_catalog.pg_stat_activity a
-                WHERE a.application_name = 'lunadex backfill')) AS waiters,
+                WHERE a.application_name LIKE 'lunadex backfill %')) AS waiters,
        s.hidden, s.standby, s.replayed
   FROM (VALUES (1)) v
   LEFT JOIN (

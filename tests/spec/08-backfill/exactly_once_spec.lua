@@ -152,9 +152,9 @@ describe("a backfill that must not be done twice", function()
     local run = start()
     for _ = 1, 3 do
       faults.holds(server, database, "a batch to wait for the holder", [[SELECT count(*) > 0
-        FROM pg_stat_activity WHERE application_name = 'lunadex backfill' AND wait_event_type = 'Lock']])
+        FROM pg_stat_activity WHERE application_name = 'lunadex backfill interest' AND wait_event_type = 'Lock']])
       server:psql(database,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lunadex backfill'")
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lunadex backfill interest'")
     end
     holder:close()
     local result = lunadex.result(run:wait())
@@ -197,7 +197,7 @@ describe("a backfill that must not be done twice", function()
     local run = lunadex.start { "backfill", "run", registry, "--json", "--target", server:url(database) }
     local last = "SELECT id FROM accounts ORDER BY id DESC OFFSET 50 LIMIT 1"
     faults.holds(server, database, "the last batch to wait for the holder", [[SELECT count(*) > 0
-      FROM pg_stat_activity WHERE application_name = 'lunadex backfill' AND wait_event_type = 'Lock']])
+      FROM pg_stat_activity WHERE application_name = 'lunadex backfill interest' AND wait_event_type = 'Lock']])
     holder:send(("UPDATE accounts SET touched = touched + 1 WHERE id = (%s); COMMIT"):format(last))
     pcall(holder.wait, holder) -- the server may choose either
     holder:close()
