@@ -32,7 +32,9 @@ typedef struct work {
 static const char buckets_of[] = "system.buckets.";
 
 static bool is_left_out(const char *name) {
-  static const char *const own[] = {LDX_MONGO_LOCK, "lunadex.runs", "lunadex.changes"};
+  static const char *const own[] = {
+      LDX_MONGO_LOCK,           "lunadex.runs", "lunadex.changes", "lunadex.backfills", "lunadex.backfill_ranges",
+      "lunadex.backfill_errors"};
   for (size_t i = 0; i < sizeof own / sizeof *own; i++)
     if (!strcmp(name, own[i])) return true;
   return !strncmp(name, "system.", 7);

@@ -267,18 +267,52 @@ M.kinds.query = kind {
   },
 }
 
+-- What documents get, as the server takes it: fields are set.
+local function update(value)
+  local expected = 'fields as { enabled = true }, an update as { ["$inc"] = { n = 1 } }, or a pipeline as '
+    .. '{ { ["$set"] = { … } } }; or a text of JSON'
+  local node, wrong
+  if type(value) == "string" then node, wrong = json.parse(value) else node, wrong = json.of(value) end
+  if node == nil then return nil, expected, wrong end
+  if type(node) ~= "table" or node.tag == "number" then return nil, expected end
+  if #node == 0 then return nil, expected, "is empty" end
+  if node.tag == "array" then
+    for _, stage in ipairs(node) do
+      local operator = type(stage) == "table" and stage.tag == "object" and #stage == 1 and stage[1][1]
+      if not (operator and operator:find "^%$") then return nil, expected, "holds what is no stage of a pipeline" end
+    end
+    return json.text(node)
+  end
+  local operators = 0
+  for _, pair in ipairs(node) do
+    if pair[1]:find "^%$" then operators = operators + 1 end
+  end
+  if operators > 0 and operators < #node then return nil, expected, "mixes fields with operators" end
+  return json.text(operators > 0 and node or { tag = "object", { "$set", node } })
+end
+
+local filter = object '{ enabled = { ["$exists"] = false } }'
+
 M.kinds.backfill = kind {
   name = "backfill",
   description = "A data backfill (docs/backfills.md).",
   hints = common.backfill_hints,
   foreign = foreign { params = "write the values into the filter and the update" },
   list = {
-    { name = "where", type = "table", description = "Which documents, as a filter. Default: all." },
-    { name = "set", type = "table",
+    { name = "where", type = "table|string", check = filter,
+      description = "Which documents: a filter, or a text of JSON. Default: all." },
+    { name = "set", type = "table|string", check = update,
       description = 'What they get: fields as { enabled = true }, an update as { ["$inc"] = { n = 1 } }, or a pipeline '
         .. 'as { { ["$set"] = … } }.' },
-    { name = "verify", type = "table|boolean",
+    { name = "verify", type = "table|string|boolean",
+      check = function(value)
+        if type(value) == "boolean" then return value end
+        return filter(value)
+      end,
       description = "A filter that has to find nothing at the end; true: `where` itself." },
+    { name = "repeatable", type = "boolean",
+      description = "Whether it may be done twice to a document without harm: where the server has no transactions, "
+        .. "only such backfills are run." },
     table.unpack(common.backfill_options),
   },
 }

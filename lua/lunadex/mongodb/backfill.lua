@@ -1,0 +1,411 @@
+--- Backfills on MongoDB: ranges of a collection's _id, one batch. See lunadex.backfill.Dialect.
+--
+-- A batch is a transaction of four round trips: walk, change, checkpoint, commit. It is faster than an updateMany of
+-- all, which writes an entry in the oplog for each document. Keys are compared by expressions: an _id may be of any
+-- type, and only expressions compare values of different types, in the order of the index. Where somebody changes a
+-- document of the batch in the middle of it, the server refuses one of the two: the batch is tried again.
+--
+-- Without transactions (on a standalone server, of a capped collection) the checkpoint moves after the change, so that
+-- what is killed in between is done again. Then only such updates are taken as may be.
+
+local bson = require "lunadex.bson"
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local json = require "lunadex.mongodb.json"
+local ledger = require "lunadex.mongodb.ledger"
+
+local M = {}
+
+-- What a batch has changed is refused to others until its end, and they try again with growing pauses. So batches are
+-- small, which costs little.
+M.default_batch = 5000
+M.default_target = 0.05 -- seconds
+
+local by_id = core.document("_id", 1)
+
+---@class lunadex.mongodb.BackfillSubject: lunadex.backfill.Subject
+---@field collection string
+---@field where lunadex.Value      # a filter
+---@field update lunadex.Value?
+---@field wrong lunadex.Value?     # what `verify` must not find
+
+-- Keys ----------------------------------------------------------------------------------------------------------------
+
+local function literal(value) return { ["$literal"] = value } end
+
+-- The documents after `cursor`, up to `high`, as a filter.
+local function between(cursor, high)
+  local parts = {}
+  if cursor ~= nil then parts[1] = { ["$gt"] = { "$_id", literal(cursor) } } end
+  if high ~= nil then parts[#parts + 1] = { ["$lte"] = { "$_id", literal(high) } } end
+  return { ["$expr"] = { ["$and"] = parts } }
+end
+
+local function selected(subject, cursor, high)
+  return { ["$and"] = { between(cursor, high), subject.where } }
+end
+
+-- Judging -------------------------------------------------------------------------------------------------------------
+
+-- Operators of updates that leave a document as it is when they are done again.
+local repeatable = { ["$set"] = true, ["$unset"] = true, ["$min"] = true, ["$max"] = true, ["$addToSet"] = true,
+  ["$pull"] = true, ["$pullAll"] = true, ["$setOnInsert"] = true }
+
+local function is_repeatable(backfill)
+  if backfill.repeatable ~= nil then return backfill.repeatable end
+  if not backfill.set then return false end
+  local node = json.parse(backfill.set)
+  if node.tag == "array" then return false end
+  for _, pair in ipairs(node) do
+    if not repeatable[pair[1]] then return false end
+  end
+  return true
+end
+
+local function refused(message, hint) return nil, errors.new("refused", message, hint) end
+
+local function find_collection(connection, subject)
+  local name = subject.collection
+  local rows, err = connection:ask("listCollections", 1, { filter = { name = name }, authorizedCollections = true })
+  if not rows then return nil, err end
+  local found = rows[1]
+  if not found then
+    return nil, errors.new("undefined", ("there is no collection %s"):format(name))
+  end
+  if found.type == "view" then return refused(name .. " is a view", "Name the collection that it is of.") end
+  if found.type == "timeseries" then
+    return refused(name .. " is a time series collection, whose documents the server does not change one by one")
+  end
+  if found.options.clusteredIndex then
+    return refused(name .. " is a clustered collection, which cannot be walked by keys of several types")
+  end
+  return found.options
+end
+
+-- Without transactions what was killed is done again.
+local function look_at_promise(connection, subject, options)
+  local rows, err = connection:ask "hello"
+  if not rows then return nil, err end
+  local alone = not rows[1].setName and rows[1].msg ~= "isdbgrid"
+  subject.repeatable = alone or options.capped == true
+  if not subject.repeatable or is_repeatable(subject.backfill) then return true end
+  local why = alone and "the server is no member of a replica set, and so has no transactions"
+    or "no transaction may write to a capped collection"
+  return refused(why .. ": a batch that is killed would be done twice",
+    (alone and "Make it a replica set, if only of one member (--replSet, rs.initiate()), or else w" or "W")
+      .. "rite it so that doing it twice changes nothing more, and say repeatable = true.")
+end
+
+-- What the server says of filters and updates; it plans them, and does nothing.
+local function judge(connection, subject)
+  local function explain(command)
+    local rows, err = connection:ask("explain", command, { verbosity = "queryPlanner" })
+    return rows and true, err
+  end
+  local name = subject.collection
+  local ok, err = explain(core.document("find", name, "filter", subject.where))
+  if ok and subject.update then
+    ok, err = explain(core.document("update", name, "updates",
+      { { q = subject.where, u = subject.update, multi = true } }))
+  end
+  if ok and subject.wrong then ok, err = explain(core.document("find", name, "filter", subject.wrong)) end
+  return ok, err
+end
+
+function M.prepare(connection, backfill)
+  local where = bson.json(backfill.where or "{}")
+  local verify = backfill.verify
+  local subject = { backfill = backfill, relation = backfill.on, collection = backfill.on, key = { "_id" },
+    where = where, update = backfill.set and bson.json(backfill.set),
+    wrong = verify == true and where or verify and bson.json(verify) or nil }
+  local options, err = find_collection(connection, subject)
+  if not options then return nil, err end
+  local ok
+  ok, err = look_at_promise(connection, subject, options)
+  if not ok then return nil, err end
+  ok, err = judge(connection, subject)
+  if not ok then return nil, err end
+  local rows
+  rows, err = connection:ask("count", subject.collection)
+  if not rows then return nil, err end
+  subject.rows = rows[1].n
+  return subject
+end
+
+-- Ranges --------------------------------------------------------------------------------------------------------------
+
+local sampled = 50 -- documents for each range
+
+-- Boundaries in the order of the index; a sample may hold a document twice.
+local function sample(connection, subject, count)
+  local rows, err = connection:ask("aggregate", subject.collection, { cursor = core.document(), pipeline = {
+    { ["$sample"] = { size = count * sampled } }, { ["$project"] = { _id = 1 } }, { ["$group"] = { _id = "$_id" } },
+    { ["$sort"] = by_id } } })
+  if not rows then return nil, err end
+  local highs = {}
+  for i = 1, count - 1 do
+    local at = #rows * i // count
+    if at > 0 and at > #rows * (i - 1) // count then highs[#highs + 1] = rows[at]._id end
+  end
+  return highs
+end
+
+function M.cut(connection, subject, count)
+  local last, err = connection:ask("find", subject.collection,
+    { sort = { _id = -1 }, limit = 1, projection = by_id })
+  if not last then return nil, err end
+  if not last[1] then return {} end
+  local highs = {}
+  if count > 1 then
+    highs, err = sample(connection, subject, count)
+    if not highs then return nil, err end
+  end
+  highs[#highs + 1] = last[1]._id
+  local ranges, low = {}, nil
+  for i, high in ipairs(highs) do
+    ranges[i] = { number = i, cursor = low, high = high, done = false, seen = 0, changed = 0, failed = 0 }
+    low = high
+  end
+  return ranges
+end
+
+-- A batch -------------------------------------------------------------------------------------------------------------
+
+local function walk(tx, subject, range, size)
+  local rows, err = tx:ask("aggregate", subject.collection, { cursor = core.document(), hint = by_id, pipeline = {
+    { ["$match"] = between(range.cursor, range.high) }, { ["$sort"] = by_id }, { ["$limit"] = size },
+    { ["$group"] = { _id = core.null, seen = { ["$sum"] = 1 }, last = { ["$last"] = "$_id" } } } } })
+  if not rows then return nil, err end
+  local seen = rows[1] and rows[1].seen or 0
+  local batch = { seen = seen, changed = 0, failed = 0, done = seen < size }
+  -- Up to the range's end there is nothing more, and what comes in meanwhile belongs to this batch.
+  if batch.done then batch.cursor = range.high else batch.cursor = rows[1].last end
+  return batch
+end
+
+local function change(tx, subject, range, batch)
+  local rows, err = tx:ask("update", subject.collection, { updates = {
+    { q = selected(subject, range.cursor, batch.cursor), u = subject.update, multi = true, hint = by_id } } })
+  if not rows then return nil, err end
+  batch.changed = rows[1].nModified
+  return true
+end
+
+local function find(tx, subject, range, batch)
+  local projection = {}
+  for _, name in ipairs(subject.backfill.columns or {}) do projection[name] = 1 end
+  return tx:ask("find", subject.collection, { filter = selected(subject, range.cursor, batch.cursor), sort = by_id,
+    hint = by_id, projection = projection, batchSize = batch.seen + 1 })
+end
+
+-- Whether there is nothing of the server's in it.
+local function is_of_registry(value)
+  if type(value) ~= "table" then return true end
+  if getmetatable(value) ~= nil then return false end
+  for _, item in next, value do
+    if not is_of_registry(item) then return false end
+  end
+  return true
+end
+
+-- A value as it is sent: those of the server as they are, tables as in a registry, with extended JSON; or nil and what
+-- is wrong with it.
+local function to_send(value)
+  local kind = type(value)
+  if kind == "table" and getmetatable(value) == nil then
+    if is_of_registry(value) then
+      local node, wrong = json.of(value)
+      return node and bson.json(json.text(node)), wrong
+    end
+    local copy = {}
+    for key, item in pairs(value) do
+      local wrong
+      copy[key], wrong = to_send(item)
+      if wrong then return nil, wrong end
+    end
+    return copy
+  end
+  if kind == "string" and not utf8.len(value) then return nil, "holds a text that is not valid UTF-8" end
+  if kind == "function" or kind == "userdata" and value ~= core.null then return nil, "holds a " .. kind end
+  return value
+end
+
+-- What a transform changes, as fields to set; or nil and what is wrong with it.
+local function fields_to_set(changes)
+  local set = {}
+  for name, value in pairs(changes) do
+    if name == "_id" then return nil, "transform gave _id, which nothing can change" end
+    if name == "" or name:find "^%$" then
+      return nil, ("transform gave %q, which is no name of a field"):format(name)
+    end
+    local wrong
+    set[name], wrong = to_send(value)
+    if wrong then return nil, ("transform gave %s, which %s"):format(name, wrong) end
+  end
+  return set
+end
+
+local most_updates = 1000 -- of one command
+
+-- Updates for the documents that a transform changes; what failed goes to `failures`.
+local function updates_of(ids, changes, failures)
+  local updates = {}
+  for i, id in ipairs(ids) do
+    local set, wrong = nil, changes[i].failed
+    if not wrong then set, wrong = fields_to_set(changes[i].changes or {}) end
+    if wrong then
+      failures[#failures + 1] = { key = id, message = wrong }
+    elseif next(set) then
+      updates[#updates + 1] = { q = { _id = { ["$eq"] = id } }, u = { ["$set"] = set } }
+    end
+  end
+  return updates
+end
+
+local function transform(tx, subject, range, batch, request, failures)
+  local rows, err = find(tx, subject, range, batch)
+  if not rows then return nil, err end
+  local ids = {} -- the rows are the transform's to do with what it likes
+  for i, row in ipairs(rows) do ids[i] = row._id end
+  local updates = updates_of(ids, request.transform(rows), failures)
+  for first = 1, #updates, most_updates do
+    local some = table.move(updates, first, math.min(first + most_updates - 1, #updates), 1, {})
+    rows, err = tx:ask("update", subject.collection, { updates = some })
+    if not rows then return nil, err end
+    batch.changed = batch.changed + rows[1].nModified
+  end
+  return true
+end
+
+local left = 2 -- seconds without a word after which a transaction of ours is nobody's any more
+
+function M.batch(connection, subject, state, range, request)
+  local done, failure = ledger.together(connection, subject, function(tx)
+    local batch, err = walk(tx, subject, range, request.size)
+    if not batch then return nil, err end
+    local failures, ok = {}, true
+    if request.skip then
+      if batch.seen > 0 then failures[1] = { key = batch.cursor, message = request.skip } end
+    elseif batch.seen > 0 and request.transform then
+      ok, err = transform(tx, subject, range, batch, request, failures)
+    elseif batch.seen > 0 then
+      ok, err = change(tx, subject, range, batch)
+    end
+    if ok and failures[1] then
+      ok, err = request.admit(#failures, ledger.show(failures[1].key), failures[1].message)
+      if ok then ok, err = ledger.record(tx, state, failures) end
+    end
+    if not ok then return nil, err end
+    batch.failed = #failures
+    ok, err = ledger.move(tx, state, range, batch)
+    return ok and batch or nil, err
+  end)
+  if not done and failure.code == "serialization" then ledger.end_leftovers(connection, state.name, left) end
+  return done, failure
+end
+
+-- What a field of a document is the reason of, or an index or validator that does not take what it would become.
+local of_rows = { server = true, duplicate_key = true, invalid_definition = true }
+local of_others = { ["11601"] = true, ["237"] = true, ["20"] = true, ["263"] = true, ["388"] = true }
+
+function M.about_a_row(err)
+  return of_rows[err.code] == true and err.native ~= nil and err.native ~= "" and not of_others[err.native]
+end
+
+local function count(connection, subject, filter, milliseconds)
+  local rows, err = connection:ask("aggregate", subject.collection, { cursor = core.document(),
+    maxTimeMS = milliseconds, pipeline = { { ["$match"] = filter }, { ["$count"] = "n" } } })
+  if not rows then return nil, err end
+  return rows[1] and rows[1].n or 0
+end
+
+function M.verify(connection, subject)
+  return count(connection, subject, subject.wrong)
+end
+
+-- Preview -------------------------------------------------------------------------------------------------------------
+
+local patience = 10000 -- milliseconds, for counting and for looking for samples
+local tried = 1000     -- documents
+
+local undone = {} -- why a transaction of a preview ends: so that nothing stays
+
+-- Runs something that is taken back; what it gave.
+local function rehearse(connection, run)
+  local result, problem
+  local _, err = connection:atomically(function(tx)
+    result, problem = run(tx)
+    return nil, undone
+  end)
+  if err ~= undone then return nil, err end
+  return result, problem
+end
+
+local function fields_of(row)
+  local copy = {}
+  for name, value in pairs(row) do copy[name] = value end
+  return copy
+end
+
+local function change_samples(tx, subject, rows, samples)
+  local ids = {}
+  for i, row in ipairs(rows) do ids[i] = row._id end
+  local these = { _id = { ["$in"] = ids } }
+  local done, err = tx:ask("update", subject.collection, { updates = {
+    { q = { ["$and"] = { these, subject.where } }, u = subject.update, multi = true } } })
+  if not done then return nil, err end
+  for i, row in ipairs(rows) do
+    local after
+    after, err = tx:ask("find", subject.collection, { filter = { _id = { ["$eq"] = row._id } }, limit = 1 })
+    if not after then return nil, err end
+    samples[i].after = after[1] and fields_of(after[1])
+  end
+  return true
+end
+
+local function transform_samples(rows, samples, run)
+  for i, each in ipairs(run(rows)) do
+    local set, wrong = nil, each.failed
+    if not wrong then set, wrong = fields_to_set(each.changes or {}) end
+    samples[i].failed = wrong
+    if set then
+      samples[i].after = fields_of(samples[i].before)
+      for name in pairs(set) do samples[i].after[name] = each.changes[name] end
+    end
+  end
+end
+
+-- Seconds that the first documents take.
+local function try_some(tx, subject)
+  local range = { high = nil }
+  local began = core.now()
+  local batch, err = walk(tx, subject, range, tried)
+  if not batch or batch.seen == 0 then return nil, err end
+  local ok
+  ok, err = change(tx, subject, range, batch)
+  return ok and (core.now() - began) / batch.seen, err
+end
+
+function M.preview(connection, subject, samples, run)
+  local preview = { rows = subject.rows, samples = {} }
+  local err
+  preview.matching, err = count(connection, subject, subject.where, patience)
+  if not preview.matching and err.code ~= "lock_timeout" then return nil, err end
+  local rows
+  rows, err = connection:ask("find", subject.collection,
+    { filter = subject.where, limit = samples, maxTimeMS = patience })
+  if not rows then return err.code == "lock_timeout" and preview or nil, err end
+  for i, row in ipairs(rows) do preview.samples[i] = { key = ledger.show(row._id), before = fields_of(row) } end
+  if run then
+    transform_samples(rows, preview.samples, run)
+  elseif rows[1] and not subject.repeatable then
+    local ok
+    ok, err = rehearse(connection, function(tx) return change_samples(tx, subject, rows, preview.samples) end)
+    if not ok then return nil, err end
+    local seconds = rehearse(connection, function(tx) return try_some(tx, subject) end)
+    preview.seconds = seconds and seconds * subject.rows
+  end
+  return preview
+end
+
+return M

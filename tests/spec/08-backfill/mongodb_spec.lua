@@ -1,0 +1,344 @@
+-- Backfills on MongoDB: what they change, what they refuse, what they keep.
+local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
+local shell = require "support.shell"
+
+describe("a backfill on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database
+
+  before_each(function()
+    server = mongodb.shared()
+    database = server:create_database()
+  end)
+  after_each(function() server:drop_database(database) end)
+
+  local function backfill(text, ...)
+    local words = { "backfill", "run", lunadex.registry(text), "--target", server:url(database), ... }
+    return lunadex.run(words)
+  end
+
+  local function does(text, ...)
+    local result = backfill(text, ...)
+    assert.equal(0, result.status, tostring(result))
+    return result
+  end
+
+  local function count(collection, filter)
+    return server:command(database, { "count", collection, query = filter or mongodb.document() }).n
+  end
+
+  local function find(collection, filter)
+    return server:command(database, { "find", collection, filter = filter or mongodb.document(),
+      sort = { _id = 1 } }).cursor.firstBatch
+  end
+
+  -- What is kept of it.
+  local function kept(name)
+    local entry = find("lunadex.backfills", { _id = name })[1]
+    local sums = server:command(database, { "aggregate", "lunadex.backfill_ranges", cursor = mongodb.document(),
+      pipeline = { { ["$match"] = { ["_id.backfill"] = name } }, { ["$group"] = { _id = "$_id.generation",
+        seen = { ["$sum"] = "$seen" }, changed = { ["$sum"] = "$changed" }, failed = { ["$sum"] = "$failed" },
+        ranges = { ["$sum"] = 1 } } } } }).cursor.firstBatch
+    assert.is_true(#sums <= 1, "ranges of an older start are left")
+    return entry, sums[1]
+  end
+
+  describe("(row E)", function()
+    local text = [[
+      backfill "users_enabled" { on = "users", where = { enabled = { ["$exists"] = false } }, set = { enabled = true },
+        verify = true }]]
+
+    it("gives users the default that the object mapper only pretends, and leaves those alone that have one", function()
+      server:fill(database, "users", 3000, { name = { ["$concat"] = { "user", { ["$toString"] = "$n" } } } })
+      server:insert(database, "users", { { _id = 9001, enabled = false }, { _id = 9002, enabled = true },
+        { _id = 9003, enabled = mongodb.null } })
+      assert.equal(1, count("users", { enabled = true }))
+      does(text)
+      assert.equal(3001, count("users", { enabled = true }))
+      assert.same({ 1, 1 }, { count("users", { enabled = false }),
+        count("users", { enabled = { ["$type"] = "null" } }) })
+      local entry, sums = kept "users_enabled"
+      assert.same({ "finished", 3003, 3000 }, { entry.outcome, sums.seen, sums.changed })
+      does(text)
+      assert.equal(1, kept("users_enabled").attempts)
+    end)
+  end)
+
+  -- One of each type that an _id may have, in the order of the index.
+  local ids = { '{"$minKey":1}', "null", '{"$numberDecimal":"NaN"}', '{"$numberDouble":"-Infinity"}', "-5", "0", "7.5",
+    '{"$numberLong":"9007199254740993"}', '{"$numberDecimal":"1E+40"}', '""', '"a"', '"a\\u0000b"', '{"$symbol":"s"}',
+    '"ä"', "{}", '{"a":1,"b":2}', '{"b":1,"a":{"c":[1,{"d":null}]}}', '{"$binary":{"base64":"AAAA","subType":"00"}}',
+    '{"$uuid":"c8edabc3-f738-4ca3-b68d-ab92a91478a3"}', '{"$oid":"5f0000000000000000000000"}', "false", "true",
+    '{"$date":{"$numberLong":"-5"}}', '{"$date":"2026-01-31T10:00:00Z"}', '{"$timestamp":{"t":1,"i":1}}',
+    '{"$code":"x"}', '{"$maxKey":1}' }
+
+  it("walks an _id of any type, by batches of every size and several ranges", function()
+    local documents = {}
+    for i, id in ipairs(ids) do documents[i] = ('{"_id":%s,"times":0}'):format(id) end
+    server:insert(database, "c", documents)
+    local done = 0
+    for _, batch in ipairs { 1, 2, 3, 5, #ids, 100 } do
+      does(([[backfill "n" { on = "c", set = { ["$inc"] = { times = 1 } }, batch = %d }]]):format(batch), "--restart")
+      done = done + 1
+      assert.equal(#ids, count("c", { times = done }), "batches of " .. batch)
+      assert.equal(#ids, (select(2, kept "n")).seen)
+    end
+    -- A sample cuts it into ranges only where they are worth it.
+    server:fill(database, "numbers", 4000)
+    server:command(database, { "aggregate", "numbers", cursor = mongodb.document(),
+      pipeline = { { ["$merge"] = { into = "c" } } } })
+    does([[backfill "n" { on = "c", set = { ["$inc"] = { m = 1 } }, batch = 700 }]], "--restart", "--jobs", "4")
+    local total = count "c"
+    assert.is_true(total > 4000)
+    assert.equal(total, count("c", { m = 1 }))
+    local _, sums = kept "n"
+    assert.same({ total, total }, { sums.seen, sums.changed })
+    assert.is_true(sums.ranges > 1)
+  end)
+
+  it("orders texts as the collection does", function()
+    server:command(database, { "create", "c", collation = { locale = "sv", strength = 1 } })
+    server:insert(database, "c", { { _id = "Z" }, { _id = "å" }, { _id = "b" }, { _id = "C" }, { _id = "ö" },
+      { _id = "a" } })
+    does [[backfill "n" { on = "c", set = { ["$inc"] = { times = 1 } }, batch = 2 }]]
+    assert.equal(6, count("c", { times = 1 }))
+  end)
+
+  it("takes updates, pipelines, JSON and extended JSON", function()
+    server:insert(database, "c", { '{"_id": 1, "price": 3, "quantity": 4, "at": {"$date": "2026-01-01T00:00:00Z"}}',
+      '{"_id": 2, "price": 5, "quantity": 2, "at": {"$date": "2026-02-01T00:00:00Z"}}' })
+    does [==[
+      backfill "total" { on = "c",
+        set = { { ["$set"] = { total = { ["$multiply"] = { "$price", "$quantity" } } } }, { ["$unset"] = "price" } } }
+      backfill "old" { on = "c", where = { at = { ["$lt"] = { ["$date"] = "2026-01-15T00:00:00Z" } } },
+        set = { old = true, seen = { ["$date"] = "2026-03-01T00:00:00Z" } } }
+      backfill "json" { on = "c", where = [[{ "quantity": { "$type": "int", "$in": [2, 3] } }]],
+        set = [[{ "$push": { "list": { "z": 1, "a": 2 } } }]] }
+    ]==]
+    local first, second = table.unpack(find "c")
+    assert.same({ 12, true, "2026-03-01T00:00:00Z" }, { first.total, first.old, first.seen["$date"] })
+    assert.same({ nil, nil }, { first.price, first.list })
+    assert.same({ 10, nil }, { second.total, second.old })
+    assert.equal('[{"z":1,"a":2}]', mongodb.json(second.list))
+  end)
+
+  it("is done again from the start, or goes on, when it is another one", function()
+    server:fill(database, "c", 10)
+    does [[backfill "b" { on = "c", set = { ["$inc"] = { times = 1 } } }]]
+    local changed = [[backfill "b" { on = "c", set = { ["$inc"] = { times = 10 } } }]]
+    local result = backfill(changed)
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("another one than under this name before", result.stdout .. result.stderr, 1, true)
+    does(changed, "--restart")
+    assert.equal(10, count("c", { times = 11 }))
+    assert.equal(2, (kept "b").generation)
+  end)
+
+  describe("with a transform", function()
+    it("records exactly the documents that it fails on", function()
+      server:fill(database, "c", 10000, { text = { ["$cond"] = { { ["$eq"] = { { ["$mod"] = { "$n", 97 } }, 0 } },
+        { ["$literal"] = "bad" }, { ["$toString"] = "$n" } } } })
+      does([[backfill "parse" { on = "c", columns = "text", batch = 900, errors = 200,
+        transform = function(row) return { number = tonumber(row.text) or error("no number: " .. row.text) } end }]],
+        "--jobs", "2")
+      local keys = {}
+      for _, each in ipairs(server:command(database, { "find", "lunadex.backfill_errors", sort = { _id = 1 },
+        batchSize = 1000 }).cursor.firstBatch) do
+        keys[#keys + 1] = each._id.key
+        assert.matches("registry.lua:2: no number: bad", each.message, 1, true)
+      end
+      local wanted = {}
+      for n = 97, 10000, 97 do wanted[#wanted + 1] = n end
+      assert.same(wanted, keys)
+      assert.equal(10000 - #wanted, count("c", { ["$expr"] = { ["$eq"] = { "$number", "$_id" } } }))
+      local _, sums = kept "parse"
+      assert.same({ 10000, 10000 - #wanted, #wanted }, { sums.seen, sums.changed, sums.failed })
+    end)
+
+    it("ends at the first one that may not fail, of which nothing stays", function()
+      server:fill(database, "c", 100)
+      local result = backfill [[backfill "parse" { on = "c", batch = 10,
+        transform = function(row) if row._id == 55 then error "odd" end return { times = 1 } end }]]
+      assert.equal(3, result.status, tostring(result))
+      assert.matches("row 55: .*odd", result.stdout .. result.stderr)
+      assert.equal(50, count("c", { times = 1 }))
+      assert.equal("failed", (kept "parse").outcome)
+    end)
+
+    it("gets documents as they are and gives fields, also nested ones, dates and null", function()
+      server:insert(database, "c", { '{"_id": {"$oid": "5f0000000000000000000001"}, "a": {"x": [1, 2]}, "gone": null,'
+        .. '"at": {"$date": "2026-01-01T00:00:00Z"}}', '{"_id": 2}' })
+      does [[backfill "b" { on = "c", transform = function(row)
+        if not row.a then return nil end
+        local changes = { ["a.y"] = row.a.x[2], copy = row.at, list = { row.at, { b = null } }, none = null,
+          when = { ["$date"] = "2026-02-01T00:00:00Z" }, was_null = row.gone == null }
+        row._id = 2
+        return changes
+      end }]]
+      local second, first = table.unpack(find "c")
+      assert.equal('{"_id":2}', mongodb.json(second))
+      assert.equal('{"x":[1,2],"y":2}', mongodb.json(first.a))
+      assert.same({ "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", mongodb.null, true },
+        { first.copy["$date"], first.when["$date"], first.none, first.was_null })
+      assert.equal('[{"$date":"2026-01-01T00:00:00Z"},{"b":null}]', mongodb.json(first.list))
+    end)
+
+    it("has what no document takes recorded", function()
+      server:fill(database, "c", 6)
+      does [[backfill "b" { on = "c", errors = 5, transform = function(row)
+        return ({ { _id = 5 }, { ["$set"] = 1 }, { a = function() end }, { b = { row, function() end } },
+          { c = "\xff" }, { d = 1 } })[row._id]
+      end }]]
+      assert.equal(1, count("c", { d = 1 }))
+      local messages = {}
+      for i, each in ipairs(find "lunadex.backfill_errors") do messages[i] = each.message end
+      assert.same({ "transform gave _id, which nothing can change",
+        'transform gave "$set", which is no name of a field', "transform gave a, which holds a function",
+        "transform gave b, which holds a function", "transform gave c, which holds a text that is not valid UTF-8" },
+        messages)
+    end)
+  end)
+
+  it("finds the documents that its update fails on, and leaves them as they are", function()
+    server:fill(database, "c", 1000, { times = { ["$cond"] = { { ["$in"] = { "$n", { 77, 512 } } }, "text",
+      { ["$literal"] = 1 } } } })
+    local text = [[backfill "b" { on = "c", set = { ["$inc"] = { times = 1 } }, errors = %d, batch = 300 }]]
+    local result = backfill(text:format(1))
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("row 512: Cannot apply $inc to a value of non-numeric type", result.stdout .. result.stderr, 1, true)
+    local path = lunadex.registry(text:format(2))
+    result = lunadex.run { "backfill", "run", path, "--target", server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+    assert.same({ 998, 2 }, { count("c", { times = 2 }), count("c", { times = "text" }) })
+    assert.same({ 77, 512 }, { find("lunadex.backfill_errors")[1]._id.key, find("lunadex.backfill_errors")[2]._id.key })
+    local status = lunadex.run { "backfill", "status", path, "--json", "--target", server:url(database) }
+    assert.equal(0, status.status, tostring(status))
+    assert.matches('"key":"77"', (status.stdout:gsub(" ", "")), 1, true)
+  end)
+
+  it("says what verify finds", function()
+    server:fill(database, "c", 10)
+    local result = backfill [[backfill "b" { on = "c", where = { _id = { ["$lt"] = 5 } }, set = { a = 1 },
+      verify = { a = { ["$exists"] = false } } }]]
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("verify counts 6", result.stdout .. result.stderr, 1, true)
+  end)
+
+  it("shows beforehand what it would do, and changes nothing", function()
+    server:fill(database, "c", 50, { v = "$n" })
+    local before = mongodb.json(find "c")
+    local result = does([[backfill "b" { on = "c", where = { v = { ["$gt"] = 20 } },
+      set = { ["$mul"] = { v = 10 } } }]], "--dry-run")
+    assert.matches("30", result.stdout, 1, true)
+    assert.matches("210", result.stdout, 1, true)
+    assert.equal(before, mongodb.json(find "c"))
+    result = does([[backfill "b" { on = "c", transform = function(row) return { w = row.v + 1000 } end }]], "--dry-run")
+    assert.matches("1001", result.stdout, 1, true)
+    assert.equal(before, mongodb.json(find "c"))
+  end)
+
+  describe("is refused before anything is begun", function()
+    local function refused(text, message, status)
+      local result = backfill(text)
+      assert.equal(status or 6, result.status, tostring(result))
+      assert.matches(message, result.stdout .. result.stderr, 1, true)
+    end
+
+    before_each(function() server:fill(database, "c", 5) end)
+
+    it("by the server, that judges filter and update", function()
+      refused([[backfill "b" { on = "c", where = { a = { ["$nosuch"] = 1 } }, set = { b = 1 } }]],
+        "unknown operator: $nosuch", 65)
+      refused([[backfill "b" { on = "c", set = { ["$incr"] = { b = 1 } } }]], "Unknown modifier: $incr", 65)
+      refused([[backfill "b" { on = "c", set = { { ["$set"] = { b = { ["$nosuch"] = 1 } } } } }]],
+        "Unrecognized expression '$nosuch'", 3)
+      refused([[backfill "b" { on = "c", set = { b = 1 }, verify = { ["$nosuch"] = 1 } }]],
+        "unknown top level operator: $nosuch", 65)
+    end)
+
+    it("where there is nothing that it could be on", function()
+      refused([[backfill "b" { on = "missing", set = { b = 1 } }]], "there is no collection missing", 65)
+      server:command(database, { "create", "v", viewOn = "c", pipeline = {} })
+      refused([[backfill "b" { on = "v", set = { b = 1 } }]], "v is a view")
+      server:command(database, { "create", "s", timeseries = { timeField = "t" } })
+      refused([[backfill "b" { on = "s", set = { b = 1 } }]], "s is a time series collection")
+      server:command(database, { "create", "k", clusteredIndex = { key = { _id = 1 }, unique = true } })
+      refused([[backfill "b" { on = "k", set = { b = 1 } }]], "k is a clustered collection")
+    end)
+
+    it("by the registry, which knows what updates look like", function()
+      refused([[backfill "b" { on = "c", set = { ["$inc"] = { times = 1 }, b = 2 } }]], "mixes fields with operators",
+        65)
+      refused([[backfill "b" { on = "c", set = {} }]], "is empty", 65)
+      refused([[backfill "b" { on = "c", set = { { a = 1 } } }]], "holds what is no stage of a pipeline", 65)
+      refused([[backfill "b" { on = "c", where = "a = 1", set = { a = 1 } }]], "has a at byte 1", 65)
+    end)
+
+    it("on a capped collection, to which no transaction may write, unless doing it twice does no harm", function()
+      server:command(database, { "create", "log", capped = true, size = 100000 })
+      server:insert(database, "log", { { _id = 1, times = 1 }, { _id = 2, times = 1 } })
+      refused([[backfill "b" { on = "log", set = { ["$inc"] = { times = 1 } } }]],
+        "no transaction may write to a capped")
+      does [[backfill "b" { on = "log", set = { times = 2 } }]]
+      assert.equal(2, count("log", { times = 2 }))
+      does [[backfill "c" { on = "log", set = { { ["$set"] = { times = 3 } } }, repeatable = true }]]
+      assert.equal(2, count("log", { times = 3 }))
+    end)
+  end)
+
+  describe("that runs", function()
+    local process, registry, url
+
+    before_each(function()
+      server:fill(database, "c", 300)
+      registry = lunadex.registry [[backfill "slow" { on = "c", batch = 1, set = { ["$inc"] = { times = 1 } } }]]
+      url = server:url(database)
+    end)
+    after_each(function()
+      if process and process:running() then process:kill "KILL" end
+    end)
+
+    local function start()
+      process = lunadex.start { "backfill", "run", registry, "--target", url, "--json" }
+      shell.eventually("the first batches", function() return count("c", { times = 1 }) > 10 end)
+    end
+
+    local function command(word)
+      local result = lunadex.run { "backfill", word, registry, "--only", "slow", "--target", url }
+      assert.equal(0, result.status, tostring(result))
+    end
+
+    it("pauses, goes on, and is aborted from elsewhere; resume takes that back", function()
+      start()
+      command "pause"
+      shell.eventually("it to hold", function() return process:stdout():find('"paused"', 1, true) end)
+      local stands = (select(2, kept "slow")).seen
+      assert.is_true(stands < 300)
+      command "resume"
+      shell.eventually("it to go on", function() return (select(2, kept "slow")).seen > stands end)
+      command "abort"
+      process:wait(60)
+      assert.equal("aborted", (kept "slow").outcome)
+      local result = lunadex.run { "backfill", "run", registry, "--target", url }
+      assert.equal(6, result.status, tostring(result))
+      command "resume"
+      result = lunadex.run { "backfill", "run", registry, "--target", url }
+      assert.equal(0, result.status, tostring(result))
+      assert.equal(300, count("c", { times = 1 }))
+    end)
+
+    it("keeps another run out; interrupted, it lets it in at once", function()
+      start()
+      local other = lunadex.run { "backfill", "run", registry, "--target", url }
+      assert.equal(4, other.status, tostring(other))
+      process:kill "INT"
+      assert.equal(130, process:wait(60).status)
+      other = lunadex.run { "backfill", "run", registry, "--target", url }
+      assert.equal(0, other.status, tostring(other))
+      assert.equal(300, count("c", { times = 1 }))
+      assert.equal(2, (kept "slow").attempts)
+    end)
+  end)
+end)
