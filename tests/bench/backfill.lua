@@ -1,4 +1,5 @@
--- Backfills against one single statement, and against the batches that people write by hand, in turns; then what clients
+-- Backfills against one single statement, and against the batches that people write by hand, in turns; then what
+-- clients
 -- that write single rows notice of each.
 --   ./dev bench backfill                all, 2 million rows
 --   LUNADEX_BENCH_ROWS=200000           fewer rows
@@ -79,7 +80,7 @@ for _, each in ipairs(contenders) do
   print(("%-34s %10.1f %12.0f %14.2f"):format(each.name, median, rows / median, ratio))
 end
 
--- Under load -----------------------------------------------------------------------------------------------------------
+-- Under load ----------------------------------------------------------------------------------------------------------
 
 local script = shell.directory "bench" .. "/load.sql"
 shell.write_file(script, ([[

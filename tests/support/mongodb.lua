@@ -157,7 +157,7 @@ local default_settings = {
 }
 
 local default_arguments = {
-  "--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs",
+  "--bind_ip", "127.0.0.1", "--nounixsocket",
   "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "512",
   -- An index build is over when the journal is written, which it is every tenth of a second otherwise.
   "--journalCommitInterval", "10",
@@ -182,6 +182,7 @@ function Member:start()
   local words = { "prlimit", "--core=0", program, "--port", self.port, "--dbpath", self.directory .. "/data",
     "--logpath", self.directory .. "/log", "--logappend" }
   table.move(default_arguments, 1, #default_arguments, #words + 1, words)
+  if not self.set.standalone then table.move({ "--replSet", "rs" }, 1, 2, #words + 1, words) end
   for _, settings in ipairs { default_settings, self.settings } do
     for name, value in pairs(settings) do
       words[#words + 1] = "--setParameter"
@@ -245,6 +246,7 @@ end
 ---@field host string
 ---@field port integer                     of the first member
 ---@field members support.MongoMember[]
+---@field standalone boolean?
 local Server = setmetatable({}, { __index = Commands })
 Server.__index = Server
 
@@ -276,14 +278,14 @@ function M.troubles()
 end
 
 --- Starts a replica set of its own; a spec that changes nothing server-wide takes `M.shared()` instead.
----@param options {members: integer?, settings: table<string, any>?, arguments: string[]?}?
----  settings: mongod's --setParameter; arguments: more of its command line
+---@param options {members: integer?, standalone: boolean?, settings: table<string, any>?, arguments: string[]?}?
+---  standalone: one that is no replica set; settings: mongod's --setParameter; arguments: more of its command line
 ---@return support.MongoServer
 function M.start(options)
   options = options or {}
   local reason = M.missing()
   if reason then error(reason, 2) end
-  local server = setmetatable({ members = {}, databases = 0 }, Server)
+  local server = setmetatable({ members = {}, databases = 0, standalone = options.standalone }, Server)
   sets[server] = true
   local count = options.members or 1
   -- A dead primary is noticed, and followed by another, in a second or two instead of ten.
@@ -308,7 +310,7 @@ function M.start(options)
     configuration.members[i] = { _id = i - 1, host = host }
   end
   server.host, server.port = server.members[1].host, server.members[1].port
-  server.members[1]:command("admin", { "replSetInitiate", configuration })
+  if not server.standalone then server.members[1]:command("admin", { "replSetInitiate", configuration }) end
   server:settled()
   return server
 end
@@ -329,7 +331,7 @@ end
 ---@param port integer?
 ---@return string
 function Server:url(database, port)
-  if port then return Member.url({ host = self.host, port = port }, database) end
+  if port or self.standalone then return Member.url({ host = self.host, port = port or self.port }, database) end
   return ("mongodb://%s/%s?replicaSet=rs"):format(table.concat(hosts(self), ","), database or "")
 end
 

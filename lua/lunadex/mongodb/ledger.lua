@@ -341,9 +341,7 @@ local function is_kept(control, state)
   local rows, err = control:ask("find", RANGES, { filter = filter, limit = 1, readConcern = { level = "majority" } })
   if not rows then return nil, err end
   if not rows[1] then return true end
-  local failure = errors.new("link_lost", "the server lost its last batches with its primary", "Run it again.")
-  failure.retryable = true
-  return nil, failure
+  return nil, errors.new("undone", "there are ranges that are not done")
 end
 
 local function majority(control, state, change)
@@ -353,8 +351,10 @@ local function majority(control, state, change)
   if rows[1].n == 0 then return gone() end
   local concern = rows[1].writeConcernError
   if not concern then return true end
-  return nil, errors.new("server", "no majority of the replica set has what was done: " .. concern.errmsg,
+  local failure = errors.new("server", "no majority of the replica set has what was done: " .. concern.errmsg,
     "Nothing is lost unless the primary is: run it again when the others have caught up.")
+  failure.retryable = true
+  return nil, failure
 end
 
 function M.close(control, state, outcome, message)

@@ -289,11 +289,12 @@ describe("a backfill on MongoDB", function()
   end)
 
   describe("that runs", function()
-    local process, registry, url
+    local process, registry, at_once, url
 
     before_each(function()
-      server:fill(database, "c", 300)
+      server:fill(database, "c", 5000)
       registry = lunadex.registry [[backfill "slow" { on = "c", batch = 1, set = { ["$inc"] = { times = 1 } } }]]
+      at_once = lunadex.registry [[backfill "slow" { on = "c", set = { ["$inc"] = { times = 1 } } }]]
       url = server:url(database)
     end)
     after_each(function()
@@ -315,7 +316,7 @@ describe("a backfill on MongoDB", function()
       command "pause"
       shell.eventually("it to hold", function() return process:stdout():find('"paused"', 1, true) end)
       local stands = (select(2, kept "slow")).seen
-      assert.is_true(stands < 300)
+      assert.is_true(stands < 5000)
       command "resume"
       shell.eventually("it to go on", function() return (select(2, kept "slow")).seen > stands end)
       command "abort"
@@ -324,9 +325,9 @@ describe("a backfill on MongoDB", function()
       local result = lunadex.run { "backfill", "run", registry, "--target", url }
       assert.equal(6, result.status, tostring(result))
       command "resume"
-      result = lunadex.run { "backfill", "run", registry, "--target", url }
+      result = lunadex.run { "backfill", "run", at_once, "--target", url }
       assert.equal(0, result.status, tostring(result))
-      assert.equal(300, count("c", { times = 1 }))
+      assert.equal(5000, count("c", { times = 1 }))
     end)
 
     it("keeps another run out; interrupted, it lets it in at once", function()
@@ -335,10 +336,76 @@ describe("a backfill on MongoDB", function()
       assert.equal(4, other.status, tostring(other))
       process:kill "INT"
       assert.equal(130, process:wait(60).status)
-      other = lunadex.run { "backfill", "run", registry, "--target", url }
+      other = lunadex.run { "backfill", "run", at_once, "--target", url }
       assert.equal(0, other.status, tostring(other))
-      assert.equal(300, count("c", { times = 1 }))
+      assert.equal(5000, count("c", { times = 1 }))
       assert.equal(2, (kept "slow").attempts)
     end)
+  end)
+
+  it("on a server without transactions is refused, unless it may be done twice; killed, it is completed", function()
+    local shared = server
+    server = mongodb.start { standalone = true }
+    server:fill(database, "c", 20000)
+    for _, set in ipairs { '{ ["$inc"] = { times = 1 } }', "{ { [\"$set\"] = { times = 1 } } }",
+      '{ ["$set"] = { times = 1 }, ["$push"] = { list = 1 } }' } do
+      local result = backfill(([[backfill "b" { on = "c", set = %s }]]):format(set))
+      assert.equal(6, result.status, tostring(result))
+      assert.matches("has no transactions: a batch that is killed would be done twice",
+        result.stdout .. result.stderr, 1, true)
+    end
+    assert.equal(0, count("c", { times = { ["$exists"] = true } }))
+    local path = lunadex.registry [[backfill "b" { on = "c", set = { times = 1 }, batch = 10, jobs = 2, verify = {
+      times = { ["$ne"] = 1 } } }]]
+    local process = lunadex.start { "backfill", "run", path, "--target", server:url(database) }
+    shell.eventually("the first batches", function() return count("c", { times = 1 }) > 100 end)
+    process:kill "KILL"
+    process:wait()
+    assert.is_true(count("c", { times = 1 }) < 20000)
+    server:command(database, '{"update":"lunadex.backfills","updates":[{"q":{},"u":{"$unset":{"lease":1}}}]}')
+    does((shell.read_file(path):gsub("batch = 10,", "")))
+    assert.equal(20000, count("c", { times = 1 }))
+    local entry, sums = kept "b"
+    assert.same({ "finished", 2, 20000 }, { entry.outcome, entry.attempts, sums.seen })
+    does([[backfill "b" { on = "c", set = { { ["$set"] = { times = 2 } } }, repeatable = true }]], "--restart")
+    assert.equal(20000, count("c", { times = 2 }))
+    does([[backfill "b" { on = "c", transform = function(row) return { times = 3 } end, repeatable = true }]],
+      "--restart")
+    assert.equal(20000, count("c", { times = 3 }))
+    server:stop()
+    server = shared
+  end)
+
+  it("holds while a member is too far behind, and goes on afterwards", function()
+    local shared = server
+    server = mongodb.start { members = 3 }
+    server:fill(database, "c", 3000)
+    local primary, behind = server:primary(), nil
+    for _, member in ipairs(server.members) do
+      if member ~= primary then behind = member end
+    end
+    local path = lunadex.registry [[backfill "b" { on = "c", set = { times = 1 }, batch = 1, throttle = { lag = 1 } }]]
+    behind:command("admin", '{"configureFailPoint":"rsSyncApplyStop","mode":"alwaysOn"}')
+    local process = lunadex.start { "backfill", "run", path, "--json", "--target", server:url(database) }
+    shell.eventually("it to hold", function()
+      return process:stdout():find(("127.0.0.1:%d is "):format(behind.port), 1, true)
+    end)
+    shell.eventually("batches to end", function()
+      local before = select(2, kept "b").seen
+      shell.sleep(0.1)
+      return select(2, kept "b").seen == before
+    end)
+    local stands = select(2, kept "b").seen
+    assert.is_true(stands < 3000)
+    shell.eventually("its status to say so", function()
+      local status = lunadex.run { "backfill", "status", path, "--target", server:url(database) }
+      return status.stdout:find("behind; the limit is 1", 1, true)
+    end)
+    behind:command("admin", '{"configureFailPoint":"rsSyncApplyStop","mode":"off"}')
+    local result = lunadex.result(process:wait(120))
+    assert.equal(0, result.status, tostring(result))
+    assert.equal(3000, count("c", { times = 1 }))
+    server:stop()
+    server = shared
   end)
 end)
