@@ -1,6 +1,5 @@
 -- Backfills against one single statement, and against the batches that people write by hand, in turns; then what
--- clients
--- that write single rows notice of each.
+-- clients that write single rows notice of each.
 --   ./dev bench backfill                all, 2 million rows
 --   LUNADEX_BENCH_ROWS=200000           fewer rows
 --   LUNADEX_BENCH_RUNS=5                the median of five (default 3), after one that warms caches

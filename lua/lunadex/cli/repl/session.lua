@@ -141,7 +141,8 @@ local function status_of(failure)
   return own[status] and status or common.EXIT.registry
 end
 
--- Shows something. Laying out a large result takes a while, and nothing looks for signals then: it may be left anywhere.
+-- Shows something. Laying out a large result takes a while, and nothing looks for signals then, so it may be left at
+-- any place.
 local function display(show_it, ...)
   if task.stopping() then return end
   core.break_on_signal()
