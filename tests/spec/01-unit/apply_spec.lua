@@ -23,7 +23,7 @@ describe("applying", function()
   -- A plan of these changes, on a connection that does what it is told and keeps a list of it.
   local function planned(changes)
     local done = {}
-    local connection = { jobs = 2, done = done, handle = { cancel = function() done[#done + 1] = "cancel" end } }
+    local connection = { jobs = 2, done = done, cancel = function() done[#done + 1] = "cancel" end }
     function connection.perform(_, step)
       done[#done + 1] = step.kind .. " " .. step.name
       task.sleep(0.001)

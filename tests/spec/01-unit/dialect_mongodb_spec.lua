@@ -80,9 +80,11 @@ describe("steps on MongoDB", function()
     assert.equal("build n", shown)
     assert.equal("2", made[1].commit_quorum)
     assert.equal("drop n", (text { action = "drop", live_name = "n", fact = { live = live("n", { keys = a }) } }))
-    assert.equal("build n", (text { action = "wait", name = "m", live_name = "n", fact = {
-      live = live("n", { keys = a, with = { { "prepareUnique", "true" } } }) } }))
-    -- Asked for as it is declared it would be refused.
+    local prepared = { live = live("n", { keys = a, with = { { "prepareUnique", "true" } } }) }
+    assert.equal("build n", (text { action = "wait", name = "m", live_name = "n", fact = prepared,
+      entry = { fields = { kind = "index", method = "", keys = a, unique = true } } }))
+    -- Asked for as it is declared it would be refused, or refuse duplicates for somebody who is gone.
+    assert.equal("alter n", (text { action = "wait", name = "m", live_name = "n", fact = prepared }))
     assert.equal("alter n", (text { action = "wait", name = "m", live_name = "n", fact = {
       live = live("n", { keys = a, with = { { "expireAfterSeconds", "5" } } }) } }))
     assert.equal("alter n", (text { action = "alter", live_name = "n", fact = { live = live("n", { keys = a }) } }))

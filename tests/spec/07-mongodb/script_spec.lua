@@ -51,7 +51,8 @@ describe("a script on MongoDB", function()
   it("takes values as texts of extended JSON", function()
     local document = [[{ "z": { "$date": "2026-01-31T10:00:00Z" },
       "a": [1, 2.0, { "$numberLong": "5" }, { "$minKey": 1 }], "\u00e4": null }]]
-    query("insert", "texts", { documents = { { _id = 1, value = bson.json(document) }, bson.json '{ "_id": 2, "n": 5 }' } })
+    query("insert", "texts", { documents = {
+      { _id = 1, value = bson.json(document) }, bson.json '{ "_id": 2, "n": 5 }' } })
     local back = query("find", "texts", { filter = bson.json '{ "_id": { "$in": [1] } }' })[1].value
     assert.same({ "z", "a", "ä" }, { back[1], back[2], back[3] })
     assert.equal(bson.date(1769853600000), back.z)
