@@ -145,6 +145,8 @@ put_members("lua/lunadex/database.lua", "Connection", "db:", { "connect", "catal
 put("## A plan", "")
 put_members("lua/lunadex/plan.lua", "Plan", "plan:")
 put_members("lua/lunadex/init.lua", "plan.Plan", "plan:")
+put("## A backfill", "")
+put_members("lua/lunadex/single.lua", "SingleBackfill", "backfill:")
 put("## A task", "")
 put_members("lua/lunadex/task.lua", "Task", "task:")
 put("## lunadex.bson", "")
@@ -166,6 +168,7 @@ for _, class in ipairs {
   { "lua/lunadex/plan.lua", "lunadex.PlanOptions" }, { "lua/lunadex/plan.lua", "lunadex.PlannedChange" },
   { "lua/lunadex/plan.lua", "lunadex.Finding" }, { "lua/lunadex/apply.lua", "lunadex.ApplyOptions" },
   { "lua/lunadex/postgres/steps.lua", "lunadex.StepOptions" }, { "lua/lunadex/apply.lua", "lunadex.Outcome" },
+  { "lua/lunadex/backfill.lua", "lunadex.BackfillOptions" }, { "lua/lunadex/backfill.lua", "lunadex.BackfillOutcome" },
   { "lua/meta/core.lua", "lunadex.Retry" }, { "lua/meta/core.lua", "lunadex.Relation" },
   { "lua/meta/core.lua", "lunadex.Index" }, { "lua/meta/core.lua", "lunadex.Fields" },
   { "lua/meta/core.lua", "lunadex.Key" },

@@ -78,7 +78,7 @@ local function with(base, more)
 end
 
 --- What may be said of connecting, of planning, of applying, of one change (lunadex.ConnectOptions, PlanOptions,
---- ApplyOptions, ChangeOptions, BuildOptions), and of trying again.
+--- ApplyOptions, ChangeOptions, BuildOptions), of running a backfill (BackfillOptions), and of trying again.
 M.connecting = { jobs = "integer", application_name = "string", connect_timeout = "number", retry = "table",
   read_only = "boolean" }
 M.planning = with(steps, { only = "list", drop_strays = "boolean", repair = "boolean", rename = "boolean",
@@ -88,6 +88,8 @@ M.applying = with(steps, { jobs = "integer", on_event = "function", locked = "bo
   wait = "number" })
 M.changing = with(M.applying, { without = "list" })
 M.building = with(M.changing, { kind = "string" })
+M.backfilling = { connection = "table", jobs = "integer", restart = "boolean", carry_on = "boolean",
+  on_event = "function" }
 M.retrying = { attempts = "integer", first_delay = "number", factor = "number", max_delay = "number", total = "number" }
 
 --- What a function of the core gives, or raises about its arguments: `return blame(2, "date", 1, pcall(…))`.

@@ -155,6 +155,15 @@ function M.plan(loaded, connection, options)
   return session.finish(task.run(plan.make, chosen, connection, options))
 end
 
+--- A backfill (docs/backfills.md): `lunadex.backfill { name = "…", on = "…", set = "…" }:run { connection = db }`.
+---@param declaration table        # name, and what stands in backfill "name" { … }
+---@return lunadex.SingleBackfill
+function M.backfill(declaration)
+  arguments.check(1, "backfill", declaration, "table")
+  local backfill = single.backfill(declaration, 2)
+  return backfill
+end
+
 --- Applies the plans of several databases side by side, under one budget of jobs: all locks are taken, or nothing is
 --- begun.
 ---@param plans lunadex.Plan[]

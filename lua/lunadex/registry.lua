@@ -394,6 +394,23 @@ function M.declare(declarations, file, options)
   end)
 end
 
+--- Checks one backfill that is data already.
+---@param raw table                # what would stand in backfill "name" { … }
+---@param name string
+---@param file string              # where it comes from, for messages
+---@param line integer
+---@param options lunadex.registry.Options?
+---@return lunadex.Backfill?
+---@return lunadex.registry.Problem[]? errors
+function M.backfill(raw, name, file, line, options)
+  local self = reader(options)
+  self.problems:file(file)
+  self.checker:file { { kind = schema.kinds.backfill, title = name, raw = raw, file = file, line = line } }
+  local registry, mistakes = self:result()
+  if not registry then return nil, mistakes end
+  return registry.backfills[1]
+end
+
 --- What stands for a key where no registry is written: asc, desc, expr, key.
 M.words = KEY_WORDS
 

@@ -4,6 +4,7 @@
 local Connection = require("lunadex.database").Connection
 local apply = require "lunadex.apply"
 local arguments = require "lunadex.arguments"
+local backfills = require "lunadex.backfill"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local lock = require "lunadex.lock"
@@ -39,6 +40,44 @@ function M.declare(relations, target, level)
   local declared, mistakes = registry.declare(list, place.short_src, { target = target })
   if declared then return declared end
   return nil, errors.of_mistakes(mistakes)
+end
+
+---@class lunadex.SingleBackfill
+local SingleBackfill = {}
+SingleBackfill.__index = SingleBackfill
+
+--- Runs it, as `lunadex backfill run` would: what is finished is not done again.
+---@param options lunadex.BackfillOptions|{connection: lunadex.Connection}
+---@return lunadex.BackfillOutcome?
+---@return lunadex.Error? err      # also that it failed; what it did before stays
+function SingleBackfill:run(options)
+  arguments.check(1, "run", options, "table")
+  arguments.options(1, "run", options, arguments.backfilling)
+  local connection = options.connection
+  if not (connection and connection.handle) then error("the option connection is no open connection", 2) end
+  local declared, mistakes = registry.backfill(self.raw, self.name, self.place.short_src, self.place.currentline,
+    { target = connection.target })
+  if not declared then return nil, errors.of_mistakes(mistakes) end
+  return task.run(function()
+    local outcome, err = backfills.run({ declared }, { declared }, connection, options)
+    local failure = outcome and outcome.failures[1]
+    if failure then return session.finish(nil, failure.error) end
+    if outcome and outcome.interrupted then return session.finish(nil, session.interrupted()) end
+    if outcome and outcome.summary.aborted > 0 then return nil, errors.new("cancelled", "the backfill was aborted") end
+    return session.finish(outcome, err)
+  end)
+end
+
+---@param declaration table
+---@param level integer            # of who is to be named in messages: 1 is the caller
+---@return lunadex.SingleBackfill
+function M.backfill(declaration, level)
+  local raw = {}
+  for key, value in pairs(declaration) do raw[key] = value end
+  raw.name = nil
+  if type(declaration.name) ~= "string" then error("a backfill has no name", level + 1) end
+  return setmetatable({ raw = raw, name = declaration.name,
+    place = debug.getinfo(level + 1, "Sl") or { short_src = "script", currentline = 0 } }, SingleBackfill)
 end
 
 local words = { "created", "replaced", "rebuilt", "altered", "renamed", "dropped" }

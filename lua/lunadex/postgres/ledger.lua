@@ -4,6 +4,7 @@
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
+local task = require "lunadex.task"
 
 local M = {}
 
@@ -80,11 +81,11 @@ SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.co
  WHERE $1::text IS NULL OR b.name = $1::text
  ORDER BY b.id]]):format(lock_class)
 
--- `mine`: the lock is our own, and says nothing about others.
+-- `mine`: the lock is our own, and says nothing about others. Whoever begins takes the outcome of before away.
 local function state_of(row, mine)
   row.samples = {}
   for i, key in ipairs(row.failed_keys) do row.samples[i] = { key = key, message = row.failed_messages[i] } end
-  row.state = row.generation == 0 and "new" or not mine and row.held and "running" or row.outcome or "stopped"
+  row.state = row.generation == 0 and "new" or row.outcome or not mine and row.held and "running" or "stopped"
   row.failed_keys, row.failed_messages, row.held, row.outcome = nil, nil, nil, nil
   return row
 end
@@ -221,9 +222,10 @@ function M.close(control, state, outcome, message)
   return nil, errors.new("undone", "there are ranges that are not done")
 end
 
---- With its session, which is the control's only one.
+--- The end of the session would do as well, but a moment later, and the next run may be there at once.
 function M.release(control)
-  control:close()
+  local job = control.handle:query "SELECT pg_catalog.pg_advisory_unlock_all()"
+  task.ticket(control.handle, job, nil, "the end of the backfill's lock"):await()
 end
 
 local commands = {

@@ -230,17 +230,23 @@ describe("a backfill", function()
   end)
 
   describe("that takes its time", function()
-    local path, run
+    local path, run, holder
 
     before_each(function()
-      orders(10000)
+      orders(2000)
+      -- It cannot come to its end before this row is free.
+      holder = server:session(database, "holder")
+      holder:run "BEGIN; SELECT FROM orders WHERE id = 1900 FOR UPDATE"
       path = lunadex.registry [[backfill "slow" { on = "orders", set = "total = coalesce(total, 0) + 1", batch = 5 }]]
       run = lunadex.start { "backfill", "run", path, "--json", "--target", server:url(database) }
       shell.eventually("the first batch", function()
         return server:try(database, "SELECT 1 / count(*) FROM lunadex.backfill_range WHERE seen > 0")
       end)
     end)
-    after_each(function() run:kill "KILL" end)
+    after_each(function()
+      run:kill "KILL"
+      holder:close()
+    end)
 
     local function status()
       local result = backfill("status", path, "--json")
@@ -270,7 +276,7 @@ describe("a backfill", function()
       assert.equal(1, events[#events].summary.aborted)
       assert.equal("aborted", status().state)
       assert.equal("t", value [[SELECT sum(changed) = (SELECT count(*) FROM orders WHERE total >= 0)
-        AND sum(changed) < 10000 FROM lunadex.backfill_range]])
+        AND sum(changed) < 1900 FROM lunadex.backfill_range]])
       refused(6, shell.read_file(path), "it was aborted")
       backfill("resume", path)
       assert.equal("stopped", status().state)
@@ -288,11 +294,12 @@ describe("a backfill", function()
       assert.equal(130, result.status, tostring(result))
       local state = status()
       assert.equal("stopped", state.state)
-      assert.is_true(state.seen > 0 and state.seen < 10000)
+      assert.is_true(state.seen > 0 and state.seen < 1900)
       local events = result:events()
       assert.equal(1, events[#events].summary.cancelled)
+      holder:run "COMMIT"
       runs((shell.read_file(path):gsub("batch = 5", "batch = 5000")))
-      assert.equal("10000", value "SELECT count(*) FROM orders WHERE total = CASE WHEN id % 3 = 0 THEN 0 ELSE 1 END")
+      assert.equal("2000", value "SELECT count(*) FROM orders WHERE total = CASE WHEN id % 3 = 0 THEN 0 ELSE 1 END")
     end)
   end)
 
@@ -317,6 +324,23 @@ describe("a backfill", function()
     local preview = backfill("run", path, "--dry-run", "--json", "--only", "sum"):events()[1]
     assert.equal(667, preview.matching)
     assert.equal(5, #preview.samples)
+  end)
+
+  it("is run by a script", function()
+    orders(1000)
+    local result = lunadex.run { "run", "-", env = { DATABASE_URL = server:url(database) }, stdin = [[
+      local lunadex = require "lunadex"
+      local db <close> = assert(lunadex.connect())
+      local fill = lunadex.backfill { name = "b", on = "orders", where = "id <= $1", params = { 500 },
+        transform = function(row) return { note = "n" .. row.id } end }
+      assert(fill:run { connection = db, jobs = 2 }.rows.changed == 500)
+      assert(fill:run { connection = db }.summary.skipped == 1)
+      local outcome, err = lunadex.backfill { name = "b", on = "orders", set = "note = ''" }:run { connection = db }
+      assert(outcome == nil and err.code == "refused", err)
+      outcome, err = lunadex.backfill { name = "c", on = "orders", sett = "x" }:run { connection = db }
+      assert(tostring(err):find('stdin:9: unknown option "sett" of backfill', 1, true), err)]] }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("500", value "SELECT count(*) FROM orders WHERE note = 'n' || id")
   end)
 
   it("is listed, and one that is not there is not", function()

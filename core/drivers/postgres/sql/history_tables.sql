@@ -1,6 +1,6 @@
 -- The tables of the history, on first use (docs/history.md).
 CREATE SCHEMA IF NOT EXISTS lunadex;
-COMMENT ON SCHEMA lunadex IS 'History of `lunadex apply --record`; may be dropped at any time';
+COMMENT ON SCHEMA lunadex IS 'What Lunadex keeps of its runs and backfills';
 CREATE TABLE lunadex.run (
   id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   started       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
