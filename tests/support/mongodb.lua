@@ -51,6 +51,13 @@ function M.json(value)
   return dkjson.encode(value)
 end
 
+--- What mongosh reads, as JSON.
+---@param text string
+---@return string
+function M.of_shell(text)
+  return (text:gsub("([{,]%s*)([%w_$]+):", '%1"%2":'):gsub("undefined", "null"))
+end
+
 local function decode(json)
   local value, _, message = dkjson.decode(json, 1, dkjson.null, ordered)
   if message then error(message) end
@@ -433,7 +440,19 @@ end
 
 ---@param name string
 function Server:drop_database(name)
+  self:command("config", { "delete", "collections",
+    deletes = { { q = { _id = { ["$regex"] = "^" .. name .. "[.]" } }, limit = 0 } } })
   self:command(name, { "dropDatabase" })
+end
+
+--- Writes what a cluster has of a sharded collection, which is made if there is none; there is no router.
+---@param database string
+---@param collection string
+---@param key string               # JSON
+function Server:shard(database, collection, key)
+  self:try(database, { "create", collection })
+  self:insert("config", "collections", { ('{"_id":"%s.%s","key":%s,"unique":false,"noBalance":false}'):format(
+    database, collection, key) })
 end
 
 ---@param database string

@@ -1,4 +1,5 @@
 -- Single steps of the MongoDB driver, through `lunadex.core`, and builds that are held up where a spec wants them.
+local assert = require "luassert"
 local core = require "lunadex.core"
 local mongodb = require "support.mongodb"
 local shell = require "support.shell"
@@ -126,6 +127,16 @@ function Stepper:spec(relation, name)
   for _, spec in ipairs(self.server:indexes(self.database, relation)) do
     if spec.name == name then return spec end
   end
+end
+
+--- Asserts that the collection `t` has one index besides that of _id, which is finished, and unique if that was wanted.
+---@param more table?    fields of the definition
+function Stepper:stands(more)
+  local specs = self.server:indexes(self.database, "t")
+  assert.equal(2, #specs)
+  assert.is_nil(specs[2].buildUUID)
+  assert.equal(more and more.unique, specs[2].unique)
+  assert.is_nil(specs[2].prepareUnique)
 end
 
 --- Waits until a job shows a phase.

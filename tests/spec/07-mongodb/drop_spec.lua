@@ -16,7 +16,6 @@ describe("a step that drops on MongoDB", function()
   end)
   after_each(function()
     run:close()
-    server:try("config", { "delete", "collections", deletes = { { q = { _id = database .. ".t" }, limit = 0 } } })
     server:drop_database(database)
   end)
 
@@ -36,8 +35,7 @@ describe("a step that drops on MongoDB", function()
     local undo = steps.notes(events):match "^drops t_a; to bring it back: db%.t%.createIndex%((.*)%)$"
     -- What mongosh reads as two arguments.
     local key, options = undo:match "^({ .- }), ({.*})$"
-    local function json(text) return (text:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')) end
-    local spec = json(options):gsub("^{", '{"key":' .. json(key) .. ",")
+    local spec = mongodb.of_shell(options):gsub("^{", '{"key":' .. mongodb.of_shell(key) .. ",")
     server:command(database, ('{"createIndexes":"t","indexes":[%s]}'):format(spec))
     assert.equal(before, mongodb.json(run:spec("t", "t_a")))
     assert.is_true(drop "t_a".ok)
@@ -88,7 +86,7 @@ describe("a step that drops on MongoDB", function()
     create("t_a", '{"a":1}')
     create("t_ab", '{"a":1,"b":1}')
     create("t_b", '{"b":1}')
-    server:command("config", ('{"insert":"collections","documents":[{"_id":"%s.t","key":{"a":1}}]}'):format(database))
+    server:shard(database, "t", '{"a":1}')
     assert.equal("dependent", drop "t_a".error.code)
     assert.is_true(drop "t_b".ok)
     assert.is_true(drop "t_ab".ok)

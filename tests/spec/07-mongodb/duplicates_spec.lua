@@ -18,9 +18,6 @@ describe("duplicates", function()
     server:drop_database(database)
   end)
 
-  -- What mongosh reads, as JSON.
-  local function json(text) return (text:gsub("([{,]%s*)([%w_$]+):", '%1"%2":'):gsub("undefined", "null")) end
-
   -- Groups of _ids, each sorted, as one text.
   local function text_of(groups)
     local list = {}
@@ -64,7 +61,7 @@ describe("duplicates", function()
     local pipeline, rest = hint:match "^Find them all: db%.t%.aggregate%((%[.*%]), {(.*)}%)$"
     local collation = rest:match "collation: ({.*})"
     local reply = server:command(database, ('{"aggregate":"t","pipeline":%s,"cursor":{"batchSize":1000}%s}'):format(
-      json(pipeline), collation and ',"collation":' .. json(collation) or ""))
+      mongodb.of_shell(pipeline), collation and ',"collation":' .. mongodb.of_shell(collation) or ""))
     local groups = {}
     for i, group in ipairs(reply.cursor.firstBatch) do groups[i] = group.ids end
     return groups

@@ -22,14 +22,6 @@ describe("while MongoDB builds", function()
     return run:submit(step)
   end
 
-  local function stands(more)
-    local specs = server:indexes("test", "t")
-    assert.equal(2, #specs)
-    assert.is_nil(specs[2].buildUUID)
-    assert.equal(more and more.unique, specs[2].unique)
-    assert.is_nil(specs[2].prepareUnique)
-  end
-
   describe("on one server", function()
     setup(function() server = mongodb.start() end)
     teardown(function() server:stop() end)
@@ -55,7 +47,7 @@ describe("while MongoDB builds", function()
           local done = run:finish(job)
           assert.is_true(done.ok, tostring(done.error))
           assert.is_true(done.attempts > 1)
-          stands(more)
+          run:stands(more)
         end)
       end
     end
@@ -70,7 +62,7 @@ describe("while MongoDB builds", function()
       assert.is_truthy(down:wait())
       local done = run:finish(job)
       assert.is_true(done.ok, tostring(done.error))
-      stands { unique = true }
+      run:stands { unique = true }
     end)
 
     it("there is no primary yet when a run begins: each attempt is told, and it gets there when there is", function()
@@ -84,7 +76,7 @@ describe("while MongoDB builds", function()
       server:settled()
       local result = lunadex.result(process:wait(60))
       assert.equal(0, result.status, tostring(result))
-      stands()
+      run:stands()
     end)
 
     it("somebody ends the operation: that is said, and nothing is left", function()
@@ -128,7 +120,7 @@ describe("while MongoDB builds", function()
       assert.is_true(done.ok, tostring(done.error))
       assert.is_true(again.ok, tostring(again.error))
       other:close()
-      stands { unique = true }
+      run:stands { unique = true }
       -- "Index build: starting"
       assert.equal(1, select(2, server:log():sub(before + 1):gsub('"id":20384', "")), "builds begun")
     end)
@@ -143,7 +135,7 @@ describe("while MongoDB builds", function()
       held:release()
       local done = run:finish(job)
       assert.is_true(done.ok, tostring(done.error))
-      stands { unique = true }
+      run:stands { unique = true }
     end)
 
     it("it does not answer for a while: the build goes on", function()
@@ -155,7 +147,7 @@ describe("while MongoDB builds", function()
       shell.sleep(3)
       server:kill "CONT"
       assert.is_true(run:finish(job).ok)
-      stands()
+      run:stands()
     end)
   end)
 
@@ -182,7 +174,7 @@ describe("while MongoDB builds", function()
       for _, point in ipairs(held) do point:release() end
       local done = run:finish(job)
       assert.is_true(done.ok, tostring(done.error))
-      stands { unique = true }
+      run:stands { unique = true }
       assert.is_nil(run.events.others)
       assert.is_true(run:finish(run.db:unlock()).ok)
     end)
@@ -204,7 +196,7 @@ describe("while MongoDB builds", function()
       end
       local done = run:finish(job)
       assert.is_true(done.ok, tostring(done.error))
-      stands()
+      run:stands()
       assert.is_nil(run.events.others)
       server:settled()
     end)

@@ -37,18 +37,10 @@ describe("a link to MongoDB that goes silent", function()
     return run:submit(step)
   end
 
-  local function stands(more)
-    local specs = server:indexes(database, "t")
-    assert.equal(2, #specs)
-    assert.is_nil(specs[2].buildUUID)
-    assert.equal(more and more.unique, specs[2].unique)
-    assert.is_nil(specs[2].prepareUnique)
-  end
-
   local function ends_well(job, more)
     local done, events = run:finish(job)
     assert.is_true(done.ok, tostring(done.error))
-    stands(more)
+    run:stands(more)
     return done, events
   end
 

@@ -13,17 +13,9 @@ describe("models on MongoDB", function()
     database = server:create_database()
     url = server:url(database)
   end)
-  after_each(function()
-    server:command("config", ('{"delete":"collections","deletes":[{"q":{"_id":{"$regex":"^%s[.]"}},"limit":0}]}')
-      :format(database))
-    server:drop_database(database)
-  end)
+  after_each(function() server:drop_database(database) end)
 
-  local function shard(collection, key)
-    server:try(database, { "create", collection }) -- one spec has it already
-    server:insert("config", "collections", { ('{"_id":"%s.%s","key":%s,"unique":false,"noBalance":false}'):format(
-      database, collection, key) })
-  end
+  local function shard(collection, key) server:shard(database, collection, key) end
 
   local function run(command, text, ...)
     return lunadex.run { command, lunadex.registry(text), "--target", url, ... }

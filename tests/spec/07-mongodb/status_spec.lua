@@ -105,7 +105,7 @@ describe("the status of a MongoDB database", function()
     fields.unique = true
     assert.equal("alter", db:diff({ fields }):changes()().action)
     -- What it says to do does that.
-    server:command(database, (command:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')))
+    server:command(database, mongodb.of_shell(command))
     assert.same({}, status("--json"):json().invalid)
   end)
 end)

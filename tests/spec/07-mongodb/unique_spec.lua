@@ -66,7 +66,7 @@ describe("a unique index on MongoDB", function()
   it("gives a query that finds them", function()
     local done = run:build("t", "t_b", { "b" }, unique)
     local pipeline = done.error.hint:match "aggregate%((%[.*%]), { allowDiskUse"
-    local json = pipeline:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')
+    local json = mongodb.of_shell(pipeline)
     local found = server:command(database,
       ('{"aggregate":"t","pipeline":%s,"cursor":{"batchSize":1000}}'):format(json)).cursor.firstBatch
     assert.equal(40, #found)
@@ -276,7 +276,7 @@ describe("a unique index on MongoDB", function()
       assert.equal("link_lost", done.error.code)
       assert.equal("prepared", state "t_a")
       local command = steps.notes(events):match 'to take that back: db%.runCommand%((.*)%)$'
-      server:command(database, (command:gsub("([{,]%s*)([%w_$]+):", '%1"%2":')))
+      server:command(database, mongodb.of_shell(command))
       assert.equal("plain", state "t_a")
     end)
 
