@@ -72,6 +72,7 @@ local M = {}
 ---@field blocked boolean?         # a rule found an error: what it was about is not made
 ---@field rules lunadex.Rule[]     # in the order in which they were asked
 ---@field told table<integer, lunadex.Finding[]>?   # of plain keeps, by ordinal
+---@field decided lunadex.PlannedChange[]   # what follows from the facts, before it is known what is possible
 ---@field planned lunadex.PlannedChange[]   # all but plain keeps
 ---@field builds_at_once integer?  # what the server runs at a time, where it says so
 ---@field tallies table<string, table>?   # MongoDB: by collection, how many indexes it has and gets
@@ -189,6 +190,7 @@ function M.make(database, connection, options, several)
   tell_beforehand(maker, bare)
   local changes, err = maker:decide()
   if not changes then return nil, err end
+  plan.decided = changes
   for _, change in ipairs(changes) do maker:settle(change) end
   plan.rules, err = rules.judge(plan, database, plan.options, function(...) maker:finding(...) end)
   if not plan.rules then return nil, err end

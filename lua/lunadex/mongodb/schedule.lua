@@ -9,10 +9,12 @@
 -- * Where a collection does not fit into the server's memory, each build would read it from disk. So its plain new
 --   indexes are built together: as many commands as builds run side by side, each with its share of them. The first
 --   of a share is begun for all; the others' own steps then find them there, or build them if that came to nothing.
+-- * No more is replaced at a time than a collection has room for.
 -- Critical builds first, then the longest.
 
 local json = require "lunadex.mongodb.json"
 local schedule = require "lunadex.schedule"
+local steps = require "lunadex.mongodb.steps"
 
 local M = {}
 
@@ -104,12 +106,13 @@ end
 
 ---@class lunadex.mongodb.Item: lunadex.Item
 ---@field wave integer
+---@field room integer?            # how many like it its collection has room for at a time
 
 ---@class lunadex.mongodb.Schedule: lunadex.Schedule
 ---@field limit integer
 ---@field building integer
 ---@field collections table<string, lunadex.mongodb.Item[]>
----@field busy table<string, {building: integer, altering: lunadex.Item?}>   # by collection
+---@field busy table<string, {replacing: integer, altering: lunadex.Item?}>   # by collection
 local Schedule = schedule.class()
 
 local function better(a, b)
@@ -134,7 +137,8 @@ function M.of(plan)
     limit = plan.builds_at_once or M.builds_at_once }, Schedule)
   local leaders = {}
   for change in plan:work() do
-    local item = schedule.item(change, #self.items + 1, { wave = waves[change.action] })
+    local item = schedule.item(change, #self.items + 1, { wave = waves[change.action],
+      room = steps.room(change, plan) })
     self.items[#self.items + 1] = item
     if change.together and change.together[1] == change then leaders[change] = item end
     local others = self.collections[change.relation] or {}
@@ -149,7 +153,7 @@ function M.of(plan)
     end
   end
   for collection, items in pairs(self.collections) do
-    self.busy[collection] = { building = 0 }
+    self.busy[collection] = { replacing = 0 }
     for _, item in ipairs(items) do
       for _, other in ipairs(items) do
         if other.wave < item.wave then item.needs[#item.needs + 1] = { item = other, reason = reasons[item.wave] } end
@@ -184,6 +188,7 @@ function Schedule:obstacle(item)
   if busy.altering then return "busy", busy.altering end
   if item.wave ~= BUILD then return nil end
   if self.building >= self.limit then return "limit" end
+  if item.room and busy.replacing >= item.room then return "room" end
   local other = before_it(item, self.collections[item.change.relation])
   if other then return "unique", other end
 end
@@ -191,6 +196,7 @@ end
 local function count(self, item, step)
   local busy = self.busy[item.change.relation]
   if item.wave == BUILD then self.building = self.building + step end
+  if item.room then busy.replacing = busy.replacing + step end
   if item.wave == ALTER then busy.altering = step > 0 and item or nil end
 end
 
@@ -205,6 +211,9 @@ function Schedule:reason(item)
   local obstacle, other = self:obstacle(item)
   if not obstacle then return nil end
   if obstacle == "limit" then return ("the server builds %d at a time"):format(self.limit) end
+  if obstacle == "room" then
+    return ("the collection has room for %d more at a time"):format(item.room)
+  end
   local change = (other.item or other).change
   local reason = other.reason or obstacle == "busy" and "one change in place at a time"
     or "an index becomes unique when nothing else is built on its collection"

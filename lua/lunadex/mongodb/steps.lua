@@ -7,7 +7,6 @@
 local common = require "lunadex.steps"
 local format = require "lunadex.format"
 local json = require "lunadex.mongodb.json"
-local schedule = require "lunadex.schedule"
 local suggest = require "lunadex.suggest"
 
 local copy, named = common.copy, common.named
@@ -134,21 +133,56 @@ function make:drop()
   self:drop(self.change.fact.live)
 end
 
+-- What there is of a collection, and what the plan adds to it for good: altogether, and up to the change looked at.
+local function tally_of(change, plan)
+  plan.tallies = plan.tallies or {}
+  local tally = plan.tallies[change.relation]
+  if not tally then
+    tally = { indexes = change.on.absent and 1 or 0, creates = 0, created = 0 }
+    for _, index in ipairs(change.on:indexes()) do
+      if not index.clustered then tally.indexes = tally.indexes + 1 end
+    end
+    for _, other in ipairs(plan.decided) do
+      if other.action == "create" and other.relation == change.relation then tally.creates = tally.creates + 1 end
+    end
+    plan.tallies[change.relation] = tally
+  end
+  return tally
+end
+
+-- How many indexes a collection takes beside those it will have.
+local function room_of(change, plan)
+  local tally = tally_of(change, plan)
+  return MOST_INDEXES - tally.indexes - tally.creates
+end
+
 -- Why the server would not have both at a time; nil: it would.
-local function obstacle(change, matches)
+local function obstacle(change, context)
   local live, fields = change.fact.live, change.entry.fields
-  if matches(live, change) then
+  if context.matches(live, change) then
     if change.resume then return nil end -- it is the new one
     return "to the server it is the same index, as keys, unique, sparse, partial and collation are"
   end
-  return is_text(live:fields()) and is_text(fields) and "a collection has but one text index" or nil
+  if is_text(live:fields()) and is_text(fields) then return "a collection has but one text index" end
+  if change.resume or room_of(change, context.plan) >= 1 then return nil end
+  return ("a collection has %d indexes at most"):format(MOST_INDEXES)
+end
+
+--- How many changes like this one can be made on its collection at a time, as what they build stands beside what is
+--- there for a while; nil: there is no such limit.
+---@param change lunadex.PlannedChange
+---@param plan lunadex.Plan
+---@return integer?
+function M.room(change, plan)
+  if change.action ~= "replace" or change.resume or obstacle(change, M.context(plan)) then return nil end
+  return room_of(change, plan)
 end
 
 function make:replace()
-  local change, matches = self.change, self.context.matches
+  local change = self.change
   local live, fields = change.fact.live, change.entry.fields
   for _, index in ipairs(change.left or {}) do self:drop(index) end
-  if obstacle(change, matches) then
+  if obstacle(change, self.context) then
     local name = change.beside == change.name and change.name or live.name
     if not live.valid then self:add("await", live.name) end
     self:drop(live)
@@ -188,30 +222,15 @@ local function other_text_index(change)
   end
 end
 
--- What there is of a collection, and what the changes so far add to it: for good, or until the old one goes.
-local function tally_of(change, plan)
-  plan.tallies = plan.tallies or {}
-  local tally = plan.tallies[change.relation]
-  if not tally then
-    tally = { indexes = change.on.absent and 1 or 0, beside = 0, created = 0 }
-    for _, index in ipairs(change.on:indexes()) do
-      if not index.clustered then tally.indexes = tally.indexes + 1 end
-    end
-    plan.tallies[change.relation] = tally
-  end
-  return tally
-end
-
 -- What is built has to have room beside all that is there, for what goes goes afterwards.
 local function check_room(change, plan, finding)
   local tally = tally_of(change, plan)
-  local field = change.action == "create" and "created" or "beside"
-  tally[field] = tally[field] + 1
+  tally.created = tally.created + 1
   if change.on.absent and tally.created == 1 then
     finding { level = "info", rule = "new-collection",
       message = "the collection does not exist: its first index creates it" }
   end
-  local most = tally.indexes + tally.created + math.min(tally.beside, plan.options.jobs or schedule.default_jobs)
+  local most = tally.indexes + tally.created
   if most <= MOST_INDEXES then return end
   finding {
     level = "error", rule = "too-many-indexes",
@@ -315,10 +334,13 @@ function M.findings(change, plan)
   local function finding(each) found[#found + 1] = each end
   if action == "alter" then about_alter(change, finding) end
   if action ~= "create" and action ~= "replace" then return found end
-  local reason = action == "replace" and obstacle(change, M.context(plan).matches)
-  if action == "create" then about_create(change, finding) else about_replace(change, plan, finding, reason) end
+  if action == "create" then
+    about_create(change, finding)
+    check_room(change, plan, finding)
+  else
+    about_replace(change, plan, finding, obstacle(change, M.context(plan)))
+  end
   check_quorum(change, plan, finding)
-  if not reason and not change.resume then check_room(change, plan, finding) end
   return found
 end
 
@@ -351,7 +373,8 @@ M.without_counterpart = common.without_counterpart {
 ---@param plan lunadex.Plan
 ---@return table
 function M.context(plan)
-  return { matches = common.matches(plan), canonical = function(change) return plan.set:fields(change.ordinal) end }
+  return { plan = plan, matches = common.matches(plan),
+    canonical = function(change) return plan.set:fields(change.ordinal) end }
 end
 
 --- The steps of one change.

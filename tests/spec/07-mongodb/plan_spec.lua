@@ -67,15 +67,29 @@ describe("plan of MongoDB", function()
     -- A replacement stands beside the old one for a while.
     local replacing = declaring(59, 'index { "k60", name = "i60", sparse = true }, '
       .. 'index { "k61", name = "i61", sparse = true }, index { "a" }')
-    assert.equal(65, plan(replacing).status)
-    assert.equal(0, plan(replacing, "--jobs", "1").status)
-    local applied = lunadex.run { "apply", lunadex.registry(replacing), "--target", url, "--jobs", "1" }
+    result = plan(replacing)
+    assert.equal(0, result.status)
+    assert.matches("the collection has room for 1 more at a time", result.stdout, 1, true)
+    local applied = lunadex.run { "apply", lunadex.registry(replacing), "--target", url, "--jobs", "3" }
     assert.equal(0, applied.status, tostring(applied))
+    assert.equal(63, #server:indexes(database, "t"))
+    -- Where there is no room at all, the old one has to go first.
+    local full = declaring(58, 'index { "k59", name = "i59", sparse = true }, index { "a" }, index { "b" }')
+    for _, command in ipairs { "plan", "apply" } do
+      result = lunadex.run { command, lunadex.registry(full), "--target", url }
+      assert.equal(6, result.status, tostring(result))
+      assert.matches("i59 cannot be built beside the old one, as a collection has 64 indexes at most",
+        tostring(result), 1, true)
+    end
+    applied = lunadex.run { "apply", lunadex.registry(full), "--target", url, "--allow-gap" }
+    assert.equal(0, applied.status, tostring(applied))
+    assert.equal(64, #server:indexes(database, "t"))
+    assert.equal(0, plan(full, "--detailed-exitcode").status)
     -- What the hint says.
     local dropped = lunadex.run { "apply", lunadex.registry(declaring(58, 'index { "a" }')), "--target", url,
       "--drop-strays", "--only", "i59" }
     assert.equal(0, dropped.status, tostring(dropped))
-    assert.equal(62, #server:indexes(database, "t"))
+    assert.equal(63, #server:indexes(database, "t"))
   end)
 
   it("knows that a collection without an index on _id takes one more", function()
