@@ -416,25 +416,97 @@ static int value_tostring(lua_State *L) {
   return 1;
 }
 
-/* The next field of a document: its state is the document and, beside it, how many names were told. */
-static int document_next(lua_State *L) {
-  lua_Integer at = lua_tointeger(L, lua_upvalueindex(1));
-  for (;;) {
-    at++;
-    if (lua_rawgeti(L, 1, at) != LUA_TSTRING) return 0;
+/* --- the fields of a document, in the order in which they are sent ------------------------------------------------- */
+
+typedef struct field_name {
+  const char *text;
+  size_t length;
+} field_name;
+
+static int by_bytes(const void *a, const void *b) {
+  const field_name *left = a, *right = b;
+  int order = memcmp(left->text, right->text, left->length < right->length ? left->length : right->length);
+  return order ? order : (left->length > right->length) - (left->length < right->length);
+}
+
+/* Appends the name on top, which it pops, to the list at 2, unless it is there already or there is no such field.
+ * [-1, +0, m] */
+static lua_Integer append_name(lua_State *L, lua_Integer count) {
+  lua_pushvalue(L, -1);
+  bool fresh = lua_rawget(L, 3) == LUA_TNIL;
+  lua_pushvalue(L, -2);
+  bool there = lua_rawget(L, 1) != LUA_TNIL;
+  lua_pop(L, 2);
+  if (fresh && there) {
     lua_pushvalue(L, -1);
-    if (lua_rawget(L, 1) != LUA_TNIL) break;
-    lua_pop(L, 2);
+    lua_rawseti(L, 2, ++count);
+    lua_pushvalue(L, -1);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, 3);
   }
+  lua_pop(L, 1);
+  return count;
+}
+
+/* Sorts the list at 2 from `first` on; the strings live in it meanwhile. [-0, +0, m] */
+static void sort_names(lua_State *L, lua_Integer first, lua_Integer last) {
+  size_t count = (size_t)(last - first + 1);
+  field_name *names = lua_newuserdatauv(L, count * sizeof *names, 0);
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, 2, first + (lua_Integer)i);
+    names[i].text = lua_tolstring(L, -1, &names[i].length);
+    lua_pop(L, 1);
+  }
+  qsort(names, count, sizeof *names, by_bytes);
+  lua_newtable(L); /* keeps them, while those of the list are replaced */
+  for (size_t i = 0; i < count; i++) {
+    lua_pushlstring(L, names[i].text, names[i].length);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, -1, (lua_Integer)i + 1);
+    lua_rawseti(L, 2, first + (lua_Integer)i);
+  }
+  lua_pop(L, 2);
+}
+
+/* Upvalues: the names, and how many of them were told. */
+static int document_next(lua_State *L) {
+  lua_Integer at = lua_tointeger(L, lua_upvalueindex(2));
+  do {
+    lua_settop(L, 1);
+    if (lua_rawgeti(L, lua_upvalueindex(1), ++at) == LUA_TNIL) return 0;
+    lua_pushvalue(L, -1);
+  } while (lua_rawget(L, 1) == LUA_TNIL); /* taken out meanwhile */
   lua_pushinteger(L, at);
-  lua_replace(L, lua_upvalueindex(1));
+  lua_replace(L, lua_upvalueindex(2));
   return 2;
 }
 
+/* Those that it lists, then what a script has put into it, by name. */
 static int document_pairs(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_newtable(L); /* 2: the names */
+  lua_newtable(L); /* 3: those that are there */
+  lua_Integer count = 0;
+  for (lua_Integer i = 1; lua_rawgeti(L, 1, i) != LUA_TNIL; i++) {
+    if (lua_type(L, -1) == LUA_TSTRING)
+      count = append_name(L, count);
+    else
+      lua_pop(L, 1);
+  }
+  lua_settop(L, 3);
+  lua_Integer listed = count;
+  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING) continue;
+    lua_pushvalue(L, -2);
+    count = append_name(L, count);
+  }
+  if (count > listed + 1) sort_names(L, listed + 1, count);
+  lua_settop(L, 2);
   lua_pushinteger(L, 0);
-  lua_pushcclosure(L, document_next, 1);
+  lua_pushcclosure(L, document_next, 2);
   lua_pushvalue(L, 1);
   return 2;
 }

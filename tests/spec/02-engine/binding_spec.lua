@@ -527,3 +527,43 @@ describe("a signal", function()
     end
   end)
 end)
+
+describe("a document", function()
+  local function names(document)
+    local list = {}
+    for name, value in pairs(document) do
+      assert.equal(document[name], value)
+      list[#list + 1] = name
+    end
+    return table.concat(list, " ")
+  end
+
+  it("tells all its fields, those that a script has put into it last and by name", function()
+    local document = core.document("z", 1, "a", 2, "m", 3)
+    document.y, document.b, document["a\0b"], document.a = 4, 5, 6, nil
+    assert.equal("z m a\0b b y", names(document))
+    document.a = 7
+    assert.equal("z a m a\0b b y", names(document))
+    local empty = core.document()
+    assert.equal("", names(empty))
+    for i = 1, 1000 do empty[("%04d"):format(i * 7 % 1000)] = i end
+    local last = ""
+    for name in pairs(empty) do
+      assert.is_true(last < name)
+      last = name
+    end
+    assert.equal("0999", last)
+  end)
+
+  it("may lose fields while they are told, and lists what it likes", function()
+    local document, count = core.document("a", 1, "b", 2, "c", 3), 0
+    document.d = 4
+    for _ in pairs(document) do
+      count = count + 1
+      document.b, document.d = nil, nil
+    end
+    assert.equal(2, count)
+    document[1], document[2], document[3] = "c", "c", {}
+    assert.equal("c a", names(document))
+  end)
+end)
