@@ -31,7 +31,7 @@ int luaopen_lunadex_core(lua_State *L) {
       {"catch_signals", ldx_lua_catch_signals},
       {"signal", ldx_lua_signal},
       {"forget_signal", ldx_lua_forget_signal},
-      {"break_on_signal", ldx_lua_break_on_signal},
+      {"call_while_computing", ldx_lua_call_while_computing},
       {"now", ldx_lua_now},
       {"terminal", ldx_lua_terminal},
       {"editor", ldx_lua_editor},

@@ -1,5 +1,6 @@
 /* host.c: signals, time and the terminal. */
 #include <poll.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -27,14 +28,29 @@ int ldx_lua_forget_signal(lua_State *L) {
   return 0;
 }
 
-static void break_hook(lua_State *L, lua_Debug *ar) {
+/* Its address is the registry's key of the function. */
+static const char computing_key = 0;
+
+static void computing_hook(lua_State *L, lua_Debug *ar) {
   (void)ar;
-  if (ldx_signals_caught()) luaL_error(L, "interrupted");
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &computing_key);
+  lua_call(L, 0, 0);
 }
 
-int ldx_lua_break_on_signal(lua_State *L) {
-  enum { INTERVAL = 1000 };
-  lua_sethook(L, break_hook, LUA_MASKCOUNT, INTERVAL);
+static void outside_hook(lua_State *L, lua_Debug *ar) {
+  static const char library[] = "@lua/lunadex/";
+  lua_getinfo(L, "S", ar);
+  if (strncmp(ar->source, library, sizeof library - 1) != 0) computing_hook(L, ar);
+}
+
+/* A hook of C's, since a coroutine has that of who makes it; those of debug.sethook are each thread's own. */
+int ldx_lua_call_while_computing(lua_State *L) {
+  enum { INTERVAL = 10000 };
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_Hook hook = lua_toboolean(L, 2) ? computing_hook : outside_hook;
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &computing_key);
+  lua_sethook(L, hook, LUA_MASKCOUNT, INTERVAL);
   return 0;
 }
 

@@ -14,6 +14,13 @@ static int error_tostring(lua_State *L) {
   return 1;
 }
 
+static int error_concat(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  luaL_tolstring(L, 2, NULL);
+  lua_concat(L, 2);
+  return 1;
+}
+
 static const char *const retry_names[] = {
     [LDX_RETRY_NEVER] = NULL,
     [LDX_RETRY_AGAIN] = "again",
@@ -43,6 +50,8 @@ void ldx_lua_push_error(lua_State *L, const ldx_error *error) {
   if (luaL_newmetatable(L, "lunadex.Error")) {
     lua_pushcfunction(L, error_tostring);
     lua_setfield(L, -2, "__tostring");
+    lua_pushcfunction(L, error_concat);
+    lua_setfield(L, -2, "__concat");
   }
   lua_setmetatable(L, -2);
 }

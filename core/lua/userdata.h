@@ -48,7 +48,7 @@ int ldx_lua_split_name(lua_State *L);
 int ldx_lua_catch_signals(lua_State *L);
 int ldx_lua_signal(lua_State *L);
 int ldx_lua_forget_signal(lua_State *L);
-int ldx_lua_break_on_signal(lua_State *L);
+int ldx_lua_call_while_computing(lua_State *L);
 int ldx_lua_now(lua_State *L);
 int ldx_lua_terminal(lua_State *L);
 int ldx_lua_writable(lua_State *L);

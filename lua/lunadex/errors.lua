@@ -13,6 +13,8 @@ function Failure:__tostring()
   return self.message
 end
 
+function Failure.__concat(a, b) return tostring(a) .. tostring(b) end
+
 --- `message` in lower case without a full stop, `hint` a sentence that says what to do.
 ---@param code string
 ---@param message string

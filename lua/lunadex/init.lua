@@ -35,9 +35,24 @@ local function is_class(value, class)
 end
 
 local function check_connection(position, call, value, otherwise)
-  if is_class(value, database.Connection) or otherwise and value == nil then return end
+  if is_class(value, database.Connection) then
+    if not value.handle then error("attempt to use a closed connection", 3) end
+    return
+  end
+  if otherwise and value == nil then return end
   error(("bad argument #%d to '%s' (a connection %sexpected, got %s)"):format(position, call,
     otherwise and otherwise .. " " or "", type(value)), 3)
+end
+
+-- What is to be applied by the function that calls this.
+local function check_plan(position, call, value)
+  if not is_class(value, plan.Plan) then
+    error(("bad argument #%d to '%s' (a plan expected, got %s)"):format(position, call, type(value)), 3)
+  elseif value.applied then
+    error("this plan has been applied: lunadex.plan makes another one", 3)
+  elseif not value.connection.handle then
+    error("attempt to use a closed connection", 3)
+  end
 end
 
 --- Connects to a database: a URL, key=value pairs, or nil for the environment (`LUNADEX_TARGET`, `DATABASE_URL`,
@@ -172,9 +187,7 @@ end
 ---@return lunadex.Error? err
 function M.apply(plans, options)
   arguments.check(1, "apply", plans, "table")
-  for _, each in ipairs(plans) do
-    if not is_class(each, plan.Plan) then error("bad argument #1 to 'apply' (a list of plans expected)", 2) end
-  end
+  for _, each in ipairs(plans) do check_plan(1, "apply", each) end
   arguments.options(2, "apply", options, arguments.applying)
   return apply.together(plans, options)
 end
@@ -256,6 +269,7 @@ end
 ---@return lunadex.Outcome?
 ---@return lunadex.Error? err
 function plan.Plan:apply(options)
+  check_plan(0, "apply", self)
   arguments.options(1, "apply", options, arguments.applying)
   return task.run(self.connection.alone, self.connection, apply.run, self, options)
 end

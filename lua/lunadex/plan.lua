@@ -84,6 +84,7 @@ local M = {}
 ---@field connection lunadex.Connection
 ---@field options lunadex.PlanOptions
 ---@field several boolean?         # the registry has other databases
+---@field applied boolean?         # that was begun: what is live is another thing now
 ---@field unfound table<string, string>?   # names of --only that nothing here answers to, each with a hint or ""
 local Plan = {}
 Plan.__index = Plan

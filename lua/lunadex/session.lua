@@ -83,8 +83,9 @@ end
 local function begin(self, level, call, statement, parameters, batch)
   if not self.handle then error("attempt to use a closed connection", level) end
   if self.open_rows >= self.jobs then
-    error(("%d %s not at their end leave no session for another statement"):format(self.open_rows,
-      self.open_rows == 1 and "loop over rows is" or "loops over rows are"), level)
+    error((self.open_rows == 1 and "a loop over rows is not at its end and leaves no session for another statement"
+      or "%d loops over rows are not at their end and leave no session for another statement"):format(self.open_rows),
+      level)
   end
   if task.ending() then return nil, M.interrupted() end
   local job = arguments.blame(level + 1, call, 1, pcall(self.handle.query, self.handle, statement, parameters, batch))

@@ -22,6 +22,7 @@ local M = {}
 ---@field waiters integer          # how many do, those that are no task too
 local Task = {}
 Task.__index = Task
+Task.__name = "lunadex.Task"
 
 ---@class lunadex.Ticket
 ---@field source lunadex.Database
@@ -376,6 +377,10 @@ function Task:cancel()
   end
 end
 
+function Task:__tostring()
+  return "lunadex.Task: " .. (not self.finished and "running" or self.failure and "failed" or "ended")
+end
+
 ---@class lunadex.Point
 local Point = {}
 Point.__index = Point
@@ -486,4 +491,8 @@ function M.run(main, ...)
   return table.unpack(task.results, 1, task.results.n)
 end
 
-return M
+-- Where nobody asks `check`, as in a stock Lua, it is told at the end: no failure is lost.
+return setmetatable(M, { __gc = function()
+  if not orphan then return end
+  io.stderr:write("lunadex: a task failed: ", tostring(M.trace(orphan.failure) or orphan.failure), "\n")
+end })

@@ -447,9 +447,11 @@ function core.catch_signals() end
 function core.signal() end
 --- As if no signal had come: the next one is a first one again.
 function core.forget_signal() end
---- From now on the running coroutine, and those it makes, raise "interrupted" when a signal has come that nobody has
---- forgotten.
-function core.break_on_signal() end
+--- From now on the running coroutine, and those it makes, call a function every now and then while they compute; not
+--- while they are in the library, unless `anywhere`. What it raises is raised there. One function for all.
+---@param run function
+---@param anywhere boolean?
+function core.call_while_computing(run, anywhere) end
 
 --- Monotonic seconds.
 ---@return number

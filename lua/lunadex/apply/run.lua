@@ -257,6 +257,7 @@ end
 
 function Run:start()
   local plan, connection = self.plan, self.connection
+  plan.applied = true
   self.started = core.now()
   local planned = 0
   for _ in plan:work() do planned = planned + 1 end

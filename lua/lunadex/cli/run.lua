@@ -1,10 +1,8 @@
 --- lunadex run: a script with the engine at hand.
 
 local common = require "lunadex.cli.common"
-local core = require "lunadex.core"
-local errors = require "lunadex.errors"
 local output = require "lunadex.cli.output"
-local session = require "lunadex.session"
+local script = require "lunadex.cli.script"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
 
@@ -44,17 +42,14 @@ function M.read_words(words)
   if words[i] then table.insert(words, i, "--") end
 end
 
--- Ours, and C: of no use to who wrote the script.
-local function is_internal(source)
-  return source:find("^@lua/lunadex/") ~= nil or source:sub(1, 1) ~= "@"
-end
-
 -- Where in the script it is that a failure without a place was raised.
 local function place(level)
   while true do
     local info = debug.getinfo(level, "Sl")
     if not info then return "" end
-    if not is_internal(info.source) then return ("%s:%d: "):format(info.short_src, info.currentline) end
+    if info.source:sub(1, 1) == "@" and not script.is_ours(info.source:sub(2)) then
+      return ("%s:%d: "):format(info.short_src, info.currentline)
+    end
     level = level + 1
   end
 end
@@ -63,8 +58,7 @@ end
 local function tidy(text)
   local lines = {}
   for line in text:gmatch "[^\n]+" do
-    local ours = line:find "^\t%[C%]" or line:find "^\tlua/lunadex/" or line:find "^\t%[string" or line:find "^\t%.%.%."
-    if not ours then lines[#lines + 1] = line end
+    if not (line:sub(1, 1) == "\t" and script.is_ours(line:sub(2))) then lines[#lines + 1] = line end
   end
   if lines[#lines] == "stack traceback:" then lines[#lines] = nil end
   return table.concat(lines, "\n")
@@ -74,21 +68,14 @@ end
 local function told(failure)
   if type(failure) == "string" then
     return { failure = failure, text = tidy(task.trace(failure) or debug.traceback(failure, 2)) }
-  elseif type(failure) == "table" or type(failure) == "userdata" then
-    return { failure = failure, text = place(3) .. errors.describe(failure) }
   end
-  return { failure = failure, text = place(3) .. "the script raised " .. tostring(failure) }
+  return { failure = failure, text = place(3) .. script.text(failure) }
 end
-
-local own = { [common.EXIT.locked] = true, [common.EXIT.unreachable] = true, [common.EXIT.refused] = true }
 
 local function fail(what)
   output.complain(what.text)
   local signal = task.stopping()
-  if signal then return 128 + signal end
-  local failure = what.failure
-  local status = type(failure) == "table" and failure.code and common.status(failure)
-  return own[status] and status or common.EXIT.registry
+  return signal and 128 + signal or script.status(what.failure)
 end
 
 local function read(path)
@@ -98,16 +85,6 @@ local function read(path)
   if file then file:close() end
   if not text then return nil, "cannot be read: " .. (problem or "it is no file") end
   return text, "@" .. path
-end
-
--- A script that computes notices a signal, too. Not while it is in the library, which looks for itself.
-local function watch_signals()
-  debug.sethook(function()
-    local signal = task.stopping() or core.signal()
-    if not signal or is_internal(debug.getinfo(2, "S").source) then return end
-    task.stop(signal)
-    error(session.interrupted(), 0)
-  end, "", 100000)
 end
 
 -- What was begun ends with the process, and the server hears of it.
@@ -135,7 +112,7 @@ function M.run(options)
     output.complain(("%s: %s"):format(options.script, name))
     return common.EXIT.registry
   end
-  local chunk, problem = load(text:gsub("^#[^\n]*", "", 1), name, "t")
+  local chunk, problem = load(text:gsub("^\xEF\xBB\xBF", "", 1):gsub("^#[^\n]*", "", 1), name, "t")
   if not chunk then
     output.complain(problem)
     return common.EXIT.registry
@@ -146,9 +123,8 @@ function M.run(options)
   io.stdout:setvbuf "line"
   collectgarbage("setpause", 200)
   close_on_exit()
-  watch_signals()
+  script.watch_signals()
   local results = table.pack(xpcall(chunk, told, table.unpack(options.arguments)))
-  debug.sethook()
   if not results[1] then return fail(results[2]) end
   -- A task that raised, and that nobody joined.
   local ok, failure = pcall(task.check)

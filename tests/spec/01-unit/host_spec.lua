@@ -61,6 +61,15 @@ describe("the module", function()
     assert.same({ status = 0, stdout = "", stderr = "" }, result)
   end)
 
+  it("tells at the end of a failure that nobody has asked for", function()
+    local result = shell.call({ "lua5.4", "-e", [[
+      local lunadex = require "lunadex"
+      lunadex.spawn(function() error "lost" end)
+      lunadex.sleep(0.01)
+    ]] }, { env = { LUA_CPATH = lunadex.build .. "/?.so;;" }, cwd = "/" })
+    assert.matches("^lunadex: a task failed: .*:2: lost\n", result.stderr)
+  end)
+
   it("exports its opener and nothing else", function()
     local symbols = {}
     for name in shell.check("nm -D --defined-only " .. shell.quote(path)):gmatch("%x+ %u (%S+)") do

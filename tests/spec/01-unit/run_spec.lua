@@ -29,6 +29,13 @@ describe("lunadex run", function()
       ["assert(require('lunadex').connect('postgresql://127.0.0.1:1/x'))"] = 5,
       ["return require('lunadex').connect('postgresql://127.0.0.1:1/x')"] = 5,
       ["assert(require('lunadex').load('nowhere/'))"] = 65,
+      ["require('lunadex').spawn(function() error 'lost' end)"] = 0, -- it ended before that began
+      ["local l = require('lunadex') l.spawn(function() error 'lost' end) l.sleep(0)"] = 65,
+      ["local l = require('lunadex') l.spawn(assert, l.connect 'postgresql://127.0.0.1:1/x') l.sleep(0)"]
+        = 5,
+      ["local l, t = require('lunadex') t = l.spawn(function() t:join() end) print(pcall(t.join, t))"] = 0,
+      ["local t = require('lunadex').spawn(function() coroutine.yield(1) end) print(pcall(t.join, t))"] = 0,
+      ["\xEF\xBB\xBF#!/usr/bin/env lunadex\nreturn 3"] = 3,
     } do
       local result = run(text)
       assert.equal(status, result.status, text .. "\n" .. tostring(result))
@@ -60,6 +67,13 @@ describe("lunadex run", function()
     result = run "require('lunadex').spawn(function() error 'lost' end) require('lunadex').sleep(0.01)"
     assert.equal(65, result.status)
     assert.matches("script.lua:1: lost", result.stderr, 1, true)
+    result = run "\nerror { a = 1, 'b' }"
+    assert.matches("script%.lua:2: { %[1%] = \"b\", a = 1 } was raised", result.stderr)
+    result = run "print('failed: ' .. select(2, require('lunadex').connect('postgresql://127.0.0.1:1/x')))"
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("^failed: .*refused", result.stdout)
+    result = run "local t = require('lunadex').spawn(print) print(t) t:join() print(t)"
+    assert.equal("lunadex.Task: running\n\nlunadex.Task: ended\n", result.stdout)
     result = run "require('lunadex').connect(1)"
     assert.equal(65, result.status)
     assert.matches("script.lua:1", result.stderr, 1, true)
@@ -67,6 +81,7 @@ describe("lunadex run", function()
 
   it("is interrupted while it computes, sleeps or is asked to end twice", function()
     for _, text in ipairs { "print 'ready' while true do end", "print 'ready' require('lunadex').sleep(600)",
+      "require('lunadex').spawn(function() print 'ready' while true do end end):join()",
       "print 'ready' while true do pcall(require('lunadex').sleep, 600) end" } do
       local process = lunadex.start { "run", script(text) }
       shell.eventually("the script to begin", function() return process:stdout():find "ready" end)

@@ -498,13 +498,31 @@ describe("a private file", function()
 end)
 
 describe("a signal", function()
+  it("does not break off the library, which looks for itself", function()
+    local calls = 0
+    local function count(name, anywhere)
+      local before = calls
+      coroutine.wrap(function()
+        core.call_while_computing(function() calls = calls + 1 end, anywhere)
+        coroutine.wrap(load("for _ = 1, 1e6 do end", name))()
+      end)()
+      return calls - before
+    end
+    assert.is_true(count "@script.lua" > 10)
+    assert.is_true(count "=input" > 10)
+    assert.equal(0, count "@lua/lunadex/apply.lua")
+    assert.is_true(count("@lua/lunadex/apply.lua", true) > 10)
+  end)
+
   it("that came is forgotten, and breaks off what computes", function()
     core.catch_signals()
     local shell = require "support.shell"
     local pid = shell.read_file("/proc/self/stat"):match "^%d+"
     local function interrupted(chunk)
       local thread = coroutine.create(function()
-        core.break_on_signal()
+        core.call_while_computing(function()
+          if core.signal() then error "interrupted" end
+        end)
         chunk()
       end)
       local ok, message = coroutine.resume(thread)

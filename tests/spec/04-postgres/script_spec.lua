@@ -118,7 +118,7 @@ describe("a script on PostgreSQL", function()
     assert.equal(1 + 3 + 6, seen)
     local first, second, third = db:rows "SELECT 1 AS i", db:rows "SELECT 1 AS i", db:rows "SELECT 1 AS i"
     assert.has_error(function() db:query "SELECT 1" end,
-      "3 loops over rows are not at their end leave no session for another statement")
+      "3 loops over rows are not at their end and leave no session for another statement")
     for _, each in ipairs { first, second, third } do
       while each() do end -- luacheck: ignore 542
     end
@@ -411,6 +411,9 @@ describe("a script on PostgreSQL", function()
       local outcome = assert(assert(lunadex.plan(declared, db)):apply { jobs = 2 })
       assert.same({ 2, 2 }, { outcome.summary.created, outcome.summary.skipped })
       assert.equal(5, #names())
+      local plan = assert(lunadex.plan(declared, db))
+      assert(plan:apply())
+      assert.has_error(function() plan:apply() end, "this plan has been applied: lunadex.plan makes another one")
     end)
   end)
 

@@ -6,6 +6,7 @@ local core = require "lunadex.core"
 local database = require "lunadex.database"
 local errors = require "lunadex.errors"
 local output = require "lunadex.cli.output"
+local script = require "lunadex.cli.script"
 local show = require "lunadex.cli.repl.show"
 local statement = require "lunadex.cli.repl.statement"
 local target = require "lunadex.target"
@@ -96,7 +97,7 @@ local function tidy(message)
   local places, ways = {}, {}
   for line in debug.traceback("", 2):gmatch "[^\n]+" do
     local place, rest = line:match "^\t(%S+:%d+): (.*)$"
-    if place and not place:find "^lua/lunadex/" then
+    if place and not script.is_ours(place) then
       places[#places + 1] = place
       if rest ~= "in main chunk" then ways[#ways + 1] = ("  %s: %s"):format(place, rest) end
     end
@@ -115,13 +116,9 @@ end
 
 local function fail(self, failure)
   if task.stopping() then return end -- whoever interrupted it knows
-  local text = errors.describe(failure)
-  if type(failure) == "table" or type(failure) == "userdata" then
-    if failure.code == "read_only" and not self.options.write then
-      text = failure.message .. "\nStart lunadex repl --write to be allowed to change things."
-    end
-  elseif failure == nil then
-    text = "nil was raised"
+  local text = script.text(failure)
+  if type(failure) == "table" and failure.code == "read_only" and not self.options.write then
+    text = failure.message .. "\nStart lunadex repl --write to be allowed to change things."
   elseif not self.connection and text:find("(global 'db')", 1, true) then
     text = text .. "\n" .. errors.describe(self:unconnected())
   end
@@ -133,19 +130,11 @@ local function fail(self, failure)
   end
 end
 
-local own = { [common.EXIT.locked] = true, [common.EXIT.unreachable] = true, [common.EXIT.refused] = true }
-
--- The exit status of a failure, as `lunadex run` has it.
-local function status_of(failure)
-  local status = (type(failure) == "table" or type(failure) == "userdata") and common.status(failure)
-  return own[status] and status or common.EXIT.registry
-end
-
 -- Shows something. Laying out a large result takes a while, and nothing looks for signals then, so it may be left at
 -- any place.
 local function display(show_it, ...)
   if task.stopping() then return end
-  core.break_on_signal()
+  script.watch_signals(true)
   show_it(...)
   debug.sethook()
 end
@@ -155,7 +144,7 @@ local function show_results(self, results)
   if results.n == 0 then return 0 end
   if results[1] == nil and results.n > 1 and show.is_failure(results[2]) then
     fail(self, results[2])
-    return status_of(results[2])
+    return script.status(results[2])
   end
   -- An error that did not happen is a nil at the end.
   while results.n > 1 and results[results.n] == nil do results.n = results.n - 1 end
@@ -183,7 +172,7 @@ local function run_lua(self, text)
     fail(self, problem)
     return common.EXIT.registry
   end
-  core.break_on_signal()
+  script.watch_signals()
   local results = table.pack(xpcall(chunk, explain))
   if not results[1] then error(results[2], 0) end
   tell_of_locals(self, text)
@@ -200,7 +189,7 @@ local function run_sql(self, text)
   rows, err = self.connection:query(text)
   if not rows then
     fail(self, err)
-    return status_of(err)
+    return script.status(err)
   end
   display(show.rows, rows)
   return 0
@@ -220,7 +209,7 @@ local function run_command(self, name, arguments)
   local done, err = command.run(self, arguments)
   if done then return math.type(done) == "integer" and done or 0 end
   fail(self, err)
-  return status_of(err)
+  return script.status(err)
 end
 
 --- Does what was entered, as a part of something that may be interrupted.
@@ -245,7 +234,7 @@ function Session:enter(text)
   local function protected()
     local ok, status = pcall(self.run, self, text)
     if not ok and not (task.stopping() or core.signal()) then fail(self, status) end
-    return ok and status or status_of(status)
+    return ok and status or script.status(status)
   end
   local ok, signal, status = pcall(task.interruptible, protected)
   if not ok then
@@ -259,7 +248,7 @@ function Session:enter(text)
   local fine, failure = pcall(task.check)
   if not fine and not signal then
     fail(self, failure)
-    status = status_of(failure)
+    status = script.status(failure)
   end
   if self.options.write then self.catalog = nil end
   output.flush()
