@@ -12,6 +12,7 @@ end
 ---@field params {name: string, type: string, text: string}[]
 ---@field returns string[]
 ---@field class string?
+---@field parent string?           # of the class
 ---@field fields {name: string, type: string, text: string}[]
 ---@field owner string?            # "M", "Connection"
 ---@field name string?
@@ -44,7 +45,7 @@ local function add_tag(item, tag, rest)
     local of, after = split_type(rest)
     item.returns[#item.returns + 1] = { type = of, text = after }
   elseif tag == "class" then
-    item.class, item.about = rest:match "^([%w_.]+)%S*%s*[%w_.%[%]]*%s*#?%s*(.*)$"
+    item.class, item.parent, item.about = rest:match "^([%w_.]+)%s*:?%s*([%w_.%[%]]*)%s*#?%s*(.*)$"
   elseif tag == "type" then
     local of, after = split_type(rest)
     item.arguments = of:match "^fun%(self: [^,)]*,? ?(.*)%)" or of:match "^fun%((.*)%)"
@@ -85,7 +86,18 @@ end
 
 local function escape(text) return (text:gsub("|", "\\|")) end
 
+local named = {} -- types of lunadex's that somebody reads of → where
+
+local function note_types(text, where)
+  for name in text:gmatch "lunadex%.[%w_.]+" do
+    if name:find "%.%u%w*$" then named[name] = named[name] or where end
+  end
+end
+
 local function put_item(item, prefix)
+  for _, list in ipairs { item.params, item.returns } do
+    for _, each in ipairs(list) do note_types(each.type, prefix .. item.name) end
+  end
   local arguments = item.arguments and "(" .. item.arguments:gsub(": [^,]+", "") .. ")" or ""
   put(("### `%s%s%s`"):format(prefix, item.name, arguments), "")
   for _, line in ipairs(item.text) do put(line) end
@@ -117,13 +129,26 @@ local function put_members(path, owner, prefix, names)
   end
 end
 
+-- What has a section of its own, or is only handed on.
+local described = {
+  ["lunadex.Connection"] = true, ["lunadex.Session"] = true, ["lunadex.Plan"] = true, ["lunadex.Task"] = true,
+  ["lunadex.Catalog"] = true, ["lunadex.Document"] = true, ["lunadex.Registry"] = true, ["lunadex.Entry"] = true,
+  ["lunadex.Change"] = true, ["lunadex.Limits"] = true,
+}
+
 local function put_class(path, name)
   for _, item in ipairs(items_of(path)) do
     if item.class == name then
+      described[name] = true
       put(("### `%s`"):format(name), "")
       if item.about and item.about ~= "" then put(item.about, "") end
+      if item.parent:find "^lunadex%." and not item.parent:find "%[" then
+        note_types(item.parent, name)
+        put(("Has what `%s` has, and:"):format(item.parent), "")
+      end
       put("| field | type | |", "|---|---|---|")
       for _, field in ipairs(item.fields) do
+        note_types(field.type, name)
         put(("| `%s` | `%s` | %s |"):format(field.name, escape(field.type), escape(field.text)))
       end
       put ""
@@ -163,15 +188,23 @@ put_members("lua/meta/core.lua", "Relation", "relation:")
 put_members("lua/meta/core.lua", "Index", "index:", { "fields" })
 put("## Values", "")
 for _, class in ipairs {
-  { "lua/meta/core.lua", "lunadex.Error" }, { "lua/lunadex/session.lua", "lunadex.Rows" },
+  { "lua/meta/core.lua", "lunadex.Error" }, { "lua/lunadex/bson.lua", "lunadex.Value" },
+  { "lua/lunadex/session.lua", "lunadex.Rows" },
   { "lua/lunadex/database.lua", "lunadex.ConnectOptions" }, { "lua/lunadex/database.lua", "lunadex.ServerInfo" },
+  { "lua/lunadex/registry.lua", "lunadex.registry.Options" },
   { "lua/lunadex/plan.lua", "lunadex.PlanOptions" }, { "lua/lunadex/plan.lua", "lunadex.PlannedChange" },
   { "lua/lunadex/plan.lua", "lunadex.Finding" }, { "lua/lunadex/apply.lua", "lunadex.ApplyOptions" },
+  { "lua/lunadex/single.lua", "lunadex.ChangeOptions" }, { "lua/lunadex/single.lua", "lunadex.BuildOptions" },
   { "lua/lunadex/postgres/steps.lua", "lunadex.StepOptions" }, { "lua/lunadex/apply.lua", "lunadex.Outcome" },
   { "lua/lunadex/backfill.lua", "lunadex.BackfillOptions" }, { "lua/lunadex/backfill.lua", "lunadex.BackfillOutcome" },
-  { "lua/meta/core.lua", "lunadex.Retry" }, { "lua/meta/core.lua", "lunadex.Relation" },
+  { "lua/meta/core.lua", "lunadex.Retry" }, { "lua/lunadex/init.lua", "lunadex.RetryOptions" },
+  { "lua/meta/core.lua", "lunadex.Relation" },
   { "lua/meta/core.lua", "lunadex.Index" }, { "lua/meta/core.lua", "lunadex.Fields" },
   { "lua/meta/core.lua", "lunadex.Key" },
 } do put_class(class[1], class[2]) end
+
+for name, where in pairs(named) do
+  if not described[name] then error(("%s speaks of %s, which is described nowhere"):format(where, name), 0) end
+end
 
 io.write((table.concat(out, "\n"):gsub("\n\n\n+", "\n\n"):gsub("\n*$", "\n", 1)))

@@ -96,7 +96,7 @@ function M.open(url, options)
   }, Connection)
 end
 
---- Asks for the catalog now, so that it is read while the caller does something else.
+--- For the library: asks for the catalog now, so that it is read while the caller does something else.
 function Connection:prefetch()
   self.info_ticket = self.info_ticket or reading(self, self.handle:connect(self.retry))
   self.catalog_ticket = self.catalog_ticket or reading(self, self.handle:catalog())
@@ -155,11 +155,11 @@ local function job(method)
   end
 end
 
---- Brings declarations into canonical form.
+--- For the library: brings declarations into canonical form.
 ---@type fun(self: lunadex.Connection, set: lunadex.Declarations, catalog: lunadex.Catalog): true?, lunadex.Error?
 Connection.resolve = job("resolve")
 
---- Sizes, uses and builders.
+--- For the library: sizes, uses and builders.
 ---@type fun(self: lunadex.Connection, items: table[]): table[]?, lunadex.Error?
 Connection.measure = job("measure")
 
@@ -218,7 +218,7 @@ function Connection:transaction(run)
   return session.finish(self:atomically(run))
 end
 
---- As `transaction`, for the library: it fails where that raises.
+--- For the library: as `transaction`, but it fails where that raises.
 ---@param run fun(tx: lunadex.Session): any ...
 ---@return any ...
 function Connection:atomically(run)
@@ -237,7 +237,8 @@ function Connection:atomically(run)
   return table.unpack(results, 2, results.n)
 end
 
---- Runs what changes the database when no other such work of this connection is under way: they share its run lock.
+--- For the library: runs what changes the database when no other such work of this connection is under way: they share
+--- its run lock.
 ---@param work function
 ---@return any ...
 function Connection:alone(work, ...)
@@ -255,7 +256,7 @@ end
 
 local take = job("lock")
 
---- Takes the run lock (code "lock_held" if another has it); lunadex.lock waits for it.
+--- For the library: takes the run lock (code "lock_held" if another has it); lunadex.lock waits for it.
 ---@return true? locked
 ---@return lunadex.Error? err
 function Connection:lock()
@@ -273,7 +274,7 @@ function Connection:lock()
   return ok, err
 end
 
---- Whether the run lock was kept since it was taken: without it another run may have changed anything.
+--- For the library: whether the run lock was kept since it was taken: without it another run may have changed anything.
 ---@return true? locked
 ---@return lunadex.Error? err
 function Connection:locked()
@@ -284,7 +285,7 @@ function Connection:locked()
   return ok, err
 end
 
---- Runs one step; `on_event` hears of its progress.
+--- For the library: runs one step; `on_event` hears of its progress.
 ---@param step lunadex.Step
 ---@param on_event fun(event: lunadex.Event)?
 ---@param cleaning boolean?        # also while stopping
@@ -297,7 +298,7 @@ function Connection:perform(step, on_event, cleaning)
   return outcome(task.ticket(self.handle, self.handle:perform(step), on_event, step_text(step)):await())
 end
 
---- Reads the history, or writes to it (lunadex.history); also while stopping.
+--- For the library: reads the history, or writes to it (lunadex.history); also while stopping.
 ---@param what "read"|"run"|"change"|"end"
 ---@param parameters table?
 ---@return table? rows
@@ -310,7 +311,7 @@ function Connection:history(what, parameters)
   return rows
 end
 
---- Gives the run lock back; also while stopping.
+--- For the library: gives the run lock back; also while stopping.
 function Connection:unlock()
   self.holds_lock = nil
   if not self.handle then return nil, closed() end
@@ -318,12 +319,12 @@ function Connection:unlock()
   return outcome(task.ticket(self.handle, self.handle:unlock(), nil, what):await())
 end
 
---- Cancels what runs.
+--- For the library: cancels what runs.
 function Connection:cancel()
   if self.handle then self.handle:cancel() end
 end
 
---- Hears of a lost run lock.
+--- For the library: hears of a lost run lock.
 ---@param listener fun(err: lunadex.Error)
 function Connection:listen(listener)
   self.on_lock_lost = listener

@@ -92,7 +92,6 @@ Plan.__name = "lunadex.Plan"
 
 ---@class lunadex.PlanOptions
 ---@field only string[]?           # names of indexes or relations
----@field index lunadex.Index?     # only this one, which is live
 ---@field drop_strays boolean?
 ---@field repair boolean?         # drop what failed builds left and no declaration is about, on any relation
 ---@field rename boolean?
@@ -180,7 +179,7 @@ end
 --- The plan of one database of a registry.
 ---@param database {name: string, set: lunadex.Declarations, entries: lunadex.Entry[]}
 ---@param connection lunadex.Connection
----@param options lunadex.PlanOptions?
+---@param options lunadex.PlanOptions|{index: lunadex.Index?}|nil   # `index`: only this one, which is live
 ---@param several boolean?         # --only may name what is in another database: see M.unfound
 ---@return lunadex.Plan?
 ---@return lunadex.Error? err

@@ -101,7 +101,7 @@ local function failure(self, event)
   return err
 end
 
---- As `query`, for the library: it fails where that raises.
+--- For the library: as `query`, but it fails where that raises.
 ---@param statement string
 ---@param value any
 ---@param fields table?

@@ -52,6 +52,40 @@ describe("the reference", function()
     assert.same({}, missing)
   end)
 
+  it("has each method of what scripts are given, unless it says that it is the library's", function()
+    local texts = {}
+    for _, name in ipairs { "database", "session", "single", "plan", "task", "init" } do
+      texts[#texts + 1] = shell.read_file(("lua/lunadex/%s.lua"):format(name))
+    end
+    local source = "\n" .. table.concat(texts, "\n")
+    local function is_librarys(class, name)
+      local last
+      for _, form in ipairs { "\nfunction %s:%s%%(", "\n%s%%.%s = " } do
+        local at = source:find(form:format(class, name))
+        local before = at and source:sub(1, at)
+        while before and before:find "\n%-%-%-[^\n]*\n$" do
+          before, last = before:match "^(.*\n)(%-%-%-[^\n]*)\n$"
+        end
+      end
+      return last and last:find "^%-%-%- For the library: " ~= nil
+    end
+    local classes = { { "Connection", "db" }, { "Session", "db" }, { "Plan", "plan" }, { "Task", "task" } }
+    local tables = { require("lunadex.database").Connection, require("lunadex.session").Session,
+      require("lunadex.plan").Plan, getmetatable(lunadex.spawn(function() end)) }
+    local missing, looked_at = {}, 0
+    for i, class in ipairs(classes) do
+      for name, method in pairs(tables[i]) do
+        if type(method) == "function" and not name:find "^__" then
+          looked_at = looked_at + 1
+          local told = reference:find(("\n### `%s:%s("):format(class[2], name), 1, true) ~= nil
+          if told == is_librarys(class[1], name) then missing[#missing + 1] = class[1] .. ":" .. name end
+        end
+      end
+    end
+    assert.same({}, missing)
+    assert.is_true(looked_at > 25, looked_at)
+  end)
+
   it("says of each thing what it is, and of each argument", function()
     local silent = {}
     for heading, text in reference:gmatch "\n### (`[^\n]+`)\n\n([^\n]*)" do
@@ -84,17 +118,21 @@ describe("the reference", function()
         or stubs:find("\ncore." .. name .. " ", 1, true)
       if not found then missing[#missing + 1] = name end
     end
-    -- The methods are what the sources register.
-    local classes = { database = "Database", declarations = "Declarations", catalog = "Catalog", diff = "Diff" }
-    for file, class in pairs(classes) do
+    -- The methods are what the sources register, in arrays called after their classes.
+    local looked_at = 0
+    for _, file in ipairs { "database", "declarations", "catalog", "diff", "editor" } do
       local text = shell.read_file(("core/lua/%s.c"):format(file))
-      local list = text:match "luaL_Reg methods%[%] = (%b{})" or text:match "luaL_Reg %w*methods%[%] = (%b{})"
-      for name in (list or ""):gmatch '"([%l_]+)"' do
-        if not stubs:find(("\nfunction %s:%s("):format(class, name), 1, true) then
-          missing[#missing + 1] = class .. ":" .. name
+      for of, list in text:gmatch "luaL_Reg (%l*)_?methods%[%] = (%b{})" do
+        local class = (of ~= "" and of or file):gsub("^%l", string.upper)
+        looked_at = looked_at + 1
+        for name in list:gmatch '"([%l_]+)"' do
+          if not stubs:find(("\nfunction %s:%s("):format(class, name), 1, true) then
+            missing[#missing + 1] = class .. ":" .. name
+          end
         end
       end
     end
+    assert.equal(7, looked_at)
     assert.same({}, missing)
   end)
 end)
