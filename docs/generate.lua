@@ -133,7 +133,8 @@ end
 local described = {
   ["lunadex.Connection"] = true, ["lunadex.Session"] = true, ["lunadex.Plan"] = true, ["lunadex.Task"] = true,
   ["lunadex.Catalog"] = true, ["lunadex.Document"] = true, ["lunadex.Registry"] = true, ["lunadex.Entry"] = true,
-  ["lunadex.Change"] = true, ["lunadex.Limits"] = true,
+  ["lunadex.Change"] = true, ["lunadex.Limits"] = true, ["lunadex.Backfill"] = true,
+  ["lunadex.SingleBackfill"] = true,
 }
 
 local function put_class(path, name)

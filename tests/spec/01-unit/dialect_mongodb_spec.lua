@@ -55,9 +55,9 @@ describe("steps on MongoDB", function()
   local function text(change, options)
     local parts = {}
     change.entry = change.entry or { fields = { kind = "index", method = "", keys = a }, commit_quorum = "2" }
-    change.on = change.on or relation("c", { change.fact and change.fact.live })
+    change.relation, change.on = "c", change.on or relation("c", { change.fact and change.fact.live })
     local set = { fields = function() return change.entry.fields end }
-    local made = steps.of(change, steps.context { set = set }, options or {})
+    local made = steps.of(change, steps.context { set = set, decided = {} }, options or {})
     for i, step in ipairs(made) do
       assert.equal("c", step.relation)
       if step.fields then assert.equal(step.name, step.fields.name) end
@@ -70,7 +70,7 @@ describe("steps on MongoDB", function()
   local function findings(change, options)
     change.estimate, change.relation = { seconds = 40 }, "c"
     change.on = change.on or relation("c", { change.fact and change.fact.live })
-    local plan = { options = options or {}, set = {}, connection = { ask = function() end } }
+    local plan = { options = options or {}, set = {}, decided = {}, connection = { ask = function() end } }
     local found = steps.findings(change, plan)
     return found[1] and found[1].level .. " " .. found[1].rule, found[1]
   end
