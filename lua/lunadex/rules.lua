@@ -6,6 +6,7 @@
 
 local ask = require "lunadex.rules.ask"
 local errors = require "lunadex.errors"
+local order = require "lunadex.backfill.order"
 local options_of = require "lunadex.rules.options"
 local plugin = require "lunadex.plugin"
 local problem = require "lunadex.registry.problem"
@@ -364,6 +365,23 @@ function Judge:judge(rule)
   self:tell_answers(rule)
 end
 
+-- What is to come after a backfill that is not finished. It is asked for as a rule is: by name, and by without.
+local BACKFILLS = "backfill-first"
+
+function Judge:wait_for_backfills(database)
+  local plan = self.plan
+  for _, change in ipairs(plan.planned) do
+    local backfill, err = order.before(change, database.backfills or {}, plan.connection, plan.dialect)
+    if err then return err end
+    if backfill then
+      local message = ("waits for the backfill %s, which is not finished"):format(backfill.name)
+      hold(plan, change, "put off", BACKFILLS, message)
+      self.tell(change, { level = verdicts.levels["put off"], rule = BACKFILLS, verdict = "put off", message = message,
+        hint = ("lunadex backfill run --only %s"):format(backfill.name) })
+    end
+  end
+end
+
 -- What cannot be made, or would be a loss, without something that is held back.
 function Judge:follow()
   local plan, builds = self.plan, { create = true, replace = true, rebuild = true }
@@ -421,7 +439,7 @@ end
 ---@return lunadex.Error? err
 function M.judge(plan, database, options, tell)
   local list = M.of(database, plan.dialect.driver, options.advice)
-  local known, without = { }, {}
+  local known, without = { [BACKFILLS] = true }, {}
   for _, name in ipairs(names_of_checks(plan.dialect)) do known[name] = true end
   for _, rule in ipairs(list) do known[rule.name] = true end
   local elsewhere = database.rule_names or {}
@@ -454,7 +472,10 @@ function M.judge(plan, database, options, tell)
     if rule.asked then self:judge(rule) end
     if self.err then return nil, self.err end
   end
-  if not plan.offline then self:follow() end
+  if plan.offline then return list end
+  local err = not without[BACKFILLS] and self:wait_for_backfills(database) or nil
+  if err then return nil, err end
+  self:follow()
   return list
 end
 

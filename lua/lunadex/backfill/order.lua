@@ -55,6 +55,30 @@ function M.needed(backfill, all)
   return backfills, indexes
 end
 
+local function is_on(backfill, change, dialect)
+  local name, schema = dialect.name.relation(backfill.on)
+  local on = change.on
+  return on and on.name == name and (not schema or on.schema == schema) or change.relation == backfill.on
+end
+
+--- The backfill that a change has to wait for: one that names what is to be built, and is not finished.
+---@param change lunadex.PlannedChange
+---@param all lunadex.Backfill[]   # of its database
+---@param connection lunadex.Connection
+---@param dialect lunadex.Dialect
+---@return lunadex.Backfill?
+---@return lunadex.Error? err
+function M.before(change, all, connection, dialect)
+  if change.action == "keep" or change.action == "drop" then return nil end
+  for _, backfill in ipairs(all) do
+    if contains(backfill.before, change.name) and is_on(backfill, change, dialect) then
+      local states, err = dialect.ledger.read(connection, backfill.name)
+      if not states then return nil, err end
+      if not states[1] or states[1].state ~= "finished" then return backfill end
+    end
+  end
+end
+
 -- The live, valid index or key of that name on the relation.
 local function is_live(relation, name)
   for _, index in ipairs(relation and relation:indexes() or {}) do

@@ -8,6 +8,7 @@ local format = require "lunadex.format"
 local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 local progress = require "lunadex.cli.progress"
+local standing = require "lunadex.cli.standing"
 local suggest = require "lunadex.suggest"
 local task = require "lunadex.task"
 
@@ -229,31 +230,6 @@ end
 
 -- Standing ------------------------------------------------------------------------------------------------------------
 
-local colours = { finished = "green", running = "blue", failed = "red", aborted = "red" }
-
-local function tell_state(state)
-  local word = state.command == "pause" and "paused" or state.state
-  local parts = {}
-  if state.rows > 0 and state.state ~= "finished" then
-    parts[#parts + 1] = ("%.0f %%"):format(math.min(100 * state.seen / state.rows, 100))
-  end
-  parts[#parts + 1] = ("%d rows seen, %d changed"):format(state.seen, state.changed)
-  if state.failed > 0 then parts[#parts + 1] = state.failed .. " failed" end
-  if state.rate then parts[#parts + 1] = format.count(state.rate) .. " rows/s" end
-  if state.rate and state.rate > 0 and state.rows > state.seen then
-    parts[#parts + 1] = format.clock((state.rows - state.seen) / state.rate) .. " left"
-  end
-  if state.attempts > 1 then parts[#parts + 1] = ("run %d times"):format(state.attempts) end
-  if state.who then parts[#parts + 1] = "by " .. state.who end
-  output.line("  ", format.pad(format.line(state.name), 24), " ", output.style(colours[word] or "yellow", word), "  ",
-    format.line(state.relation .. ": " .. table.concat(parts, ", ")))
-  if state.waits then output.line("    waits: ", format.line(state.waits)) end
-  if state.error then output.line("    ", output.style("red", format.line(state.error))) end
-  for _, sample in ipairs(state.samples) do
-    output.line("    ", format.line(("failed %s: %s"):format(sample.key, sample.message)))
-  end
-end
-
 local function tell_declared(backfill, state)
   output.line("  ", format.pad(format.line(backfill.name), 24), " ", format.pad(state and state.state or "new", 9), " ",
     format.line(backfill.on .. (backfill.description and " - " .. backfill.description or "")))
@@ -307,7 +283,7 @@ local function show(databases, connections, options)
       if options.action == "list" then
         for _, each in ipairs(result.declared) do tell_declared(each, find(result.states, each.name)) end
       else
-        for _, state in ipairs(result.states) do tell_state(state) end
+        for _, state in ipairs(result.states) do standing.tell(state) end
         if #result.states == 0 then output.line "  no backfill was ever begun" end
       end
     end

@@ -1,16 +1,18 @@
---- lunadex status: what is being built now, by whom it waits, what was left over, who holds the run lock, and the
---- last runs where they were recorded.
+--- lunadex status: what is being built now, by whom it waits, what was left over, who holds the run lock, backfills
+--- that are not at their end, and the last runs where they were recorded.
 
 local common = require "lunadex.cli.common"
+local dialects = require "lunadex.dialect"
 local dkjson = require "dkjson"
 local format = require "lunadex.format"
 local history = require "lunadex.history"
 local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
+local standing = require "lunadex.cli.standing"
 
 local M = {}
 
-M.summary = "what is being built now, by whom it waits, leftovers, the last runs"
+M.summary = "what is being built now, by whom it waits, leftovers, backfills, the last runs"
 
 M.examples = [[
   lunadex status --target postgresql://app@db/shop
@@ -69,7 +71,16 @@ local function tell_run(run)
       table.concat(parts, ", "), run.who)))
 end
 
-local function tell(info, builds, invalid, lock, runs)
+-- Those that are not at their end, and are somebody's business now.
+local function under_way(states)
+  local list = {}
+  for _, state in ipairs(states) do
+    if state.state ~= "finished" and state.state ~= "new" then list[#list + 1] = state end
+  end
+  return list
+end
+
+local function tell(info, builds, invalid, lock, runs, backfills)
   output.line(output.style("bold", info.database), "  ", info.display, "   ", info.product, " ", info.version)
   for _, build in ipairs(builds) do
     local parts = { build.phase or "starting" }
@@ -94,6 +105,7 @@ local function tell(info, builds, invalid, lock, runs)
   elseif lock then
     output.line("  ", "run lock   held by ", format.line(lock.who or "pid " .. tostring(lock.pid)))
   end
+  for _, state in ipairs(backfills) do standing.tell(state) end
   if #builds == 0 and #invalid == 0 and not lock then
     output.line("  nothing is being built, nothing is left over, nobody holds the run lock")
   end
@@ -114,11 +126,15 @@ function M.run(options)
   local builds, invalid, lock = sort_out(rows)
   local runs, problem = history.read(connection)
   if problem then output.complain("warning: the history cannot be read: " .. problem.message) end
+  local backfills
+  backfills, problem = dialects.of(info.driver).ledger.read(connection)
+  if problem then output.complain("warning: the backfills cannot be read: " .. problem.message) end
+  backfills = under_way(backfills or {})
   if options.json then
     output.line(json.encode { target = info.display, builds = builds, invalid = invalid, lock = lock or dkjson.null,
-      history = runs or dkjson.null })
+      history = runs or dkjson.null, backfills = setmetatable(backfills, { __jsontype = "array" }) })
   else
-    tell(info, builds, invalid, lock, runs)
+    tell(info, builds, invalid, lock, runs, backfills)
   end
   return 0
 end

@@ -229,6 +229,30 @@ describe("a backfill", function()
       "it comes after the backfill third, which is not finished", "--only", "fourth")
   end)
 
+  it("comes before the index that is to wait for it", function()
+    orders(100)
+    local path = lunadex.registry [[
+      backfill "notes" { on = "orders", where = "note IS NULL", set = "note = id::text", before = "orders_note" }
+      on "public.orders" {
+        index { "note", name = "orders_note", unique = true },
+        index { "total", name = "orders_total" },
+      }
+    ]]
+    local function apply(...) return lunadex.run { "apply", path, "--target", server:url(database), ... } end
+    local result = apply()
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("orders_note: waits for the backfill notes, which is not finished (lunadex backfill run --only notes)",
+      result.stderr, 1, true)
+    assert.same({ { "orders_pkey", n = 1 }, { "orders_total", n = 1 } },
+      sql "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'orders'::regclass ORDER BY 1::text")
+    assert.equal(0, backfill("run", path).status)
+    assert.equal(0, apply().status)
+    assert.equal("t", value "SELECT indisvalid FROM pg_index WHERE indexrelid = 'orders_note'::regclass")
+    sql "DROP INDEX orders_note; DELETE FROM lunadex.backfill"
+    assert.equal(0, apply("--without", "backfill-first").status)
+    assert.equal("t", value "SELECT indisvalid FROM pg_index WHERE indexrelid = 'orders_note'::regclass")
+  end)
+
   describe("that takes its time", function()
     local path, run, holder
 
@@ -256,6 +280,8 @@ describe("a backfill", function()
 
     it("is paused, let go on, and aborted from elsewhere", function()
       assert.equal("running", status().state)
+      local general = lunadex.run { "status", "--target", server:url(database) }
+      assert.matches("slow%s+running%s+public.orders: ", general.stdout)
       assert.matches("slow: paused", backfill("pause", path, "--only", "slow").stdout, 1, true)
       shell.eventually("it to be paused", function() return run:stdout():find('"reason":"paused"', 1, true) end)
       local before

@@ -1,0 +1,35 @@
+--- How a backfill stands, as people read it.
+
+local format = require "lunadex.format"
+local output = require "lunadex.cli.output"
+
+local M = {}
+
+local colours = { finished = "green", running = "blue", failed = "red", aborted = "red" }
+
+--- Writes it on one line, and below it what it waits for, what went wrong and which rows failed.
+---@param state lunadex.backfill.State
+function M.tell(state)
+  local word = state.command == "pause" and "paused" or state.state
+  local parts = {}
+  if state.rows > 0 and state.state ~= "finished" then
+    parts[#parts + 1] = ("%.0f %%"):format(math.min(100 * state.seen / state.rows, 100))
+  end
+  parts[#parts + 1] = ("%d rows seen, %d changed"):format(state.seen, state.changed)
+  if state.failed > 0 then parts[#parts + 1] = state.failed .. " failed" end
+  if state.rate then parts[#parts + 1] = format.count(state.rate) .. " rows/s" end
+  if state.rate and state.rate > 0 and state.rows > state.seen then
+    parts[#parts + 1] = format.clock((state.rows - state.seen) / state.rate) .. " left"
+  end
+  if state.attempts > 1 then parts[#parts + 1] = ("run %d times"):format(state.attempts) end
+  if state.who then parts[#parts + 1] = "by " .. state.who end
+  output.line("  ", format.pad(format.line(state.name), 24), " ", output.style(colours[word] or "yellow", word), "  ",
+    format.line(state.relation .. ": " .. table.concat(parts, ", ")))
+  if state.waits then output.line("    waits: ", format.line(state.waits)) end
+  if state.error then output.line("    ", output.style("red", format.line(state.error))) end
+  for _, sample in ipairs(state.samples) do
+    output.line("    ", format.line(("failed %s: %s"):format(sample.key, sample.message)))
+  end
+end
+
+return M
