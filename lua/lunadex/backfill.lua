@@ -167,7 +167,7 @@ local window = 30        -- seconds that the rate is of
 local range_rows = 50000 -- rows that are worth a range of their own
 local most_ranges = 64
 local least_rows = 1000  -- rows below which a range is not worth a worker
-local silence = 60       -- seconds without an answer to the control, after which batches stop
+local silence = 600      -- seconds without an answer to the control, after which batches stop
 
 function Run:emit(name, fields)
   fields = fields or {}
@@ -260,8 +260,9 @@ function Run:progress()
     left = rate and rate > 0 and math.max(rows - self.seen, 0) / rate or nil
   end
   self.rate = rate
-  self:emit("progress", { phase = self.holds or "changing rows", done = self.seen, of = rows >= 0 and rows or nil,
-    unit = "rows", percent = percent, rate = rate, seconds_left = left, changed = self.changed, failed = self.failed,
+  local noun = self.dialect.row .. "s"
+  self:emit("progress", { phase = self.holds or "changing " .. noun, done = self.seen, of = rows >= 0 and rows or nil,
+    unit = noun, percent = percent, rate = rate, seconds_left = left, changed = self.changed, failed = self.failed,
     started = true })
 end
 
@@ -280,6 +281,7 @@ function Run:look()
     -- Batches are safe without it; but nobody could end them.
     self.silent_since = self.silent_since or core.now()
     if err.code == "lock_held" or core.now() - self.silent_since > silence then self:fail(err) end
+    if strain then self:hold(strain) end
     return
   end
   self.silent_since = nil

@@ -193,7 +193,7 @@ end
 
 -- Judging -------------------------------------------------------------------------------------------------------------
 
--- The names that stand before `=` in `set`, as far as they are plain.
+-- The names that stand before `=` in `set`: a, "B", (c, d).
 local function assigned(set)
   local names, depth, quote = {}, 0, nil
   local word, expecting = "", true
@@ -211,8 +211,10 @@ local function assigned(set)
     elseif c == "," and depth == 0 then
       word, expecting = "", true
     elseif c == "=" and expecting then
-      local name = word:match "^%s*(.-)%s*$"
-      names[name:match '^"(.*)"$' or name:lower()] = true
+      for each in word:gmatch "[^,]+" do
+        local name = each:match "^%s*(.-)%s*$"
+        names[name:match '^"(.*)"$' or name:lower()] = true
+      end
       expecting = false
     elseif expecting then
       word = word .. c
@@ -315,9 +317,13 @@ end
 
 -- A batch -------------------------------------------------------------------------------------------------------------
 
--- A plan that reads the whole table for each batch would never come to an end.
+-- A plan that reads the whole table for each batch would never come to an end; where there is no other for something in
+-- `set`, what it then seems to cost is no reason to compile it. A machine that is lost without a word must not keep its
+-- locks.
 local settings = [[SELECT pg_catalog.set_config('lock_timeout', '2s', true),
-  pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true)]]
+  pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true),
+  pg_catalog.set_config('jit', 'off', true),
+  pg_catalog.set_config('idle_in_transaction_session_timeout', '5min', true)]]
 
 local checkpoint = "backfill = %s AND generation = %s AND number = %s"
 
