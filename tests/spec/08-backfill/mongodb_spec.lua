@@ -379,7 +379,7 @@ describe("a backfill on MongoDB", function()
   it("holds while a member is too far behind, and goes on afterwards", function()
     local shared = server
     server = mongodb.start { members = 3 }
-    server:fill(database, "c", 3000)
+    server:fill(database, "c", 1000)
     local primary, behind = server:primary(), nil
     for _, member in ipairs(server.members) do
       if member ~= primary then behind = member end
@@ -396,7 +396,7 @@ describe("a backfill on MongoDB", function()
       return select(2, kept "b").seen == before
     end)
     local stands = select(2, kept "b").seen
-    assert.is_true(stands < 3000)
+    assert.is_true(stands < 1000)
     shell.eventually("its status to say so", function()
       local status = lunadex.run { "backfill", "status", path, "--target", server:url(database) }
       return status.stdout:find("behind; the limit is 1", 1, true)
@@ -404,7 +404,7 @@ describe("a backfill on MongoDB", function()
     behind:command("admin", '{"configureFailPoint":"rsSyncApplyStop","mode":"off"}')
     local result = lunadex.result(process:wait(120))
     assert.equal(0, result.status, tostring(result))
-    assert.equal(3000, count("c", { times = 1 }))
+    assert.equal(1000, count("c", { times = 1 }))
     server:stop()
     server = shared
   end)

@@ -1,0 +1,164 @@
+-- Backfills on MongoDB against one single updateMany, the batches that people write by hand, and mongoengine's save of
+-- each document, in turns; then what clients that read and write single documents notice of each.
+--   ./dev bench backfill_mongodb        all, 2 million documents
+--   LUNADEX_BENCH_ROWS=200000           fewer documents
+--   LUNADEX_BENCH_RUNS=5                the median of five (default 3), after one that warms caches
+--   LUNADEX_BENCH_PEERS=DIRECTORY       where mongoengine is (default .deps/mongodb-peers); without it, it is left out
+local bench = require "support.bench"
+local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
+local shell = require "support.shell"
+
+local rows = math.tointeger(tonumber(os.getenv "LUNADEX_BENCH_ROWS" or 2000000))
+local runs = math.tointeger(tonumber(os.getenv "LUNADEX_BENCH_RUNS" or 3))
+local saved = math.max(rows // 100, 1) -- documents that mongoengine is given: it takes so long for each
+local peers = os.getenv "LUNADEX_BENCH_PEERS" or shell.check("pwd"):gsub("\n$", "") .. "/.deps/mongodb-peers"
+local python = peers .. "/bin/python"
+
+local server = mongodb.start()
+server:command("admin", { "setParameter", 1, wiredTigerEngineRuntimeConfig = "cache_size=2GB" })
+local url = server:url "bench"
+local directory = shell.directory "bench"
+
+local function file(name, text)
+  shell.write_file(directory .. "/" .. name, text)
+  return directory .. "/" .. name
+end
+
+server:fill("bench", "users", rows, { times = { ["$toInt"] = "0" }, touched = { ["$toInt"] = "0" },
+  name = { ["$concat"] = { "user", { ["$toString"] = "$n" } } }, city = { ["$mod"] = { "$n", 700 } },
+  text = { ["$literal"] = ("x"):rep(250) } })
+
+-- Each adds one to a field that all documents have, so that each finds them as the others did.
+local registry = file("registry.lua", [[
+  backfill "times" { on = "users", set = { ["$inc"] = { times = 1 } } }
+]])
+
+local single = file("single.lua", [[
+  local db = assert(require "lunadex".connect(arg[1]))
+  assert(db:query("update", "users", { updates = { { q = {}, u = { ["$inc"] = { times = 1 } }, multi = true } } }))
+]])
+
+local by_hand = file("by_hand.lua", [[
+  local db, last = assert(require "lunadex".connect(arg[1])), nil
+  while true do
+    local ids = assert(db:query("find", "users", { filter = { _id = { ["$gt"] = last or 0 } }, sort = { _id = 1 },
+      projection = { _id = 1 }, limit = 1000, batchSize = 1000 }))
+    if #ids == 0 then break end
+    local range = { _id = { ["$gte"] = ids[1]._id, ["$lte"] = ids[#ids]._id } }
+    assert(db:query("update", "users", { updates = { { q = range, u = { ["$inc"] = { times = 1 } }, multi = true } } }))
+    last = ids[#ids]._id
+  end
+]])
+
+local save = file("save.py", [[
+import sys, mongoengine
+mongoengine.connect(host=sys.argv[1])
+class User(mongoengine.DynamicDocument):
+    id = mongoengine.IntField(primary_key=True)
+    meta = {"collection": "users", "auto_create_index": False}
+for user in User.objects(id__lte=int(sys.argv[2])):
+    user.times += 1
+    user.save()
+]])
+
+local function script(path) return { lunadex.program, "run", path, url } end
+
+local function backfill(...)
+  return { lunadex.program, "backfill", "run", registry, "--target", url, "--quiet", "--restart", ... }
+end
+
+local contenders = {
+  { name = "one updateMany", words = script(single) },
+  { name = "lunadex backfill run", words = backfill() },
+  { name = "lunadex backfill run --jobs 2", words = backfill("--jobs", "2") },
+  { name = "find and update 1000 at a time", words = script(by_hand) },
+}
+if shell.run("test -x " .. shell.quote(python)) then
+  contenders[#contenders + 1] = { name = "mongoengine, save()", words = { python, save, url, saved }, rows = saved }
+else
+  print(("mongoengine: left out; to install it: python3 -m venv %s && %s/bin/pip install mongoengine"):format(peers,
+    peers))
+end
+
+-- Runs one, all of whose documents then have one more.
+local function run(each)
+  local function sum()
+    return server:command("bench", { "aggregate", "users", cursor = mongodb.document(), pipeline = {
+      { ["$group"] = { _id = mongodb.null, sum = { ["$sum"] = "$times" } } } } }).cursor.firstBatch[1].sum
+  end
+  local before = sum()
+  server:command("admin", { "fsync" })
+  local seconds = bench.time(each.words)
+  assert(sum() == before + (each.rows or rows), each.name .. " did not change them all once")
+  return seconds / (each.rows or rows)
+end
+
+for _, each in ipairs(contenders) do each.times = {} end
+for round = 0, runs do
+  for _, each in ipairs(contenders) do
+    local seconds = run(each)
+    if round > 0 then each.times[round] = seconds end
+  end
+end
+
+print(("\n%-34s %14s %18s"):format(("MongoDB, %d documents"):format(rows), "documents/s", "rate to updateMany"))
+local first = contenders[1].times
+for _, each in ipairs(contenders) do
+  local ratio = bench.ratio(first, each.times)
+  print(("%-34s %14.0f %18.2f"):format(each.name, 1 / bench.median(each.times), ratio))
+end
+
+-- Under load ----------------------------------------------------------------------------------------------------------
+
+-- Two clients that read and write one document each, and pause for 3 ms.
+local load = file("load.lua", [[
+  local lunadex = require "lunadex"
+  local url, rows, stop = arg[1], tonumber(arg[2]), arg[3]
+  local db = assert(lunadex.connect(url))
+  local times = { read = {}, write = {} }
+  local function measure(kind, ...)
+    local began = lunadex.now()
+    assert(db:query(...))
+    table.insert(times[kind], (lunadex.now() - began) * 1000)
+    lunadex.sleep(0.003)
+  end
+  local function work()
+    while not io.open(stop) do
+      measure("read", "find", "users", { filter = { _id = math.random(rows) }, limit = 1 })
+      measure("write", "update", "users",
+        { updates = { { q = { _id = math.random(rows) }, u = { ["$inc"] = { touched = 1 } } } } })
+    end
+  end
+  local clients = { lunadex.spawn(work), lunadex.spawn(work) }
+  for _, client in ipairs(clients) do client:join() end
+  for _, kind in ipairs { "read", "write" } do
+    local list = times[kind]
+    table.sort(list)
+    for _, share in ipairs { 0.5, 0.99, 1 } do print(list[math.max(math.ceil(#list * share), 1)]) end
+  end
+]])
+
+local function load_during(work)
+  local stop = shell.directory "stop" .. "/stop"
+  local process = lunadex.start { "run", load, url, rows, stop }
+  shell.sleep(1) -- connections
+  work()
+  shell.write_file(stop, "")
+  local ended = process:wait(60)
+  assert(ended.status == 0, ended.stderr)
+  local figures = {}
+  for figure in ended.stdout:gmatch "[^\n]+" do figures[#figures + 1] = tonumber(figure) end
+  return table.unpack(figures)
+end
+
+local form = "%-34s %8s %8s %8s %10s %8s %8s"
+print("\n" .. form:format("beside it, in ms", "read", "p99", "slowest", "write", "p99", "slowest"))
+local function tell(name, ...)
+  print(form:gsub("%%(%d+)s", "%%%1.1f"):format(name, ...))
+end
+tell("nothing else", load_during(function() shell.sleep(10) end))
+for _, each in ipairs(contenders) do
+  tell(each.name, load_during(function() run(each) end))
+end
+server:stop()
