@@ -24,6 +24,8 @@ typedef struct call {
   mongoc_read_prefs_t *preferences;
   char *database;
   bson_t command, options, reply;
+  mongoc_client_session_t *transaction; /* what is to be ended instead of a command */
+  bool commit;
   bson_error_t reason;
   bool ok;
 } call;
@@ -39,7 +41,7 @@ static void call_free(call *c) {
   free(c);
 }
 
-static call *call_new(ldx_session *session, uint32_t server, const char *database, const bson_t *command) {
+static call *call_new(ldx_session *session) {
   call *c = aligned_alloc(_Alignof(call), sizeof *c);
   if (!c) abort(); /* as the arena does */
   *c = (call){.client = session->client};
@@ -49,32 +51,51 @@ static call *call_new(ldx_session *session, uint32_t server, const char *databas
   pthread_mutex_init(&c->mutex, NULL);
   pthread_cond_init(&c->changed, &attributes);
   pthread_condattr_destroy(&attributes);
-  if (session->preferences) c->preferences = ldx_mongoc.read_prefs_copy(session->preferences);
-  c->database = bson_strdup(database);
-  bson_copy_to(command, &c->command);
+  bson_init(&c->command);
   bson_init(&c->options);
-  BSON_APPEND_INT32(&c->options, "serverId", (int32_t)server);
-  if (session->transaction) ldx_mongoc.client_session_append(session->transaction, &c->options, NULL);
   bson_init(&c->reply);
   return c;
+}
+
+static call *command_new(ldx_session *session, uint32_t server, const char *database, const bson_t *command) {
+  call *c = call_new(session);
+  if (session->preferences) c->preferences = ldx_mongoc.read_prefs_copy(session->preferences);
+  c->database = bson_strdup(database);
+  bson_concat(&c->command, command);
+  BSON_APPEND_INT32(&c->options, "serverId", (int32_t)server);
+  if (session->transaction) ldx_mongoc.client_session_append(session->transaction, &c->options, NULL);
+  return c;
+}
+
+static bool do_it(call *c) {
+  if (c->transaction && !c->commit) return ldx_mongoc.client_session_abort_transaction(c->transaction, &c->reason);
+  bson_destroy(&c->reply);
+  if (c->transaction) return ldx_mongoc.client_session_commit_transaction(c->transaction, &c->reply, &c->reason);
+  return ldx_mongoc.client_command_with_opts(c->client, c->database, &c->command, c->preferences, &c->options,
+                                             &c->reply, &c->reason);
+}
+
+static void leave(call *c) {
+  if (c->transaction) {
+    /* Without a word to the server. */
+    ldx_mongoc.client_reset(c->client);
+    ldx_mongoc.client_session_destroy(c->transaction);
+  }
+  ldx_mongo_client_free(c->client);
+  call_free(c);
 }
 
 static void *run(void *the_call) {
   call *c = the_call;
   pthread_setname_np(pthread_self(), "ldx command");
-  bson_destroy(&c->reply);
-  bool ok = ldx_mongoc.client_command_with_opts(c->client, c->database, &c->command, c->preferences, &c->options,
-                                                &c->reply, &c->reason);
+  bool ok = do_it(c);
   pthread_mutex_lock(&c->mutex);
   c->ok = ok;
   c->over = true;
   bool left = c->left;
   pthread_cond_signal(&c->changed);
   pthread_mutex_unlock(&c->mutex);
-  if (left) {
-    ldx_mongo_client_free(c->client);
-    call_free(c);
-  }
+  if (left) leave(c);
   return NULL;
 }
 
@@ -143,6 +164,7 @@ static bool goes_on(ldx_session *session, bool tagged, pulse *p, ldx_error *erro
 /* False: it was left, and `c` is not ours any more. */
 static bool wait_for(ldx_session *session, call *c, bool tagged, ldx_error *error) {
   pulse p = {.looked = ldx_clock_now(), .heard = ldx_clock_now(), .heard_at = time(NULL)};
+  double begun = ldx_clock_now();
   bool waiting = true;
   pthread_mutex_lock(&c->mutex);
   while (!c->over && waiting) {
@@ -151,6 +173,10 @@ static bool wait_for(ldx_session *session, call *c, bool tagged, ldx_error *erro
     if (c->over) break;
     pthread_mutex_unlock(&c->mutex);
     waiting = goes_on(session, tagged, &p, error);
+    /* It has no comment by which it could be seen, and is short. */
+    if (waiting && c->transaction && ldx_clock_now() - begun >= session->patience)
+      waiting = ldx_error_set(error, LDX_ERROR_LINK_LOST, "the end of the transaction was not answered for %.0f s",
+                              session->patience);
     pthread_mutex_lock(&c->mutex);
   }
   bool over = c->over;
@@ -161,11 +187,9 @@ static bool wait_for(ldx_session *session, call *c, bool tagged, ldx_error *erro
   return over;
 }
 
-bool ldx_mongo_call(ldx_session *session, uint32_t server, const char *database, const bson_t *command, bool tagged,
-                    bson_t *reply, ldx_error *error) {
+static bool make(ldx_session *session, call *c, bool tagged, bson_t *reply, ldx_error *error) {
   ldx_error own;
   pthread_t thread;
-  call *c = call_new(session, server, database, command);
   ldx_error_clear(&own);
   int failed = pthread_create(&thread, NULL, run, c);
   if (failed) {
@@ -186,5 +210,23 @@ bool ldx_mongo_call(ldx_session *session, uint32_t server, const char *database,
   bson_steal(reply, &c->reply);
   bson_init(&c->reply);
   call_free(c);
+  return ok;
+}
+
+bool ldx_mongo_call(ldx_session *session, uint32_t server, const char *database, const bson_t *command, bool tagged,
+                    bson_t *reply, ldx_error *error) {
+  return make(session, command_new(session, server, database, command), tagged, reply, error);
+}
+
+bool ldx_mongo_call_end(ldx_session *session, bool commit, ldx_error *error) {
+  bson_t reply;
+  mongoc_client_session_t *transaction = session->transaction;
+  call *c = call_new(session);
+  c->transaction = transaction;
+  c->commit = commit;
+  session->transaction = NULL;
+  bool ok = make(session, c, false, &reply, error);
+  bson_destroy(&reply);
+  if (session->client) ldx_mongoc.client_session_destroy(transaction); /* else it was left with the call */
   return ok;
 }

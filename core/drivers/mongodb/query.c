@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "call.h"
 #include "driver_parts.h"
 #include "json.h"
 #include "session.h"
@@ -226,24 +227,14 @@ static bool begin(ldx_session *session, ldx_error *error) {
 }
 
 bool ldx_mongo_transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
-  bson_error_t reason = {0};
-  bson_t reply = BSON_INITIALIZER;
-  bool ok = true;
   if (what == LDX_TRANSACTION_BEGIN) {
-    ok = begin(session, error);
-  } else if (!session->transaction) {
-    ok = ldx_error_set(error, LDX_ERROR_USAGE, "there is no transaction");
-  } else if (what == LDX_TRANSACTION_COMMIT) {
-    bson_destroy(&reply);
-    ok = ldx_mongoc.client_session_commit_transaction(session->transaction, &reply, &reason);
-    if (!ok) ldx_mongo_error(session, &reason, &reply, error);
-  } else {
-    ldx_mongoc.client_session_abort_transaction(session->transaction, NULL);
-  }
-  bson_destroy(&reply);
-  if (!ok || what != LDX_TRANSACTION_BEGIN) {
+    if (begin(session, error)) return true;
     if (session->transaction) ldx_mongoc.client_session_destroy(session->transaction);
     session->transaction = NULL;
+    return false;
   }
-  return ok;
+  if (!session->transaction) return ldx_error_set(error, LDX_ERROR_USAGE, "there is no transaction");
+  if (what == LDX_TRANSACTION_COMMIT) return ldx_mongo_call_end(session, true, error);
+  ldx_mongo_call_end(session, false, NULL);
+  return true;
 }

@@ -128,6 +128,58 @@ describe("a link to MongoDB that goes silent", function()
   end)
 end)
 
+describe("a transaction on MongoDB", function()
+  local reason = mongodb.missing()
+  if reason then return pending(reason) end
+  local server, database, proxy
+
+  before_each(function()
+    server = mongodb.shared()
+    database = server:create_database()
+    server:fill(database, "t", 1)
+    proxy = proxies.start(server)
+  end)
+  after_each(function()
+    proxy:close()
+    server:drop_database(database)
+  end)
+
+  -- One that is ended in this way, while the link goes silent: it says so, and its connection can be used on.
+  local function ends(how, when, command)
+    proxy:trap("stall", when, command)
+    local result = lunadex.run { "run", lunadex.registry(([[
+      local db = assert(require "lunadex".connect(arg[1]))
+      local ok, err = db:transaction(function(tx)
+        assert(tx:query("update", "t", { updates = { { q = { _id = 1 }, u = { ["$set"] = { a = 1 } } } } }))
+        return %s
+      end)
+      print(ok, type(err) == "string" and err or err.code)
+      print(#assert(db:query("find", "t")))]]):format(how), "script.lua"),
+      server:url(database, proxy.port) .. "&socketTimeoutMS=1600" }
+    proxy:fired()
+    assert.equal(0, result.status, tostring(result))
+    return result.stdout:match "^([^\n]*)\n1\n$"
+  end
+
+  local function is_written()
+    return server:command(database, '{"count":"t","query":{"a":1}}').n == 1
+  end
+
+  it("whose commit goes unanswered is not known to be done, in either case", function()
+    assert.equal("nil\tlink_lost", ends("true", "before", "commitTransaction"))
+    assert.is_false(is_written())
+    -- The server would keep it for a minute.
+    server:command("admin", '{"killAllSessionsByPattern":[]}')
+    assert.equal("nil\tlink_lost", ends("true", "after", "commitTransaction"))
+    assert.is_true(is_written())
+  end)
+
+  it("whose rollback goes unanswered is rolled back", function()
+    assert.equal("nil\tno", ends('nil, "no"', "after", "abortTransaction"))
+    assert.is_false(is_written())
+  end)
+end)
+
 describe("a run on MongoDB", function()
   local reason = mongodb.missing()
   if reason then return pending(reason) end

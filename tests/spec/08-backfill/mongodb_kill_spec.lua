@@ -3,6 +3,7 @@
 local faults = require "support.faults"
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
+local proxies = require "support.proxy"
 local shell = require "support.shell"
 
 local ROWS = faults.long and 200000 or 40000
@@ -165,6 +166,22 @@ describe("a backfill on MongoDB that must not be done twice", function()
       end
       ends_well(process)
     end)
+
+    for _, how in ipairs { "cut", "stall" } do
+      for _, when in ipairs { "before", "after" } do
+        it(("goes on after a link was lost (%s %s a commit)"):format(how, when), function()
+          local proxy = proxies.start(server)
+          local words = command()
+          words[#words] = server:url(database, proxy.port) .. "&socketTimeoutMS=1600"
+          local process = lunadex.start(words)
+          well_begun(process)
+          proxy:trap(how, when, "commitTransaction")
+          proxy:fired()
+          ends_well(process)
+          proxy:close()
+        end)
+      end
+    end
 
     for what, data in pairs {
       ["that the server refused"] = { failCommands = { "commitTransaction" }, errorCode = 112,
