@@ -8,13 +8,15 @@ local M = {}
 local most = 600 -- seconds of failures without one success in between, after which it is given up
 local first_delay, longest_delay = 0.1, 5
 
+-- Somebody has ended a statement: whoever wants the backfill to end says so. SQLSTATE, and MongoDB's Interrupted.
+local ended_by_another = { ["57014"] = true, ["11601"] = true }
+
 --- Whether the same may be done later: somebody else's doing. (Of a statement whose link was lost it is not known what
 --- came of it; whoever tries it again has seen to that.)
 ---@param err lunadex.Error
 ---@return boolean
 function M.may_pass(err)
-  local cancelled_by_another = err.code == "server" and err.native == "57014"
-  return err.retryable or err.code == "moved" or cancelled_by_another
+  return err.retryable or err.code == "moved" or err.code == "server" and ended_by_another[err.native] == true
 end
 
 ---@class lunadex.backfill.Patience
