@@ -194,6 +194,11 @@ static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
     ldx_definition_copy(arena, definition, step->definition);
     copy->definition = definition;
   }
+  /* The owner's, and of no use to whoever only looks. */
+  copy->old = NULL;
+  copy->commit_quorum = NULL;
+  copy->companions = NULL;
+  copy->companion_count = 0;
   return copy;
 }
 
