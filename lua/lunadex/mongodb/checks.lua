@@ -3,7 +3,8 @@
 -- * `unique-on-sharded`: on a sharded collection each shard sees only its own documents, so a unique index has to begin
 --   with the whole shard key, and to compare as that does.
 -- * `scattered-query`: a query that says nothing about the shard key is sent to all shards.
--- * `unserved-query`: one that is to have an index, and none could serve it. The server says so of those that are live.
+-- * `unserved-query`: one that is to have an index, and none could serve it, or the server refuses it. The server says
+--   so of those that are live.
 
 local explain = require "lunadex.mongodb.explain"
 local filter = require "lunadex.mongodb.filter"
@@ -109,12 +110,13 @@ local function names_of(plan, title, name)
   return names
 end
 
--- Whether one of the server's plans reads only indexes that stay, and one of these names if any is asked for.
+-- Whether one of the server's plans reads only indexes that stay, and one of these names if any is asked for. What a
+-- view reads belongs to other collections (`live` nil); buckets of a time series are in order without any index.
 local function has_plan(plans, live, names)
   for _, used in ipairs(plans) do
     local stays, wanted = #used > 0, not names
     for _, name in ipairs(used) do
-      stays = stays and live[name] ~= nil
+      stays = stays and (not live or live[name] ~= nil or name == "_id_")
       wanted = wanted or names[name]
     end
     if stays and wanted then return true end
@@ -133,11 +135,15 @@ end
 -- Of the server: some queries cannot be planned at all without their index.
 local no_plan = { ["27"] = true, ["291"] = true }
 
--- Whether some index serves a query: the server's word on what is live, ours on what is not.
+-- Whether some index serves a query: the server's word on what is live, ours on what is not; or nil and why the server
+-- would have none of it.
 local function is_served(plan, relation, title, asked, conditions, indexes, names)
-  local plans, err
-  if relation and relation.kind ~= "view" then plans, err = explain.plans(plan.connection, title, asked) end
-  if plans and has_plan(plans, indexes.live, names) then return true end
+  local is_view = relation and relation.kind == "view"
+  local plans, err = explain.plans(plan.connection, title, asked)
+  if plans and has_plan(plans, not is_view and indexes.live or nil, names) then return true end
+  if err and not no_plan[err.native] and (err.code == "invalid_definition" or err.code == "server") then
+    return nil, err.message
+  end
   -- Without its word, the rules have to do for those that are live, too.
   local unasked = not plans and not (err and no_plan[err.native])
   return will_have(indexes.list, conditions, asked.sort, names, unasked)
@@ -157,7 +163,12 @@ local function check_query(plan, title, relation, asked, finding)
   if not asked.expect_index then return end
   local wanted = type(asked.expect_index) == "string" and asked.expect_index or nil
   local names, indexes = wanted and names_of(plan, title, wanted), indexes_of(plan, relation, title)
-  if is_served(plan, relation, title, asked, conditions, indexes, names) then return end
+  local served, refusal = is_served(plan, relation, title, asked, conditions, indexes, names)
+  if served then return end
+  if refusal then
+    tell("unserved-query", ("%s cannot be planned: %s"):format(shown, refusal))
+    return
+  end
   local there = false
   for _, index in ipairs(indexes.list) do there = there or names and names[index.name] end
   tell("unserved-query", not wanted and ("no index serves %s"):format(shown)

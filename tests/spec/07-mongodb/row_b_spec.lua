@@ -152,6 +152,44 @@ describe("models on MongoDB", function()
     assert.equal("arrays collated half hidden replaced stray", unserved "--drop-strays")
   end)
 
+  it("are told which queries the server would refuse", function()
+    server:command(database, '{"createIndexes":"t","indexes":[{"name":"a","key":{"a":1}}]}')
+    local text = [[
+      on "%s" {
+        query { { a = { ["$in"] = 5 } }, name = "list", expect_index = true },
+        query { { a = { ["$regex"] = "(" } }, name = "pattern", expect_index = true },
+        query { { a = { ["$mod"] = { 0, 0 } } }, name = "divisor", expect_index = true },
+        query { { a = { ["$foo"] = 1 } }, name = "operator", expect_index = "a" },
+        query { { a = 1, b = { ["$ne"] = 1 } }, name = "fine", expect_index = true },
+      }]]
+    local result = run("plan", text:format "t")
+    assert.equal(0, result.status, tostring(result))
+    for _, words in ipairs { '"list" cannot be planned: $in needs an array', '"pattern" cannot be planned: Regular',
+      '"divisor" cannot be planned: divisor cannot be 0', '"operator" cannot be planned: unknown operator: $foo' } do
+      assert.matches(words, result.stdout, 1, true)
+    end
+    assert.is_nil(result.stdout:find('"fine"', 1, true))
+    assert.matches('"list" cannot be planned: $in needs an array', run("plan", text:format "none").stdout, 1, true)
+  end)
+
+  it("are told what the server does for views, and for ranges of time", function()
+    server:command(database, '{"createIndexes":"t","indexes":[{"name":"a","key":{"a":1}}]}')
+    server:command(database, '{"create":"v","viewOn":"t","pipeline":[{"$match":{"x":1}}]}')
+    server:command(database, '{"create":"ts","timeseries":{"timeField":"at","metaField":"from"}}')
+    assert.equal("warning unserved-query everything, warning unserved-query other, warning unserved-query unnamed",
+      (findings [[
+      on "v" {
+        query { { a = 1 }, name = "fine", expect_index = true },
+        query { { a = 1 }, name = "named", expect_index = "a" },
+        query { { a = 1 }, name = "unnamed", expect_index = "b" },
+        query { { b = 1 }, name = "other", expect_index = true },
+      }
+      on "ts" {
+        query { { at = { ["$gt"] = { ["$date"] = "2020-01-01T00:00:00Z" } } }, name = "time", expect_index = true },
+        query { { v = 1 }, name = "everything", expect_index = true },
+      }]]))
+  end)
+
   it("keep the index of the shard key, whatever is asked", function()
     server:command(database, '{"createIndexes":"t","indexes":[{"name":"shard","key":{"tenant":1}},'
       .. '{"name":"stray","key":{"x":1}}]}')
