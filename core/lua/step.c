@@ -161,6 +161,7 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
   step->only = flag(L, argument, argument, "only");
   step->use_existing = flag(L, argument, argument, "use_existing");
   step->replace = flag(L, argument, argument, "replace");
+  step->existing = flag(L, argument, argument, "existing");
   step->check_duplicates = flag(L, argument, argument, "check_duplicates");
   step->partitioned = flag(L, argument, argument, "partitioned");
   step->nullable = strings(L, argument, argument, "nullable", arena);

@@ -302,6 +302,7 @@ function Diff:pairs() end
 ---                                # the same by definition. Neither: whatever has the name is meant
 ---@field only_invalid boolean?    # drop: only while it is of no use
 ---@field only boolean?
+---@field existing boolean?        # MongoDB, build: the collection was there, and is not to be made anew
 ---@field check_duplicates boolean? # build of something unique: read the table first
 ---@field use_existing boolean?
 ---@field replace boolean?         # build of a key, rename: the constraint that has the name goes with it

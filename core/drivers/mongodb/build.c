@@ -222,6 +222,12 @@ bool ldx_mongo_build(ldx_mongo_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_mongo_indexes indexes;
   if (!ldx_mongo_see(attempt, &indexes)) return false;
+  if (step->existing && !indexes.exists) {
+    ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s does not exist any more", step->relation.name);
+    ldx_error_hint(attempt->error,
+                   "Somebody dropped it since this was planned. The next run makes it, with its indexes.");
+    return false;
+  }
   const ldx_mongo_index *live = ldx_mongo_index_named(&indexes, step->name);
   if (live && live->building) {
     const char *builder = ldx_mongo_builder_of(attempt, step->name);

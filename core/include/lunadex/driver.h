@@ -90,6 +90,7 @@ typedef struct ldx_step {
   bool use_existing; /* BUILD of a unique constraint or primary key: from the unique index `other` */
   bool replace;      /* in the same transaction, the constraint that has the name goes; BUILD
                                      * of a key: it is `name`; RENAME: it is `other` */
+  bool existing;     /* MongoDB, BUILD: the relation was there, and is not to be made anew if it is gone */
   bool check_duplicates; /* BUILD of something unique: read the table first, and refuse at once */
   bool partitioned;      /* BUILD of a constraint: its relation is partitioned and this server adds it in no
                                      * other way than in one go; for `describe`, which cannot look */

@@ -67,6 +67,7 @@ local function step_of(self, kind, name, fields)
     kind = kind, relation = relation.name, name = name, commit_quorum = entry.commit_quorum,
     fields = fields and copy(fields, { relation = relation.name, name = name }),
     lock_timeout = options.lock_timeout or common.default_lock_timeout,
+    existing = kind == "build" and not relation.absent or nil,
     check_duplicates = kind == "build" and fields.unique and options.check_duplicates or nil,
     retry = { attempts = options.retries or common.default_retries },
   }

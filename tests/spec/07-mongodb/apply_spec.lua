@@ -230,6 +230,24 @@ describe("apply on MongoDB", function()
     assert.matches("t has a text index already, words", result.stderr, 1, true)
   end)
 
+  it("makes no collection anew that is gone by the time", function()
+    fill()
+    server:fill(database, "other", 20, { a = "$n" })
+    local text = [[on "t" { index { "a" } } on "other" { index { "a" } }]]
+    local hold <close> = steps.hold(server, steps.scanning)
+    local applying = lunadex.start { "apply", lunadex.registry(text), "--target", url, "--jobs", "1", "--fail-on",
+      "any" }
+    hold:reached()
+    local first = #server:indexes(database, "t") > 1 and "t" or "other"
+    local second = first == "t" and "other" or "t"
+    server:command(database, { "drop", second })
+    hold:release()
+    local result = lunadex.result(applying:wait())
+    assert.equal(3, result.status, tostring(result))
+    assert.matches(second .. " does not exist any more", tostring(result), 1, true)
+    assert.same({ 2, 0 }, { #server:indexes(database, first), #server:indexes(database, second) })
+  end)
+
   it("brings back what had to go for something that cannot be built", function()
     server:insert(database, "t", { { p = { 50, 50 } } })
     create '{"name":"flat","key":{"p":"2d"}}'
