@@ -297,7 +297,8 @@ static bool take_in(ldx_engine *engine, const looked_at *look, const ldx_progres
   bool dismiss = false;
   pthread_mutex_lock(&s->mutex);
   ldx_context *context = still_running(look);
-  if (context) {
+  /* Once it is being ended, it waits for nobody any more, and that is not what is to be told. */
+  if (context && !atomic_load(&context->over_budget)) {
     if (!same(&context->progress, progress)) {
       context->progress = *progress;
       ldx_event_post(engine, LDX_EVENT_PROGRESS, context, NULL, NULL, progress, 0, 0);
