@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /* How often the hook looks. A coroutine starts with a full interval of its own, so code that makes many short ones
  * escapes the count by at most this factor over what making them costs; a smaller one makes honest code slower. */
@@ -16,7 +17,26 @@ typedef struct limits {
   bool memory_exhausted;
   lua_Integer instructions; /* what may still be executed */
   bool instructions_exhausted;
+  double seconds; /* of this thread, that it may take */
+  double begun;   /* by the thread's clock */
+  double look_at; /* by a clock that costs nothing to read: when to look at that one */
+  bool time_exhausted;
 } limits;
+
+static double read_clock(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* An instruction may call what runs for long inside C, as table.insert does in a long list; so time is looked at, too.
+ * It is the thread's own, for the machine may be busy with something else. */
+static bool is_late(limits *limit) {
+  double now = read_clock(CLOCK_MONOTONIC_COARSE);
+  if (now < limit->look_at) return false;
+  limit->look_at = now + 0.05;
+  return read_clock(CLOCK_THREAD_CPUTIME_ID) - limit->begun > limit->seconds;
+}
 
 /* Its address is the registry's key of the limits in force, where a hook on any thread of the state finds them. */
 static const char limits_key = 0;
@@ -63,14 +83,28 @@ static void count_hook(lua_State *L, lua_Debug *ar) {
     limit->collect_at = limit->memory / 2;
   }
   limit->instructions -= INTERVAL;
-  if (limit->instructions > 0 && !limit->instructions_exhausted) return;
-  limit->instructions_exhausted = true;
+  if (!limit->instructions_exhausted && !limit->time_exhausted) {
+    if (limit->instructions <= 0)
+      limit->instructions_exhausted = true;
+    else if (is_late(limit))
+      limit->time_exhausted = true;
+    else
+      return;
+  }
   /* From now on at every instruction, lest a pcall between two looks goes on for a while. */
   lua_sethook(L, count_hook, LUA_MASKCOUNT, 1);
   luaL_where(L, 0); /* a hook has no level of its own: 0 is the function that runs */
-  lua_pushliteral(L, "too many instructions");
+  lua_pushstring(L, limit->time_exhausted ? "too much time" : "too many instructions");
   lua_concat(L, 2);
   lua_error(L);
+}
+
+static lua_Number limit_seconds(lua_State *L) {
+  lua_getfield(L, 2, "seconds");
+  lua_Number value = luaL_optnumber(L, -1, 60);
+  lua_pop(L, 1);
+  luaL_argcheck(L, value > 0, 2, "limits must be positive");
+  return value;
 }
 
 static lua_Integer limit_field(lua_State *L, const char *name) {
@@ -86,6 +120,8 @@ int ldx_lua_run_limited(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   limits limit = {.instructions = limit_field(L, "instructions"), .memory = limit_field(L, "memory")};
   limit.collect_at = limit.memory / 2;
+  limit.seconds = limit_seconds(L);
+  limit.begun = read_clock(CLOCK_THREAD_CPUTIME_ID);
   lua_settop(L, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key); /* of a run around this one, or nil */
   lua_pushlightuserdata(L, &limit);
@@ -110,7 +146,9 @@ int ldx_lua_run_limited(lua_State *L) {
   lua_pushboolean(L, status == LUA_OK);
   lua_insert(L, -2);
   if (status == LUA_OK) return 2;
-  if (limit.instructions_exhausted) {
+  if (limit.time_exhausted) {
+    lua_pushliteral(L, "time");
+  } else if (limit.instructions_exhausted) {
     lua_pushliteral(L, "instructions");
   } else if (limit.memory_exhausted && status == LUA_ERRMEM) {
     lua_pushliteral(L, "memory");

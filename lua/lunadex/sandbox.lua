@@ -12,9 +12,10 @@ local M = {}
 ---@class lunadex.Limits
 ---@field instructions integer     # VM instructions; allocating 16 bytes counts as one
 ---@field memory integer           # bytes
+---@field seconds number           # of the processor: what one instruction calls may run for long
 
 -- An endless loop takes about a second to get there. A registry of 100,000 indexes needs some 5 million.
-M.limits = { instructions = 300 * 1000 * 1000, memory = 512 * 1024 * 1024 }
+M.limits = { instructions = 300 * 1000 * 1000, memory = 512 * 1024 * 1024, seconds = 60 }
 
 --- Stands for whatever could not be given. It swallows calls, indexing and arithmetic; the checks skip it.
 M.HOLE = setmetatable({}, { __name = "unknown value", __metatable = false })
@@ -306,7 +307,7 @@ end
 ---@return boolean ok
 ---@return any result_or_message
 ---@return integer? line
----@return "instructions"|"memory"|nil limit   # that was reached
+---@return "instructions"|"time"|"memory"|nil limit   # that was reached
 ---@return string? file            # of the line
 function M.run(chunk, environment, limits)
   limits = limits or M.limits
@@ -320,6 +321,8 @@ function M.run(chunk, environment, limits)
   if limit == "instructions" then
     return false, ("does not come to an end: stopped after %d million instructions")
       :format(limits.instructions // 1000000), line, limit, file
+  elseif limit == "time" then
+    return false, ("does not come to an end: stopped after %g seconds"):format(limits.seconds), line, limit, file
   elseif limit == "memory" then
     return false, ("needs too much memory: stopped at %d MB"):format(limits.memory // (1024 * 1024)), 0, limit
   elseif type(result) ~= "string" then

@@ -88,9 +88,10 @@ function core.split_name(text) end
 
 --- Runs `chunk` (a function loaded with mode "t") protected, under limits that it cannot catch or lift.
 ---@param chunk function
----@param limits {instructions: integer, memory: integer}   # VM instructions; bytes above what is in use now
+---@param limits {instructions: integer, memory: integer, seconds: number?}   # VM instructions; bytes above what is in
+--- use now; of the processor (default 60)
 ---@return boolean ok
----@return any result_or_message   # like pcall; "instructions" / "memory" as second extra value when a limit ended it
+---@return any result_or_message   # like pcall; "instructions", "time" or "memory" besides when a limit ended it
 ---@return string? limit
 function core.run_limited(chunk, limits) end
 

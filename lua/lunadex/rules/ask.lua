@@ -5,7 +5,7 @@ local sandbox = require "lunadex.sandbox"
 local M = {}
 
 -- For one question. A loop without end takes some hundredths of a second to get there.
-M.limits = { instructions = 10 * 1000 * 1000, memory = 64 * 1024 * 1024 }
+M.limits = { instructions = 10 * 1000 * 1000, memory = 64 * 1024 * 1024, seconds = 5 }
 
 --- To begin and end a limited run takes longer than most answers, so many questions share one. A question that ends
 --- it was perhaps only the last straw: it is asked once more, alone.

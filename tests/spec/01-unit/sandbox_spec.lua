@@ -197,6 +197,20 @@ describe("the sandbox", function()
     assert.equal("key207 10000", value)
   end)
 
+  it("ends what runs for long inside C, again and again", function()
+    for _, body in ipairs {
+      "local t = {} for i = 1, 500000 do t[i] = i end while true do table.insert(t, 1, 0) t[#t] = nil end",
+      "local t = {} for i = 1, 100000 do t[i] = i end while true do table.move(t, 1, 100000, 2) end",
+      "local s = ('a'):rep(10 ^ 6) while true do s:find('b', 1, true) end",
+    } do
+      local environment = sandbox.environment({}, function() end)
+      local chunk = assert(sandbox.load(body, "x.lua", environment))
+      local ok, message, _, limit = sandbox.run(chunk, environment,
+        { instructions = 10 ^ 8 | 0, memory = 10 ^ 8 | 0, seconds = 0.3 })
+      assert.same({ false, "does not come to an end: stopped after 0.3 seconds", "time" }, { ok, message, limit })
+    end
+  end)
+
   it("ends an endless loop in seconds under its own limits", function()
     local start = os.clock()
     local ok, message, line = run "\nwhile true do end"
