@@ -1,7 +1,8 @@
 -- Blocks builds that by estimate need more room than the disk has: the indexes to be built, and as much again for
 -- sorting the largest of them, with `reserve` to spare.
 --
--- MongoDB tells how much room there is. PostgreSQL does not: there the rule speaks where somebody says it, as in
+-- MongoDB tells how much room there is. PostgreSQL does not: there nothing is judged, and `lunadex check` says so, until
+-- somebody tells, as in
 --
 --   rule "disk-space" { options = { free = env "DISK_FREE" } }          -- DISK_FREE=80GB
 
@@ -22,9 +23,8 @@ return {
     on = { "plan" }, default = "plan",
     check = function(plan, context)
       local options, sum, largest = context.options, 0, 0
-      if context.driver == "postgres" and not options.free then return end
       for _, change in ipairs(plan.changes) do
-        local bytes = builds[change.action] and change.estimate.index_bytes or 0
+        local bytes = builds[change.action] and not change.held and change.estimate.index_bytes or 0
         sum, largest = sum + bytes, math.max(largest, bytes)
       end
       if sum == 0 then return end

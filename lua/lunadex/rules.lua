@@ -125,10 +125,15 @@ function Judge:read(what)
   end
   scene.missing[what] = err and err.message or "unknown"
   if err and err.code == "cancelled" then self.err = err end
-  -- Who may not look is not told with every plan.
-  if err and err.code == "permission" and not self.advice then return end
-  self.tell(nil, { level = "warning", rule = "rules",
-    message = ("rules that ask for %s say nothing: %s"):format(what, scene.missing[what]), hint = err and err.hint })
+  -- Who may not look, or what no server of the kind tells, is not told with every plan.
+  local unsupported = err and err.code == "unsupported"
+  if (unsupported or err and err.code == "permission") and not self.advice then return end
+  local finding = { level = "warning", rule = "rules", hint = err and err.hint,
+    message = ("rules that ask for %s say nothing: %s"):format(what, scene.missing[what]) }
+  if unsupported then
+    finding.level, finding.verdict, finding.allowed = "info", "allow", scene.missing[what]
+  end
+  self.tell(nil, finding)
 end
 
 -- Sizes and uses of all live indexes of the relations that the registry speaks of.

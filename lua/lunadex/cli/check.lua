@@ -47,11 +47,12 @@ local function told(plan)
   return list
 end
 
-local function state_of(rule)
+local function state_of(rule, offline)
   if rule.off then return "off: " .. rule.off end
   if rule.broken then return "cannot be loaded" end
   if not rule.asked then return "not asked for" end
-  return rule.unasked and "needs a database" or "asked"
+  if not rule.unasked then return "asked" end
+  return offline and "needs a database" or "not judged"
 end
 
 local function add_counts(total, findings)
@@ -61,7 +62,7 @@ end
 local function print_json(plan, findings, counts)
   local list = {}
   for i, rule in ipairs(plan.rules) do
-    list[i] = { name = rule.name, description = rule.description, asked = rule.asked, state = state_of(rule) }
+    list[i] = { name = rule.name, description = rule.description, asked = rule.asked, state = state_of(rule, plan.offline) }
   end
   output.write(json.encode { database = plan.database, target = plan.target, findings = json.findings(findings),
     rules = list, summary = counts })
@@ -71,8 +72,8 @@ local function print_text(plan, findings, options, label)
   if options.quiet then return end
   if options.rules then
     for _, rule in ipairs(plan.rules) do
-      output.line(label, format.pad(rule.name, 28), " ", format.pad(state_of(rule), 18), " ",
-        format.line(rule.description))
+      local state = state_of(rule, plan.offline)
+      output.line(label, format.pad(rule.name, 28), " ", format.pad(state, 18), " ", format.line(rule.description))
     end
     return
   end

@@ -29,9 +29,11 @@ function M.transactions(plan)
 end
 
 --- PostgreSQL does not tell how much room its disks have.
----@return false
+---@return nil
+---@return lunadex.Error err
 function M.disk()
-  return false
+  return nil, errors.new("unsupported", "PostgreSQL does not tell how much room its disks have",
+    'rule "disk-space" { options = { free = "80GB" } } says it.')
 end
 
 -- The relation and what is part of it, as EXPLAIN writes them.

@@ -238,6 +238,7 @@ local change_fields = {
   action = false, relation = false, name = false, live_name = false, definition = false, reason = false,
   builder = false, critical = false, description = false, mode = false,
   scans = measured "scans", scans_since = measured "scans_since",
+  held = function(_, data) return data.change.held and data.change.held.verdict end,
   estimate = function(_, data)
     local estimate = data.change.estimate
     return new_estimate({ rows = estimate.rows, table_bytes = estimate.table_bytes, index_bytes = estimate.index_bytes,
