@@ -1,7 +1,7 @@
 -- Blocks builds that by estimate need more room than the disk has: the indexes to be built, and as much again for
 -- sorting the largest of them, with `reserve` to spare.
 --
--- MongoDB tells how much room there is. PostgreSQL does not: there nothing is judged, and `lunadex check` says so, until
+-- MongoDB tells how much room there is. PostgreSQL does not: there nothing is judged, as `check` says, until
 -- somebody tells, as in
 --
 --   rule "disk-space" { options = { free = env "DISK_FREE" } }          -- DISK_FREE=80GB

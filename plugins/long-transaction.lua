@@ -15,9 +15,10 @@ return {
       for _, action in ipairs(builds) do count = count + plan.summary[action] end
       local oldest = count > 0 and context.transactions[1]
       if not oldest or oldest.seconds < context.options.longer_than then return end
-      return "warn", ("a transaction is open since %.0f min (%s%s%s): builds wait for its end"):format(
-        oldest.seconds / 60, oldest.pid > 0 and "pid " .. oldest.pid or "a session",
-        oldest.user ~= "" and ", " .. oldest.user or "",
+      local seconds = oldest.seconds
+      local since = seconds < 120 and ("%.0f s"):format(seconds) or ("%.0f min"):format(seconds / 60)
+      return "warn", ("a transaction is open since %s (%s%s%s): builds wait for its end"):format(since,
+        oldest.pid > 0 and "pid " .. oldest.pid or "a session", oldest.user ~= "" and ", " .. oldest.user or "",
         oldest.application ~= "" and ", " .. oldest.application or "")
     end,
   },

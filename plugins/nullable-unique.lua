@@ -1,14 +1,34 @@
 -- A unique index or constraint over a column that may be null lets any number of rows through that have a null there:
 -- in SQL two nulls are not equal.
 --
--- Silent where it says `nulls_distinct = false`, where the predicate leaves the nulls out, and of expressions. What is
+-- Silent where it says `nulls_distinct = false`, where the predicate leaves the nulls out (it says so, or compares the
+-- column with something), and of expressions. What is
 -- meant so is allowed where it is declared: allow = { ["nullable-unique"] = "only known numbers are unique" }.
 
--- Whether a predicate, as the server or somebody wrote it, leaves the nulls of a column out.
+-- What no null satisfies, at the beginning of a condition and behind the column: these operators give null for one.
+local strict = { "<>", "!=", "<", ">", "=", "~", "!~", "LIKE ", "ILIKE ", "NOT LIKE ", "NOT ILIKE ", "IS NOT NULL" }
+
+local function begins(text, with)
+  return text:sub(1, #with) == with
+end
+
+-- Whether a predicate, as the server or somebody wrote it, leaves the nulls of a column out: by one of the conditions
+-- that all have to hold. Where there is an OR, nobody knows.
 local function leaves_out(predicate, column)
-  local text = predicate:upper():gsub('[()"]', "")
+  local text = predicate:gsub("'[^']*'", "''"):upper():gsub("::CHARACTER VARYING", ""):gsub("::%w+", "")
+    :gsub('[()"]', " "):gsub("%s+", " ")
   if text:find "%f[%w]OR%f[%W]" then return false end
-  return (" " .. text .. " "):find(" " .. column:upper() .. " IS NOT NULL ", 1, true) ~= nil
+  column = column:upper() .. " "
+  for condition in (text .. " AND "):gmatch " ?(.-) AND " do
+    if condition == "NOT " .. column .. "IS NULL" or condition == "NOT " .. column .. "IS NULL " then return true end
+    if begins(condition .. " ", column) then
+      local rest = condition:sub(#column + 1)
+      for _, operator in ipairs(strict) do
+        if begins(rest .. " ", operator) then return true end
+      end
+    end
+  end
+  return false
 end
 
 return {

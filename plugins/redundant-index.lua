@@ -3,8 +3,8 @@
 --
 -- Speaks of a declared btree index (of MongoDB: a plain one) that is not unique, where another that is declared, or a
 -- live key, begins with all of its keys in the same order and directions (or all of them reversed), has the same
--- predicate or none, and holds the columns that this one includes. Of two that are equal, the unique one stays; else
--- the one that comes first.
+-- predicate, and holds the columns that this one includes. A partial index beside one of all rows has work of its own:
+-- it is smaller. Of two that are equal, the unique one stays; else the one that is declared first.
 
 local function same(a, b)
   return a.column == b.column and a.expression == b.expression and (a.collation or "") == (b.collation or "")
@@ -50,14 +50,14 @@ end
 
 local plain = { btree = true, [""] = true }
 
-local function makes_redundant(other, index)
+-- `first`: it is declared before the index.
+local function makes_redundant(other, index, first)
   if other == index or other.kind == "foreign_key" or other.kind == "exclusion_constraint" then return false end
   if not plain[other.method or ""] or not begins_with(other.keys, index.keys, index.method) then return false end
-  if other.where and other.where ~= index.where or traits(other) ~= traits(index) then return false end
+  if other.where ~= index.where or traits(other) ~= traits(index) then return false end
   if other.deferrable or not holds(other, index) then return false end
   -- Of equal ones only one is told of, and what is unique has its own reason to be there.
-  return #other.keys > #index.keys or other.unique or #(other.include or {}) > #(index.include or {})
-    or not index.line or (other.line or 0) < index.line
+  return #other.keys > #index.keys or other.unique or #(other.include or {}) > #(index.include or {}) or first
 end
 
 return {
@@ -68,11 +68,13 @@ return {
     check = function(index, context)
       if index.kind ~= "index" or index.unique or not plain[index.method or ""] then return end
       local first = index.keys[1].column
-      local others = context.relation.indexes
+      local others, before = context.relation.indexes, true -- in the order of their declarations
       for i = 1, #others do
         local other = others[i]
+        before = before and other ~= index
         -- What is live and undeclared may be dropped as a stray any day; keys may not.
-        if other.keys[1].column == first and (other.declared or other.constraint) and makes_redundant(other, index) then
+        if other.keys[1].column == first and (other.declared or other.constraint)
+          and makes_redundant(other, index, before or not other.declared) then
           return "warn", ("%s does its work: %s"):format(other.name or "another index", other.definition)
         end
       end

@@ -65,7 +65,7 @@ local function wrong_rule(rule, options)
     if not RULE[key] then
       local hint = type(key) == "string" and require("lunadex.suggest").hint(key, RULE)
       return ("%q has the unknown field %q%s"):format("rule", tostring(key), hint and "; " .. hint or "")
-    elseif type(value) ~= RULE[key] then
+    elseif type(value) ~= RULE[key] and not (key == "on" and type(value) == "string") then
       return ("field %q of %q is a %s; expected a %s"):format(key, "rule", type(value), RULE[key])
     end
   end
@@ -73,8 +73,9 @@ local function wrong_rule(rule, options)
   if rule.default and not DEFAULTS[rule.default] then return '"rule.default" is neither "plan" nor "check"' end
   if rule.driver and not DRIVERS[rule.driver] then return '"rule.driver" is neither "postgres" nor "mongodb"' end
   if rule.on then
-    local _, expected, message = schema.kinds.rule.options.on.check(rule.on)
+    local list, expected, message = schema.kinds.rule.options.on.check(rule.on)
     if message then return ('"rule.on" %s; expected %s'):format(message, expected) end
+    rule.on = list
   end
   local message, expected = rule_options.flaw(options or {})
   return message and ("%s; expected %s"):format(message, expected)

@@ -5,6 +5,7 @@
 -- of several that hold a change back, the strongest counts, and of these the first.
 
 local ask = require "lunadex.rules.ask"
+local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local order = require "lunadex.backfill.order"
 local options_of = require "lunadex.rules.options"
@@ -91,6 +92,20 @@ local function names_of_checks(dialect)
   return dialect.checks and dialect.checks.names or {}
 end
 
+-- A rule may be left out of a run on databases of both kinds, of which only one has it.
+local function is_elsewhere(name, database)
+  if (database.rule_names or {})[name] then return true end
+  for _, each in ipairs(plugin.rules(database.plugins)) do
+    if each.name == name then return true end
+  end
+  for _, driver in ipairs { "postgres", "mongodb" } do
+    for _, each in ipairs(names_of_checks(dialects.of(driver))) do
+      if each == name then return true end
+    end
+  end
+  return false
+end
+
 -- Judging -------------------------------------------------------------------------------------------------------------
 
 ---@class lunadex.rules.Judge
@@ -121,6 +136,10 @@ function Judge:read(what)
   end
   if value ~= nil then
     scene.facts[what] = value
+    if err then
+      self.tell(nil, { level = "info", rule = "rules", verdict = "allow", allowed = err.message, hint = err.hint,
+        message = ("rules that ask for %s do not see all: %s"):format(what, err.message) })
+    end
     return
   end
   scene.missing[what] = err and err.message or "unknown"
@@ -315,8 +334,14 @@ function Judge:pronounce(rule, about, verdict, failed)
     finding.message = ("%s; allowed: %s"):format(finding.message, reason)
   elseif not plan.offline then
     for _, each in ipairs(self:meant(about)) do
-      if verdict.amend and each.entry then amend(each, verdict.amend) end
-      if verdicts.holds[verdict.verdict] then hold(plan, each, verdict.verdict, rule.name, finding.message) end
+      local excused = each.entry and each.entry.allow and each.entry.allow[rule.name]
+      if excused then
+        self.tell(each, { level = "info", rule = rule.name, verdict = "allow", allowed = excused,
+          message = ("%s; allowed: %s"):format(finding.message, excused) })
+      else
+        if verdict.amend and each.entry then amend(each, verdict.amend) end
+        if verdicts.holds[verdict.verdict] then hold(plan, each, verdict.verdict, rule.name, finding.message) end
+      end
     end
   end
   if finding.level == "error" then plan.blocked = true end
@@ -447,9 +472,8 @@ function M.judge(plan, database, options, tell)
   local known, without = { [BACKFILLS] = true }, {}
   for _, name in ipairs(names_of_checks(plan.dialect)) do known[name] = true end
   for _, rule in ipairs(list) do known[rule.name] = true end
-  local elsewhere = database.rule_names or {}
   for _, name in ipairs(options.without or {}) do
-    if not known[name] and not elsewhere[name] then
+    if not known[name] and not is_elsewhere(name, database) then
       return nil, errors.new("usage", ("--without %s: there is no such rule"):format(name),
         suggest.hint(name, known) or "lunadex check --rules lists them.")
     end

@@ -1,2 +1,2 @@
 CREATE TABLE shipments (bipad integer NOT NULL, year integer NOT NULL, issue integer NOT NULL, quantity integer);
-CREATE TABLE example (socialsec text, name text);
+CREATE TABLE example (socialsec text NOT NULL, name text);

@@ -62,7 +62,8 @@ end
 local function print_json(plan, findings, counts)
   local list = {}
   for i, rule in ipairs(plan.rules) do
-    list[i] = { name = rule.name, description = rule.description, asked = rule.asked, state = state_of(rule, plan.offline) }
+    list[i] = { name = rule.name, description = rule.description, asked = rule.asked,
+      state = state_of(rule, plan.offline) }
   end
   output.write(json.encode { database = plan.database, target = plan.target, findings = json.findings(findings),
     rules = list, summary = counts })

@@ -12,7 +12,8 @@ M.types = {
   [3802] = "jsonb",
 }
 
---- The transactions of other sessions of this database, the oldest first.
+--- The transactions of other sessions of this database, the oldest first; with an error, if there are some into which
+--- this user may not look: of these the server tells that they hold something up, but not since when.
 ---@param plan lunadex.Plan
 ---@return {pid: integer, application: string, user: string, seconds: number, state: string}[]?
 ---@return lunadex.Error? err
@@ -21,11 +22,18 @@ function M.transactions(plan)
     SELECT pid, coalesce(application_name, '') AS application, coalesce(usename, '') AS "user",
            extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds, coalesce(state, '') AS state
     FROM pg_catalog.pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
-      AND backend_type = 'client backend'
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND (xact_start IS NOT NULL AND backend_type = 'client backend'
+        OR query = '<insufficient privilege>' AND (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL))
     ORDER BY xact_start]]
   if not rows then return nil, err end
-  return rows
+  local seen, hidden = {}, 0
+  for _, row in ipairs(rows) do
+    if row.seconds then seen[#seen + 1] = row else hidden = hidden + 1 end
+  end
+  if hidden == 0 then return seen end
+  return seen, errors.new("hidden", ("%d of other roles %s open, since when is hidden"):format(hidden,
+    hidden == 1 and "is" or "are"), "GRANT pg_read_all_stats lets this one see it.")
 end
 
 --- PostgreSQL does not tell how much room its disks have.

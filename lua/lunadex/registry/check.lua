@@ -425,6 +425,7 @@ function Checker:look_at_rules()
   end
   for i, rule in ipairs(self.rules) do
     local what = "rule " .. show(rule.name)
+    if rule.name == "" then self:problem(rule, nil, "a rule has no name", 'rule "name" { … }') end
     local own
     for k, other in ipairs(self.rules) do
       if k ~= i and other.name == rule.name and other.check and overlap(rule.database, other.database) then

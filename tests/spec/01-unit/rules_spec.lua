@@ -40,6 +40,7 @@ describe("a rule's declaration", function()
     { [[rule "naming" { off = true }]], "option off of rule is true; expected a text" },
     { "rule \"r\" { check = error }\nrule \"r\" { check = error }", 'rule "r" stands at shop.lua:1 as well', 2 },
     { [[rule(5) {}]], "rule is followed by 5" },
+    { [[rule "" { check = error }]], 'a rule has no name' },
     { [[rule "r"]], "is not followed by { … }" },
     { [[on "t" { rule "r" { check = error } }]], "on holds rule" },
   }
@@ -131,14 +132,16 @@ describe("a plugin's rule", function()
   it("comes after those of Lunadex, or takes the place of one", function()
     write("aaa", "return { name = 'aaa', describe = 'x', rule = { default = 'plan', check = function() end } }")
     write("naming", "return { name = 'naming', describe = 'ours', rule = { default = 'plan', check = print } }")
+    write("bbb", "return { name = 'bbb', describe = 'x', rule = { on = 'index', check = function() end } }")
     write("other", "error 'not a rule, and not run'")
     local names, list = {}, plugin.rules { folder = folder, path = "" }
     for i, each in ipairs(list) do names[i] = each.name end
-    assert.equal("aaa", names[#names])
+    assert.same({ "aaa", "bbb" }, { names[#names - 1], names[#names] })
+    assert.same({ "index" }, list[#list].rule.on)
     assert.equal("naming", names[7])
     assert.equal("ours", list[7].describe)
     local loaded = assert(registry.parse([[ rule "aaa" {} ]], "r.lua", { plugins = { folder = folder, path = "" } }))
-    assert.is_true(rules.of(loaded.databases[1], "postgres")[#list].asked)
+    assert.is_true(rules.of(loaded.databases[1], "postgres")[#list - 1].asked)
   end)
 end)
 

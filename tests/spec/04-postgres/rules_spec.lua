@@ -90,6 +90,23 @@ on "t" { index { "a", name = "t_a" } } ]]
       assert.matches("unknown-rule", result.stdout, 1, true)
     end)
 
+    it("say what is no UTF-8 in such a way that it can be read", function()
+      local result = run("plan", [[ rule "r" { check = function() return "warn", "a\255b\xE2\x82" end }
+        on "t" { index { "a", name = "t_a" } } ]], "--json")
+      assert.equal("a\u{FFFD}b\u{FFFD}\u{FFFD}", result:json().changes[1].findings[1].message)
+    end)
+
+    it("about a relation or the plan leave alone what is allowed", function()
+      local text = [[ rule "r" { on = %q, check = function() return "block", "no" end }
+        on "t" { index { "a", name = "t_a" }, index { "b", name = "t_b", allow = { r = "it is small" } } } ]]
+      for _, on in ipairs { "relation", "plan" } do
+        local result = run("plan", text:format(on), "--json")
+        assert.equal(6, result.status, tostring(result))
+        local first, second = table.unpack(result:json().changes)
+        assert.same({ "block", nil, "it is small" }, { first.held.verdict, second.held, second.findings[1].allowed })
+      end
+    end)
+
     it("skip, put off, amend and warn", function()
       local result = run("plan", [[
 rule "r" { check = function(change)
@@ -259,18 +276,22 @@ return { name = "policy", describe = "ours", rule = {
         index { "id", name = "o" } } ]])
       assert.same({ "warning redundant-index o" }, check [[ on "other" { index { "id", name = "o" } } ]])
       assert.same({ "warning redundant-index x" }, check [[ on "t" { index { "a", name = "x", where = "n > 1" },
-        index { desc "a", "b", name = "y" } } ]])
+        index { desc "a", "b", name = "y", where = "n > 1" } } ]])
+      -- On one line: the order of declaration counts, not that of lines.
+      assert.same({ "warning redundant-index d2" },
+        check [[ on "t" { index { desc "a", name = "d1" }, index { "a", name = "d2" } } ]])
       -- Near misses: another order, another predicate, a unique one, another direction, included columns, a method.
       local near, texts = {
         [[ index { "b" }, index { "a", "b" } ]],
         [[ index { "a" }, index { "a", "b", where = "n > 1" } ]],
+        [[ index { "a", where = "n > 1" }, index { "a", "b" } ]],
         [[ index { "n", unique = true }, index { "n", "b" } ]],
         [[ index { "a", desc "n" }, index { "a", "n", "b" } ]],
         [[ index { "a", include = { "n" } }, index { "a", "b" } ]],
         [[ index { "a", method = "hash" }, index { "a", "b" } ]],
         [[ index { key { "b", opclass = "text_pattern_ops" } }, index { "b", "a" } ]],
       }, {}
-      server:psql(database, "SELECT format('CREATE TABLE near_%s (LIKE t)', n) FROM generate_series(1, 7) n \\gexec")
+      server:psql(database, "SELECT format('CREATE TABLE near_%s (LIKE t)', n) FROM generate_series(1, 8) n \\gexec")
       for i, text in ipairs(near) do
         texts[i] = ('on "near_%d" { %s }\n'):format(i, text)
       end
@@ -312,7 +333,13 @@ return { name = "policy", describe = "ours", rule = {
       assert.same({ "warning nullable-unique u" }, check [[ on "t" { index { "a", "n", unique = true, name = "u" } } ]])
       assert.same({ "warning nullable-unique u" }, check [[ on "t" { unique_constraint { "a", name = "u" } } ]])
       assert.same({}, check [[ on "t" { index { "n", unique = true }, index { "a" },
-        index { "a", unique = true, where = "a IS NOT NULL" }, index { expr "lower(b)", unique = true } } ]])
+        index { "a", unique = true, where = "a IS NOT NULL" }, index { expr "lower(b)", unique = true },
+        index { "b", unique = true, where = "b <> ''" }, index { "b", unique = true, where = "b LIKE '%@%' AND n > 1" },
+        index { "b", unique = true, where = "NOT (b IS NULL)" }, index { "a", unique = true, where = "a > 7" } } ]])
+      assert.same({ "warning nullable-unique u", "warning nullable-unique v", "warning nullable-unique w" },
+        check [[ on "t" { index { "b", unique = true, where = "b <> '' OR n > 1", name = "u" },
+        index { "b", unique = true, where = "n > 1 AND coalesce(b, 'AND b <> 7') <> ''", name = "v" },
+        index { "b", unique = true, where = "b IS NULL", name = "w" } } ]])
       if pg.version >= 15 then
         assert.same({}, check [[ on "t" { index { "a", unique = true, nulls_distinct = false } } ]])
       end
@@ -374,12 +401,30 @@ return { name = "policy", describe = "ours", rule = {
       local session = server:session(database, "nightly")
       session:run("BEGIN; SELECT 1")
       local result = run("check", text:format(0))
-      assert.matches("warning long-transaction: a transaction is open since 0 min (pid ", result.stdout, 1, true)
+      assert.matches("warning long-transaction: a transaction is open since 0 s (pid ", result.stdout, 1, true)
       assert.matches("nightly", result.stdout, 1, true)
       assert.same({}, check(text:format(3600)))
       assert.same({}, check([[ on "t" {} rule "long-transaction" { options = { longer_than = 0 } } ]]))
       session:run("ROLLBACK")
       session:close()
+    end)
+
+    it("long-transaction says what it is not shown", function()
+      server:psql(database, [[DROP ROLE IF EXISTS lunadex_poor; CREATE ROLE lunadex_poor LOGIN;
+        ALTER TABLE t OWNER TO lunadex_poor; GRANT ALL ON SCHEMA public TO lunadex_poor]])
+      local text = [[ on "t" { index { "a" } } rule "long-transaction" { options = { longer_than = 0 } } ]]
+      local poor = url:gsub("//[^@]*@", "//lunadex_poor@")
+      local hidden = "rules that ask for transactions do not see all: 1 of other roles is open, since when is hidden"
+      local before = lunadex.run { "plan", lunadex.registry(text), "--target", poor }
+      assert.is_nil(before.stdout:find("do not see", 1, true))
+      local session = server:session(database)
+      session:run("BEGIN; INSERT INTO archive VALUES (1)")
+      local result = lunadex.run { "plan", lunadex.registry(text), "--target", poor }
+      assert.equal(0, result.status, tostring(result))
+      assert.matches(hidden, result.stdout, 1, true)
+      session:run("ROLLBACK")
+      session:close()
+      server:psql(database, "DROP OWNED BY lunadex_poor; DROP ROLE lunadex_poor")
     end)
 
     it("disk-space", function()
@@ -449,6 +494,10 @@ return { name = "policy", describe = "ours", rule = {
     assert.matches("naming +not asked for", result.stdout)
     assert.is_true(result.stdout:find("build-window", 1, true) < result.stdout:find("\nbad ", 1, true))
     assert.equal(65, lunadex.run({ "check", lunadex.registry [[ on "t" { indx {} } ]] }).status)
+    -- Of two kinds of databases only one has it.
+    result = lunadex.run { "check", "registry/market", "--offline", "--without", "lone-boolean", "--without",
+      "unique-on-sharded" }
+    assert.equal(0, result.status, tostring(result))
     assert.equal(5, lunadex.run({ "check", path, "--target", "postgresql://127.0.0.1:1/x" }).status)
     assert.equal(64, lunadex.run({ "check", path, "--target", url, "--offline" }).status)
   end)
