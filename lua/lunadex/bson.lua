@@ -5,8 +5,7 @@
 --- null is `lunadex.null`, for nil would be no field at all. Integers are Lua's integers, and are sent as ints, or as
 --- longs where they are too large; other numbers are doubles. In scripts plain tables do: one with the keys 1 … n is an
 --- array, one with names a document in order of the names, an empty one a document (but an array where an operator
---- wants one). Where the order counts, as in a sort, use
---- `document`.
+--- wants one). Where the order counts, as in a sort, use `document`.
 ---
 --- Two of these values are equal if they are the same. Their fields can be read: `type`, `value`.
 

@@ -21,9 +21,9 @@ int luaopen_lunadex_core(lua_State *L);
 static const char script[] =
     "local core = ...\n"
     "local db <close> = assert(core.open('fake:memory?perform=note(x),fail(deadlock)', { jobs = 2 }))\n"
-    "local function finish(job)\n"
+    "local function finish(job, of)\n"
     "  while true do\n"
-    "    local event = db:poll(5)\n"
+    "    local event = (of or db):poll(5)\n"
     "    if event and event.event == 'done' and event.job == job then return event end\n"
     "  end\n"
     "end\n"
@@ -68,13 +68,29 @@ static const char script[] =
     "core.describe { kind = 'drop', relation = 't', name = 'i' }\n"
     "core.list_directory '.'\n"
     "core.resolve_path '.'\n"
-    "core.run_limited(function() return 1 end, { instructions = 1000, memory = 100000 })\n"
+    "core.run_limited(function() for _ = 1, 300 do end end, { instructions = 1000, memory = 100000 })\n"
     "local copy = set:copy(); copy:twin(1); copy:count()\n"
     "core.declarations():add_plain({ 'a' }, 'index', nil, 't', { keys = {}, expressions = {} })\n"
     "catalog:relation('s', 't'); catalog:index('s', 'i'); catalog:relations()(); catalog:ending 'x'\n"
     "catalog:tablespaces(); diff:total 'keep'; core.current_line(); core.terminal(0); core.signal(); core.now()\n"
     "core.wait({ db }, 0); db:pending(); finish(db:unlock())\n"
     "db:cancel(db:query 'cancelled')\n"
+    "local held <close> = assert(core.open 'fake:held?tables=t,u')\n"
+    "local fields = { kind = 'index', relation = 't', keys = { { column = 'a' } } }\n"
+    "assert(finish(held:perform { kind = 'build', relation = 't', name = 'i', fields = fields }, held).ok)\n"
+    "local live = finish(held:catalog(), held).result\n"
+    "local relation = live:relation(nil, 't')\n"
+    "relation:columns(); relation:partitions(); tostring(relation); local _ = relation.display, relation.family\n"
+    "local wanted <close> = core.declarations(); wanted:add(fields)\n"
+    "finish(held:resolve(wanted, live), held)\n"
+    "local index = relation:indexes()[1]\n"
+    "index:fields(); index:equals(index); index:matches(wanted, 1, { storage = true }); tostring(index)\n"
+    "_ = index.text, index.relation\n"
+    "finish(held:measure { { relation = relation, index = index, fields = fields } }, held)\n"
+    "for _, relation, index in core.diff(wanted, live):pairs() do tostring(relation) end\n"
+    "core.nearest('ab', { 'abc' }); core.writable(1); core.private_file '/dev/null'; pcall(core.editor, print)\n"
+    "coroutine.wrap(function() core.call_while_computing(function() return {} end) for _ = 1, 3e4 do end end)()\n"
+    "core.catch_signals(); core.forget_signal()\n"
     "local other = core.open 'fake:other'; other:close()\n"
     "db:query 'left alone'\n";
 
@@ -136,7 +152,54 @@ static void every_allocation_may_fail(void **state) {
   assert_true(failed > all.count * 8 / 10); /* the rest is caught, or comes in a different order */
 }
 
+/* What a binding is called by is in the script, unless it is nobody's to call without a terminal. */
+static const char looks_for_bindings[] =
+    "local core, script = ...\n"
+    "local db <close> = core.open 'fake:classes?tables=t'\n"
+    "local function finish(job)\n"
+    "  while true do\n"
+    "    local event = db:poll(5)\n"
+    "    if event and event.job == job and event.event == 'done' then return event.result end\n"
+    "  end\n"
+    "end\n"
+    "local fields = { kind = 'index', relation = 't', keys = { { column = 'a' } } }\n"
+    "finish(db:perform { kind = 'build', relation = 't', name = 'i', fields = fields })\n"
+    "local catalog, set = finish(db:catalog()), core.declarations()\n"
+    "finish(db:resolve(set, catalog))\n"
+    "local relation = catalog:relation(nil, 't')\n"
+    "local missing, seen = {}, 0\n"
+    "local function look(names, form)\n"
+    "  for name, value in pairs(names) do\n"
+    "    if type(value) == 'function' then\n"
+    "      seen = seen + 1\n"
+    "      if not script:find(form:format(name)) then missing[#missing + 1] = name end\n"
+    "    end\n"
+    "  end\n"
+    "end\n"
+    "look(core, '%%f[%%w]core%%.%s%%f[^%%w_]')\n"
+    "for _, object in ipairs { db, set, catalog, core.diff(set, catalog), relation, relation:indexes()[1] } do\n"
+    "  local methods = debug.getmetatable(object).__index\n"
+    "  if type(methods) == 'function' then methods = select(2, debug.getupvalue(methods, 1)) end\n"
+    "  look(methods, '[:.]%s%%f[^%%w_]')\n"
+    "end\n"
+    "assert(seen > 50, seen)\n"
+    "assert(#missing == 0, 'no allocation is made to fail in: ' .. table.concat(missing, ', '))\n";
+
+static void every_binding_is_in_the_script(void **state) {
+  (void)state;
+  ldx_lua_test_driver = &ldx_driver_fake;
+  lua_State *L = luaL_newstate();
+  luaL_openlibs(L);
+  assert_int_equal(luaL_loadstring(L, looks_for_bindings), LUA_OK);
+  luaL_requiref(L, "lunadex.core", luaopen_lunadex_core, 0);
+  lua_pushstring(L, script);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) fail_msg("%s", lua_tostring(L, -1));
+  lua_close(L);
+  ldx_fake_reset();
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(every_binding_is_in_the_script),
+                                     cmocka_unit_test(every_allocation_may_fail)};
   return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }
