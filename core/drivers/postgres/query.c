@@ -113,6 +113,13 @@ static PGresult *send(ldx_session *session, const ldx_statement *statement, cons
   return r;
 }
 
+/* The hints of error.c are about steps, which look first; this may be about anything. */
+static void hint(const char *lost, ldx_error *error) {
+  if (!error) return;
+  if (error->code == LDX_ERROR_PERMISSION) error->hint[0] = '\0';
+  if (ldx_error_retry(error->code) == LDX_RETRY_VERIFY) ldx_error_hint(error, "%s", lost);
+}
+
 ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, ldx_context *context, ldx_arena *arena,
                          ldx_error *error) {
   if (!statement->text) {
@@ -122,6 +129,10 @@ ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, l
   const char **parameters = parameters_of(arena, statement, error);
   if (!parameters || ended_by_itself(session, error)) return NULL;
   PGresult *r = send(session, statement, parameters, context, error);
+  if (!r)
+    hint(session->transacts ? "Nothing that the transaction said was done."
+                            : "It may have been done: look before it is sent again.",
+         error);
   ldx_result *result = NULL;
   if (!left_open(session, r != NULL, error) && r && !ended_by_itself(session, error))
     result = ldx_pg_result_copy(arena, r);
@@ -139,6 +150,7 @@ bool ldx_pg_transact(ldx_session *session, ldx_transaction what, ldx_error *erro
   bool guarded = session->read_only && what == LDX_TRANSACTION_BEGIN;
   PGresult *r = ldx_pg_exec(session, guarded ? "BEGIN READ ONLY; SELECT" : statements[what], error);
   bool ok = r != NULL;
+  if (!ok && what == LDX_TRANSACTION_COMMIT) hint("It may have been committed: look before it is repeated.", error);
   if (ok && what == LDX_TRANSACTION_COMMIT && strcmp(PQcmdStatus(r), "COMMIT") != 0)
     ok = ldx_error_set(error, LDX_ERROR_USAGE, "the transaction was rolled back, for one of its statements had failed");
   PQclear(r);

@@ -61,6 +61,13 @@ describe("a script on PostgreSQL", function()
       #assert(db:query("SELECT * FROM t WHERE id < $1", { 8 })) })
   end)
 
+  it("says of a right that is lacking no more than the server does", function()
+    server:psql(nil, "DO $$BEGIN CREATE ROLE ldx_nobody LOGIN; EXCEPTION WHEN duplicate_object THEN END$$")
+    local nobody <close> = assert(lunadex.connect(server:url(database, "ldx_nobody")))
+    local rows, err = nobody:query "SELECT * FROM t"
+    assert.same({ nil, "permission", nil, "permission denied for table t" }, { rows, err.code, err.hint, err.message })
+  end)
+
   it("tells the names of columns, the command, and how many rows were changed", function()
     local rows = assert(db:query("UPDATE t SET b = b WHERE id <= 3 RETURNING id, a"))
     assert.same({ { "id", "a" }, "UPDATE 3", 3, 3 }, { rows.columns, rows.command, rows.affected, #rows })
@@ -240,6 +247,7 @@ describe("a script on PostgreSQL", function()
       end
       local attempts, result, err = attempts_of(work, { first_delay = 0 })
       assert.same({ 1, nil, true, "verify" }, { attempts, result, err.retryable, err.retry })
+      assert.equal("It may have been committed: look before it is repeated.", err.hint)
       assert.same({ 2, "looked first" }, { attempts_of(work, { first_delay = 0, idempotent = true }) })
       server:psql(database, "DROP FUNCTION cut() CASCADE")
       local ran = 0
@@ -249,6 +257,7 @@ describe("a script on PostgreSQL", function()
         return db:query "SELECT pg_terminate_backend(pg_backend_pid())"
       end, { first_delay = 0 })
       assert.same({ nil, "verify", 1 }, { rows, err.retry, ran })
+      assert.equal("It may have been done: look before it is sent again.", err.hint)
     end)
 
     it("is repeated by retry when it met another one", function()
