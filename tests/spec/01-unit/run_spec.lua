@@ -104,6 +104,15 @@ describe("lunadex run", function()
   end)
 end)
 
+describe("lunadex repl", function()
+  it("shows what was raised, where it is no text, and tasks by what has become of them", function()
+    local result = lunadex.run { "repl", stdin = "error { a = 1 }" }
+    assert.same({ 65, "lunadex: { a = 1 } was raised\n" }, { result.status, result.stderr })
+    result = lunadex.run { "repl", stdin = "lunadex.spawn(function() end)" }
+    assert.same({ 0, "lunadex.Task: running\n" }, { result.status, result.stdout })
+  end)
+end)
+
 describe("lunadex completion", function()
   it("writes what a shell understands", function()
     local begins = { bash = "complete -F _lunadex", zsh = "#compdef lunadex", fish = "complete -c lunadex" }
