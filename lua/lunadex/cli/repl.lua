@@ -56,10 +56,10 @@ end
 
 -- On a terminal, until its end.
 local function converse(session)
-  local text = "" -- the lines before the one that is edited
+  local input = statement.input(session.driver) -- the lines before the one that is edited
   local editor = core.editor(function(before)
     -- On a coroutine of its own: it may wait for the catalog, and the editor's cannot.
-    return coroutine.wrap(complete.complete)(session, text .. before)
+    return coroutine.wrap(complete.complete)(session, #input.lines > 0 and input:text() .. "\n" .. before or before)
   end)
   local entered, problem = history.open(editor)
   if problem then output.complain(problem) end
@@ -69,16 +69,13 @@ local function converse(session)
   end
   while not session.over do
     local prompt, more = prompts(session)
-    local line, why = editor:read(text == "" and prompt or more)
+    local line, why = editor:read(#input.lines == 0 and prompt or more)
     if line then
-      text = text .. line
-      if statement.goes_on(text, session.driver) then
-        text = text .. "\n"
-      else
+      if not input:add(line) then
+        local text, status, signal = input:text(), 0, nil
         entered:add(text)
-        local status, signal = 0, nil
         if text:find "%S" then status, signal = session:enter(text) end
-        text = ""
+        input = statement.input(session.driver)
         if signal and signal ~= 2 then return 128 + signal end
         if output.lost then return status end
       end
@@ -88,7 +85,7 @@ local function converse(session)
       local signal = core.signal()
       if signal and signal ~= 2 then return 128 + signal end
       core.forget_signal()
-      text = ""
+      input = statement.input(session.driver)
     end
   end
   return 0
@@ -96,27 +93,23 @@ end
 
 -- What comes from a file or a pipe, up to the first failure.
 local function follow(session)
-  local text = ""
+  local input = statement.input(session.driver)
   local function enter()
-    local status, signal = session:enter(text)
-    text = ""
+    local text, status, signal = input:text(), 0, nil
+    if text:find "%S" then status, signal = session:enter(text) end
+    input = statement.input(session.driver)
     return signal and 128 + signal or status
   end
   -- A signal ends the reading as the end of the file does; `lines` would raise it.
   for line in function() return (io.stdin:read "l") end do
-    text = text .. line
-    if statement.goes_on(text, session.driver) then
-      text = text .. "\n"
-    elseif text:find "%S" then
+    if not input:add(line) then
       local status = enter()
       if status ~= 0 or session.over then return status end
-    else
-      text = ""
     end
   end
   local signal = core.signal()
   if signal then return 128 + signal end
-  return text:find "%S" and enter() or 0
+  return enter()
 end
 
 ---@param options table

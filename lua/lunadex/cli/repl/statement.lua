@@ -1,5 +1,7 @@
 --- What an input is: a command, a statement of SQL or Lua; and whether it is complete.
 
+local scan = require "lunadex.cli.repl.scan"
+
 local M = {}
 
 -- Followed by another word, none of these begins anything in Lua.
@@ -20,6 +22,7 @@ function M.is_sql(text, driver)
   word = word and word:lower()
   if word == "do" then return rest:find "^%s*%$" ~= nil end
   if not first_words[word] then return false end
+  if text:find "^%s*load%s*['\"]" then return false end
   if rest:find "^%s*;" then return true end
   -- `table { … }`, `select("#")`, `load = 1`, `set.x` are Lua's, as is `end`.
   return rest:find "^%s+[%w_\"'*$@-]" ~= nil or rest:find "^%s*%(" ~= nil and word == "values"
@@ -39,18 +42,57 @@ function M.command(text)
   if (word == "quit" or word == "exit") and rest == "" then return "quit", "" end
 end
 
-local function ends_sql(text)
-  local bare = text:gsub("'[^']*'", ""):gsub('"[^"]*"', ""):gsub("%$(%w*)%$.-%$%1%$", "")
-  return not bare:find "['\"]" and bare:gsub("%-%-[^\n]*", ""):find ";%s*$" ~= nil
+---@class lunadex.cli.Input      # lines until they are complete
+---@field driver string?
+---@field lines string[]
+---@field size integer
+---@field parsed integer           # its size when it was last parsed, as Lua
+---@field sql lunadex.cli.Scan?
+---@field lua lunadex.cli.Scan
+local Input = {}
+Input.__index = Input
+
+---@param driver string?
+---@return lunadex.cli.Input
+function M.input(driver)
+  return setmetatable({ driver = driver, lines = {}, size = 0, parsed = 0, lua = scan.new "lua" }, Input)
 end
 
---- Whether more lines belong to it.
----@param text string
----@param driver string?
+---@return string
+function Input:text()
+  return table.concat(self.lines, "\n")
+end
+
+local small = 10000 -- bytes that are parsed again and again without anybody noticing
+
+-- Whether it is not worth the time to parse all of a long text again: it is not complete, unless it is wrong.
+local function surely_goes_on(self, line)
+  if self.lua.open == "[" or self.lua.open == "--" then return true end
+  if self.size < small or self.size >= 2 * self.parsed then return false end
+  return self.lua.depth > 0 or line:find "[-+*/^%%=<>~&|,.]%s*$" ~= nil
+end
+
+--- Whether more lines belong to it, with one more.
+---@param line string
 ---@return boolean
-function M.goes_on(text, driver)
-  if not text:find "%S" or M.command(text) then return false end
-  if M.is_sql(text, driver) then return not ends_sql(text) end
+function Input:add(line)
+  local lines = self.lines
+  lines[#lines + 1] = line
+  self.size = self.size + #line + 1
+  if #lines == 1 and (not line:find "%S" or M.command(line)) then return false end
+  -- `DO` alone could be Lua.
+  if #lines <= 2 and not self.sql and M.is_sql(self:text(), self.driver) then
+    self.sql = scan.new "sql"
+    for i = 1, #lines - 1 do self.sql:add(lines[i]) end
+  end
+  if self.sql then
+    self.sql:add(line)
+    return self.sql.open ~= nil or not self.sql.ended
+  end
+  self.lua:add(line)
+  if surely_goes_on(self, line) then return true end
+  self.parsed = self.size
+  local text = self:text()
   if load("return " .. text, "=input", "t") then return false end
   local chunk, problem = load(text, "=input", "t")
   return not chunk and problem:find "<eof>'?$" ~= nil
