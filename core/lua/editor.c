@@ -204,13 +204,13 @@ static unsigned char paste(EditLine *line, int key) {
   return complete ? CC_REFRESH : CC_EOF;
 }
 
-/* Asks Lua, protected: the editor and what stands before the cursor are on the stack. Gives what is to be inserted and
- * what is to be shown, or nil. */
+/* Asks Lua, protected: the editor and what stands before the cursor are on the stack. Gives what is to be inserted, what is
+ * to be shown, and how many characters give way to what is inserted; or nil. */
 static int ask(lua_State *L) {
   lua_getiuservalue(L, 1, 1);
   lua_pushlstring(L, lua_touserdata(L, 2), (size_t)lua_tointeger(L, 3));
-  lua_call(L, 1, 2);
-  return 2;
+  lua_call(L, 1, 3);
+  return 3;
 }
 
 static unsigned char complete(EditLine *line, int key) {
@@ -225,13 +225,16 @@ static unsigned char complete(EditLine *line, int key) {
   lua_pushvalue(L, 1);
   lua_pushlightuserdata(L, (void *)info->buffer);
   lua_pushinteger(L, info->cursor - info->buffer);
-  bool ok = lua_pcall(L, 3, 2, 0) == LUA_OK;
-  if (ok && lua_type(L, -2) == LUA_TSTRING) {
-    insert(line, lua_tostring(L, -2));
+  enum { INSERT = 1, SHOW, ERASE };
+  bool ok = lua_pcall(L, 3, 3, 0) == LUA_OK;
+  if (ok && lua_type(L, top + INSERT) == LUA_TSTRING) {
+    el_deletestr(line, (int)lua_tointeger(L, top + ERASE));
+    insert(line, lua_tostring(L, top + INSERT));
     answer = CC_REFRESH;
   }
-  if (lua_type(L, -1) == LUA_TSTRING) { /* names to choose from; or what went wrong */
-    fprintf(stdout, "\n%s\n", lua_tostring(L, -1));
+  int shown = ok ? top + SHOW : -1; /* names to choose from; or what went wrong */
+  if (lua_type(L, shown) == LUA_TSTRING) {
+    fprintf(stdout, "\n%s\n", lua_tostring(L, shown));
     answer = CC_REDISPLAY;
   }
   lua_settop(L, top);

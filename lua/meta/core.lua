@@ -469,9 +469,9 @@ function core.writable(fd) end
 
 ---@class lunadex.Editor           # of lines, on the terminal at standard input and output
 local Editor = {}
---- `complete` gets what stands before the cursor, and gives what is to be inserted there, and what is to be shown; it
---- must not yield. Raises where there is no terminal.
----@param complete fun(text: string): string?, string?
+--- `complete` gets what stands before the cursor, and gives what is to be inserted there, what is to be shown, and how many
+--- characters before the cursor give way to what is inserted; it must not yield. Raises where there is no terminal.
+---@param complete fun(text: string): string?, string?, integer?
 ---@return lunadex.Editor
 function core.editor(complete) end
 --- One line of what is typed or pasted.

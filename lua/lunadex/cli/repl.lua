@@ -59,7 +59,7 @@ local function converse(session)
   local input = statement.input(session.driver) -- the lines before the one that is edited
   local editor = core.editor(function(before)
     -- On a coroutine of its own: it may wait for the catalog, and the editor's cannot.
-    return coroutine.wrap(complete.complete)(session, #input.lines > 0 and input:text() .. "\n" .. before or before)
+    return coroutine.wrap(complete.complete)(session, input.lines, before)
   end)
   local entered, problem = history.open(editor)
   if problem then output.complain(problem) end

@@ -110,3 +110,81 @@ describe("the width of a text", function()
     assert.equal("  漢", format.pad("漢", 4, true))
   end)
 end)
+
+describe("completion", function()
+  local complete = require "lunadex.cli.repl.complete"
+  local core = require "lunadex.core"
+
+  local function relation(schema, name, columns, indexes)
+    local list = { columns = {}, indexes = {} }
+    for i, column in ipairs(columns) do list.columns[i] = { name = column } end
+    for i, index in ipairs(indexes) do list.indexes[i] = { name = index } end
+    return { schema = schema, name = name, display = core.quote_name(schema, name),
+      columns = function() return list.columns end, indexes = function() return list.indexes end }
+  end
+  local relations = { relation("public", "Child2", { "Pid", "order", "plain" }, { "stray %q" }),
+    relation('we"ird %s schema', "t\nb", {}, {}), relation('we"ird %s schema', "odd", { "odd_one" }, {}),
+    relation("public", "customers", { "größe" }, { "customers_pkey" }) }
+  local session = {
+    driver = "postgres",
+    commands = { { name = "d", completes = "names" }, { name = "explain", completes = "columns" } },
+    environment = setmetatable({ x = 5, mine = { inner = { deepest = 1 } },
+      raises = setmetatable({}, { __index = function(_, key) error(key .. _VERSION) end }) }, { __index = _G }),
+    known_catalog = function() return { relations = function()
+      local i = 0
+      return function()
+        i = i + 1
+        return relations[i]
+      end
+    end } end,
+    command = function(self, name)
+      for _, each in ipairs(self.commands) do
+        if name == "\\" .. each.name then return each end
+      end
+    end,
+  }
+
+  -- The line with what is inserted; or what is shown, in parentheses.
+  local function completed(text)
+    local lines = {}
+    for line in (text .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = line end
+    local before = table.remove(lines)
+    local insert, shown, erase = complete.complete(session, lines, before)
+    if shown then return "(" .. shown:gsub("%s+", " ") .. ")" end
+    if not insert then return nil end
+    return before:sub(1, erase and utf8.offset(before, -erase) - 1 or -1) .. insert
+  end
+
+  for text, expected in pairs {
+    ["select * from public.Ch"] = 'select * from public."Child2"',
+    ["select * from public.ch"] = 'select * from public."Child2"',
+    ['select * from "Ch'] = 'select * from "Child2"',
+    ['select * from public."Ch'] = 'select * from public."Child2"',
+    ["select Pi"] = 'select "Pid"',
+    ["select ord"] = 'select "order"',
+    ["select CUST"] = "select customers",
+    ["select customers"] = "(customers customers_pkey)",
+    ["select gr"] = "select größe",
+    ["select *\nfrom custo"] = "from customers",
+    ['select 1 from we'] = 'select 1 from "we""ird %s schema".odd',
+    ['select 1 from "we""ird %s schema".o'] = 'select 1 from "we""ird %s schema".odd',
+    ["\\d public.Ch"] = "\\d public.Child2",
+    ["\\d stray %"] = "\\d stray %q",
+    ["\\explain select Pi"] = '\\explain select "Pid"',
+    ["db:query [[select Pi"] = 'db:query [[select "Pid"',
+    ["db:query([[select 1,\n  Pi"] = '  "Pid"',
+    ["db:query('select Pi"] = "db:query('select \"Pid\"",
+    ['for r in db:rows("select größe, Pi'] = 'for r in db:rows("select größe, \\"Pid\\"',
+    ['db:query("select \\"Pi'] = 'db:query("select \\"Pid\\"',
+    ['db:build("public.Ch'] = 'db:build("public.Child2',
+    ["mine.in"] = "mine.inner", ["mine.inner.d"] = "mine.inner.deepest", ['("x"):re'] = "(rep reverse)",
+    ['"a" .. mi'] = '"a" .. mine', ['x..mi'] = "x..mine", ["retu"] = "return",
+  } do
+    it("of " .. text, function() assert.equal(expected, completed(text)) end)
+  end
+
+  for _, text in ipairs { "x.", "x:", "raises.", "f().x.", "a[1].in", "mine:inner.in", "", "-- it's cust", "--[[ cust",
+    "select * from zz", "1 + " } do
+    it("offers nothing for " .. text, function() assert.is_nil(completed(text)) end)
+  end
+end)

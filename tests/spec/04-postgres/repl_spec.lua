@@ -78,6 +78,7 @@ describe("the REPL", function()
     end)
 
     it("completes commands, Lua, relations, columns and indexes", function()
+      server:psql(database, [[CREATE TABLE "Größe" ("Länge" int); CREATE INDEX "stray %q" ON "Größe" ("Länge")]])
       local t = start()
       t:type("\\sna"):press("Tab"):shows "\\snapshot\n"
       t:press("C-u"):type("\\d order"):press("Tab"):shows "\norder_lines "
@@ -90,6 +91,10 @@ describe("the REPL", function()
       t:press("C-u"):type("myn = { inside = 1 }"):press("Enter"):rests(prompt)
       t:type("myn.ins"):press("Tab"):shows(prompt .. "myn.inside\n")
       t:press("C-u"):type("\\watch \\sta"):press("Tab"):shows(prompt .. "\\watch \\status\n")
+      t:press("C-u"):type("SELECT 'größe', Lä"):press("Tab"):shows(prompt .. [[SELECT 'größe', "Länge"]])
+      t:type(' FROM "Gr'):press("Tab"):shows(prompt .. [[SELECT 'größe', "Länge" FROM "Größe"]])
+      t:type(";"):press("Enter"):shows "(0 rows)"
+      t:enter([[\d "stray %q"]]):shows "btree"
     end)
 
     it("remembers what was entered, for the next time too, but no password", function()

@@ -3,9 +3,17 @@
 local core = require "lunadex.core"
 local format = require "lunadex.format"
 local output = require "lunadex.cli.output"
+local scan = require "lunadex.cli.repl.scan"
+local sql_names = require "lunadex.cli.repl.sql_names"
 local statement = require "lunadex.cli.repl.statement"
 
 local M = {}
+
+---@class lunadex.cli.Candidates
+---@field prefix string            # what stands before the cursor of a name
+---@field names table<string, string|true>   # what could be written there, and what it means if that is another text
+---@field matches (fun(prefix: string, meaning: string): boolean)?   # whether one is meant; default: it begins so
+---@field escape string?           # what has a backslash before it in the text around
 
 local most_shown = 60
 
@@ -21,7 +29,7 @@ local function members(value)
     end
     local meta = debug.getmetatable(value)
     local index = type(meta) == "table" and rawget(meta, "__index") or nil
-    if type(index) == "function" then
+    if type(index) == "function" and debug.getinfo(index, "S").what == "C" then
       -- Of the core's: its methods are the first thing it knows.
       local _, methods = debug.getupvalue(index, 1)
       index = type(methods) == "table" and methods or nil
@@ -46,18 +54,28 @@ end
 local reserved = "and break do else elseif end false for function goto if in local nil not or repeat return then true "
   .. "until while"
 
+-- What stands before a dot or a colon, as far as it is known without running anything.
+local function owner(session, before, chain)
+  if chain:find "^[%a_]" and not before:find "[:%]]$" then
+    local value = session.environment
+    for name in chain:gmatch "[^.]+" do value = field(value, name) end
+    return value
+  elseif chain == "" and before:find "[\"']%)$" then
+    return "" -- ("text"):
+  end
+end
+
 local function lua_names(session, text)
-  local chain, separator, prefix = text:match "([%a_][%w_.]*)([.:])([%w_]*)$"
-  if not chain then
-    prefix = text:match "[%a_][%w_]*$" or ""
-    if prefix == "" then return {}, "" end
+  local head, prefix = text:match "^(.-)([%w_]*)$"
+  local before, chain, separator = head:match "^(.-)([%w_.]*)([.:])$"
+  if not separator or head:find "%.%.$" then
+    if prefix == "" then return nil end
     local found = members(session.environment)
     for word in reserved:gmatch "%a+" do found[word] = true end
-    return found, prefix
+    return { prefix = prefix, names = found }
   end
-  local value = session.environment
-  for name in chain:gmatch "[^.]+" do value = field(value, name) end
-  if value == nil then return {}, prefix end
+  local value = owner(session, before, chain)
+  if value == nil then return nil end
   local found = members(value)
   if separator == ":" and type(value) == "table" then
     for name in pairs(found) do
@@ -68,33 +86,52 @@ local function lua_names(session, text)
   for name in pairs(found) do
     if name:find "^_" and not prefix:find "^_" then found[name] = nil end
   end
-  return found, prefix
+  return { prefix = prefix, names = found }
 end
 
--- Relations, indexes and, if wanted, columns.
-local function names_of(catalog, columns)
-  local found = {}
+-- Relations, indexes and, if wanted, columns; `add` gets the name and, of a relation, its schema.
+local function each_name(catalog, columns, add)
   for relation in catalog:relations() do
-    found[relation.name] = true
-    found[relation.display] = true
-    for _, index in ipairs(relation:indexes()) do found[index.name] = true end
+    add(relation.name)
+    if relation.schema then add(relation.name, relation.schema) end
+    for _, index in ipairs(relation:indexes()) do add(index.name) end
     if columns then
-      for _, column in ipairs(relation:columns()) do found[column.name] = true end
+      for _, column in ipairs(relation:columns()) do add(column.name) end
       -- Collections have no columns: the fields that are indexed are those that are asked for.
       for _, index in ipairs(relation.schema and {} or relation:indexes()) do
         for _, key in ipairs(index:fields().keys or {}) do
-          if key.column then found[key.column] = true end
+          if key.column then add(key.column) end
         end
       end
     end
   end
-  return found
 end
 
-local function database_names(session, text, columns)
-  local prefix = text:match "[%w_$.%-\"\128-\255]*$"
-  local catalog = session:known_catalog()
-  return catalog and names_of(catalog, columns) or {}, prefix
+-- As a registry writes them.
+local function names_as_shown(session, prefix, columns)
+  local catalog, found = session:known_catalog(), {}
+  if catalog then
+    each_name(catalog, columns, function(name, schema)
+      found[schema and core.quote_name(schema, name) or name] = true
+    end)
+  end
+  return { prefix = prefix, names = found }
+end
+
+-- As a statement writes them.
+local function names_in_sql(session, prefix, escape)
+  local catalog, found = session:known_catalog(), {}
+  if catalog then
+    each_name(catalog, true, function(name, schema)
+      found[(schema and sql_names.quote(schema) .. "." or "") .. sql_names.quote(name)] =
+        schema and schema .. "." .. name or name
+    end)
+  end
+  return { prefix = prefix, names = found, matches = sql_names.begins, escape = escape }
+end
+
+local function plain_tail(text)
+  return text:match "[%w_$.%-\"\128-\255]*$"
 end
 
 local function files(text)
@@ -104,45 +141,61 @@ local function files(text)
   for _, name in ipairs(core.list_directory(directory == "" and "." or directory) or {}) do
     if name:sub(-1) == "/" or name:find "%.lua$" then found[directory .. name] = true end
   end
-  return found, prefix
+  return { prefix = prefix, names = found }
 end
 
--- Whether the end of a text stands in a string.
-local function in_string(text)
-  local quote
-  for c in text:gsub("\\.", ""):gmatch "[\"']" do
-    if not quote then quote = c elseif quote == c then quote = nil end
-  end
-  local opened = select(2, text:gsub("%[%[", "")) > select(2, text:gsub("%]%]", ""))
-  return quote ~= nil or opened
+local function commands_of(session, backslash)
+  local found = {}
+  for _, command in ipairs(session.commands) do found[backslash .. command.name] = true end
+  return found
 end
 
-local function candidates(session, text)
-  local name, rest = text:match "^%s*(\\[%a?]*)(.*)$"
-  if not name then name, rest = text:match "^(help)(%s.*)$" end
-  if name then
-    if rest == "" then
-      local found = {}
-      for _, command in ipairs(session.commands) do found["\\" .. command.name] = true end
-      return found, name
-    end
-    local command = session:command(name)
-    local kind = command and command.completes
-    if kind == "commands" then
-      local prefix = rest:match "%S*$"
-      local backslash = prefix:sub(1, 1) == "\\" and "\\" or ""
-      local found = {}
-      for _, each in ipairs(session.commands) do found[backslash .. each.name] = true end
-      return found, prefix
-    elseif kind == "files" then
-      return files(rest)
-    elseif kind then
-      return database_names(session, rest, kind == "columns")
-    end
-    return {}, ""
+-- Behind a command's name.
+local function arguments(session, command, text)
+  local kind = command and command.completes
+  if kind == "commands" then
+    local prefix = text:match "%S*$"
+    return { prefix = prefix, names = commands_of(session, prefix:sub(1, 1) == "\\" and "\\" or "") }
+  elseif kind == "files" then
+    return files(text)
+  elseif kind == "names" then
+    return names_as_shown(session, text:match "^%s*(.*)$", false)
+  elseif kind == "columns" and session.driver == "postgres" then
+    return names_in_sql(session, sql_names.tail { text })
+  elseif kind then
+    return names_as_shown(session, plain_tail(text), true)
   end
-  if statement.is_sql(text, session.driver) or in_string(text) then return database_names(session, text, true) end
-  return lua_names(session, text)
+end
+
+-- In a string of Lua's, which `lines` end in: of a statement, or of names.
+local function in_string(session, within, line)
+  local content = line:sub(within.content)
+  local call = within.before:match "([%a_]+)%s*%(?%s*$"
+  if session.driver ~= "postgres" or not (call == "query" or call == "rows" or call == "ask") then
+    return names_as_shown(session, plain_tail(content), true)
+  end
+  if within.open == "[" then return names_in_sql(session, sql_names.tail { content }) end
+  return names_in_sql(session, sql_names.tail { (content:gsub("\\(.)", "%1")) }, within.open)
+end
+
+local function candidates(session, lines, before)
+  local name, rest
+  if #lines == 0 then
+    name, rest = before:match "^%s*(\\[%a?]*)(.*)$"
+    if not name then name, rest = before:match "^(help)(%s.*)$" end
+  end
+  if name and rest == "" then return { prefix = name, names = commands_of(session, "\\") } end
+  if name then return arguments(session, session:command(name), rest) end
+  local all = table.move(lines, 1, #lines, 1, {})
+  all[#all + 1] = before
+  if statement.is_sql(table.concat(all, "\n"), session.driver) then
+    return names_in_sql(session, sql_names.tail(all))
+  end
+  local within = scan.new "lua"
+  for _, line in ipairs(all) do within:add(line) end
+  if within.open == "--" then return nil end
+  if within.open then return in_string(session, within, before) end
+  return lua_names(session, before)
 end
 
 local function common_start(names)
@@ -172,22 +225,34 @@ local function list(names)
   return table.concat(lines, "\n")
 end
 
---- What is to be inserted behind a text, and what is to be shown because it could be several things.
+local function begins(prefix, meaning) return meaning:sub(1, #prefix) == prefix end
+
+--- What is to be inserted before the cursor, and what is to be shown because it could be several things.
 ---@param session lunadex.cli.Session
----@param text string              # what stands before the cursor, with the lines before it
+---@param lines string[]           # that were entered before, of the same input
+---@param before string            # what stands before the cursor
 ---@return string? insert
 ---@return string? shown
-function M.complete(session, text)
-  local found, prefix = candidates(session, text)
-  local names = {}
-  for name in pairs(found) do
-    if name:sub(1, #prefix) == prefix then names[#names + 1] = name end
+---@return integer? erase          # how many characters before the cursor give way
+function M.complete(session, lines, before)
+  local found = candidates(session, lines, before)
+  if not found then return nil end
+  local prefix, matches, names = found.prefix, found.matches or begins, {}
+  for name, meaning in pairs(found.names) do
+    -- What holds a newline cannot be typed, either.
+    if not name:find "%c" and matches(prefix, meaning == true and name or meaning) then names[#names + 1] = name end
   end
   if #names == 0 then return nil end
   table.sort(names)
   local start = common_start(names)
-  if #start > #prefix then return start:sub(#prefix + 1) end
-  if #names > 1 then return nil, list(names) end
+  local longer = #names == 1 and start ~= prefix or matches == begins and #start > #prefix
+    or matches ~= begins and sql_names.is_longer(start, prefix)
+  if not longer then return nil, #names > 1 and list(names) or nil end
+  if found.escape then
+    start, prefix = start:gsub(found.escape, "\\%0"), prefix:gsub(found.escape, "\\%0")
+  end
+  if start:sub(1, #prefix) == prefix then return start:sub(#prefix + 1) end
+  return start, nil, utf8.len(prefix)
 end
 
 return M

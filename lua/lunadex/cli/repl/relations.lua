@@ -206,6 +206,14 @@ function M.describe(connection, relation)
   return M.indexes(connection, indexes)
 end
 
+local function find_index(catalog, name)
+  for _, relation in ipairs(name and M.matching(catalog) or {}) do
+    for _, index in ipairs(relation:indexes()) do
+      if index.name == name then return index end
+    end
+  end
+end
+
 --- What a name or a pattern means, described: a relation, an index, or a list.
 ---@param connection lunadex.Connection
 ---@param title string?
@@ -219,11 +227,8 @@ function M.tell(connection, title)
   end
   local relation = M.find(catalog, connection.info.driver, title)
   if relation then return M.describe(connection, relation) end
-  for _, each in ipairs(M.matching(catalog)) do
-    for _, index in ipairs(each:indexes()) do
-      if index.name == title then return M.indexes(connection, { index }, true) end
-    end
-  end
+  local index = find_index(catalog, title) or find_index(catalog, title:match '^"(.+)"$')
+  if index then return M.indexes(connection, { index }, true) end
   return nil, unknown(catalog, title)
 end
 
