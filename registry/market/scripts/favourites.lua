@@ -4,6 +4,7 @@
 --
 --     DATABASE_URL=… MONGODB_URI=… lunadex run registry/market/scripts/favourites.lua
 --
+-- registry/market/schema.sql and scripts/clicks.lua make databases to try it on.
 -- It may be killed, and run again at any time: what is there already is found by its definition.
 local lunadex = require "lunadex"
 

@@ -14,12 +14,9 @@ describe("over both kinds of databases,", function()
     server, mongo = pg.shared(), mongodb.shared()
     shop, market = server:create_database(), mongo:create_database()
     env = { DATABASE_URL = server:url(shop), MONGODB_URI = mongo:url(market) }
-    server:psql(shop, [[
-      CREATE TABLE public.orders (id int PRIMARY KEY, product int, status text, total numeric(10, 2),
-        created_at timestamptz DEFAULT now());
-      INSERT INTO public.orders SELECT i, i % 50, CASE WHEN i % 10 = 0 THEN 'open' ELSE 'archived' END, i
-        FROM generate_series(1, 2000) i]])
-    mongo:fill(market, "clicks", 2000, { product = { ["$mod"] = { "$n", 60 } }, session = "$n", at = "$$NOW" })
+    server:psql_file(shop, "registry/market/schema.sql")
+    local filled = lunadex.run { "run", "registry/market/scripts/clicks.lua", env = env }
+    assert.equal(0, filled.status, tostring(filled))
   end)
   after_each(function()
     server:drop_database(shop)
