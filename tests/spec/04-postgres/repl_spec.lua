@@ -303,6 +303,27 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       assert.matches("Did you mean orders?", result.stderr, 1, true)
     end)
 
+    it("explains queries: with parameters, and the index of the schema that is meant", function()
+      server:psql(database, [[CREATE SCHEMA other; CREATE TABLE other.orders (id int PRIMARY KEY, customer_id int);]])
+      for _, options in ipairs { {}, { "--write" } } do
+        local result = feed("\\explain SELECT * FROM orders WHERE id = $1 AND note = $2;\n"
+          .. "\\explain SELECT * FROM orders WHERE id = $1\n", table.unpack(options))
+        assert.equal(0, result.status, tostring(result))
+        assert.matches("Index Cond: (id = $1)", result.stdout, 1, true)
+        assert.equal(2, select(2, result.stdout:gsub("\npublic.orders  orders_pkey", "")))
+        assert.is_nil(result.stdout:find("other.orders", 1, true))
+      end
+      -- A bitmap's index, and a text that only looks like a parameter.
+      server:psql(database, 'ALTER DATABASE "' .. database .. '" SET enable_indexscan = off')
+      local result = feed [[\explain ANALYZE SELECT * FROM orders WHERE customer_id = 3 AND note <> '$1']]
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("Bitmap Index Scan", result.stdout, 1, true)
+      assert.matches("public.orders  orders_customer", result.stdout, 1, true)
+      result = feed [[\explain SELECT '$1']]
+      assert.matches("no index is used", result.stdout, 1, true)
+      assert.equal(65, feed([[\explain SELECT nothing + $1]]).status)
+    end)
+
     it("ends at the first failure, with its exit status", function()
       for input, status in pairs {
         ["error 'no'"] = 65, ["x = = 1"] = 65, ["SELECT nothing;"] = 65, ["\\nothing"] = 64, ["help nothing"] = 65,

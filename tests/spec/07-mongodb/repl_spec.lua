@@ -36,6 +36,8 @@ db:query("find", "users", { projection = { _id = 0, n = 1 }, limit = 2, sort = {
 \explain find users { filter = { _id = 7 } }
 \explain find users { filter = { nothing = 7 } }
 \explain analyze count users { query = { _id = 7 } }
+\explain aggregate users { pipeline = { { ["$match"] = { age = 7 } } } }
+\explain aggregate users { pipeline = { { ["$match"] = { age = 8 } } }, cursor = { batchSize = 1 } }
 \status
 ]])
     assert.equal(0, result.status, tostring(result))
@@ -46,7 +48,12 @@ db:query("find", "users", { projection = { _id = 0, n = 1 }, limit = 2, sort = {
     assert.matches("users     age_1  { age: 1 } sparse", result.stdout, 1, true)
     assert.matches("IDHACK\n", result.stdout, 1, true)
     assert.matches("COLLSCAN\n\nno index is used\n", result.stdout, 1, true)
+    assert.equal(2, select(2, result.stdout:gsub("IXSCAN, age_1\n", "")))
     assert.matches("nothing is being built", result.stdout, 1, true)
+    for _, input in ipairs { "select 1", "find", "find users 7", "find users {" } do
+      result = feed("\\explain " .. input)
+      assert.equal(65, result.status, input .. tostring(result))
+    end
   end)
 
   -- Each is one way to write.
