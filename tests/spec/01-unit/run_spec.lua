@@ -140,5 +140,26 @@ describe("lunadex completion", function()
     end
     assert.matches("apply\n", complete("lunadex", "ap"))
     assert.matches("--drop-strays\n", complete("lunadex", "apply", "--drop-s"), 1, true)
+    assert.equal("bash\nzsh\nfish\n", complete("lunadex", "completion", ""))
+    assert.matches("\nlone-boolean\n", complete("lunadex", "plan", "--without", ""), 1, true)
+    assert.equal("lone-boolean\n", complete("lunadex", "plan", "--without", "=", "lone"))
+    assert.equal("critical\nany\nnever\n", complete("lunadex", "apply", "--fail-on", ""))
+    assert.equal("critical\nany\nnever\n", complete("lunadex", "apply", "--fail-on", "="))
+    assert.equal("blocking\n", complete("lunadex", "apply", "--mode", "=", "bl"))
+    for _, option in ipairs { "--target", "--database", "--only", "--jobs" } do
+      assert.equal("\n", complete("lunadex", "plan", option, ""), option)
+    end
+    assert.equal("registry/shop/shop.lua\n", complete("lunadex", "plan", "registry/shop/shop.l"))
+    assert.equal("registry/shop/shop.lua\n", complete("lunadex", "snapshot", "-o", "registry/shop/shop.l"))
+  end)
+
+  it("offers no files in zsh and fish where there are none to be named", function()
+    local zsh, fish = lunadex.run({ "completion", "zsh" }).stdout, lunadex.run({ "completion", "fish" }).stdout
+    assert.is_nil(zsh:find "%-%-target%[[^\n]*_files")
+    assert.matches("%-%-without%[[^\n]*: :%([^\n]*lone%-boolean", zsh)
+    assert.matches("{%-o,%-%-output}[^\n]*: :_files", zsh)
+    assert.matches("seen_command plan' %-l without %-xa '[^\n]*lone%-boolean", fish)
+    assert.matches("seen_command completion' %-xa 'bash zsh fish'", fish)
+    assert.matches("seen_command plan' %-l target %-xa ''", fish)
   end)
 end)
