@@ -7,10 +7,10 @@
 
 local core = require "lunadex.core"
 
----@type {closed: boolean, lost: string?}
+---@type {closed: boolean, cut_off: boolean?, lost: string?}
 local M = { closed = false }
 
-local broken_pipe = 32
+local interrupted, broken_pipe = 4, 32 -- EINTR, EPIPE
 
 --- The width of a terminal at standard output, or nil.
 ---@return integer?
@@ -49,8 +49,14 @@ end
 
 local function note(ok, why, code)
   if ok then return end
-  M.closed = true
+  M.closed, M.cut_off = true, code == interrupted
   if code ~= broken_pipe then M.lost = why end
+end
+
+--- Goes on after a signal came in the middle of a write: whoever sent it wants to see no more of that.
+function M.go_on()
+  if not M.cut_off then return end
+  M.closed, M.cut_off, M.lost = false, nil, nil
 end
 
 local AT_ONCE = 4096 -- bytes that go where there is room at all: PIPE_BUF

@@ -243,6 +243,7 @@ function Session:enter(text)
   end
   if signal then
     output.flush()
+    output.go_on()
     io.stderr:write("interrupted\n")
   end
   local fine, failure = pcall(task.check)
