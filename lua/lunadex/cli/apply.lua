@@ -261,6 +261,7 @@ local function run(options)
   end or nil)
   if plans then troubles = refusals(plans) end
   if not plans or #troubles > 0 then return common.fail_each(troubles, options) end
+  if options.agree and not options.agree(plans) then return 0 end
   for _, plan in ipairs(plans) do warn(plan) end
   if options.dry_run then
     for _, plan in ipairs(plans) do print_statements(plan, options, plans.several) end

@@ -29,11 +29,11 @@ function M.define(command)
   command:option "--mode" :choices { "auto", "concurrent", "blocking" } :description "How indexes would be built."
 end
 
+--- Tells what plans say.
+---@param plans lunadex.cli.Plans
 ---@param options table
 ---@return integer status
-function M.run(options)
-  local plans <close>, troubles = common.plans(options, 1)
-  if not plans then return common.fail_each(troubles, options) end
+function M.show(plans, options)
   -- One database is one object; several are a list of them.
   local listed = plans.several and options.json
   if listed then output.write '{"databases":[\n' end
@@ -54,6 +54,14 @@ function M.run(options)
   end
   if options.json then output.line(listed and "]}" or "") end
   return status
+end
+
+---@param options table
+---@return integer status
+function M.run(options)
+  local plans <close>, troubles = common.plans(options, 1)
+  if not plans then return common.fail_each(troubles, options) end
+  return M.show(plans, options)
 end
 
 return M

@@ -231,6 +231,26 @@ describe("the REPL", function()
       t:rests(writing)
     end)
 
+    it("asks again where the plan is another one by then", function()
+      local registry = lunadex.registry [[on "public.orders" { index { "total", name = "orders_total" },
+        index { "note", name = "orders_note" } }]]
+      local t = start(nil, "--write")
+      local there = "SELECT count(*) FROM pg_class WHERE relname IN ('orders_total', 'orders_note')"
+      t:enter("\\apply --quiet " .. registry):shows "Leave --quiet out"
+      for answer, count in pairs { n = "1", y = "2" } do
+        server:psql(database, "DROP INDEX IF EXISTS orders_total, orders_note")
+        t:rests(writing)
+        t:press("C-l"):enter("\\apply " .. registry):shows "[y/N]"
+        assert.matches("Plan: 2 to create", t:screen(), 1, true)
+        server:psql(database, "CREATE INDEX orders_total ON orders (total)")
+        t:press("C-l"):enter("y"):shows "Plan: 1 to create"
+        t:shows "[y/N]"
+        t:enter(answer):shows(answer == "y" and "created 1," or "nothing was changed")
+        t:rests(writing)
+        assert.equal(count, server:value(database, there))
+      end
+    end)
+
     it("goes on after an apply that was interrupted, of which nothing is left", function()
       local registry = lunadex.registry [[on "public.orders" { index { expr "gate(id)", name = "orders_gated" } }]]
       local t = start(nil, "--write")

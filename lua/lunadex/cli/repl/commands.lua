@@ -1,10 +1,12 @@
 --- The commands that begin with a backslash. Each gets the session and what stands behind its name, and gives true or
 --- an exit status, or nil and an error.
 
+local common = require "lunadex.cli.common"
 local errors = require "lunadex.errors"
 local explain = require "lunadex.cli.repl.explain"
 local format = require "lunadex.format"
 local output = require "lunadex.cli.output"
+local planning = require "lunadex.cli.plan"
 local relations = require "lunadex.cli.repl.relations"
 local show = require "lunadex.cli.repl.show"
 local task = require "lunadex.task"
@@ -61,6 +63,27 @@ local function run_line(name)
   end
 end
 
+-- What plans would do, as a text.
+local function work_of(plans)
+  local parts = {}
+  for _, plan in ipairs(plans) do
+    parts[#parts + 1] = plan.target
+    for change in plan:work { held = true } do
+      parts[#parts + 1] = table.concat({ change.action, change.relation, change.name or "", change.live_name or "",
+        tostring(change.definition), change.held and "held" or "" }, "\0")
+    end
+  end
+  return table.concat(parts, "\n")
+end
+
+local function agrees(session)
+  local answer = session.ask(("Apply this to %s? [y/N] "):format(session.connection.info.display))
+  if answer and answer:lower():find "^%s*y" then return true end
+  output.line("nothing was changed")
+  return false
+end
+
+-- What is done is what was shown and agreed to.
 local function apply(session, arguments)
   local module, options = options_of(session, "apply", arguments)
   if not module then return options end
@@ -71,15 +94,24 @@ local function apply(session, arguments)
   if not session.ask then
     return usage("\\apply asks first, and here is nobody to be asked", "Call lunadex apply instead.")
   end
-  -- `plan` with the options of `apply`: what is shown is what will be done.
-  local plan = session.read { "plan" }
+  if options.quiet then return usage("\\apply asks about what it shows", "Leave --quiet out.") end
   options.detailed_exitcode = true
-  local status = plan.run(options)
-  if status ~= 2 then return status end
-  local answer = session.ask(("Apply this to %s? [y/N] "):format(session.connection.info.display))
-  if not (answer and answer:lower():find "^%s*y") then
-    output.line("nothing was changed")
-    return true
+  local shown
+  do
+    local plans <close>, troubles = common.plans(options, 1)
+    if not plans then return common.fail_each(troubles, options) end
+    local status = planning.show(plans, options)
+    if status ~= common.EXIT.changes then return status end
+    shown = work_of(plans)
+  end
+  if not agrees(session) then return true end
+  function options.agree(plans)
+    if work_of(plans) == shown then return true end
+    -- Somebody was at it since: it is another plan, and another question.
+    output.finish()
+    local agreed = planning.show(plans, options) == common.EXIT.changes and agrees(session)
+    output.go_beside()
+    return agreed
   end
   return module.run(options)
 end
@@ -198,8 +230,9 @@ lock; the last runs. \watch 2 \status looks every two seconds.]] },
     help = "As lunadex plan, on this connection's target; takes its options (\\plan --help)." },
   { name = "apply", arguments = "[REGISTRY…]", summary = "shows the plan, asks, and does it", completes = "files",
     run = apply,
-    help = "As lunadex apply, on this connection's target, after a look at the plan and a question; takes its options\n"
-      .. "(\\apply --help). Needs --write. Ctrl-C cancels and cleans up." },
+    help = [[
+As lunadex apply, on this connection's target, after a look at the plan and a question, which is asked again if the plan
+is another one by then; takes its options (\apply --help). Needs --write. Ctrl-C cancels and cleans up.]] },
   { name = "check", arguments = "[REGISTRY…]", summary = "what rules and lint have to say", completes = "files",
     run = run_line "check",
     help = "As lunadex check, on this connection's target; takes its options (\\check --help)." },
