@@ -64,7 +64,7 @@ return {
   name = "redundant-index",
   describe = "an index whose keys another one begins with",
   rule = {
-    on = { "index" }, default = "plan",
+    on = { "overlap" }, default = "plan",
     check = function(index, context)
       if index.kind ~= "index" or index.unique or not plain[index.method or ""] then return end
       local first = index.keys[1].column

@@ -32,6 +32,28 @@ static const ldx_diff *check(lua_State *L, int argument) {
   return *handle;
 }
 
+int ldx_lua_overlapping(lua_State *L) {
+  ldx_lua_set *set = ldx_lua_check_set(L, 1);
+  const ldx_diff *diff = lua_isnoneornil(L, 2) ? NULL : check(L, 2);
+  const ldx_catalog *catalog = diff ? set->catalog : NULL;
+  size_t count = ldx_declarations_count(set->set);
+  if (diff) {
+    lua_getiuservalue(L, 2, SET);
+    luaL_argcheck(L, lua_rawequal(L, 1, -1), 2, "the diff is one of other declarations");
+  }
+  ldx_arena *arena = ldx_lua_push_arena(L);
+  int place = lua_gettop(L);
+  const bool *overlaps = ldx_declarations_overlap(arena, set->set, diff, catalog);
+  lua_newtable(L);
+  for (size_t i = 0; i < count; i++) {
+    if (!overlaps[i]) continue;
+    lua_pushboolean(L, true);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  ldx_lua_free_arena(L, place);
+  return 1;
+}
+
 static int total(lua_State *L) {
   const ldx_diff *diff = check(L, 1);
   const char *action = luaL_checkstring(L, 2);

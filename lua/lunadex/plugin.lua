@@ -136,6 +136,9 @@ local function load_text(text, name, path)
   return finish(plugin, name, path)
 end
 
+-- Those that come with Lunadex, by name, once they are loaded: they stay as they are.
+local own = {}
+
 --- The plugin of that name.
 ---@param name string
 ---@param options {folder: string?, path: string?}?   # instead of ./plugins and LUNADEX_PLUGINS
@@ -150,11 +153,15 @@ function M.load(name, options)
     if text then return load_text(text, name, path) end
     looked[#looked + 1] = path
   end
+  if own[name] then return own[name] end
   local ok, plugin, where = pcall(require, "lunadex.plugins." .. name)
   if ok then
     local file = type(where) == "string" and where:sub(1, 1) ~= ":" and where or ("plugins/%s.lua"):format(name)
     local result, message = finish(plugin, name, file)
-    if result then result.shipped = true end
+    if result then
+      result.shipped = true
+      own[name] = result
+    end
     return result, message
   elseif not tostring(plugin):find("module 'lunadex.plugins." .. name .. "' not found", 1, true) then
     return nil, ("the plugin %q cannot be loaded: %s"):format(name, tostring(plugin))

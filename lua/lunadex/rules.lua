@@ -5,6 +5,7 @@
 -- of several that hold a change back, the strongest counts, and of these the first.
 
 local ask = require "lunadex.rules.ask"
+local core = require "lunadex.core"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local order = require "lunadex.backfill.order"
@@ -116,6 +117,7 @@ end
 ---@field tell fun(change: lunadex.PlannedChange?, finding: lunadex.Finding)
 ---@field advice boolean?
 ---@field askers table<lunadex.Rule, lunadex.rules.Asker>
+---@field overlaps table<integer, true>   # by ordinal: it begins with the same key as another one
 ---@field answers table<lunadex.Rule, table<string, table[]>>   # what they had to say, by kind of subject
 ---@field err lunadex.Error?       # the run was interrupted
 local Judge = {}
@@ -200,15 +202,14 @@ function Judge:planned_for(rule)
 end
 
 -- What is declared on one relation, added to what a batch has of each kind.
-local declared = { "index", "relation", "query" }
+local declared = { "index", "overlap", "relation", "query" }
 
 function Judge:add_declared(batch, name)
   local scene, view = self.scene, self.scene:relation(name)
-  if batch.index then
-    for _, record in ipairs(scene:relations()[name].declared) do
-      if not self.plan.only or self.by_ordinal[record.ordinal] then
-        add(batch.index, scene:index(record), name, record)
-      end
+  for _, record in ipairs((batch.index or batch.overlap) and scene:relations()[name].declared or {}) do
+    if not self.plan.only or self.by_ordinal[record.ordinal] then
+      if batch.index then add(batch.index, scene:index(record), name, record) end
+      if batch.overlap and self.overlaps[record.ordinal] then add(batch.overlap, scene:index(record), name, record) end
     end
   end
   if batch.relation then add(batch.relation, view, name, { relation = name, file = view.file, line = view.line }) end
@@ -223,11 +224,16 @@ function Judge:ask_declared()
   local scene, rules_on = self.scene, {}
   for _, kind in ipairs(declared) do
     for _, rule in ipairs(self.list) do
-      if rule.asked and rule.on[kind] and not rule.broken then
+      local also = kind == "overlap" and rule.on.index -- asked about all of them
+      if rule.asked and rule.on[kind] and not rule.broken and not also then
         rules_on[kind] = rules_on[kind] or {}
         table.insert(rules_on[kind], rule)
       end
     end
+  end
+  if rules_on.overlap then
+    self.overlaps = core.overlapping(self.plan.set, self.plan.diff)
+    if not next(self.overlaps) then rules_on.overlap = nil end
   end
   if not next(rules_on) then return end
   scene:records()
@@ -370,7 +376,7 @@ end
 function Judge:tell_answers(rule)
   local dialect, kept = self.plan.dialect, self.answers[rule] or {}
   -- They were asked relation by relation.
-  table.sort(kept.index or {}, function(a, b) return a.about.ordinal < b.about.ordinal end)
+  table.sort(kept.index or kept.overlap or {}, function(a, b) return a.about.ordinal < b.about.ordinal end)
   for _, kind in ipairs { "plan", table.unpack(declared) } do
     for _, answer in ipairs(kept[kind] or {}) do
       local about, verdict, flaw = answer.about, nil, answer.failed
@@ -490,7 +496,8 @@ function M.judge(plan, database, options, tell)
   for _, rule in ipairs(list) do
     if without[rule.name] then rule.asked, rule.off = false, "--without" end
     -- Without a database there are no changes.
-    rule.unasked = plan.offline and not rule.broken and not (rule.on.index or rule.on.relation or rule.on.query)
+    rule.unasked = plan.offline and not rule.broken and not (rule.on.index or rule.on.overlap
+      or rule.on.relation or rule.on.query)
   end
   self:ask_declared()
   for _, rule in ipairs(list) do

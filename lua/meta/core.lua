@@ -285,6 +285,13 @@ function Diff:changes(quiet_keeps) end
 ---@return fun(): integer?, lunadex.Relation?, lunadex.Index?
 function Diff:pairs() end
 
+--- By ordinal, which declarations begin with the same key as another one of their relation, or as something live
+--- there that is not declared; without a diff only declarations count.
+---@param set lunadex.Declarations
+---@param diff lunadex.Diff?
+---@return table<integer, true>
+function core.overlapping(set, diff) end
+
 ---@class lunadex.Step             # core/include/lunadex/driver.h, ldx_step
 ---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"await"|"drop_constraint"
 ---@field schema string

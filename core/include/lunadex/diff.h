@@ -81,4 +81,9 @@ typedef struct ldx_diff {
 /* Results are allocated in `arena` and point into set and catalog. */
 ldx_diff *ldx_diff_make(ldx_arena *arena, ldx_declarations *set, ldx_catalog *catalog);
 
+/* By ordinal: whether a declaration begins with the same key as another one of its relation, or as something live there
+ * that is not declared. Without a database (`diff` and `catalog` NULL) only declarations count. In `arena`. */
+bool *ldx_declarations_overlap(ldx_arena *arena, ldx_declarations *set, const ldx_diff *diff,
+                               const ldx_catalog *catalog);
+
 #endif

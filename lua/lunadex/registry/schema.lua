@@ -197,8 +197,8 @@ M.kinds.database = M.kind {
 }
 
 --- What a rule may be asked about: a change by what is to be done, or something by what it is.
-M.subjects = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait", "keep", "index", "relation", "query",
-  "plan" }
+M.subjects = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait", "keep", "index", "overlap",
+  "relation", "query", "plan" }
 local is_subject = {}
 for _, subject in ipairs(M.subjects) do is_subject[subject] = true end
 
@@ -224,8 +224,8 @@ M.kinds.rule = M.kind {
     values = 'did you mean "options"?' },
   list = {
     { name = "on", type = "table|string", check = subjects,
-      description = 'What it looks at: { "create", "drop" }, "index", "relation", "query", "plan". Default: all '
-        .. "changes." },
+      description = 'What it looks at: { "create", "drop" }, "index", "overlap", "relation", "query", "plan". '
+        .. "Default: all changes." },
     { name = "check", type = "function", description = "function(change, context) → verdict, message." },
     { name = "options", type = "table",
       description = 'With `check`: the options it has, { days = { type = "number", default = 30 } }. Without: their '

@@ -250,6 +250,23 @@ return { name = "policy", describe = "ours", rule = {
     assert.matches("r.words: its importer cannot be loaded: plugins/words.lua:1: ", result.stderr, 1, true)
   end)
 
+  it("on \"overlap\" are asked about what begins with the same key as another index", function()
+    server:psql(database, "CREATE INDEX t_live ON t (n, b); CREATE INDEX t_kept ON t ((a + 1))")
+    local rule = [[ rule "r" { on = %s, check = function(index) return "warn", index.action end } ]]
+    local text = [[ on "t" { index { "a", name = "first" }, index { desc "a", "b", name = "second", where = "n > 1" },
+        index { "b", name = "alone" }, index { "n", name = "as_live" }, index { expr "a+1", name = "t_kept" },
+        index { expr "lower(b)", name = "lower" }, index { expr "upper(b)", name = "upper" } }
+      on "other" { index { "id", name = "as_key", method = "hash" } } ]]
+    assert.same({ "warning r first", "warning r second", "warning r as_live", "warning r as_key" },
+      check(rule:format '"overlap"' .. text))
+    -- Without a database, declarations alone; and no index is asked about twice.
+    local function offline(on)
+      return said(lunadex.run { "check", lunadex.registry(rule:format(on) .. text), "--offline", "--json" })
+    end
+    assert.same({ "warning r first", "warning r second" }, offline '"overlap"')
+    assert.equal(8, #offline '{ "overlap", "index" }')
+  end)
+
   it("ask for nothing that nobody needs", function()
     -- `check` counts what was sent: statements are in the server's log only where it is told to keep them.
     server:psql("postgres", ("ALTER DATABASE %s SET log_statement = 'all'"):format(database))

@@ -59,6 +59,16 @@ on "users" { index { { email = "hashed" }, name = "h" }, index { "n", name = "n"
     assert.matches('amend cannot change "mode"', result.stdout, 1, true)
   end)
 
+  it("on \"overlap\" are asked about what begins with the same key as another index", function()
+    server:command(database, [[{ "createIndexes": "users", "indexes": [{ "name": "live", "key": { "n": 1, "x": 1 } },
+      { "name": "kept", "key": { "kept": 1 } }] }]])
+    assert.same({ "warning r a", "warning r b", "warning r as_live" }, check [[
+      rule "r" { on = "overlap", check = function() return "warn", "asked" end }
+      on "users" { index { "email", name = "a" }, index { { email = "hashed" }, name = "b" }, index { "c", name = "c" },
+        index { "n", name = "as_live", sparse = true }, index { "kept", name = "kept" } }
+      on "others" { index { "email", name = "elsewhere" } } ]])
+  end)
+
   it("redundant-index knows what an index leaves out, and what it does beside", function()
     assert.same({ "warning redundant-index a" }, check [[ on "users" { index { "n", name = "a" },
       index { "n", "email", name = "b" } } ]])
