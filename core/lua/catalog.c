@@ -112,6 +112,12 @@ static int catalog_tablespaces(lua_State *L) {
   return 1;
 }
 
+static bool is_sharded(const ldx_catalog *catalog) {
+  for (size_t i = 0; i < ldx_catalog_relation_count(catalog); i++)
+    if (ldx_catalog_relation_at(catalog, i)->shard_key) return true;
+  return false;
+}
+
 static int catalog_index(lua_State *L) {
   ldx_catalog *catalog = ldx_lua_check_catalog(L, 1);
   lua_settop(L, 2);
@@ -120,6 +126,8 @@ static int catalog_index(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)ldx_catalog_relation_count(catalog));
   } else if (strcmp(key, "index_count") == 0) {
     lua_pushinteger(L, (lua_Integer)ldx_catalog_live_count(catalog));
+  } else if (strcmp(key, "sharded") == 0) {
+    lua_pushboolean(L, is_sharded(catalog));
   } else {
     lua_rawget(L, lua_upvalueindex(1));
   }

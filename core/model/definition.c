@@ -106,38 +106,71 @@ bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_defi
 
 /* --- fingerprint -------------------------------------------------------------------------------------------------- */
 
+/* What is hashed. Nearly all definitions fit the buffer and are hashed in one go, which takes a third of the time that a
+ * call for each field takes; the result is the same. */
+typedef struct feed {
+  size_t used;
+  bool flushed; /* `state` is begun */
+  char buffer[512];
+  XXH3_state_t state;
+} feed;
+
+static void flush(feed *f) {
+  if (!f->flushed) XXH3_128bits_reset(&f->state);
+  f->flushed = true;
+  XXH3_128bits_update(&f->state, f->buffer, f->used);
+  f->used = 0;
+}
+
+static void feed_bytes(feed *f, const void *bytes, size_t size) {
+  if (size > sizeof f->buffer - f->used) flush(f);
+  if (size > sizeof f->buffer) {
+    XXH3_128bits_update(&f->state, bytes, size);
+  } else {
+    memcpy(f->buffer + f->used, bytes, size);
+    f->used += size;
+  }
+}
+
+static XXH128_hash_t digest(feed *f) {
+  if (!f->flushed) return XXH3_128bits(f->buffer, f->used);
+  flush(f);
+  return XXH3_128bits_digest(&f->state);
+}
+
 /* Fields are fed with their terminating zero, so that neighbours cannot run into one another; absent ones as a byte no
  * UTF-8 text holds. */
-static void feed_text(XXH3_state_t *state, const char *text) {
+static void feed_text(feed *f, const char *text) {
   if (text)
-    XXH3_128bits_update(state, text, strlen(text) + 1);
+    feed_bytes(f, text, strlen(text) + 1);
   else
-    XXH3_128bits_update(state, "\xff", 2);
+    feed_bytes(f, "\xff", 2);
 }
 
-static void feed_number(XXH3_state_t *state, size_t number) {
-  XXH3_128bits_update(state, &number, sizeof number);
+static void feed_number(feed *f, size_t number) {
+  feed_bytes(f, &number, sizeof number);
 }
 
-static void feed_strings(XXH3_state_t *state, const ldx_strings *strings) {
-  feed_number(state, strings->count);
-  for (size_t i = 0; i < strings->count; i++) feed_text(state, strings->items[i]);
+static void feed_strings(feed *f, const ldx_strings *strings) {
+  feed_number(f, strings->count);
+  for (size_t i = 0; i < strings->count; i++) feed_text(f, strings->items[i]);
 }
 
-static void feed_options(XXH3_state_t *state, const ldx_options *options, const char *alterable_method) {
+static void feed_options(feed *f, const ldx_options *options, const char *alterable_method) {
   ldx_option sorted[MAX_OPTIONS];
   size_t count = sorted_options(options, sorted);
   for (size_t i = 0; i < count; i++) {
     if (alterable_method && alterable(alterable_method, sorted[i].name)) continue;
-    feed_text(state, sorted[i].name);
-    feed_text(state, plain_value(&sorted[i]));
+    feed_text(f, sorted[i].name);
+    feed_text(f, plain_value(&sorted[i]));
   }
-  feed_text(state, NULL);
+  feed_text(f, NULL);
 }
 
 ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition) {
-  XXH3_state_t state;
-  XXH3_128bits_reset(&state);
+  feed f;
+  f.used = 0;
+  f.flushed = false;
   const char flags[] = {
       (char)definition->kind,
       (char)definition->unique,
@@ -147,35 +180,35 @@ ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition) {
       (char)definition->initially_deferred,
       (char)definition->not_enforced,
   };
-  XXH3_128bits_update(&state, flags, sizeof flags);
-  feed_text(&state, definition->method);
-  feed_number(&state, definition->key_count);
+  feed_bytes(&f, flags, sizeof flags);
+  feed_text(&f, definition->method);
+  feed_number(&f, definition->key_count);
   for (size_t i = 0; i < definition->key_count; i++) {
     const ldx_key *key = &definition->keys[i];
     const char order[] = {(char)key->descending, (char)key->nulls_first};
-    XXH3_128bits_update(&state, order, sizeof order);
-    feed_text(&state, key->column);
-    feed_text(&state, key->expression);
-    feed_text(&state, key->opclass);
-    feed_options(&state, &key->opclass_options, NULL);
-    feed_text(&state, key->collation);
-    feed_text(&state, key->operator);
+    feed_bytes(&f, order, sizeof order);
+    feed_text(&f, key->column);
+    feed_text(&f, key->expression);
+    feed_text(&f, key->opclass);
+    feed_options(&f, &key->opclass_options, NULL);
+    feed_text(&f, key->collation);
+    feed_text(&f, key->operator);
   }
-  feed_strings(&state, &definition->include);
-  feed_text(&state, definition->predicate_form ? definition->predicate_form : definition->predicate);
+  feed_strings(&f, &definition->include);
+  feed_text(&f, definition->predicate_form ? definition->predicate_form : definition->predicate);
   if (definition->kind == LDX_KIND_FOREIGN_KEY) {
-    feed_text(&state, definition->references.schema);
-    feed_text(&state, definition->references.name);
-    feed_strings(&state, &definition->references_columns);
-    feed_text(&state, definition->on_update);
-    feed_text(&state, definition->on_delete);
-    feed_strings(&state, &definition->on_delete_columns);
-    feed_text(&state, definition->match);
+    feed_text(&f, definition->references.schema);
+    feed_text(&f, definition->references.name);
+    feed_strings(&f, &definition->references_columns);
+    feed_text(&f, definition->on_update);
+    feed_text(&f, definition->on_delete);
+    feed_strings(&f, &definition->on_delete_columns);
+    feed_text(&f, definition->match);
   } else {
-    feed_options(&state, &definition->traits, NULL);
-    feed_options(&state, &definition->storage, definition->method);
+    feed_options(&f, &definition->traits, NULL);
+    feed_options(&f, &definition->storage, definition->method);
   }
-  XXH128_hash_t hash = XXH3_128bits_digest(&state);
+  XXH128_hash_t hash = digest(&f);
   return (ldx_fingerprint){.high = hash.high64, .low = hash.low64};
 }
 

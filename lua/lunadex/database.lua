@@ -98,7 +98,8 @@ end
 
 --- For the library: asks for the catalog now, so that it is read while the caller does something else.
 function Connection:prefetch()
-  self.info_ticket = self.info_ticket or reading(self, self.handle:connect(self.retry))
+  if task.ending() then return end
+  if not self.info then self.info_ticket = self.info_ticket or reading(self, self.handle:connect(self.retry)) end
   self.catalog_ticket = self.catalog_ticket or reading(self, self.handle:catalog())
 end
 

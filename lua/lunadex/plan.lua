@@ -128,6 +128,7 @@ local function compare(database, connection, options, several)
       dialects.of(database.driver).product, info.display, dialect.product),
       "Say beforehand which server is meant: with a url in the registry, or the target given to lunadex.load.")
   end
+  connection:prefetch() -- while the set is copied
   local set = database.set:copy()
   local bare = add_bare(database, set, dialect)
   local catalog, ok

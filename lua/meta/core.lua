@@ -167,6 +167,7 @@ function Declarations:fields(ordinal) end
 ---@class lunadex.Catalog          # what is live; immutable; made by a catalog job
 ---@field relation_count integer
 ---@field index_count integer
+---@field sharded boolean          # some relation is
 local Catalog = {}
 --- The relation of that exact name (search path without schema), or nil.
 ---@param schema string?

@@ -110,6 +110,31 @@ static void every_part_counts(void **state) {
   }
 }
 
+/* Of any length, each byte counts, wherever a buffer may end. */
+static void long_parts_count(void **state) {
+  world *w = *state;
+  char text[1400] = "";
+  ldx_fingerprint before = {0};
+  for (size_t length = 1; length<sizeof text; length += length> 380 && length < 560 ? 1 : 37) {
+    ldx_definition one = definition(w->arena, "a", text), other = definition(w->arena, "a", text);
+    memset(text, 'x', length);
+    text[length] = '\0';
+    one.predicate = other.predicate = text;
+    ldx_fingerprint own = ldx_definition_fingerprint(&one);
+    assert_true(ldx_fingerprint_equal(own, ldx_definition_fingerprint(&other)));
+    assert_false(ldx_fingerprint_equal(own, before));
+    before = own;
+    for (size_t i = 0; i < 3; i++) {
+      size_t at = i * (length - 1) / 2;
+      text[at] = 'y';
+      assert_false(ldx_fingerprint_equal(own, ldx_definition_fingerprint(&one)));
+      text[at] = 'x';
+    }
+    one.keys[0].column = "b";
+    assert_false(ldx_fingerprint_equal(own, ldx_definition_fingerprint(&one)));
+  }
+}
+
 static void what_can_be_altered_is_left_out(void **state) {
   world *w = *state;
   ldx_definition plain = definition(w->arena, "a", NULL), filled = plain, brin = plain, coarse;
@@ -244,6 +269,7 @@ static void only_relations_of_the_registry_have_strays(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(every_part_counts),
+      TEST(long_parts_count),
       TEST(what_can_be_altered_is_left_out),
       TEST(matches_by_definition_never_by_name),
       TEST(duplicates_match_one_to_one),

@@ -113,12 +113,13 @@ bool ldx_mongo_spec_of(const ldx_definition *definition, const char *name, bool 
 
 /* --- as the server would keep it --------------------------------------------------------------------------------------- */
 
-static bool check_documents(ldx_arena *arena, const bson_t *spec, ldx_error *error) {
+static bool check_documents(ldx_arena *arena, const ldx_definition *declared, const bson_t *spec, ldx_error *error) {
   bson_t document;
-  if (ldx_mongo_document_at(spec, "partialFilterExpression", &document) &&
+  if (declared->predicate && ldx_mongo_document_at(spec, "partialFilterExpression", &document) &&
       !ldx_mongo_filter_form(arena, &document, error))
     return false;
-  return !ldx_mongo_document_at(spec, "wildcardProjection", &document) ||
+  return !(declared->traits.count + declared->storage.count) ||
+         !ldx_mongo_document_at(spec, "wildcardProjection", &document) ||
          ldx_mongo_projection_form(arena, &document, error) != NULL;
 }
 
@@ -150,7 +151,7 @@ bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const
       !settle_collation(arena, declared, collection_collation, collations, &collation, error) ||
       !ldx_mongo_spec_of(declared, NULL, declared->unique, &spec, error))
     return false;
-  bool ok = check_documents(arena, &spec, error);
+  bool ok = check_documents(arena, declared, &spec, error);
   if (ok) {
     *canonical = (ldx_definition){.relation = declared->relation};
     ldx_mongo_definition_of(arena, &spec, NULL, canonical);

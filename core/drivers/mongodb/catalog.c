@@ -82,11 +82,11 @@ static bool is_on_id(const ldx_definition *definition) {
   return definition->key_count == 1 && !strcmp(definition->keys[0].column, "_id") && !definition->keys[0].opclass;
 }
 
-static void add_index(work *w, const bson_t *spec, bool ready) {
+static void add_index(work *w, const bson_t *spec, bool ready, bool clustered) {
   ldx_relation *relation = w->relation;
   ldx_live *live =
       ldx_catalog_add_live(w->catalog, relation, ldx_arena_strdup(w->arena, ldx_mongo_text_at(spec, "name")), 0);
-  live->clustered = ldx_mongo_flag_at(spec, "clustered");
+  live->clustered = clustered;
   /* That of a clustered collection does not say what collation it has: it is the collection's. */
   ldx_mongo_definition_of(w->arena, spec, live->clustered ? NULL : relation->collation, &live->definition);
   live->definition.relation = relation->name;
@@ -99,7 +99,7 @@ static void add_index(work *w, const bson_t *spec, bool ready) {
 }
 
 static void add_listed(const bson_t *spec, bool ready, void *state) {
-  add_index(state, spec, ready);
+  add_index(state, spec, ready, ldx_mongo_flag_at(spec, "clustered"));
 }
 
 static bool list_indexes(work *w, ldx_relation *relation, ldx_error *error) {
@@ -117,12 +117,8 @@ static bool list_indexes(work *w, ldx_relation *relation, ldx_error *error) {
 
 /* The catalog keeps that of a clustered collection among the collection's options. */
 static void read_clustered(work *w, const bson_t *entry) {
-  bson_t clustered, spec;
-  if (!ldx_mongo_document_at(entry, "md.options.clusteredIndex", &clustered)) return;
-  bson_copy_to(&clustered, &spec);
-  BSON_APPEND_BOOL(&spec, "clustered", true);
-  add_index(w, &spec, true);
-  bson_destroy(&spec);
+  bson_t spec;
+  if (ldx_mongo_document_at(entry, "md.options.clusteredIndex", &spec)) add_index(w, &spec, true, true);
 }
 
 static void note_buckets(work *w, const char *name, const bson_t *entry) {
@@ -153,7 +149,7 @@ static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
   while (bson_iter_next(&index)) {
     bson_t item;
     if (ldx_mongo_view(&index, &item) && ldx_mongo_document_at(&item, "spec", &spec))
-      add_index(w, &spec, !bson_has_field(&item, "ready") || ldx_mongo_flag_at(&item, "ready"));
+      add_index(w, &spec, !bson_has_field(&item, "ready") || ldx_mongo_flag_at(&item, "ready"), false);
   }
   return true;
 }

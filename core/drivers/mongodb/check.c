@@ -216,8 +216,9 @@ static bool check_text(ldx_mongo_kind kind, const ldx_definition *d, const bson_
 
 bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
   ldx_mongo_kind kind = ldx_mongo_kind_of(d);
-  double bits = number(spec, "bits", 26);
   if (!d->key_count) return refuse(error, "a text index needs at least one field", NULL);
+  /* Most are like that: keys, perhaps unique, and no options to be looked for. */
+  if (kind == LDX_MONGO_PLAIN && bson_count_keys(spec) <= 1u + d->unique) return check_identity(d, error);
   if (!check_time_to_live(d, spec, error) || !check_identity(d, error) || !check_text(kind, d, spec, error))
     return false;
   if (has(spec, "sparse") && d->predicate)
@@ -230,6 +231,7 @@ bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error
   if (has(spec, "wildcardProjection") && (kind != LDX_MONGO_WILDCARD || strcmp(d->keys[0].column, "$**") != 0))
     return refuse(error, "wildcardProjection is for an index on $**", NULL);
   if (kind != LDX_MONGO_2D) return true;
+  double bits = number(spec, "bits", 26);
   if (bits < 1 || bits >= 33) return refuse(error, "bits lie between 1 and 32", NULL);
   if (number(spec, "min", -180) >= number(spec, "max", 180)) return refuse(error, "min has to be less than max", NULL);
   return true;

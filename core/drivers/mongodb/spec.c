@@ -83,12 +83,22 @@ static size_t set_text_keys(ldx_arena *arena, ldx_key *keys, const bson_t *spec)
   return kept;
 }
 
-static void read_keys(ldx_arena *arena, const bson_t *spec, ldx_definition *definition) {
+/* At most: a text index has the fields that its weights name beside those of its key. */
+static size_t count_keys(const bson_t *spec, const bson_t *key) {
   bson_iter_t member;
+  size_t count = 0;
   bool text = false;
-  definition->keys =
-      LDX_ARENA_NEW(arena, ldx_key, ldx_mongo_count_at(spec, "key") + ldx_mongo_count_at(spec, "weights") + 1);
-  if (!ldx_mongo_members_at(spec, "key", &member)) return;
+  if (!bson_iter_init(&member, key)) return 0;
+  for (; bson_iter_next(&member); count++) text = text || is_text(&member);
+  return text ? count + ldx_mongo_count_at(spec, "weights") : count;
+}
+
+static void read_keys(ldx_arena *arena, const bson_t *spec, const bson_iter_t *value, ldx_definition *definition) {
+  bson_iter_t member;
+  bson_t key;
+  bool text = false;
+  if (!ldx_mongo_view(value, &key) || !bson_iter_init(&member, &key)) return;
+  definition->keys = LDX_ARENA_NEW(arena, ldx_key, count_keys(spec, &key));
   while (bson_iter_next(&member)) {
     const char *path = bson_iter_key(&member);
     ldx_key *next = &definition->keys[definition->key_count];
@@ -189,26 +199,38 @@ static void add_options(ldx_arena *arena, ldx_options *list, size_t count, const
     if (values[i] && options[i].trait == trait) list->items[list->count++] = (ldx_option){options[i].name, values[i]};
 }
 
-/* One pass over the fields: catalogs are large, and most indexes have few options. The options come in our order. */
-static void read_options(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
-                         ldx_definition *definition) {
+/* Into its place among `values`, if it is one that we know and not the server's default. */
+static void read_option(ldx_arena *arena, const char *name, const bson_iter_t *iter, const char **values) {
+  for (size_t i = 0; i < OPTIONS; i++) {
+    if (strcmp(name, options[i].name) != 0) continue;
+    const char *value = options[i].value(arena, iter);
+    if (value && !(options[i].usual && !strcmp(value, options[i].usual))) values[i] = value;
+    return;
+  }
+}
+
+void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
+                             ldx_definition *definition) {
   const char *values[OPTIONS] = {NULL};
   size_t traits = 0, rest = 0;
   bson_iter_t iter;
   bson_t filter;
+  definition->kind = LDX_KIND_INDEX;
+  definition->method = "";
   if (!bson_iter_init(&iter, spec)) return;
+  /* One pass over the fields: catalogs are large, and most indexes have few options. The options come in our order. */
   while (bson_iter_next(&iter)) {
     const char *name = bson_iter_key(&iter);
-    if (!strcmp(name, "v") || !strcmp(name, "key") || !strcmp(name, "name")) continue;
-    if (!strcmp(name, "unique")) definition->unique = bson_iter_as_bool(&iter);
-    if (!strcmp(name, "partialFilterExpression") && ldx_mongo_view(&iter, &filter)) {
+    if (!strcmp(name, "v") || !strcmp(name, "name")) continue;
+    if (!strcmp(name, "key")) {
+      read_keys(arena, spec, &iter, definition);
+    } else if (!strcmp(name, "unique")) {
+      definition->unique = bson_iter_as_bool(&iter);
+    } else if (!strcmp(name, "partialFilterExpression") && ldx_mongo_view(&iter, &filter)) {
       definition->predicate = ldx_mongo_json(arena, &filter);
       definition->predicate_form = ldx_mongo_filter_form(arena, &filter, NULL);
-    }
-    for (size_t i = 0; i < OPTIONS; i++) {
-      if (strcmp(name, options[i].name) != 0) continue;
-      const char *value = options[i].value(arena, &iter);
-      if (value && !(options[i].usual && !strcmp(value, options[i].usual))) values[i] = value;
+    } else {
+      read_option(arena, name, &iter, values);
     }
   }
   for (size_t i = 0; i < OPTIONS; i++) {
@@ -218,14 +240,6 @@ static void read_options(ldx_arena *arena, const bson_t *spec, const char *colle
   }
   add_options(arena, &definition->traits, traits, values, true);
   add_options(arena, &definition->storage, rest, values, false);
-}
-
-void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
-                             ldx_definition *definition) {
-  definition->kind = LDX_KIND_INDEX;
-  definition->method = "";
-  read_keys(arena, spec, definition);
-  read_options(arena, spec, collection_collation, definition);
 }
 
 void ldx_mongo_set_collation(ldx_arena *arena, ldx_definition *definition, const char *collation) {

@@ -42,11 +42,11 @@ local function obstacle(fields, shard_key)
 end
 
 local function check_unique(plan, finding)
-  local sharded, any, made = {}, false, {}
+  if not plan.catalog.sharded then return end -- nothing here shall cost anything where there are no shards
+  local sharded, made = {}, {}
   for relation in plan.catalog:relations() do
-    if relation.shard_key then sharded[relation.name], any = relation, true end
+    if relation.shard_key then sharded[relation.name] = relation end
   end
-  if not any then return end -- nothing here shall cost anything where there are many indexes and no shards
   for change in plan:work { held = true } do
     if change.ordinal then made[change.ordinal] = true end
   end
