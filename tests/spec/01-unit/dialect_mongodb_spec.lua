@@ -123,7 +123,8 @@ describe("steps on MongoDB", function()
       fact = { live = theirs }, left = { live("n_ldx3", { keys = a }) } }
     assert.equal("drop n_ldx3, build n_ldx2, await n, drop n", (text(change)))
     change.estimate, change.relation = {}, "c"
-    local found = steps.findings(change, { options = {}, set = {}, connection = { ask = function() end } })
+    local found = steps.findings(change, { options = {}, set = {}, decided = {},
+      connection = { ask = function() end } })
     assert.same({ "other-name", "other-build", "left" }, { found[1].rule, found[2].rule, found[3].rule })
     assert.matches("n is being built by mongosh, but as …", found[2].message, 1, true)
     theirs.same = true
