@@ -113,14 +113,14 @@ local function follow(session)
 end
 
 ---@param options table
----@param _ table                  # of argparse
+---@param parser table             # of argparse
 ---@param read fun(words: string[]): table?, table|integer
 ---@return integer status
-function M.run(options, _, read)
+function M.run(options, parser, read)
   local url, source = target.find(options.target)
   if options.target and not url then return common.fail(source, options) end
   database.read_only = not options.write
-  local session = sessions.new(options, read)
+  local session = sessions.new(options, parser, read)
   -- Who names no server may still use Lua, look things up, and connect.
   if url then
     local ok, err = session:connect(url)

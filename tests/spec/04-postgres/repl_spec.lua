@@ -61,6 +61,7 @@ describe("the REPL", function()
       t:rests "no database> "
       assert.matches("no connection: \\connect TARGET opens one", t:screen(), 1, true)
       t:type("\\sna"):press("Tab"):shows "\\snapshot\n"
+      t:press("C-u"):type("\\plan --drop"):press("Tab"):shows(prompt .. "\\plan --drop-strays\n")
       t:press("C-u"):type("SELECT custo"):press("Tab"):press("C-u"):enter("6 * 7"):shows "\n42\n"
       t:enter("\\connect " .. url):rests(prompt)
       t:type("SELECT custo"):press("Tab"):shows(prompt .. "SELECT customer_id\n")
@@ -355,7 +356,8 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
         assert.equal(status, result.status, input .. "\n" .. tostring(result))
         assert.is_nil(result.stdout:find("went on", 1, true), input)
       end
-      for input, status in pairs { ["nil"] = 0, ["quit"] = 0, ["SELECT 1"] = 0, ["x ="] = 65, ["do"] = 65 } do
+      for input, status in pairs { ["nil"] = 0, ["quit"] = 0, ["\\watch 600 quit"] = 0, ["SELECT 1"] = 0, ["x ="] = 65,
+        ["do"] = 65 } do
         assert.equal(status, feed(input).status, input)
       end
       local result = lunadex.run { "repl", "--target", "postgresql://127.0.0.1:1/x", stdin = "1" }

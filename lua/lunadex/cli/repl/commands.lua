@@ -137,7 +137,7 @@ local function watch(session, arguments)
     if live then output.write "\27[H\27[2J" end
     output.line(output.style("dim", ("%s   every %g s: %s"):format(os.date "%H:%M:%S", seconds, format.line(command))))
     local status = session:run(command)
-    if status ~= 0 then return status end
+    if status ~= 0 or session.over then return status end
     output.flush()
     task.sleep(seconds)
   end

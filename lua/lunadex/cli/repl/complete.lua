@@ -144,6 +144,17 @@ local function files(text)
   return { prefix = prefix, names = found }
 end
 
+-- The options of a command that is one of the command line, too.
+local function options_of(session, name, prefix)
+  local found = {}
+  for _, command in ipairs(session.parser._commands) do
+    for _, option in ipairs(command._name == name and command._options or {}) do
+      for _, alias in ipairs(option._aliases) do found[alias] = true end
+    end
+  end
+  return { prefix = prefix, names = found }
+end
+
 local function commands_of(session, backslash)
   local found = {}
   for _, command in ipairs(session.commands) do found[backslash .. command.name] = true end
@@ -152,8 +163,10 @@ end
 
 -- Behind a command's name.
 local function arguments(session, command, text)
-  local kind = command and command.completes
-  if kind == "commands" then
+  local kind, option = command and command.completes, text:match "%s(%-%S*)$"
+  if kind == "files" and option then
+    return options_of(session, command.name, option)
+  elseif kind == "commands" then
     local prefix = text:match "%S*$"
     return { prefix = prefix, names = commands_of(session, prefix:sub(1, 1) == "\\" and "\\" or "") }
   elseif kind == "files" then

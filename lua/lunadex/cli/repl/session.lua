@@ -16,6 +16,7 @@ local M = {}
 
 ---@class lunadex.cli.Session
 ---@field options table            # of the command line
+---@field parser table            # of argparse: the whole command line
 ---@field read fun(words: string[]): table?, table|integer   # a command of the command line: its module and options
 ---@field ask (fun(question: string): string?)?   # nil: there is nobody to be asked
 ---@field environment table        # of what is entered
@@ -27,10 +28,11 @@ local Session = {}
 Session.__index = Session
 
 ---@param options table
+---@param parser table
 ---@param read function
 ---@return lunadex.cli.Session
-function M.new(options, read)
-  local self = setmetatable({ options = options, read = read, commands = commands.list }, Session)
+function M.new(options, parser, read)
+  local self = setmetatable({ options = options, parser = parser, read = read, commands = commands.list }, Session)
   self.environment = setmetatable({ lunadex = require "lunadex" }, { __index = _G })
   self.environment._G = self.environment
   return self
