@@ -14,7 +14,6 @@ int luaopen_lunadex_core(lua_State *L) {
       {"wait", ldx_lua_wait},
       {"declarations", ldx_lua_declarations},
       {"diff", ldx_lua_diff},
-      {"overlapping", ldx_lua_overlapping},
       {"describe", ldx_lua_describe},
       {"nearest", ldx_lua_nearest},
       {"quote_name", ldx_lua_quote_name},

@@ -174,6 +174,7 @@ void ldx_lua_open_declarations(lua_State *L) {
       {"__gc", set_gc}, {"__close", set_close}, {"__len", count}, {"__tostring", set_tostring}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"add", add},   {"add_plain", add_plain}, {"add_relation", add_relation},
                                      {"copy", copy}, {"count", count},         {"twin", twin},
-                                     {"text", text}, {"fields", fields},       {NULL, NULL}};
+                                     {"text", text}, {"fields", fields},       {"overlapping", ldx_lua_overlapping},
+                                     {NULL, NULL}};
   ldx_lua_class(L, class, meta, methods, NULL);
 }

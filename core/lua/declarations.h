@@ -19,5 +19,7 @@ typedef struct ldx_lua_set {
 /* The set of an argument that no job has. [-0, +0, v] */
 ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument);
 void ldx_lua_set_release(ldx_lua_set *set); /* NULL is fine */
+/* The method that takes a diff: diff.c. */
+int ldx_lua_overlapping(lua_State *L);
 
 #endif

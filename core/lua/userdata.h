@@ -39,7 +39,6 @@ void ldx_lua_open_database(lua_State *L);
 /* Functions of `lunadex.core`, as lua/meta/core.lua describes them. */
 int ldx_lua_declarations(lua_State *L);
 int ldx_lua_diff(lua_State *L);
-int ldx_lua_overlapping(lua_State *L);
 int ldx_lua_open(lua_State *L);
 int ldx_lua_wait(lua_State *L);
 int ldx_lua_describe(lua_State *L);

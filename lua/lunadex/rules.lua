@@ -5,7 +5,6 @@
 -- of several that hold a change back, the strongest counts, and of these the first.
 
 local ask = require "lunadex.rules.ask"
-local core = require "lunadex.core"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local order = require "lunadex.backfill.order"
@@ -232,7 +231,7 @@ function Judge:ask_declared()
     end
   end
   if rules_on.overlap then
-    self.overlaps = core.overlapping(self.plan.set, self.plan.diff)
+    self.overlaps = self.plan.set:overlapping(self.plan.diff)
     if not next(self.overlaps) then rules_on.overlap = nil end
   end
   if not next(rules_on) then return end

@@ -164,6 +164,12 @@ function Declarations:text(ordinal) end
 ---@return lunadex.Fields
 function Declarations:fields(ordinal) end
 
+--- By ordinal, which declarations begin with the same key as another one of their relation, or as something live
+--- there that is not declared; without a diff only declarations count.
+---@param diff lunadex.Diff?
+---@return table<integer, true>
+function Declarations:overlapping(diff) end
+
 ---@class lunadex.Catalog          # what is live; immutable; made by a catalog job
 ---@field relation_count integer
 ---@field index_count integer
@@ -285,13 +291,6 @@ function Diff:changes(quiet_keeps) end
 --- Each declaration with its relation and what is live of it, and nothing more.
 ---@return fun(): integer?, lunadex.Relation?, lunadex.Index?
 function Diff:pairs() end
-
---- By ordinal, which declarations begin with the same key as another one of their relation, or as something live
---- there that is not declared; without a diff only declarations count.
----@param set lunadex.Declarations
----@param diff lunadex.Diff?
----@return table<integer, true>
-function core.overlapping(set, diff) end
 
 ---@class lunadex.Step             # core/include/lunadex/driver.h, ldx_step
 ---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"await"|"drop_constraint"

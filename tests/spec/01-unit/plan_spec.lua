@@ -42,11 +42,13 @@ describe("plan", function()
       end,
       text = function(_, i) return "btree (" .. entries[i].fields.keys[1].column .. ")" end,
       copy = function(self) return self end,
+      overlapping = function() return {} end,
     }
     return planning.make({ name = "default", set = set, entries = entries }, {
       connect = function()
         return { driver = driver, display = "postgresql://db/shop", warning = warning, read_only = false }
       end,
+      prefetch = function() end,
       catalog = function() return catalog end,
       resolve = function() return true end,
       ask = function(_, text)
