@@ -88,7 +88,7 @@ static const char script[] =
     "_ = index.text, index.relation\n"
     "finish(held:measure { { relation = relation, index = index, fields = fields } }, held)\n"
     "for _, relation, index in core.diff(wanted, live):pairs() do tostring(relation) end\n"
-    "core.overlapping(wanted, core.diff(wanted, live))\n"
+    "wanted:overlapping(core.diff(wanted, live))\n"
     "core.nearest('ab', { 'abc' }); core.writable(1); core.private_file '/dev/null'; pcall(core.editor, print)\n"
     "coroutine.wrap(function() core.call_while_computing(function() return {} end) for _ = 1, 3e4 do end end)()\n"
     "core.catch_signals(); core.forget_signal()\n"

@@ -53,16 +53,26 @@ end
 
 -- The plan that the server makes of a statement, whatever its parameters are; where an index can be used, it is.
 local function explained(connection, sql)
-  -- It stands between statements of ours: nothing may follow it.
+  -- It follows a word of ours: nothing may follow it.
   local statement = sql:gsub("[%s;]+$", "")
   if statement:find(";", 1, true) then return nil, errors.new("usage", "the query holds a semicolon") end
   local parameters = 0
   for number in statement:gmatch "%$(%d+)" do parameters = math.max(parameters, math.min(tonumber(number), 1000)) end
-  local nulls = ("NULL, "):rep(parameters):sub(1, -3)
-  return connection:ask(("DEALLOCATE ALL; SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '2s';"
-    .. " SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; PREPARE lunadex_query AS %s\n;"
-    .. " EXPLAIN (VERBOSE, COSTS OFF) EXECUTE lunadex_query%s"):format(statement,
-    parameters > 0 and "(" .. nulls .. ")" or ""))
+  local nulls = parameters > 0 and "(" .. ("NULL, "):rep(parameters):sub(1, -3) .. ")" or ""
+  -- One by one: a session that only reads takes no several statements at a time.
+  return connection:atomically(function(tx)
+    local rows, err
+    for _, each in ipairs {
+      [[SELECT pg_catalog.set_config(name, value, true) FROM (VALUES ('transaction_read_only', 'on'),
+        ('lock_timeout', '2s'), ('enable_seqscan', 'off'), ('plan_cache_mode', 'force_generic_plan')) s(name, value)]],
+      "DEALLOCATE ALL", "PREPARE lunadex_query AS " .. statement,
+      "EXPLAIN (VERBOSE, COSTS OFF) EXECUTE lunadex_query" .. nulls,
+    } do
+      rows, err = tx:ask(each)
+      if not rows then return nil, err end
+    end
+    return rows
+  end)
 end
 
 --- For each declared query that is to have an index: whether one serves it, by the server's own plan, and which.

@@ -439,6 +439,22 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       assert.equal("1\n", result.stdout, tostring(result))
     end)
 
+    it("asks the server about declared queries, all the same", function()
+      local registry = lunadex.registry [[on "public.orders" {
+        index { "note", name = "orders_note" },
+        query { "SELECT * FROM orders WHERE note = $1", expect_index = "orders_note" } }]]
+      server:psql(database, "CREATE INDEX orders_note ON orders (note)")
+      local result = feed(("\\check %s\n"):format(registry))
+      assert.equal(0, result.status, tostring(result))
+      assert.not_matches("unserved", result.stdout .. result.stderr)
+      server:psql(database, "DROP INDEX orders_note; CREATE INDEX orders_note ON orders (note) WHERE note IS NULL")
+      result = feed(("\\check %s\n"):format(lunadex.registry [[on "public.orders" {
+        index { "note", name = "orders_note", where = "note IS NULL" },
+        query { "SELECT * FROM orders WHERE note = $1", expect_index = "orders_note" } }]]))
+      assert.matches("unserved%-query", result.stdout)
+      assert.not_matches("cannot be planned", result.stdout)
+    end)
+
     it("may write if it is told so", function()
       local result = feed("CREATE TABLE t ();\nBEGIN; INSERT INTO orders VALUES (0, 0, 0); COMMIT;\n"
         .. "db:build('public.orders', { 'note', name = 'orders_note' })\n", "--write")
