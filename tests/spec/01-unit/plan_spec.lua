@@ -49,7 +49,6 @@ describe("plan", function()
         return { driver = driver, display = "postgresql://db/shop", warning = warning, read_only = false }
       end,
       prefetch = function() end,
-      prefetch = function() end,
       catalog = function() return catalog end,
       resolve = function() return true end,
       ask = function(_, text)
