@@ -8,8 +8,8 @@
 -- It may be killed, and run again at any time: what is there already is found by its definition.
 local lunadex = require "lunadex"
 
-local shop <close> = assert(lunadex.connect(assert(os.getenv "DATABASE_URL", "DATABASE_URL is not set")))
-local market <close> = assert(lunadex.connect(assert(os.getenv "MONGODB_URI", "MONGODB_URI is not set")))
+local shop <close> = assert(lunadex.connect((assert(os.getenv "DATABASE_URL", "DATABASE_URL is not set"))))
+local market <close> = assert(lunadex.connect((assert(os.getenv "MONGODB_URI", "MONGODB_URI is not set"))))
 
 -- The hundred products that are clicked on most, and how often they were bought.
 local favourites, clicks = {}, 0

@@ -61,7 +61,7 @@ describe("the REPL", function()
       t:rests "no database> "
       assert.matches("no connection: \\connect TARGET opens one", t:screen(), 1, true)
       t:type("\\sna"):press("Tab"):shows "\\snapshot\n"
-      t:press("C-u"):type("\\plan --drop"):press("Tab"):shows(prompt .. "\\plan --drop-strays\n")
+      t:press("C-u"):type("\\plan --drop"):press("Tab"):shows "no database> \\plan --drop-strays\n"
       t:press("C-u"):type("SELECT custo"):press("Tab"):press("C-u"):enter("6 * 7"):shows "\n42\n"
       t:enter("\\connect " .. url):rests(prompt)
       t:type("SELECT custo"):press("Tab"):shows(prompt .. "SELECT customer_id\n")
