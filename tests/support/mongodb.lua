@@ -284,6 +284,21 @@ function M.troubles()
   return table.concat(list, "\n")
 end
 
+-- What the first primary of a set makes for the server's own use, with an index each, in its own time.
+local servers_own = { "external_validation_keys", "tenantMigrationDonors", "tenantMigrationRecipients", "transactions" }
+
+-- Waits for that on every member: one that is halted by a fail point for builds while it repeats those dies of it.
+local function furnished(server)
+  for _, member in ipairs(server.members) do
+    for _, name in ipairs(servers_own) do
+      shell.eventually("a member to have config." .. name, function()
+        local reply = member:try("config", { "listIndexes", name, cursor = M.document() })
+        return reply and #reply.cursor.firstBatch == 2
+      end)
+    end
+  end
+end
+
 --- Starts a replica set of its own; a spec that changes nothing server-wide takes `M.shared()` instead.
 ---@param options {members: integer?, standalone: boolean?, settings: table<string, any>?, arguments: string[]?}?
 ---  standalone: one that is no replica set; settings: mongod's --setParameter; arguments: more of its command line
@@ -319,6 +334,7 @@ function M.start(options)
   server.host, server.port = server.members[1].host, server.members[1].port
   if not server.standalone then server.members[1]:command("admin", { "replSetInitiate", configuration }) end
   server:settled()
+  if count > 1 then furnished(server) end
   return server
 end
 
