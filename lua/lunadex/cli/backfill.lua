@@ -23,6 +23,12 @@ M.examples = [[
   lunadex backfill status --only orders_total    from another terminal
   lunadex backfill pause --only orders_total]]
 
+M.describes = {
+  only = "Only this backfill, or those of this relation. May be repeated; each has to be there.",
+  jobs = "Batches at a time. Default: what each declares, else 1.",
+  quiet = "Only the summary.",
+}
+
 local actions = { "run", "list", "status", "pause", "resume", "abort" }
 
 --- What stands before the registries.

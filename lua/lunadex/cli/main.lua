@@ -33,21 +33,25 @@ local function help_flag(parser)
   end)
 end
 
+-- A command that means something else by one of these says so in `describes`.
 local function common_options(command, module)
   if module.own_options then return end
+  local describes = module.describes or {}
   if not module.without_registry then
     command:argument "registry" :args "*" :description "Registry files or directories. Default: registry/."
     command:option "--only" :argname "<name>" :count "*"
-      :description "Only this index, or the indexes of this relation. May be repeated; each has to be there."
+      :description(describes.only
+        or "Only this index, or the indexes of this relation. May be repeated; each has to be there.")
     command:option "--database" :argname "<name>" :description "Only this database of the registry."
   end
   command:option "--target" :argname "<url>"
     :description("postgresql://user@host/database, key=value pairs, or mongodb://host/database. Default: the "
       .. "registry's url, LUNADEX_TARGET, DATABASE_URL, MONGODB_URI, the PG* variables.")
   command:option "--jobs" :argname "<n>" :convert(jobs)
-    :description "Changes at work at a time; as many again may wait for others. Default: 2."
+    :description(describes.jobs or "Changes at work at a time; as many again may wait for others. Default: 2.")
   command:flag "--json" :description "Results for machines."
-  command:flag "--quiet" :description "Only the summary, and what brings back what was dropped."
+  command:flag "--quiet"
+    :description(describes.quiet or "Only the summary, and what brings back what was dropped.")
   command:flag "--verbose" :description "Tell more."
   command:flag "--no-color" :description "No colours."
 end
