@@ -242,6 +242,12 @@ local function verification(subject)
   return it, ("SELECT q.* FROM (%s) q WHERE true%s"):format(query, it:unmentioned())
 end
 
+-- Says of which texts of the registry the server speaks.
+local function placed(err, backfill, texts)
+  if err.retryable or err.code == "cancelled" then return err end
+  return errors.new(err.code, ("%s of %s:%d: %s"):format(texts, backfill.file, backfill.line, err.message), err.hint)
+end
+
 -- What the server says of the registry's texts.
 local function judge(connection, subject)
   local backfill, it = subject.backfill, statement(subject)
@@ -253,11 +259,11 @@ local function judge(connection, subject)
     text = ("SELECT FROM %s WHERE %s"):format(subject.table, where(subject, it))
   end
   local rows, err = explain(connection, it, text)
-  if not rows then return nil, err end
+  if not rows then return nil, placed(err, backfill, backfill.set and "where or set" or "where") end
   if backfill.verify then
     it, text = verification(subject)
     rows, err = explain(connection, it, text)
-    if not rows then return nil, err end
+    if not rows then return nil, placed(err, backfill, "verify") end
   end
   return true
 end
