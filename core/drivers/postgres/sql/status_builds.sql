@@ -32,7 +32,7 @@ SELECT 'build' AS kind,                         -- 0
          JOIN pg_catalog.pg_stat_activity q ON q.pid = l.pid
         CROSS JOIN LATERAL (
               SELECT pg_catalog.regexp_match(q.query, 'create\s+(?:unique\s+)?index\s+(?:concurrently\s+)?'
-                       '(?:if\s+not\s+exists\s+)?((?!on\s)(?:"(?:[^"]|"")+"|[^\W\d]\w*))?', 'i') AS words) m
+                       '(?:if\s+not\s+exists\s+)?((?!on\s)(?:"(?:[^"]|"")+"|[[:alpha:]_]\w*))?', 'i') AS words) m
         WHERE l.locktype = 'relation' AND NOT l.granted AND l.mode IN ('ShareLock', 'ShareUpdateExclusiveLock')
           AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
           AND m.words IS NOT NULL
