@@ -190,7 +190,10 @@ describe("a script on PostgreSQL", function()
       local result, err = db:transaction(function(tx)
         assert(tx:query "INSERT INTO t (id) VALUES (-1)")
         local pid = assert(tx:query "SELECT pg_backend_pid() AS pid")[1].pid
-        assert(db:query("SELECT pg_terminate_backend($1, 10000)", { pid }))
+        assert(db:query("SELECT pg_terminate_backend($1)", { pid }))
+        shell.eventually("the session to be gone", function()
+          return #assert(db:query("SELECT pid FROM pg_stat_activity WHERE pid = $1", { pid })) == 0
+        end)
         for _ = 1, 3 do assert.is_nil((tx:query "INSERT INTO t (id) VALUES (-2)")) end
         return true
       end)
