@@ -112,12 +112,23 @@ static const char *keys_below(const work *w, const char *parent, const rest *lis
   return all;
 }
 
+/* The keys of which something was there, without the word for it: where it stands differs, and equal keys are equal in the
+ * order of their fields, too. */
+static const char *found_ones(ldx_arena *arena, const char *keys, size_t count) {
+  ldx_buffer fields;
+  ldx_buffer_init(&fields, arena);
+  for (size_t i = 0; i < count; i++) ldx_buffer_appendf(&fields, "%s\"k%zu\": \"$$this.k%zu\"", i ? ", " : "", i, i);
+  return ldx_arena_printf(
+      arena, "{\"$map\": {\"input\": {\"$filter\": {\"input\": %s, \"cond\": \"$$this.f\"}}, \"in\": {%s}}}", keys,
+      ldx_buffer_string(&fields));
+}
+
 const char *ldx_mongo_keys_expression(ldx_arena *arena, const ldx_definition *definition, bool sparse) {
   work w = {arena, sparse};
   if (!can_be_said(definition)) return NULL;
   rest *list = LDX_ARENA_NEW(arena, rest, definition->key_count);
   for (size_t i = 0; i < definition->key_count; i++) list[i] = (rest){definition->keys[i].column, i};
   const char *keys = keys_below(&w, "$", list, definition->key_count, 0);
-  if (sparse) keys = ldx_arena_printf(arena, "{\"$filter\": {\"input\": %s, \"cond\": \"$$this.f\"}}", keys);
+  if (sparse) keys = found_ones(arena, keys, definition->key_count);
   return ldx_arena_printf(arena, "{\"$setUnion\": [%s]}", keys);
 }

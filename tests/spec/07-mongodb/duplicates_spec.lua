@@ -101,6 +101,14 @@ describe("duplicates", function()
       .. "{ v: 13 } 2 times, _id 13, 28; ", done.error.detail)
   end)
 
+  it("of a sparse index are told whichever field is missing, or null", function()
+    insert { '{"_id":1,"d":1}', '{"_id":2,"a":null,"d":1}', '{"_id":3}', '{"_id":4}' }
+    local done = check({ "a", "d" }, { traits = { { "sparse", "true" } } })
+    assert.equal("1 key is in several documents, 2 times in all: { a: null, d: 1 } 2 times, _id 1, 2",
+      done.error.detail)
+    assert.equal("1 2", text_of(queried(done.error.hint)))
+  end)
+
   it("are those of the server, whatever the documents hold", function()
     local seed = os.time()
     math.randomseed(seed)
