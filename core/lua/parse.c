@@ -39,3 +39,21 @@ int ldx_lua_check_expression(lua_State *L) {
   ldx_lua_free_arena(L, 2);
   return expression ? 1 : ldx_lua_fail(L, &error);
 }
+
+int ldx_lua_assigned_columns(lua_State *L) {
+  ldx_error error;
+  const char *text = check_text(L, &error);
+  if (!text) return ldx_lua_fail(L, &error);
+  lua_settop(L, 1);
+  ldx_strings columns;
+  bool parsed = ldx_pg_assigned(ldx_lua_push_arena(L), text, &columns, &error);
+  if (parsed) {
+    lua_createtable(L, (int)columns.count, 0);
+    for (size_t i = 0; i < columns.count; i++) {
+      lua_pushstring(L, columns.items[i]);
+      lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+  }
+  ldx_lua_free_arena(L, 2);
+  return parsed ? 1 : ldx_lua_fail(L, &error);
+}

@@ -11,4 +11,7 @@ int ldx_lua_parse_sql(lua_State *L);
  * expression and nothing else. [-0, +1 or 2, v] */
 int ldx_lua_check_expression(lua_State *L);
 
+/* assigned_columns(text) → list of names | nil, error: what stands behind SET in an UPDATE. [-0, +1 or 2, v] */
+int ldx_lua_assigned_columns(lua_State *L);
+
 #endif

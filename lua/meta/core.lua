@@ -62,6 +62,12 @@ core.version = ""
 ---@return lunadex.Error? err     # code "invalid_definition"; the message names what is wrong and where in the text
 function core.parse_sql(sql) end
 
+--- The columns that a text assigns to which is to stand behind SET in an UPDATE.
+---@param text string              # "a = 1, (b, c) = (2, 3)"
+---@return string[]? columns       # in lower case unless quoted
+---@return lunadex.Error? err      # code "invalid_definition": it is something else, or has more than assignments
+function core.assigned_columns(text) end
+
 --- Whether `text` is one SQL expression and nothing else: no list, no subquery, no second statement. Names in it are not
 --- looked up.
 ---@param text string

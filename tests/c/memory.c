@@ -62,6 +62,7 @@ static const char script[] =
     "core.parse_sql 'CREATE INDEX i ON t (lower(a) text_ops DESC, b) WHERE c > 1'\n"
     "core.parse_sql 'CREATE INDEX i ON'\n"
     "core.check_expression 'a + 1'\n"
+    "core.assigned_columns 'a = 1, (b, c) = (2, 3)'\n"
     "core.quote_name('a', 'b c')\n"
     "core.split_name 'a.b'\n"
     "core.open 'nonsense'\n"

@@ -479,6 +479,11 @@ static void hint_newer(const parse_state *parser) {
   }
 }
 
+/* NULL: nested too deeply. */
+static PgQuery__ParseResult *unpacked(const PgQueryProtobufParseResult *result) {
+  return pg_query__parse_result__unpack(NULL, result->parse_tree.len, (const uint8_t *)result->parse_tree.data);
+}
+
 bool ldx_pg_parse(ldx_arena *arena, const char *sql, ldx_definition *definition, const char **name, ldx_error *error) {
   ldx_error_clear(error);
   memset(definition, 0, sizeof *definition);
@@ -494,7 +499,7 @@ bool ldx_pg_parse(ldx_arena *arena, const char *sql, ldx_definition *definition,
     hint_newer(&parser);
     goto out;
   }
-  tree = pg_query__parse_result__unpack(NULL, result.parse_tree.len, (const uint8_t *)result.parse_tree.data);
+  tree = unpacked(&result);
   if (!tree) {
     ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the statement is nested too deeply");
     goto out;
@@ -568,4 +573,39 @@ const char *ldx_pg_check_expression(ldx_arena *arena, const char *text, ldx_erro
   }
   pg_query_free_protobuf_parse_result(result);
   return expression;
+}
+
+/* --- assignments ---------------------------------------------------------------------------------------------------- */
+
+static bool assignments(ldx_arena *arena, const PgQuery__ParseResult *tree, ldx_strings *columns, ldx_error *error) {
+  const PgQuery__Node *node = tree->n_stmts == 1 ? tree->stmts[0]->stmt : NULL;
+  const PgQuery__UpdateStmt *update =
+      node && node->node_case == PG_QUERY__NODE__NODE_UPDATE_STMT ? node->update_stmt : NULL;
+  if (!update || update->n_from_clause > 0 || update->where_clause || update->n_returning_list > 0)
+    return refuse(error, "there is more than assignments");
+  columns->count = update->n_target_list;
+  columns->items = LDX_ARENA_NEW(arena, const char *, columns->count + 1);
+  for (size_t i = 0; i < columns->count; i++)
+    columns->items[i] = ldx_arena_strdup(arena, update->target_list[i]->res_target->name);
+  return true;
+}
+
+bool ldx_pg_assigned(ldx_arena *arena, const char *text, ldx_strings *columns, ldx_error *error) {
+  static const char before[] = "UPDATE t SET ";
+  ldx_error_clear(error);
+  PgQueryProtobufParseResult result = pg_query_parse_protobuf(ldx_arena_printf(arena, "%s%s", before, text));
+  PgQuery__ParseResult *tree = NULL;
+  bool ok = false;
+  if (result.error) {
+    syntax_error(text, result.error, (int)sizeof before - 1, error);
+    if (may_be_newer(text))
+      ldx_error_hint(error, "The parser knows the SQL of PostgreSQL 15; a function may do what newer words say.");
+  } else if (!(tree = unpacked(&result))) {
+    refuse(error, "the text is nested too deeply");
+  } else {
+    ok = assignments(arena, tree, columns, error);
+  }
+  if (tree) pg_query__parse_result__free_unpacked(tree, NULL);
+  pg_query_free_protobuf_parse_result(result);
+  return ok;
 }

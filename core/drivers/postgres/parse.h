@@ -19,4 +19,8 @@ bool ldx_pg_parse(ldx_arena *arena, const char *sql, ldx_definition *definition,
  * second statement. Names are not looked up. NULL with LDX_ERROR_INVALID_DEFINITION. Allocated in `arena`. */
 const char *ldx_pg_check_expression(ldx_arena *arena, const char *text, ldx_error *error);
 
+/* The columns that `text`, what stands behind SET in an UPDATE, assigns to, as the server would find them: in lower case
+ * unless quoted. False with LDX_ERROR_INVALID_DEFINITION for anything else than assignments. Allocated in `arena`. */
+bool ldx_pg_assigned(ldx_arena *arena, const char *text, ldx_strings *columns, ldx_error *error);
+
 #endif

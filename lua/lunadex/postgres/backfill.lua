@@ -193,44 +193,29 @@ end
 
 -- Judging -------------------------------------------------------------------------------------------------------------
 
--- The names that stand before `=` in `set`: a, "B", (c, d).
-local function assigned(set)
-  local names, depth, quote = {}, 0, nil
-  local word, expecting = "", true
-  for c in (set .. ","):gmatch "." do
-    if quote then
-      if c == quote then quote = nil end
-      if expecting then word = word .. c end
-    elseif c == "'" or c == '"' then
-      quote = c
-      if expecting then word = word .. c end
-    elseif c == "(" then
-      depth = depth + 1
-    elseif c == ")" then
-      depth = depth - 1
-    elseif c == "," and depth == 0 then
-      word, expecting = "", true
-    elseif c == "=" and expecting then
-      for each in word:gmatch "[^,]+" do
-        local name = each:match "^%s*(.-)%s*$"
-        names[name:match '^"(.*)"$' or name:lower()] = true
-      end
-      expecting = false
-    elseif expecting then
-      word = word .. c
-    end
-  end
-  return names
+-- Says which texts of the registry an error is about.
+local function placed(err, backfill, texts)
+  if err.retryable or err.code == "cancelled" then return err end
+  return errors.new(err.code, ("%s of %s:%d: %s"):format(texts, backfill.file, backfill.line, err.message), err.hint)
 end
 
--- A row whose key changes would be met again, or never.
+-- A row whose key changes would be met again, or never. `names`: a table with what changes as its keys.
 local function refuse_key_change(subject, names)
   for _, key in ipairs(subject.key) do
-    if names[key] then
+    if names[key] ~= nil then
       return errors.new("refused", ("it changes %s, which is part of the key that it goes along"):format(key),
         "A row would be met twice, or never.")
     end
   end
+end
+
+local function refuse_set(subject)
+  local backfill, names = subject.backfill, {}
+  if not backfill.set then return nil end
+  local columns, err = core.assigned_columns(backfill.set)
+  if not columns then return placed(err, backfill, "set") end
+  for _, column in ipairs(columns) do names[column] = true end
+  return refuse_key_change(subject, names)
 end
 
 local function verification(subject)
@@ -240,12 +225,6 @@ local function verification(subject)
   end
   local query = it:user(verify:gsub("[;%s]+$", ""))
   return it, ("SELECT q.* FROM (%s) q WHERE true%s"):format(query, it:unmentioned())
-end
-
--- Says of which texts of the registry the server speaks.
-local function placed(err, backfill, texts)
-  if err.retryable or err.code == "cancelled" then return err end
-  return errors.new(err.code, ("%s of %s:%d: %s"):format(texts, backfill.file, backfill.line, err.message), err.hint)
 end
 
 -- What the server says of the registry's texts.
@@ -286,7 +265,7 @@ function M.prepare(connection, backfill)
     ok, err = step(connection, subject)
     if not ok then return nil, err end
   end
-  err = refuse_columns(subject) or backfill.set and refuse_key_change(subject, assigned(backfill.set))
+  err = refuse_columns(subject) or refuse_set(subject)
   if err then return nil, err end
   local ok
   ok, err = judge(connection, subject)

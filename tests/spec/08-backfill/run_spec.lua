@@ -107,7 +107,9 @@ describe("a backfill", function()
     refused(65, [[backfill "b" { on = "gone", set = "n = 1" }]], "relation gone does not exist")
     refused(65, [[backfill "b" { on = "t", set = "idd = 1" }]], 'column "idd" of relation "t" does not exist')
     refused(65, [[backfill "b" { on = "t", where = "id = ", set = "x = 1" }]], "registry.lua:1: syntax error")
-    for _, set in ipairs { "x = f(1, 2), ID = id + 1", '(x, "id") = (1, 2)', "\n id=5" } do
+    refused(65, [[backfill "b" { on = "t", set = "x = 1 FROM heap" }]], "set of ")
+    for _, set in ipairs { "x = f(1, 2), ID = id + 1", '(x, "id") = (1, 2)', "\n id=5",
+      "x = 1 /* it's */, id = id + 1 /* it's */", "x = E'\\'', id = 5 -- '" } do
       refused(6, ([[backfill "b" { on = "t", set = %q }]]):format(set), "it changes id, which is part of the key")
     end
   end)
