@@ -37,11 +37,14 @@ static bool survives(ldx_job_kind kind, ldx_retry retry) {
   return false;
 }
 
-bool ldx_retry_wanted(const ldx_retry_policy *policy, ldx_job_kind kind, ldx_error_code code, int attempt,
-                      double elapsed, double delay) {
-  if (!survives(kind, ldx_error_retry(code))) return false;
+bool ldx_retry_left(const ldx_retry_policy *policy, int attempt, double elapsed, double delay) {
   if (attempt >= policy->attempts) return false;
   return !(policy->total > 0) || elapsed + delay <= policy->total;
+}
+
+bool ldx_retry_wanted(const ldx_retry_policy *policy, ldx_job_kind kind, ldx_error_code code, int attempt,
+                      double elapsed, double delay) {
+  return survives(kind, ldx_error_retry(code)) && ldx_retry_left(policy, attempt, elapsed, delay);
 }
 
 /* splitmix64 */

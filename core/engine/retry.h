@@ -9,8 +9,11 @@
 /* Seconds to wait after attempt number `attempt` (1 …) failed; `random` is in [0, 1). */
 double ldx_retry_delay(const ldx_retry_policy *policy, int attempt, double random);
 
-/* Whether to try again after that attempt failed with `code`, `elapsed` seconds after the first one began; `delay` is
- * what ldx_retry_delay gave. */
+/* Whether the policy leaves another attempt after that one, which failed `elapsed` seconds after the first one began;
+ * `delay` is what ldx_retry_delay gave. */
+bool ldx_retry_left(const ldx_retry_policy *policy, int attempt, double elapsed, double delay);
+
+/* The same for a job that failed with `code`, which may be one not to be repeated. */
 bool ldx_retry_wanted(const ldx_retry_policy *policy, ldx_job_kind kind, ldx_error_code code, int attempt,
                       double elapsed, double delay);
 

@@ -3,6 +3,7 @@
 #include "lua/files.h"
 #include "lua/parse.h"
 #include "lua/sandbox.h"
+#include "lua/step.h"
 #include "lua/userdata.h"
 #include "lua/value.h"
 
@@ -34,6 +35,7 @@ int luaopen_lunadex_core(lua_State *L) {
       {"forget_signal", ldx_lua_forget_signal},
       {"call_while_computing", ldx_lua_call_while_computing},
       {"now", ldx_lua_now},
+      {"retry_delay", ldx_lua_retry_delay},
       {"terminal", ldx_lua_terminal},
       {"editor", ldx_lua_editor},
       {"writable", ldx_lua_writable},

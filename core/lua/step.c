@@ -1,8 +1,10 @@
 #include "lua/step.h"
 
 #include <lauxlib.h>
+#include <limits.h>
 #include <string.h>
 
+#include "engine/retry.h"
 #include "lua/database.h"
 #include "lua/definition.h"
 #include "lua/userdata.h"
@@ -121,6 +123,18 @@ void ldx_lua_opt_retry(lua_State *L, int argument, ldx_retry_policy *retry) {
   luaL_checktype(L, argument, LUA_TTABLE);
   *retry = ldx_retry_default;
   read_policy(L, argument, argument, retry);
+}
+
+int ldx_lua_retry_delay(lua_State *L) {
+  lua_Integer attempt = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, attempt >= 1 && attempt <= INT_MAX, 1, "the number of an attempt expected");
+  double elapsed = luaL_checknumber(L, 2), random = luaL_checknumber(L, 3);
+  ldx_retry_policy retry = ldx_retry_default;
+  ldx_lua_opt_retry(L, 4, &retry);
+  double delay = ldx_retry_delay(&retry, (int)attempt, random);
+  if (!ldx_retry_left(&retry, (int)attempt, elapsed, delay)) return 0;
+  lua_pushnumber(L, delay);
+  return 1;
 }
 
 /* A list of fields with names. */

@@ -13,4 +13,7 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
 /* The policy in the table at `argument`; nothing there: as `retry` is. Raises likewise. [-0, +0, v] */
 void ldx_lua_opt_retry(lua_State *L, int argument, ldx_retry_policy *retry);
 
+/* retry_delay(attempt, elapsed, random, retry?) → seconds | nil. [-0, +1, v] */
+int ldx_lua_retry_delay(lua_State *L);
+
 #endif

@@ -253,11 +253,8 @@ function M.retry(run, options)
     local err = results[2]
     local class = results[1] == nil and type(err) == "table" and err.retry
     local again = class and (class ~= "verify" or options.idempotent)
-    -- Anything between nothing and the whole delay: two that collided once would else collide again.
-    local delay = math.min((options.first_delay or 1) * (options.factor or 2) ^ (attempt - 1), options.max_delay or 60)
-      * math.random()
-    local late = options.total and options.total > 0 and core.now() - began + delay > options.total
-    if not again or attempt >= (options.attempts or 10) or late then return table.unpack(results, 1, results.n) end
+    local delay = again and core.retry_delay(attempt, core.now() - began, math.random(), options)
+    if not delay then return table.unpack(results, 1, results.n) end
     if options.on_retry then options.on_retry(err, attempt, delay) end
     M.sleep(delay)
   end

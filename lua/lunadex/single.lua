@@ -116,6 +116,16 @@ end
 ---@class lunadex.BuildOptions: lunadex.ChangeOptions
 ---@field kind "index"|"unique_constraint"|"primary_key"|"exclusion_constraint"|"foreign_key"|nil   # default "index"
 
+-- Applies a plan, if it could be made, and says what became of the one thing in it: `otherwise` where nothing had to be
+-- done.
+local function carry_out(plan, err, options, otherwise)
+  if not plan then return session.finish(nil, err) end
+  local outcome
+  outcome, err = apply.run(plan, options)
+  if not outcome then return session.finish(nil, err) end
+  return word_of(plan, outcome, otherwise)
+end
+
 --- Builds one index, or key, as a registry would declare it, unless it is there already under whatever name; repairs
 --- and replaces as `apply` does. It takes the run lock; changes on one connection are made one after the other. To
 --- have several built side by side, declare them (`lunadex.declare`) and apply their plan.
@@ -136,11 +146,7 @@ function Connection:build(relation, declaration, options)
   if not declared then return nil, err end
   return task.run(self.alone, self, function()
     local plan, problem = planning.make(declared.databases[1], self, options)
-    if not plan then return session.finish(nil, problem) end
-    local outcome
-    outcome, problem = apply.run(plan, options)
-    if not outcome then return session.finish(nil, problem) end
-    return word_of(plan, outcome, "exists")
+    return carry_out(plan, problem, options, "exists")
   end)
 end
 
@@ -179,14 +185,11 @@ function Connection:drop(relation, name, options)
     if problem then return session.finish(nil, problem) end
     if not index then return "absent" end
     if index.constraint then return nil, errors.new("refused", ("%s belongs to a constraint"):format(name)) end
-    local plan, outcome
+    local plan
     plan, problem = planning.make(declared.databases[1], self,
       { drop_strays = true, index = index, without = options.without })
-    if not plan then return session.finish(nil, problem) end
-    if plan.summary.drop == 0 then return nil, refusal(plan) end
-    outcome, problem = apply.run(plan, options)
-    if not outcome then return session.finish(nil, problem) end
-    return word_of(plan, outcome, "absent")
+    if plan and plan.summary.drop == 0 then return nil, refusal(plan) end
+    return carry_out(plan, problem, options, "absent")
   end)
 end
 

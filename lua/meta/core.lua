@@ -471,6 +471,15 @@ function core.call_while_computing(run, anywhere) end
 --- Monotonic seconds.
 ---@return number
 function core.now() end
+
+--- How long to wait before the next attempt, with jitter: anything up to a delay that grows. Nothing where the policy
+--- leaves no other one.
+---@param attempt integer         # which has failed, from 1
+---@param elapsed number          # seconds since the first one began
+---@param random number           # in [0, 1)
+---@param retry lunadex.Retry?
+---@return number? seconds
+function core.retry_delay(attempt, elapsed, random, retry) end
 --- Whether a standard stream is a terminal, and its columns.
 ---@param fd integer
 ---@return integer? columns        # nil: not a terminal

@@ -5,8 +5,8 @@ local task = require "lunadex.task"
 
 local M = {}
 
-local most = 600 -- seconds of failures without one success in between, after which it is given up
-local first_delay, longest_delay = 0.1, 5
+-- `total`: seconds of failures without one success in between, after which it is given up.
+local policy = { attempts = math.maxinteger, first_delay = 0.1, max_delay = 5, total = 600 }
 
 -- Somebody has ended a statement: whoever wants the backfill to end says so. SQLSTATE, and MongoDB's Interrupted.
 local ended_by_another = { ["57014"] = true, ["11601"] = true }
@@ -44,9 +44,8 @@ function Patience:bears(err)
   if not M.may_pass(err) or task.ending() then return false end
   local now = core.now()
   self.failures, self.since = self.failures + 1, self.since or now
-  if now - self.since > most then return false end
-  -- Two that got in each other's way are not to do so again at the same moment.
-  local delay = math.min(first_delay * 2 ^ (self.failures - 1), longest_delay) * (0.5 + math.random() / 2)
+  local delay = core.retry_delay(self.failures, now - self.since, math.random(), policy)
+  if not delay then return false end
   self.on_retry(err, self.failures, delay)
   task.sleep(delay)
   return not task.ending()
