@@ -216,38 +216,63 @@ describe("whatever a script says", function()
 
   it("the public API stands it", function()
     local rng = random.new(seed)
+    local function pick(list) return list[rng:integer(1, #list)] end
     local function argument()
-      local values = table.pack(strange[rng:integer(1, #strange)]())
+      local values = table.pack(pick(strange)())
       return values[rng:integer(1, values.n)]
     end
+    local db, kept
+    -- What each is meant to be called with, so that not everything ends at the door.
+    local right = {
+      query = function() return pick { "SELECT 1", "SELECT $1" }, pick { {}, { 1 }, { core.null } } end,
+      rows = function() return "SELECT 1", {} end,
+      transaction = function()
+        return function(tx)
+          kept = tx
+          return tx:query "SELECT 1"
+        end
+      end,
+      build = function() return "public.orders", pick { { "a" }, { "b", name = "orders_b" } } end,
+      drop = function() return "public.orders", pick { "orders_a", "orders_b", "absent" } end,
+      rename = function() return "public.orders", pick { "orders_a", "orders_b" }, pick { "orders_b", "orders_c" } end,
+      connect = function() return "fake:another" end,
+      declare = function() return { ["public.orders"] = { { "a" }, { "b" } } } end,
+      plan = function() return assert(lunadex.declare { ["public.orders"] = { { "a" } } }), db end,
+      snapshot = function() return db end,
+      spawn = function() return function(...) return ... end, 1, nil end,
+    }
     local waits = { sleep = true, retry = true, now = true }
-    local db
-    local calls = 0
-    for i = 1, rounds // 8 do
+    local of_connection = { "query", "rows", "transaction", "build", "drop", "rename", "catalog", "status", "alone",
+      "close", "kept" }
+    local of_module = {}
+    for key, value in pairs(lunadex) do
+      if type(value) == "function" and not waits[key] then of_module[#of_module + 1] = key end
+    end
+    for key in pairs(lunadex.bson) do of_module[#of_module + 1] = key end
+    table.sort(of_module)
+    local both = {}
+    for name in pairs(right) do both[#both + 1] = name end
+    table.sort(both)
+    local done, refused = {}, {}
+    for i = 1, rounds // 4 do
       if i % 50 == 1 then
         if db then db:close() end
-        db = assert(lunadex.connect "fake:public")
+        db = assert(lunadex.connect(server and i % 100 == 1 and server:url(database) or "fake:public?tables=orders"))
       end
-      local names = { "query", "rows", "transaction", "build", "drop", "rename", "catalog", "status", "alone", "close" }
-      local name, call = names[rng:integer(1, #names)]
-      local arguments = { argument(), argument(), argument(), argument() }
-      if rng:integer(1, 4) > 1 then
-        call = db[name]
-        table.insert(arguments, 1, db)
-        if name == "close" then call = i % 25 == 0 and call or nil end
-      else
-        local all = {}
-        for key, value in pairs(lunadex) do
-          if type(value) == "function" and not waits[key] then all[#all + 1] = key end
-        end
-        for key in pairs(lunadex.bson) do all[#all + 1] = key end
-        table.sort(all)
-        name = all[rng:integer(1, #all)]
-        call = lunadex[name] or lunadex.bson[name]
-      end
+      local name = pick(pick { of_connection, of_module, both, both })
+      local call = lunadex[name] or lunadex.bson[name]
+      local method = not call and db[name]
+      call = call or method
+      local rightly = right[name] and rng:integer(1, 2) == 1
+      local arguments = rightly and table.pack(right[name]()) or { argument(), argument(), argument(), argument() }
+      if rightly and rng:integer(1, 4) == 1 then arguments[rng:integer(1, 4)] = argument() end
+      if name == "kept" then call, arguments = kept and kept.query, { kept, "SELECT 1", n = 2 } -- after its end
+      elseif method then table.insert(arguments, 1, db) end
+      if name == "close" then call = i % 25 == 0 and call or nil end
       if call then
         local results = table.pack(pcall(call, table.unpack(arguments, 1, 5)))
-        calls = calls + 1
+        local counts = results[1] and results[2] ~= nil and done or refused
+        counts[name] = (counts[name] or 0) + 1
         if name == "rows" and results[1] then
           pcall(results[2])
           getmetatable(results[5]).__close(results[5])
@@ -255,11 +280,17 @@ describe("whatever a script says", function()
           pcall(results[2].join, results[2])
         elseif name == "connect" and type(results[2]) == "table" then
           results[2]:close()
+        elseif name == "plan" and type(results[2]) == "table" and rng:integer(1, 2) == 1 then
+          pcall(results[2].apply, results[2], pick { {}, argument() })
         end
       end
     end
     db:close()
-    assert.is_true(calls > rounds // 16)
+    for _, name in ipairs(both) do
+      assert.is_truthy(done[name] or not server and name ~= "query", name)
+      assert.is_truthy(refused[name], name)
+    end
+    assert.is_nil(done.kept)
     local after <close> = assert(lunadex.connect "fake:after")
     assert.equal("SELECT 1", assert(after:query "SELECT 1")[1].text)
   end)
