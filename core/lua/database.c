@@ -142,6 +142,7 @@ static int db_resolve(lua_State *L) {
   ldx_lua_job *job = draft(L, LDX_JOB_RESOLVE, &reading);
   ldx_lua_set *set = ldx_lua_check_set(L, 2);
   ldx_catalog *catalog = ldx_lua_check_catalog(L, 3);
+  luaL_argcheck(L, !set->diffed, 2, "a diff has been made of these declarations: copy them");
   luaL_argcheck(L, !set->catalog || set->catalog == catalog, 3, "these declarations were resolved against another one");
   keep(job, catalog, 1);
   if (!set->catalog) set->catalog = ldx_catalog_retain(catalog);

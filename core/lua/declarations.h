@@ -11,6 +11,7 @@ typedef struct ldx_lua_set {
   int references;
   bool busy;   /* a job has it: nobody else touches it */
   bool frozen; /* others point into it: nothing may be added */
+  bool diffed; /* a diff points to what it was resolved to: it stays so */
   ldx_declarations *set;
   struct ldx_lua_set *origin; /* of which it is a copy, and which it keeps alive; NULL: none */
   ldx_catalog *catalog;       /* that it was resolved against, retained; NULL before */

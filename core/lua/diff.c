@@ -23,6 +23,7 @@ int ldx_lua_diff(lua_State *L) {
   ldx_lua_set *set = ldx_lua_check_set(L, 1);
   ldx_catalog *catalog = ldx_lua_check_catalog(L, 2);
   luaL_argcheck(L, set->catalog == catalog, 1, "these declarations were not resolved against this catalog");
+  set->diffed = true;
   *handle = ldx_diff_make(arena, set->set, catalog);
   return 1;
 }

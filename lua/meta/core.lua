@@ -377,7 +377,7 @@ function core.open(target, options) end
 function Database:connect(retry) end
 ---@return integer job             # result: lunadex.Catalog
 function Database:catalog() end
----@param set lunadex.Declarations # must not be touched until done
+---@param set lunadex.Declarations # must not be touched until done; none of which a diff has been made
 ---@param catalog lunadex.Catalog
 ---@return integer job
 function Database:resolve(set, catalog) end

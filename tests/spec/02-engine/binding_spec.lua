@@ -440,6 +440,7 @@ describe("a diff", function()
     misuse("not resolved against", core.diff, set, catalog)
     finish(db, db:resolve(set, catalog))
     local diff = core.diff(set, catalog)
+    misuse("a diff has been made", db.resolve, db, set, catalog) -- while this one may be walked
     assert.equal(1, diff.count)
     assert.equal(1, diff.declared)
     assert.equal(1, diff:total "error")
