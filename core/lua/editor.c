@@ -144,9 +144,16 @@ static int read_key(EditLine *line, wchar_t *key) {
   }
 }
 
+/* libedit gives lines in bytes and takes characters. */
+static int characters(const char *text, const char *end) {
+  int count = 0;
+  for (; text < end; text++) count += ((unsigned char)*text & 0xc0) != 0x80;
+  return count;
+}
+
 static void move_to_end(EditLine *line) {
   const LineInfo *info = el_line(line);
-  el_cursor(line, (int)(info->lastchar - info->cursor));
+  el_cursor(line, characters(info->cursor, info->lastchar));
 }
 
 /* Inserts text into the line, in pieces: libedit takes no more than its buffer holds at a time. */
@@ -189,9 +196,9 @@ static unsigned char paste(EditLine *line, int key) {
     char *rest = strchr(text.data, '\n');
     if (rest) {
       const LineInfo *info = el_line(line);
-      int behind = (int)(info->lastchar - info->cursor);
+      int behind = characters(info->cursor, info->lastchar);
       ldx_buffer_append(&e->paste, rest + 1);
-      ldx_buffer_append_bytes(&e->paste, info->cursor, (size_t)behind);
+      ldx_buffer_append_bytes(&e->paste, info->cursor, (size_t)(info->lastchar - info->cursor));
       move_to_end(line);
       el_deletestr(line, behind);
       *rest = '\0';

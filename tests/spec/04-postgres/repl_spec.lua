@@ -202,6 +202,10 @@ describe("the REPL", function()
       t:paste("a = 1\nb = 2\n\tc = a")
       t:type(" + b"):press("Enter"):rests(prompt)
       t:enter("c"):shows "\n3\n"
+      t:type("longer='üü'")
+      for _ = 1, 4 do t:press "Left" end
+      t:paste("1\nb=")
+      t:press("Enter"):enter("longer .. b"):shows "\n1üü\n"
     end)
 
     it("goes on after Ctrl-Z, and ends when it is told to", function()
