@@ -24,7 +24,10 @@ void ldx_lua_set_release(ldx_lua_set *set) {
 
 ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument) {
   const handle *h = luaL_checkudata(L, argument, class);
-  luaL_argcheck(L, h->set && !h->closed, argument, "attempt to use closed declarations");
+  if (!h->set || h->closed) {
+    luaL_argerror(L, argument, "attempt to use closed declarations");
+    return NULL; /* not reached */
+  }
   luaL_argcheck(L, !h->set->busy, argument, "these declarations are being resolved");
   return h->set;
 }

@@ -149,7 +149,7 @@ static PGresult *collect(ldx_session *session, ldx_context *context, const reque
     ExecStatusType status = PQresultStatus(result);
     if (failed) { /* the first error counts */
       PQclear(result);
-    } else if (status == PGRES_SINGLE_TUPLE) {
+    } else if (status == PGRES_SINGLE_TUPLE && it->each) {
       failed = !it->each(result, it->state, error);
       if (failed) request_cancel(session);
       PQclear(result);
