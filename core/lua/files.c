@@ -99,10 +99,11 @@ int ldx_lua_resolve_path(lua_State *L) {
 }
 
 int ldx_lua_private_file(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  size_t length;
+  const char *path = luaL_checklstring(L, 1, &length);
   char place[PATH_MAX];
-  luaL_argcheck(L, strlen(path) < sizeof place, 1, "the path is too long");
-  strcpy(place, path);
+  luaL_argcheck(L, length < sizeof place, 1, "the path is too long");
+  memcpy(place, path, length + 1);
   for (char *at = strchr(place + 1, '/'); at; at = strchr(at + 1, '/')) {
     *at = '\0';
     mkdir(place, 0700); /* if it fails for another reason than that it is there, so does `open` */
