@@ -1,0 +1,79 @@
+--- Statements of a backfill that are put together: their texts, and their parameters by the way.
+
+local M = {}
+
+--- A name as SQL.
+---@param name string
+---@return string
+function M.quoted(name)
+  return '"' .. name:gsub('"', '""') .. '"'
+end
+
+---@class lunadex.postgres.Statement
+---@field parameters table         # n of them
+---@field own integer              # so many of which are the registry's
+---@field texts string[]           # of the registry
+---@field filter string?           # the registry's `where`
+local Statement = {}
+Statement.__index = Statement
+
+--- One with texts of the registry: what they call $1 … comes first.
+---@param backfill lunadex.Backfill
+---@return lunadex.postgres.Statement
+function M.of(backfill)
+  local parameters = { n = 0 }
+  for i, value in ipairs(backfill.params or {}) do parameters[i], parameters.n = value, i end
+  return setmetatable({ parameters = parameters, own = parameters.n, texts = {}, filter = backfill.where }, Statement)
+end
+
+--- One without.
+---@return lunadex.postgres.Statement
+function M.new()
+  return setmetatable({ parameters = { n = 0 }, own = 0, texts = {} }, Statement)
+end
+
+--- Gives the name of a parameter.
+---@param value any
+---@param type string
+---@return string
+function Statement:value(value, type)
+  local parameters = self.parameters
+  parameters.n = parameters.n + 1
+  parameters[parameters.n] = value
+  return ("$%d::%s"):format(parameters.n, type)
+end
+
+--- A text of the registry. It may end in a comment.
+---@param text string
+---@return string
+function Statement:user(text)
+  self.texts[#self.texts + 1] = text
+  return text .. "\n"
+end
+
+--- A condition that is true: the server cannot tell of which type a parameter is that nobody mentions.
+---@return string
+function Statement:unmentioned()
+  local all, list = table.concat(self.texts, "\n"), {}
+  for i = 1, self.own do
+    local mentioned = all:find(("%%$%d%%f[%%D]"):format(i))
+    if not mentioned then list[#list + 1] = (" AND ($%d::text IS NULL OR true)"):format(i) end
+  end
+  return table.concat(list)
+end
+
+--- Which rows, as the registry says it: the last of its texts in a statement.
+---@return string
+function Statement:where()
+  return (self.filter and ("(%s)"):format(self:user(self.filter)) or "true") .. self:unmentioned()
+end
+
+---@param session lunadex.Session
+---@param text string
+---@return lunadex.Rows?
+---@return lunadex.Error? err
+function Statement:ask(session, text)
+  return session:ask(text, self.parameters)
+end
+
+return M

@@ -1,0 +1,152 @@
+--- What a backfill is about: the relation, and what the server says of the registry's texts.
+
+local core = require "lunadex.core"
+local errors = require "lunadex.errors"
+local key = require "lunadex.postgres.backfill.key"
+local statement = require "lunadex.postgres.backfill.statement"
+
+local M = {}
+
+local quoted = statement.quoted
+
+local function qualified(schema, name)
+  return (schema and quoted(schema) .. "." or "") .. quoted(name)
+end
+
+local find = [[
+SELECT c.oid::int8 AS oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid = pg_catalog.to_regclass($1)]]
+
+local columns_of = [[
+SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+       a.attgenerated <> '' AS generated
+  FROM pg_catalog.pg_attribute a
+ WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attnum]]
+
+local kinds = { r = true, p = true }
+
+---@class lunadex.postgres.BackfillSubject: lunadex.backfill.Subject
+---@field oid integer
+---@field table string             # quoted, with its schema
+---@field columns table<string, {type: string, generated: boolean}>   # by name
+---@field keys {name: string, type: string}[]   # quoted
+---@field given string[]           # quoted: what a transform is given
+
+local function live_relation(connection, on)
+  local schema, name = core.split_name(on)
+  local rows, err = connection:ask(find, { qualified(schema, name) })
+  if not rows then return nil, err end
+  local found = rows[1]
+  if not found then return nil, errors.new("undefined", ("relation %s does not exist"):format(on)) end
+  if not kinds[found.kind] then
+    return nil, errors.new("refused", ("%s is no table"):format(on), "Name the table itself.")
+  end
+  return found
+end
+
+local function read_columns(connection, subject)
+  local rows, err = connection:ask(columns_of, { subject.oid })
+  if not rows then return nil, err end
+  subject.columns, subject.given = {}, {}
+  for i, column in ipairs(rows) do
+    subject.columns[column.name] = column
+    subject.given[i] = quoted(column.name)
+  end
+  return true
+end
+
+local function refuse_columns(subject)
+  local names = {}
+  for i, name in ipairs(subject.backfill.columns or {}) do
+    if not subject.columns[name] then
+      return errors.new("undefined", ("%s has no column %s, which transform is to be given"):format(subject.relation,
+        name))
+    end
+    names[i] = quoted(name)
+  end
+  if subject.backfill.columns then subject.given = names end
+end
+
+-- Judging -------------------------------------------------------------------------------------------------------------
+
+-- Says which texts of the registry an error is about.
+local function placed(err, backfill, texts)
+  if err.retryable or err.code == "cancelled" then return err end
+  return errors.new(err.code, ("%s of %s:%d: %s"):format(texts, backfill.file, backfill.line, err.message), err.hint)
+end
+
+local function refuse_set(subject)
+  local backfill, names = subject.backfill, {}
+  if not backfill.set then return nil end
+  local columns, err = core.assigned_columns(backfill.set)
+  if not columns then return placed(err, backfill, "set") end
+  for _, column in ipairs(columns) do names[column] = true end
+  return key.refuse_change(subject, names)
+end
+
+--- The statement that looks whether all is as it should be in the end.
+---@param subject lunadex.postgres.BackfillSubject
+---@return lunadex.postgres.Statement
+---@return string text
+function M.verification(subject)
+  local it, verify = statement.of(subject.backfill), subject.backfill.verify
+  if verify == true then
+    return it, ("SELECT pg_catalog.count(*) FROM %s WHERE %s"):format(subject.table, it:where())
+  end
+  local query = it:user(verify:gsub("[;%s]+$", ""))
+  return it, ("SELECT q.* FROM (%s) q WHERE true%s"):format(query, it:unmentioned())
+end
+
+-- What the server says of the registry's texts.
+local function judge(connection, subject)
+  local backfill, it = subject.backfill, statement.of(subject.backfill)
+  local text
+  if backfill.set then
+    local set = it:user(backfill.set)
+    text = ("UPDATE %s SET %s WHERE %s"):format(subject.table, set, it:where())
+  else
+    text = ("SELECT FROM %s WHERE %s"):format(subject.table, it:where())
+  end
+  local rows, err = it:ask(connection, "EXPLAIN " .. text)
+  if not rows then return nil, placed(err, backfill, backfill.set and "where or set" or "where") end
+  if backfill.verify then
+    it, text = M.verification(subject)
+    rows, err = it:ask(connection, "EXPLAIN " .. text)
+    if not rows then return nil, placed(err, backfill, "verify") end
+  end
+  return true
+end
+
+-- As many rows as the planner believes.
+local function read_rows(connection, subject)
+  local rows, err = connection:ask("EXPLAIN SELECT FROM " .. subject.table)
+  if not rows then return nil, err end
+  subject.rows = math.tointeger(tonumber(rows[1]["QUERY PLAN"]:match "rows=(%d+)")) or -1
+  return true
+end
+
+--- Finds relation and key, and has the server judge what is declared; changes nothing.
+---@param connection lunadex.Connection
+---@param backfill lunadex.Backfill
+---@return lunadex.postgres.BackfillSubject?
+---@return lunadex.Error? err
+function M.read(connection, backfill)
+  local found, err = live_relation(connection, backfill.on)
+  if not found then return nil, err end
+  local subject = { backfill = backfill, relation = core.quote_name(found.schema, found.name),
+    oid = found.oid, table = qualified(found.schema, found.name) }
+  for _, step in ipairs { read_columns, key.read, read_rows } do
+    local ok
+    ok, err = step(connection, subject)
+    if not ok then return nil, err end
+  end
+  err = refuse_columns(subject) or refuse_set(subject)
+  if err then return nil, err end
+  local ok
+  ok, err = judge(connection, subject)
+  return ok and subject or nil, err
+end
+
+return M
