@@ -75,6 +75,9 @@ local M = {}
 ---@class lunadex.backfill.Dialect
 ---@field prepare fun(connection, backfill: lunadex.Backfill): lunadex.backfill.Subject?, lunadex.Error?
 ---       finds relation and key and has the server judge `where`, `set` and `verify`; changes nothing
+---@field go_along fun(subject, key: string): true?, lunadex.Error?
+---       takes the key that it was begun along (state.key), even where `prepare` has found a better one; the code
+---       "refused" where there is none like it any more
 ---@field cut fun(connection, subject, count: integer): lunadex.backfill.Range[]?, lunadex.Error?
 ---       about so many ranges of about as many rows each, from statistics or a sample, which hold all keys that are
 ---       there now; none where there is no row
@@ -94,6 +97,7 @@ local M = {}
 ---@field relation string
 ---@field definition string        # readable (backfill/definition)
 ---@field fingerprint string       # of it
+---@field key string?              # what it was begun along, with all that its order depends on; nil: it cannot change
 ---@field state "new"|"running"|"stopped"|"finished"|"failed"|"aborted"   # "new": it has no ranges yet; "stopped": it
 ---       is not at its end, and nobody is at it
 ---@field command "pause"|"abort"|nil   # what somebody has told it
@@ -360,6 +364,11 @@ function Run:prepare()
     if not ranges then return nil, err end
     state, err = self.patience:try(ledger.begin, self.control, self.state, self.subject, definition, ranges)
   else
+    if self.state.key then
+      local ok
+      ok, err = self.dialect.backfill.go_along(self.subject, self.state.key)
+      if not ok then return nil, err end
+    end
     state, err = self.patience:try(ledger.go_on, self.control, self.state, definition)
   end
   if not state then return nil, err end

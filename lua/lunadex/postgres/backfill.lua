@@ -16,7 +16,7 @@ local M = {}
 
 M.default_batch, M.default_target = 10000, 0.5
 
-M.prepare, M.preview = subjects.read, preview.of
+M.prepare, M.go_along, M.preview = subjects.read, subjects.go_along, preview.of
 
 -- Ranges --------------------------------------------------------------------------------------------------------------
 
@@ -31,10 +31,10 @@ function M.cut(connection, subject, count)
   if count > 1 then
     local share = math.min(100 * count * rows_sampled / math.max(subject.rows, 1), 100)
     highs, err = connection:ask(([[
-      SELECT DISTINCT ON (tile) %s AS high
-        FROM (SELECT %s, pg_catalog.ntile(%d) OVER (ORDER BY %s) AS tile FROM %s TABLESAMPLE SYSTEM (%.6f)) s
-       ORDER BY tile, %s]]):format(key.text(subject), key.list(subject), count, key.list(subject), subject.table, share,
-      key.list(subject, " DESC")))
+      SELECT DISTINCT ON (s.tile) %s AS high
+        FROM (SELECT %s, pg_catalog.ntile(%d) OVER (ORDER BY %s) FROM %s TABLESAMPLE SYSTEM (%.6f)) AS %s
+       ORDER BY s.tile, %s]]):format(key.text(subject, "s"), key.list(subject), count, key.list(subject),
+      subject.table, share, key.named(subject, "s", "tile"), key.list(subject, " DESC", "s")))
     if not highs then return nil, err end
   end
   local ranges, low = {}, nil
@@ -62,7 +62,8 @@ local function checkpoint_of(state, range, it)
   return checkpoint:format(it:value(state.id, "int"), it:value(state.generation, "int"), it:value(range.number, "int"))
 end
 
--- Takes the checkpoint and looks where the batch ends. OFFSET counts from the checkpoint, as far as the batch goes.
+-- Takes the checkpoint and looks where the batch ends. OFFSET counts from the checkpoint, as far as the batch goes; of
+-- the keys that it leaves behind no text is made.
 local function walk(tx, subject, state, range, size)
   local it = statement.new()
   local mine = checkpoint_of(state, range, it)
@@ -72,12 +73,13 @@ local function walk(tx, subject, state, range, size)
     WITH settings AS MATERIALIZED (%s), mine AS MATERIALIZED (
       SELECT FROM lunadex.backfill_range WHERE %s AND cursor IS NOT DISTINCT FROM %s AND NOT done FOR UPDATE NOWAIT
     ), last AS MATERIALIZED (
-      SELECT (SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1) AS cursor
+      SELECT (SELECT %s FROM (SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1) AS %s) AS cursor
     )
     SELECT (SELECT pg_catalog.count(*) FROM settings), (SELECT pg_catalog.count(*) FROM mine) AS mine, cursor,
            CASE WHEN cursor IS NULL THEN (SELECT pg_catalog.count(*) FROM %s WHERE %s) END AS rest
-      FROM last]]):format(settings, mine, cursor, key.text(subject), subject.table, keys_between, key.list(subject),
-    it:value(size - 1, "bigint"), subject.table, keys_between))
+      FROM last]]):format(settings, mine, cursor, key.text(subject, "k"), key.list(subject), subject.table,
+    keys_between, key.list(subject), it:value(size - 1, "bigint"), key.named(subject, "k"), subject.table,
+    keys_between))
   if not rows then return nil, err end
   local walked = rows[1]
   if walked.mine == 0 then return nil, errors.new("moved", "another run has moved the checkpoint") end

@@ -19,7 +19,7 @@ CREATE TABLE lunadex.backfill (
   generation  integer NOT NULL DEFAULT 0,
   definition  text,
   fingerprint text,
-  key         text[],
+  key         text,
   rows        bigint,
   command     text,
   outcome     text,
@@ -55,8 +55,8 @@ CREATE TABLE lunadex.backfill_error (
 )]]
 
 local columns = ([[
-SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.command, b.outcome, b.error, b.attempts,
-       coalesce(b.rows, -1) AS rows, CASE WHEN l.pid IS NOT NULL THEN b.rate END AS rate,
+SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.key, b.command, b.outcome, b.error,
+       b.attempts, coalesce(b.rows, -1) AS rows, CASE WHEN l.pid IS NOT NULL THEN b.rate END AS rate,
        CASE WHEN l.pid IS NOT NULL THEN b.waits END AS waits, l.pid IS NOT NULL AS held,
        pg_catalog.to_char(b.started AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started,
        pg_catalog.to_char(b.ended AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS ended,
@@ -170,7 +170,7 @@ function M.begin(control, state, subject, definition, ranges)
   local rows, err = control:ask([[
     WITH begun AS (
       UPDATE lunadex.backfill
-         SET generation = generation + 1, relation = $2, definition = $3, fingerprint = $4, key = $5::text[],
+         SET generation = generation + 1, relation = $2, definition = $3, fingerprint = $4, key = $5,
              rows = $6::bigint, command = NULL, outcome = NULL, error = NULL, started = pg_catalog.clock_timestamp(),
              ended = NULL, attempts = 1, rate = NULL, waits = NULL
        WHERE id = $1::int RETURNING id, generation
@@ -182,7 +182,7 @@ function M.begin(control, state, subject, definition, ranges)
     INSERT INTO lunadex.backfill_range (backfill, generation, number, cursor, high)
     SELECT b.id, b.generation, n.number, n.cursor::text[], n.high::text[]
       FROM begun b, unnest($7::int[], $8::text[], $9::text[]) AS n (number, cursor, high)]],
-    { state.id, subject.relation, definition.text, definition.fingerprint, subject.key,
+    { state.id, subject.relation, definition.text, definition.fingerprint, subject.along.definition,
       math.tointeger(subject.rows // 1), numbers, cursors, highs })
   if not rows then return nil, err end
   return one(control, state.name)

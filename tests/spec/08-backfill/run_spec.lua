@@ -98,12 +98,56 @@ describe("a backfill", function()
     end
   end)
 
+  it("compares keys as their index does, whatever they and their relation are called", function()
+    sql [[
+      CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE EXTENSION ltree SCHEMA ext;
+      CREATE TABLE cased (k ext.citext PRIMARY KEY, n int);
+      INSERT INTO cased SELECT (ARRAY['a', 'B', 'aF'])[i % 3 + 1] || i, 0 FROM generate_series(1, 2000) i;
+      CREATE TABLE mixed (tenant int, k ext.citext, path ext.ltree, n int, PRIMARY KEY (tenant, k, path));
+      INSERT INTO mixed SELECT i % 3, 'A' || i, ('a.b' || i)::ext.ltree, 0 FROM generate_series(1, 2000) i;
+      CREATE TABLE given (high int, tile int, k1 int, "array" int, lunadex_key int, key int, n int,
+        PRIMARY KEY (high, tile, k1, "array", lunadex_key));
+      INSERT INTO given SELECT i / 100, i % 100, i, i, i, i, 0 FROM generate_series(1, 3000) i;
+      ANALYZE]]
+    local last = runs([[
+      backfill "cased" { on = "cased", set = "n = n + 1", batch = 37 }
+      backfill "mixed" { on = "mixed", set = "n = n + 1", batch = 37 }
+      backfill "names" { on = "given", set = "n = n + 1", batch = 97 }
+      backfill "function" { on = "given", where = "n = 1", batch = 97, transform = function(row)
+        return { n = row.n + row.lunadex_key, key = row.key } end }
+    ]], "--jobs", "2")
+    assert.same({ seen = 10000, changed = 10000, failed = 0 }, last.rows)
+    for _, name in ipairs { "cased", "mixed" } do
+      assert.same({ { "1", "2000", n = 2 } }, sql(("SELECT n, count(*) FROM %s GROUP BY 1"):format(name)))
+    end
+    assert.equal("3000", value "SELECT count(*) FROM given WHERE n = 1 + k1")
+  end)
+
+  it("goes on along the key that it was begun along, or not at all", function()
+    sql [[
+      CREATE TABLE t (id int PRIMARY KEY, other int NOT NULL, n int, divisor int);
+      INSERT INTO t SELECT i, -i, 0, CASE WHEN i <> 2000 THEN 1 ELSE 0 END FROM generate_series(1, 3000) i]]
+    local text = [[backfill "b" { on = "t", set = "n = n + 1 / divisor", batch = 300 }]]
+    refused(3, text, "row 2000: division by zero")
+    assert.equal("1999", value "SELECT count(*) FROM t WHERE n = 1")
+    sql [[UPDATE t SET divisor = 1; ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (other)]]
+    refused(6, text, "it was begun along id integer_ops, and public.t has no such key any more")
+    sql [[CREATE UNIQUE INDEX ON t (id); ALTER TABLE t ALTER id TYPE bigint]]
+    runs(text)
+    assert.equal("3000", value "SELECT count(*) FROM t WHERE n = 1")
+  end)
+
   it("refuses what it cannot go along, and what the server does not understand", function()
     sql [[CREATE TABLE heap (n int, u int UNIQUE); CREATE VIEW v AS SELECT * FROM heap;
-      CREATE TABLE t (id int PRIMARY KEY)]]
+      CREATE TABLE t (id int PRIMARY KEY);
+      CREATE TABLE parent (id int PRIMARY KEY, n int); CREATE TABLE child () INHERITS (parent);
+      CREATE TABLE made (a int, b int, id int GENERATED ALWAYS AS (a * 10) STORED PRIMARY KEY)]]
     refused(6, [[backfill "b" { on = "heap", set = "n = 1" }]], "neither a primary key nor a unique index on columns "
       .. "that are never null")
     refused(6, [[backfill "b" { on = "v", set = "n = 1" }]], "v is no table")
+    refused(6, [[backfill "b" { on = "parent", set = "n = 1" }]], "tables inherit from parent")
+    refused(6, [[backfill "b" { on = "made", set = "b = 1, a = 2" }]],
+      "it changes a, of which id is made, which is part of the key")
     refused(65, [[backfill "b" { on = "gone", set = "n = 1" }]], "relation gone does not exist")
     refused(65, [[backfill "b" { on = "t", set = "idd = 1" }]], 'column "idd" of relation "t" does not exist')
     refused(65, [[backfill "b" { on = "t", where = "id = ", set = "x = 1" }]], "registry.lua:1: syntax error")

@@ -1,16 +1,45 @@
 --- The key that a backfill goes along: which it is, and how statements speak of it.
+--
+-- Its columns are named with their relation, and compared by the operators of the key's own index: a column may be
+-- called as anything else in a statement, and a search_path may find other operators, with another order.
 
 local errors = require "lunadex.errors"
 local statement = require "lunadex.postgres.backfill.statement"
 
 local M = {}
 
--- The primary key, else the unique index of the fewest columns that are never null; in the order of a plain comparison.
-local keys = [[
-SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, n)
-               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-              WHERE k.n <= i.indnkeyatts ORDER BY k.n) AS columns
+---@class lunadex.postgres.BackfillKey
+---@field names string[]
+---@field columns {name: string, type: string, operators: string[]}[]   # quoted; the operators as `comparison` numbers
+---       them, with their schema
+---@field definition string        # what its order depends on, for people, too: "tenant integer_ops, id uuid_ops"
+
+-- The columns of all keys that would do: the primary key, then unique indexes on columns that are never null, in the
+-- order of a plain comparison; those of the fewest columns first. An order is that of an operator family (which int and
+-- bigint share), of a collation, and, for families of any array, enum or range, of the type.
+local candidates = [[
+SELECT i.indexrelid::int8 AS index, a.attname::text AS name,
+       ARRAY(SELECT pg_catalog.quote_ident(n.nspname) || '.' || o.oprname
+               FROM pg_catalog.pg_amop s JOIN pg_catalog.pg_operator o ON o.oid = s.amopopr
+               JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+              WHERE s.amopfamily = c.opcfamily AND s.amoplefttype = c.opcintype AND s.amoprighttype = c.opcintype
+                AND s.amoppurpose = 's'
+              ORDER BY s.amopstrategy) AS operators,
+       pg_catalog.concat(pg_catalog.quote_ident(a.attname), ' ', nullif(fn.nspname, 'pg_catalog') || '.', f.opfname,
+         CASE WHEN t.typtype = 'p' THEN ' of ' || pg_catalog.format_type(a.atttypid, NULL) END,
+         ' COLLATE ' || nullif(ln.nspname, 'pg_catalog') || '.' || pg_catalog.quote_ident(l.collname),
+         CASE ln.nspname WHEN 'pg_catalog' THEN ' COLLATE ' || pg_catalog.quote_ident(nullif(l.collname, 'default')) END
+       ) AS definition
   FROM pg_catalog.pg_index i
+ CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[], i.indcollation::oid[])
+       WITH ORDINALITY k (attnum, class, locale, n)
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+  JOIN pg_catalog.pg_opclass c ON c.oid = k.class
+  JOIN pg_catalog.pg_type t ON t.oid = c.opcintype
+  JOIN pg_catalog.pg_opfamily f ON f.oid = c.opcfamily
+  JOIN pg_catalog.pg_namespace fn ON fn.oid = f.opfnamespace
+  LEFT JOIN pg_catalog.pg_collation l ON l.oid = k.locale
+  LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = l.collnamespace
  WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
    AND (i.indisprimary OR i.indimmediate)
    AND NOT EXISTS (
@@ -20,60 +49,114 @@ SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(i.indkey::int2[]) WIT
          LEFT JOIN pg_catalog.pg_opclass o ON o.oid = k.class
         WHERE k.n <= i.indnkeyatts
           AND NOT (a.attnotnull AND o.opcdefault AND k.option = 0 AND k.locale = a.attcollation))
- ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid
- LIMIT 1]]
+ ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid, k.n]]
 
---- Finds it.
+--- Finds the keys that would do, the best first.
 ---@param connection lunadex.Connection
 ---@param subject lunadex.postgres.BackfillSubject
----@return true? found
+---@return lunadex.postgres.BackfillKey[]?
 ---@return lunadex.Error? err
 function M.read(connection, subject)
-  local rows, err = connection:ask(keys, { subject.oid })
+  local rows, err = connection:ask(candidates, { subject.oid })
   if not rows then return nil, err end
-  if not rows[1] then
-    return nil, errors.new("refused", ("%s has neither a primary key nor a unique index on columns that are never null")
-      :format(subject.relation), "A backfill goes along such a key: build one first.")
+  local keys, by_index = {}, {}
+  for _, row in ipairs(rows) do
+    local key = by_index[row.index]
+    if not key then
+      key = { names = {}, columns = {} }
+      by_index[row.index], keys[#keys + 1] = key, key
+    end
+    key.names[#key.names + 1] = row.name
+    key.columns[#key.columns + 1] = { name = statement.quoted(row.name), type = subject.columns[row.name].type,
+      operators = row.operators }
+    key.definition = (key.definition and key.definition .. ", " or "") .. row.definition
   end
-  subject.key, subject.keys = rows[1].columns, {}
-  for i, name in ipairs(subject.key) do
-    subject.keys[i] = { name = statement.quoted(name), type = subject.columns[name].type }
-  end
-  return true
+  return keys
 end
 
---- Its columns, in order.
+-- Strategies of a B-tree.
+local comparison = { ["<"] = 1, ["<="] = 2, ["="] = 3, [">="] = 4, [">"] = 5 }
+
+--- Its columns, in order: those of the relation, or what `named` has called them.
 ---@param subject lunadex.postgres.BackfillSubject
----@param direction string?
+---@param direction string?        # " DESC"
+---@param alias string?
 ---@return string
-function M.list(subject, direction)
+function M.list(subject, direction, alias)
   local list = {}
-  for i, key in ipairs(subject.keys) do list[i] = key.name .. (direction or "") end
+  for i, column in ipairs(subject.along.columns) do
+    list[i] = (alias and alias .. ".k" .. i or subject.table .. "." .. column.name) .. (direction or "")
+  end
   return table.concat(list, ", ")
+end
+
+--- What a subquery that gives its columns calls them: alias (k1, k2 …).
+---@param subject lunadex.postgres.BackfillSubject
+---@param alias string
+---@param more string?             # another column, behind
+---@return string
+function M.named(subject, alias, more)
+  local list = {}
+  for i in ipairs(subject.along.columns) do list[i] = "k" .. i end
+  list[#list + 1] = more
+  return ("%s (%s)"):format(alias, table.concat(list, ", "))
 end
 
 --- As it is kept: text[], as text.
 ---@param subject lunadex.postgres.BackfillSubject
+---@param alias string?            # as in `list`
 ---@return string
-function M.text(subject)
-  local list = {}
-  for i, key in ipairs(subject.keys) do list[i] = key.name .. "::text" end
-  return "ARRAY[" .. table.concat(list, ", ") .. "]::text"
+function M.text(subject, alias)
+  return "ARRAY[" .. M.list(subject, "::text", alias) .. "]::text"
 end
 
---- Compared with one that is kept.
----@param subject lunadex.postgres.BackfillSubject
----@param operator string
----@param kept string
----@return string
-function M.compared(subject, operator, kept)
-  local left, right = {}, {}
-  for i, key in ipairs(subject.keys) do
-    left[i] = subject.table .. "." .. key.name
-    right[i] = ("((%s)[%d])::%s"):format(kept, i, key.type)
+-- One of its columns, and the same of one that is kept.
+local function sides(subject, kept, relation, i)
+  local column = subject.along.columns[i]
+  return (relation or subject.table) .. "." .. column.name, ("((%s)[%d])::%s"):format(kept, i, column.type)
+end
+
+local function compare(left, column, operator, right)
+  return ("%s OPERATOR(%s) %s"):format(left, column.operators[comparison[operator]], right)
+end
+
+-- Of several columns, where their operators are of several schemas, and so not to be had in one comparison of rows:
+-- the first column alone says where an index is to be read.
+local function one_by_one(columns, left, operator, right)
+  local strict = operator:sub(1, 1)
+  local text = compare(left[#columns], columns[#columns], operator, right[#columns])
+  for i = #columns - 1, 1, -1 do
+    text = ("(%s OR %s AND %s)"):format(compare(left[i], columns[i], strict, right[i]),
+      compare(left[i], columns[i], "=", right[i]), text)
   end
-  if #left == 1 then return ("%s %s %s"):format(left[1], operator, right[1]) end
-  return ("(%s) %s (%s)"):format(table.concat(left, ", "), operator, table.concat(right, ", "))
+  return compare(left[1], columns[1], strict .. "=", right[1]) .. " AND " .. text
+end
+
+-- Its order beside one that is kept.
+local function ordered(subject, operator, kept, relation)
+  local columns, left, right, one = subject.along.columns, {}, {}, true
+  local strategy = comparison[operator]
+  for i, column in ipairs(columns) do
+    left[i], right[i] = sides(subject, kept, relation, i)
+    one = one and column.operators[strategy] == columns[1].operators[strategy]
+  end
+  if not one then return one_by_one(columns, left, operator, right) end
+  return ("(%s) OPERATOR(%s) (%s)"):format(table.concat(left, ", "), columns[1].operators[strategy],
+    table.concat(right, ", "))
+end
+
+--- Whether it is one that is kept.
+---@param subject lunadex.postgres.BackfillSubject
+---@param kept string
+---@param relation string?         # what it is called; default: its name
+---@return string
+function M.equal(subject, kept, relation)
+  local list = {}
+  for i, column in ipairs(subject.along.columns) do
+    local left, right = sides(subject, kept, relation, i)
+    list[i] = compare(left, column, "=", right)
+  end
+  return table.concat(list, " AND ")
 end
 
 --- The rows after `cursor`, up to `high`, as a condition.
@@ -81,11 +164,12 @@ end
 ---@param it lunadex.postgres.Statement
 ---@param cursor string?
 ---@param high string?
+---@param relation string?         # what it is called; default: its name
 ---@return string
-function M.between(subject, it, cursor, high)
+function M.between(subject, it, cursor, high, relation)
   local parts = {}
-  if cursor then parts[1] = M.compared(subject, ">", it:value(cursor, "text[]")) end
-  if high then parts[#parts + 1] = M.compared(subject, "<=", it:value(high, "text[]")) end
+  if cursor then parts[1] = ordered(subject, ">", it:value(cursor, "text[]"), relation) end
+  if high then parts[#parts + 1] = ordered(subject, "<=", it:value(high, "text[]"), relation) end
   return #parts > 0 and table.concat(parts, " AND ") or "true"
 end
 
@@ -98,12 +182,15 @@ end
 
 --- What refuses a backfill, or a row, that would change it: that row would be met again, or never.
 ---@param subject lunadex.postgres.BackfillSubject
----@param names table<string, any> # columns that change
+---@param changes table<string, any>   # by the names of columns
 ---@return lunadex.Error?
-function M.refuse_change(subject, names)
-  for _, key in ipairs(subject.key) do
-    if names[key] ~= nil then
-      return errors.new("refused", ("it changes %s, which is part of the key that it goes along"):format(key),
+function M.refuse_change(subject, changes)
+  for _, name in ipairs(subject.key) do
+    local changed = changes[name] ~= nil and name
+    for _, source in ipairs(subject.columns[name].made_of) do changed = changed or changes[source] ~= nil and source end
+    if changed then
+      return errors.new("refused", ("it changes %s, %s the key that it goes along"):format(changed, changed == name
+        and "which is part of" or "of which " .. name .. " is made, which is part of"),
         "A row would be met twice, or never.")
     end
   end

@@ -37,26 +37,29 @@ end
 
 local function read_samples(tx, subject, count)
   local it = statement.of(subject.backfill)
-  local rows, err = it:ask(tx, ("SELECT %s AS lunadex_key, %s.* FROM %s WHERE %s LIMIT %d"):format(key.text(subject),
-    subject.table, subject.table, it:where(), count))
+  local rows, err = it:ask(tx, ("SELECT %s AS %s, %s.* FROM %s WHERE %s LIMIT %d"):format(key.text(subject),
+    subject.mark, subject.table, subject.table, it:where(), count))
   if not rows then return nil, err end
   local samples = {}
   for i, row in ipairs(rows) do
-    samples[i] = { kept = row.lunadex_key, key = key.show(row.lunadex_key), before = transforms.plain(row) }
+    local kept = row[subject.mark]
+    samples[i] = { kept = kept, key = key.show(kept), before = transforms.plain(subject, row) }
   end
   return samples
 end
 
 local function change_samples(tx, subject, samples)
   local it = statement.of(subject.backfill)
-  local set, kept, by_key = it:user(subject.backfill.set), {}, {}
-  for i, sample in ipairs(samples) do kept[i], by_key[sample.kept] = sample.kept, sample end
-  local rows, err = it:ask(tx, ("UPDATE %s SET %s WHERE %s = ANY (%s) AND %s RETURNING %s AS lunadex_key, %s.*")
-    :format(subject.table, set, key.text(subject), it:value(kept, "text[]"), it:where(), key.text(subject),
-      subject.table))
+  local set, these, by_key = it:user(subject.backfill.set), {}, {}
+  for i, sample in ipairs(samples) do
+    these[i], by_key[sample.kept] = key.equal(subject, it:value(sample.kept, "text[]")), sample
+  end
+  local rows, err = it:ask(tx, ("UPDATE %s SET %s WHERE (%s) AND %s RETURNING %s AS %s, %s.*"):format(subject.table,
+    set, table.concat(these, " OR "), it:where(), key.text(subject), subject.mark, subject.table))
   if not rows then return nil, err end
   for _, row in ipairs(rows) do
-    if by_key[row.lunadex_key] then by_key[row.lunadex_key].after = transforms.plain(row) end
+    local sample = by_key[row[subject.mark]]
+    if sample then sample.after = transforms.plain(subject, row) end
   end
   return true
 end
@@ -66,10 +69,10 @@ local function transform_samples(subject, samples, transform)
   for i, sample in ipairs(samples) do
     rows[i] = {}
     for _, name in ipairs(subject.backfill.columns or {}) do rows[i][name] = sample.before[name] end
-    if not subject.backfill.columns then rows[i] = transforms.plain(sample.before) end
+    if not subject.backfill.columns then rows[i] = transforms.plain(subject, sample.before) end
   end
   for i, each in ipairs(transform(rows)) do
-    local after = transforms.plain(samples[i].before)
+    local after = transforms.plain(subject, samples[i].before)
     for name, value in pairs(each.changes or {}) do after[name] = value ~= core.null and value or nil end
     samples[i].after, samples[i].failed = not each.failed and after or nil, each.failed
   end

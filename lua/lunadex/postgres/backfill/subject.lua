@@ -14,13 +14,23 @@ local function qualified(schema, name)
 end
 
 local find = [[
-SELECT c.oid::int8 AS oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name
+SELECT c.oid::int8 AS oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name,
+       c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AS inherited
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = pg_catalog.to_regclass($1)]]
 
 local columns_of = [[
 SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-       a.attgenerated <> '' AS generated
+       a.attgenerated <> '' AS generated,
+       ARRAY(SELECT b.attname::text FROM pg_catalog.pg_attribute b
+              WHERE a.attgenerated <> '' AND b.attrelid = a.attrelid AND EXISTS (
+                    SELECT FROM pg_catalog.pg_depend p LEFT JOIN pg_catalog.pg_attrdef e ON e.oid = p.objid
+                     WHERE p.refclassid = 'pg_catalog.pg_class'::regclass AND p.refobjid = b.attrelid
+                       AND p.refobjsubid = b.attnum
+                       AND (p.classid = 'pg_catalog.pg_class'::regclass AND p.objid = a.attrelid
+                            AND p.objsubid = a.attnum
+                            OR p.classid = 'pg_catalog.pg_attrdef'::regclass AND e.adrelid = a.attrelid
+                            AND e.adnum = a.attnum AND b.attnum <> a.attnum))) AS made_of
   FROM pg_catalog.pg_attribute a
  WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum]]
@@ -30,9 +40,11 @@ local kinds = { r = true, p = true }
 ---@class lunadex.postgres.BackfillSubject: lunadex.backfill.Subject
 ---@field oid integer
 ---@field table string             # quoted, with its schema
----@field columns table<string, {type: string, generated: boolean}>   # by name
----@field keys {name: string, type: string}[]   # quoted
+---@field columns table<string, {type: string, generated: boolean, made_of: string[]}>   # by name
+---@field keys lunadex.postgres.BackfillKey[]   # that it could go along, the best first
+---@field along lunadex.postgres.BackfillKey
 ---@field given string[]           # quoted: what a transform is given
+---@field mark string              # a name that no column has: under it, rows have their key
 
 local function live_relation(connection, on)
   local schema, name = core.split_name(on)
@@ -43,17 +55,33 @@ local function live_relation(connection, on)
   if not kinds[found.kind] then
     return nil, errors.new("refused", ("%s is no table"):format(on), "Name the table itself.")
   end
+  if found.inherited then
+    return nil, errors.new("refused", ("tables inherit from %s, and its key is not unique among their rows"):format(on),
+      "Declare a backfill for each of them.")
+  end
   return found
 end
 
 local function read_columns(connection, subject)
   local rows, err = connection:ask(columns_of, { subject.oid })
   if not rows then return nil, err end
-  subject.columns, subject.given = {}, {}
+  subject.columns, subject.given, subject.mark = {}, {}, "lunadex_key"
   for i, column in ipairs(rows) do
     subject.columns[column.name] = column
     subject.given[i] = quoted(column.name)
   end
+  while subject.columns[subject.mark] do subject.mark = subject.mark .. "_" end
+  return true
+end
+
+local function read_keys(connection, subject)
+  local keys, err = key.read(connection, subject)
+  if not keys then return nil, err end
+  if not keys[1] then
+    return nil, errors.new("refused", ("%s has neither a primary key nor a unique index on columns that are never null")
+      :format(subject.relation), "A backfill goes along such a key: build one first.")
+  end
+  subject.keys, subject.along, subject.key = keys, keys[1], keys[1].names
   return true
 end
 
@@ -137,7 +165,7 @@ function M.read(connection, backfill)
   if not found then return nil, err end
   local subject = { backfill = backfill, relation = core.quote_name(found.schema, found.name),
     oid = found.oid, table = qualified(found.schema, found.name) }
-  for _, step in ipairs { read_columns, key.read, read_rows } do
+  for _, step in ipairs { read_columns, read_keys, read_rows } do
     local ok
     ok, err = step(connection, subject)
     if not ok then return nil, err end
@@ -147,6 +175,23 @@ function M.read(connection, backfill)
   local ok
   ok, err = judge(connection, subject)
   return ok and subject or nil, err
+end
+
+--- Goes along the key that a backfill was begun along, even where there is a better one by now.
+---@param subject lunadex.postgres.BackfillSubject
+---@param definition string
+---@return true?
+---@return lunadex.Error? err
+function M.go_along(subject, definition)
+  for _, each in ipairs(subject.keys) do
+    if each.definition == definition then
+      subject.along, subject.key = each, each.names
+      local err = refuse_set(subject)
+      return not err or nil, err
+    end
+  end
+  return nil, errors.new("refused", ("it was begun along %s, and %s has no such key any more"):format(definition,
+    subject.relation), "Bring that key back to go on; --restart begins it from the start, along another.")
 end
 
 return M
