@@ -120,7 +120,7 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
     job->result = driver->query(s->session, &job->statement, context, job->arena, &job->error);
     return job->result != NULL;
   case LDX_JOB_TRANSACT:
-    return driver->transact(s->session, job->transaction, &job->error);
+    return driver->transact(s->session, job->transaction, job->statement.text, &job->error);
   case LDX_JOB_HISTORY:
     job->result =
         driver->history(s->session, job->arena, job->history, job->parameters, job->parameter_count, &job->error);

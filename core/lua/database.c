@@ -262,8 +262,10 @@ static int db_transact(lua_State *L) {
                                       NULL};
   check(L);
   int what = luaL_checkoption(L, 2, NULL, words);
+  const char *text = lua_isnoneornil(L, 3) ? NULL : ldx_lua_check_text(L, 3);
   ldx_lua_job *job = draft(L, LDX_JOB_TRANSACT, &once);
   job->job.transaction = (ldx_transaction)what;
+  if (text) job->job.statement.text = ldx_arena_strdup(job->job.arena, text);
   return submit(L);
 }
 

@@ -169,7 +169,7 @@ Connection.measure = job("measure")
 Connection.status = job("status")
 
 -- An engine with one session, on which a transaction has begun.
-local function begin(self)
+local function begin(self, first)
   if task.ending() then return nil, session.interrupted() end
   local handle = table.remove(self.spare)
   if not handle then
@@ -179,7 +179,7 @@ local function begin(self)
       to_write = self.given.to_write })
     if not handle then return nil, wrong end
   end
-  local ok, err = outcome(task.ticket(handle, handle:transact "begin", nil, answer(self)):await())
+  local ok, err = outcome(task.ticket(handle, handle:transact("begin", first), nil, answer(self)):await())
   if ok then return handle end
   handle:close()
   return nil, err
@@ -196,8 +196,9 @@ local function finish(transaction, how)
   -- A loop over rows that was left without its end keeps the session.
   local unfinished = transaction.open_rows > 0
   if unfinished then handle:cancel() end
-  local ok, err = outcome(task.ticket(handle, handle:transact(unfinished and "rollback" or how), nil,
-    answer(connection)):await())
+  if unfinished then how = "rollback" end
+  local last = how == "commit" and transaction.last or nil
+  local ok, err = outcome(task.ticket(handle, handle:transact(how, last), nil, answer(connection)):await())
   table.insert(connection.spare, handle)
   if unfinished then
     return nil, errors.new("usage", "a loop over rows was not at its end when the transaction was",
@@ -219,11 +220,15 @@ function Connection:transaction(run)
   return session.finish(self:atomically(run))
 end
 
+---@class lunadex.Transaction: lunadex.Session
+---@field last string?             # SQL that is sent together with COMMIT
+
 --- For the library: as `transaction`, but it fails where that raises.
----@param run fun(tx: lunadex.Session): any ...
+---@param run fun(tx: lunadex.Transaction): any ...
+---@param first string?            # SQL that is sent together with BEGIN
 ---@return any ...
-function Connection:atomically(run)
-  local handle, err = begin(self)
+function Connection:atomically(run, first)
+  local handle, err = begin(self, first)
   if not handle then return nil, err end
   local tx = setmetatable({ handle = handle, driver = self.driver, display = self.display, jobs = 1, open_rows = 0,
     transaction_of = self }, session.Session)

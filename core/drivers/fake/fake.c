@@ -392,8 +392,9 @@ static ldx_result *fake_query(ldx_session *session, const ldx_statement *stateme
   return result;
 }
 
-static bool fake_transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
+static bool fake_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
   (void)what;
+  (void)text;
   return run(session, "transact", error);
 }
 

@@ -226,7 +226,8 @@ static bool begin(ldx_session *session, ldx_error *error) {
   return false;
 }
 
-bool ldx_mongo_transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
+bool ldx_mongo_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
+  if (text) return ldx_error_set(error, LDX_ERROR_USAGE, "a transaction of MongoDB takes no text");
   if (what == LDX_TRANSACTION_BEGIN) {
     if (begin(session, error)) return true;
     if (session->transaction) ldx_mongoc.client_session_destroy(session->transaction);

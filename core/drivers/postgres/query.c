@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "driver_parts.h"
 #include "session.h"
 #include "value.h"
@@ -140,15 +141,28 @@ ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, l
   return result;
 }
 
-bool ldx_pg_transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
+/* As one text, it is one round trip; what fails in it leaves the rest of it out. */
+static PGresult *say(ldx_session *session, ldx_transaction what, bool guarded, const char *text, ldx_error *error) {
   static const char *const statements[] = {
       [LDX_TRANSACTION_BEGIN] = "BEGIN", [LDX_TRANSACTION_COMMIT] = "COMMIT", [LDX_TRANSACTION_ROLLBACK] = "ROLLBACK"};
+  const char *statement = guarded ? "BEGIN READ ONLY; SELECT" : statements[what];
+  if (!text) return ldx_pg_exec(session, statement, error);
+  bool begins = what == LDX_TRANSACTION_BEGIN;
+  ldx_buffer sql;
+  ldx_buffer_init(&sql, NULL);
+  ldx_buffer_appendf(&sql, "%s; %s", begins ? statement : text, begins ? text : statement);
+  PGresult *r = ldx_pg_exec(session, ldx_buffer_string(&sql), error);
+  ldx_buffer_free(&sql);
+  return r;
+}
+
+bool ldx_pg_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
   bool gone = ended_by_itself(session, error);
   session->transacts = false;
   if (gone) return false;
   /* Once it has seen something, it cannot be made one that writes. */
   bool guarded = session->read_only && what == LDX_TRANSACTION_BEGIN;
-  PGresult *r = ldx_pg_exec(session, guarded ? "BEGIN READ ONLY; SELECT" : statements[what], error);
+  PGresult *r = say(session, what, guarded, text, error);
   bool ok = r != NULL;
   if (!ok && what == LDX_TRANSACTION_COMMIT) hint("It may have been committed: look before it is repeated.", error);
   if (ok && what == LDX_TRANSACTION_COMMIT && strcmp(PQcmdStatus(r), "COMMIT") != 0)

@@ -45,7 +45,7 @@ typedef struct ldx_job {
   ldx_measure *measures;
   size_t measure_count;
   ldx_step step;
-  ldx_statement statement;     /* QUERY */
+  ldx_statement statement;     /* QUERY; TRANSACT: its text, if there is one */
   ldx_transaction transaction; /* TRANSACT: what */
   ldx_history history;         /* HISTORY: what */
   const char **parameters;     /* HISTORY */

@@ -1,9 +1,9 @@
 --- Backfills on PostgreSQL: the relation's key, ranges of it, one batch. See lunadex.backfill.Dialect.
 --
--- A batch takes five round trips: BEGIN; taking the checkpoint, and the walk; the change; the checkpoint; COMMIT. With
--- `transform` there is one more. It walks by the key's own index and changes by a condition on the key, so that a row
--- that others change meanwhile is looked at again as it is by then. COMMIT does not wait for the disk: what a crash of
--- the server takes back, it takes back together with its checkpoint.
+-- A batch takes four round trips: BEGIN, with settings; taking the checkpoint, and the walk; the change; setting the
+-- checkpoint, with COMMIT. With `transform` the change takes one more. It walks by the key's own index and changes by a
+-- condition on the key, so that a row that others change meanwhile is looked at again as it is by then. COMMIT does not
+-- wait for the disk: what a crash of the server takes back, it takes back together with its checkpoint.
 
 local errors = require "lunadex.errors"
 local key = require "lunadex.postgres.backfill.key"
@@ -51,35 +51,29 @@ end
 -- A plan that reads the whole table for each batch would never come to an end; where there is no other for something in
 -- `set`, what it then seems to cost is no reason to compile it. A machine that is lost without a word must not keep its
 -- locks.
-local settings = [[SELECT pg_catalog.set_config('lock_timeout', '2s', true),
-  pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true),
-  pg_catalog.set_config('jit', 'off', true),
-  pg_catalog.set_config('idle_in_transaction_session_timeout', '5min', true)]]
-
-local checkpoint = "backfill = %s AND generation = %s AND number = %s"
-
-local function checkpoint_of(state, range, it)
-  return checkpoint:format(it:value(state.id, "int"), it:value(state.generation, "int"), it:value(range.number, "int"))
-end
+local settings = "SET LOCAL lock_timeout = '2s'; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off; "
+  .. "SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '5min'"
 
 -- Takes the checkpoint and looks where the batch ends. OFFSET counts from the checkpoint, as far as the batch goes; of
 -- the keys that it leaves behind no text is made.
 local function walk(tx, subject, state, range, size)
   local it = statement.new()
-  local mine = checkpoint_of(state, range, it)
-  local cursor = it:value(range.cursor, "text[]")
+  local backfill, generation = it:value(state.id, "int"), it:value(state.generation, "int")
+  local number, cursor = it:value(range.number, "int"), it:value(range.cursor, "text[]")
   local keys_between = key.between(subject, it, range.cursor, range.high)
   local rows, err = it:ask(tx, ([[
-    WITH settings AS MATERIALIZED (%s), mine AS MATERIALIZED (
-      SELECT FROM lunadex.backfill_range WHERE %s AND cursor IS NOT DISTINCT FROM %s AND NOT done FOR UPDATE NOWAIT
+    WITH mine AS MATERIALIZED (
+      SELECT FROM lunadex.backfill_range
+       WHERE backfill = %s AND generation = %s AND number = %s AND cursor IS NOT DISTINCT FROM %s AND NOT done
+         FOR UPDATE NOWAIT
     ), last AS MATERIALIZED (
       SELECT (SELECT %s FROM (SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1) AS %s) AS cursor
     )
-    SELECT (SELECT pg_catalog.count(*) FROM settings), (SELECT pg_catalog.count(*) FROM mine) AS mine, cursor,
+    SELECT (SELECT pg_catalog.count(*) FROM mine) AS mine, cursor,
            CASE WHEN cursor IS NULL THEN (SELECT pg_catalog.count(*) FROM %s WHERE %s) END AS rest
-      FROM last]]):format(settings, mine, cursor, key.text(subject, "k"), key.list(subject), subject.table,
-    keys_between, key.list(subject), it:value(size - 1, "bigint"), key.named(subject, "k"), subject.table,
-    keys_between))
+      FROM last]]):format(backfill, generation, number, cursor, key.text(subject, "k"), key.list(subject),
+    subject.table, keys_between, key.list(subject), it:value(size - 1, "bigint"), key.named(subject, "k"),
+    subject.table, keys_between))
   if not rows then return nil, err end
   local walked = rows[1]
   if walked.mine == 0 then return nil, errors.new("moved", "another run has moved the checkpoint") end
@@ -109,7 +103,7 @@ local function record(tx, state, failures)
            at = pg_catalog.clock_timestamp()]], { state.id, state.generation, keys_failed, messages })
 end
 
--- Records what failed, if that is allowed, and sets the checkpoint.
+-- Records what failed, if that is allowed, and has the checkpoint set.
 local function finish(tx, state, range, batch, failures, admit)
   if #failures > 0 then
     local ok, err = admit(#failures, key.show(failures[1].key), failures[1].message)
@@ -118,13 +112,12 @@ local function finish(tx, state, range, batch, failures, admit)
     if not ok then return nil, err end
   end
   batch.failed = #failures
-  local it = statement.new()
-  local rows, err = it:ask(tx, ([[
-    UPDATE lunadex.backfill_range SET cursor = %s, done = %s, seen = seen + %s, changed = changed + %s,
-           failed = failed + %s
-     WHERE %s]]):format(it:value(batch.cursor, "text[]"), it:value(batch.done, "bool"), it:value(batch.seen, "bigint"),
-    it:value(batch.changed, "bigint"), it:value(batch.failed, "bigint"), checkpoint_of(state, range, it)))
-  return rows and batch or nil, err
+  -- The row is ours since the walk.
+  tx.last = ("UPDATE lunadex.backfill_range SET cursor = %s, done = %s, seen = seen + %d, changed = changed + %d, "
+    .. "failed = failed + %d WHERE backfill = %d AND generation = %d AND number = %d"):format(
+    batch.cursor and statement.literal(batch.cursor) or "NULL", batch.done, batch.seen, batch.changed, batch.failed,
+    state.id, state.generation, range.number)
+  return batch
 end
 
 function M.batch(connection, subject, state, range, request)
@@ -142,7 +135,7 @@ function M.batch(connection, subject, state, range, request)
     end
     if not failures then return nil, err end
     return finish(tx, state, range, batch, failures, request.admit)
-  end)
+  end, settings)
 end
 
 --- What a value of the row is the reason of: data that an expression or a column cannot take, broken constraints, what

@@ -177,6 +177,29 @@ describe("a script on PostgreSQL", function()
       assert.same({ nil, "undefined", 0 }, { result, err.code, count() })
     end)
 
+    it("is also what is sent together with its beginning and its end", function()
+      local first = "SET LOCAL work_mem = '77kB'; INSERT INTO t (id) VALUES (-1)"
+      local function run(last)
+        return db:atomically(function(tx)
+          assert.equal("77kB", assert(tx:query "SELECT current_setting('work_mem') AS v")[1].v)
+          tx.last = last
+          return true
+        end, first)
+      end
+      assert.is_true(run "UPDATE t SET a = 5 WHERE id = -1")
+      assert.same({ 1, 5 }, { count(), value "SELECT a AS v FROM t WHERE id = -1" })
+      local result, err = run()
+      assert.same({ nil, "duplicate_key" }, { result, err.code })
+      assert(db:query "DELETE FROM t WHERE id < 0")
+      result, err = run "INSERT INTO t (id) VALUES (-2); SELECT 1 / 0"
+      assert.same({ nil, "22012", 0 }, { result, err.native, count() })
+      result, err = db:atomically(function(tx)
+        tx.last = "INSERT INTO t (id) VALUES (-3)"
+        return nil, "no"
+      end)
+      assert.same({ nil, "no", 0 }, { result, err, count() })
+    end)
+
     it("says so when a statement had failed and nobody cared", function()
       local result, err = db:transaction(function(tx)
         tx:query "SELECT nonsense"

@@ -9,6 +9,13 @@ function M.quoted(name)
   return '"' .. name:gsub('"', '""') .. '"'
 end
 
+--- A text as SQL.
+---@param text string
+---@return string
+function M.literal(text)
+  return "E'" .. text:gsub("[\\']", "%0%0") .. "'"
+end
+
 ---@class lunadex.postgres.Statement
 ---@field parameters table         # n of them
 ---@field own integer              # so many of which are the registry's
