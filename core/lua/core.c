@@ -21,6 +21,7 @@ int luaopen_lunadex_core(lua_State *L) {
       {"split_name", ldx_lua_split_name},
       {"parse_sql", ldx_lua_parse_sql},
       {"check_expression", ldx_lua_check_expression},
+      {"parameters", ldx_lua_parameters},
       {"assigned_columns", ldx_lua_assigned_columns},
       {"run_limited", ldx_lua_run_limited},
       {"current_line", ldx_lua_current_line},

@@ -40,20 +40,31 @@ int ldx_lua_check_expression(lua_State *L) {
   return expression ? 1 : ldx_lua_fail(L, &error);
 }
 
-int ldx_lua_assigned_columns(lua_State *L) {
+typedef bool (*reader)(ldx_arena *arena, const char *text, ldx_strings *found, ldx_error *error);
+
+/* What `read` finds in the text, as a list. [-0, +1 or 2, v] */
+static int list_of(lua_State *L, reader read) {
   ldx_error error;
   const char *text = check_text(L, &error);
   if (!text) return ldx_lua_fail(L, &error);
   lua_settop(L, 1);
-  ldx_strings columns;
-  bool parsed = ldx_pg_assigned(ldx_lua_push_arena(L), text, &columns, &error);
-  if (parsed) {
-    lua_createtable(L, (int)columns.count, 0);
-    for (size_t i = 0; i < columns.count; i++) {
-      lua_pushstring(L, columns.items[i]);
+  ldx_strings found;
+  bool ok = read(ldx_lua_push_arena(L), text, &found, &error);
+  if (ok) {
+    lua_createtable(L, (int)found.count, 0);
+    for (size_t i = 0; i < found.count; i++) {
+      lua_pushstring(L, found.items[i]);
       lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
   }
   ldx_lua_free_arena(L, 2);
-  return parsed ? 1 : ldx_lua_fail(L, &error);
+  return ok ? 1 : ldx_lua_fail(L, &error);
+}
+
+int ldx_lua_parameters(lua_State *L) {
+  return list_of(L, ldx_pg_parameters);
+}
+
+int ldx_lua_assigned_columns(lua_State *L) {
+  return list_of(L, ldx_pg_assigned);
 }

@@ -11,6 +11,9 @@ int ldx_lua_parse_sql(lua_State *L);
  * expression and nothing else. [-0, +1 or 2, v] */
 int ldx_lua_check_expression(lua_State *L);
 
+/* parameters(text) → list of texts ("$1") | nil, error: the parameters in a text that is one whole. [-0, +1 or 2, v] */
+int ldx_lua_parameters(lua_State *L);
+
 /* assigned_columns(text) → list of names | nil, error: what stands behind SET in an UPDATE. [-0, +1 or 2, v] */
 int ldx_lua_assigned_columns(lua_State *L);
 

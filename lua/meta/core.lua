@@ -62,6 +62,13 @@ core.version = ""
 ---@return lunadex.Error? err     # code "invalid_definition"; the message names what is wrong and where in the text
 function core.parse_sql(sql) end
 
+--- The parameters of an SQL text, each as often as it stands there and not in a literal or comment; nil for a text that
+--- would not stay by itself between parentheses, such as "a) OR (b", or is empty. What else it says is not looked at.
+---@param text string              # "a = $1"
+---@return string[]? parameters    # { "$1" }
+---@return lunadex.Error? err      # code "invalid_definition"
+function core.parameters(text) end
+
 --- The columns that a text assigns to which is to stand behind SET in an UPDATE.
 ---@param text string              # "a = 1, (b, c) = (2, 3)"
 ---@return string[]? columns       # in lower case unless quoted

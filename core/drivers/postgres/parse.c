@@ -513,21 +513,32 @@ out:
 
 /* --- expressions ---------------------------------------------------------------------------------------------------- */
 
-/* In parentheses the text must be one expression if it has none that close more than it opens, no comma and no
- * semicolon outside of its own, and is no SELECT: the grammar leaves nothing else. */
-static bool one_expression(const char *text, const token_list *tokens, ldx_error *error) {
+/* Between parentheses the text is one whole, whatever it says: it has none that close more than it opens, and no semicolon.
+ * The grammar leaves nothing else. */
+static bool one_whole(const token_list *tokens, ldx_error *error) {
   size_t depth = 0;
   for (size_t i = 0; i < tokens->count; i++) {
     const sql_token *token = &tokens->items[i];
     if (opens(token)) depth++;
     if (closes(token) && depth-- == 0) return refuse(error, "a closing bracket without its opening one");
     if (token->kind == PG_QUERY__TOKEN__ASCII_59) return refuse(error, "a semicolon; one expression is no statement");
+  }
+  return depth == 0 || refuse(error, "an opening bracket without its closing one");
+}
+
+/* One whole is one expression if it has no comma outside of its own parentheses and is no SELECT. */
+static bool one_expression(const char *text, const token_list *tokens, ldx_error *error) {
+  if (!one_whole(tokens, error)) return false;
+  size_t depth = 0;
+  for (size_t i = 0; i < tokens->count; i++) {
+    const sql_token *token = &tokens->items[i];
+    if (opens(token)) depth++;
+    if (closes(token)) depth--;
     if (token->kind == PG_QUERY__TOKEN__PARAM)
       return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "a parameter (%.*s)", (int)(token->end - token->start),
                            text + token->start);
     if (token->kind == PG_QUERY__TOKEN__ASCII_44 && depth == 0) return refuse(error, "a comma between two expressions");
   }
-  if (depth > 0) return refuse(error, "an opening bracket without its closing one");
   token_range inner = bare(tokens, (token_range){0, tokens->count});
   if (inner.from == inner.to) return refuse(error, "there is no expression");
   switch (tokens->items[inner.from].kind) {
@@ -573,6 +584,21 @@ const char *ldx_pg_check_expression(ldx_arena *arena, const char *text, ldx_erro
   }
   pg_query_free_protobuf_parse_result(result);
   return expression;
+}
+
+/* --- parameters ----------------------------------------------------------------------------------------------------- */
+
+bool ldx_pg_parameters(ldx_arena *arena, const char *text, ldx_strings *parameters, ldx_error *error) {
+  ldx_error_clear(error);
+  token_list tokens;
+  if (!scan(arena, text, &tokens, error) || !one_whole(&tokens, error)) return false;
+  if (tokens.count == 0) return refuse(error, "the text is empty");
+  parameters->count = 0;
+  parameters->items = LDX_ARENA_NEW(arena, const char *, tokens.count + 1);
+  for (size_t i = 0; i < tokens.count; i++)
+    if (tokens.items[i].kind == PG_QUERY__TOKEN__PARAM)
+      parameters->items[parameters->count++] = text_of(arena, text, &tokens, (token_range){i, i + 1});
+  return true;
 }
 
 /* --- assignments ---------------------------------------------------------------------------------------------------- */

@@ -19,6 +19,11 @@ bool ldx_pg_parse(ldx_arena *arena, const char *sql, ldx_definition *definition,
  * second statement. Names are not looked up. NULL with LDX_ERROR_INVALID_DEFINITION. Allocated in `arena`. */
 const char *ldx_pg_check_expression(ldx_arena *arena, const char *text, ldx_error *error);
 
+/* The parameters in `text` as it has them ("$1"), each as often as it stands there; what looks like one within a literal or
+ * a comment is none. False with LDX_ERROR_INVALID_DEFINITION for a text that would not stay by itself between parentheses,
+ * such as `a) OR (b`, and for an empty one; what else it is the server has to judge. Allocated in `arena`. */
+bool ldx_pg_parameters(ldx_arena *arena, const char *text, ldx_strings *parameters, ldx_error *error);
+
 /* The columns that `text`, what stands behind SET in an UPDATE, assigns to, as the server would find them: in lower case
  * unless quoted. False with LDX_ERROR_INVALID_DEFINITION for anything else than assignments. Allocated in `arena`. */
 bool ldx_pg_assigned(ldx_arena *arena, const char *text, ldx_strings *columns, ldx_error *error);

@@ -394,11 +394,14 @@ M.kinds.query = kind {
   list = common.query_options,
 }
 
--- SQL that only the server can judge: it is asked before a backfill begins.
+-- SQL that only the server can judge: it is asked before a backfill begins. It will stand in a statement among other
+-- things, so it has to be one whole.
 local function sql_text(value)
   if not value:find("%S") then return nil, "SQL", "is empty" end
   local wrong = unsendable(value)
   if wrong then return nil, "SQL", wrong end
+  local parameters, err = core.parameters(value)
+  if not parameters then return nil, "SQL", "has a mistake: " .. err.message end
   return value
 end
 
@@ -425,7 +428,7 @@ M.kinds.backfill = kind {
       description = "What `$1`, `$2` … stand for in `where`, `set` and `verify`." },
     { name = "verify", type = "string|boolean",
       check = function(value)
-        if type(value) == "string" then return sql_text(value) end
+        if type(value) == "string" then return sql_text((value:gsub("[;%s]+$", ""))) end
         return value
       end,
       description = "A query that counts what is wrong, and has to count 0 at the end; true: counts the rows that "

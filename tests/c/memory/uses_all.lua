@@ -42,6 +42,7 @@ pcall(db.perform, db, { kind = 'drop', relation = 't', name = 7 })
 core.parse_sql 'CREATE INDEX i ON t (lower(a) text_ops DESC, b) WHERE c > 1'
 core.parse_sql 'CREATE INDEX i ON'
 core.check_expression 'a + 1'
+core.parameters 'a = $1 AND b = "$2"'
 core.assigned_columns 'a = 1, (b, c) = (2, 3)'
 core.retry_delay(1, 0, 0.5, { attempts = 2 })
 core.quote_name('a', 'b c')

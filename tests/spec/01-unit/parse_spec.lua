@@ -150,3 +150,25 @@ describe("check_expression", function()
     end)
   end
 end)
+
+describe("parameters", function()
+  local right = {
+    ["a = $1 AND b = $12 OR c > $1"] = { "$1", "$12", "$1" }, ["a = '$1'"] = {}, ["a -- $1"] = {},
+    ["/* $1 */ a"] = {}, ["a = $$ $1 $$ || $2"] = { "$2" }, ['"$1" = a$2'] = {}, ["f(a[$3], '(')"] = { "$3" },
+  }
+  for text, expected in pairs(right) do
+    it("of " .. text, function() assert.same(expected, core.parameters(text)) end)
+  end
+
+  local wrong = {
+    ["a) OR (b"] = "a closing bracket", ["a OR (b"] = "an opening bracket", ["true; DELETE"] = "a semicolon",
+    ["a = 'b"] = "unterminated", ["a /* b"] = "unterminated", [" -- a"] = "empty", ["a\0b"] = "zero byte",
+  }
+  for text, expected in pairs(wrong) do
+    it("refuses " .. text:gsub("%c", " "), function()
+      local list, err = core.parameters(text)
+      assert.is_nil(list)
+      assert(err.message:find(expected, 1, true), err.message)
+    end)
+  end
+end)

@@ -152,10 +152,22 @@ describe("a backfill", function()
     refused(65, [[backfill "b" { on = "t", set = "idd = 1" }]], 'column "idd" of relation "t" does not exist')
     refused(65, [[backfill "b" { on = "t", where = "id = ", set = "x = 1" }]], "registry.lua:1: syntax error")
     refused(65, [[backfill "b" { on = "t", set = "x = 1 FROM heap" }]], "set of ")
+    refused(65, [[backfill "b" { on = "t", set = "x = 1", where = "true) RETURNING (x" }]], "a closing bracket")
+    refused(65, [[backfill "b" { on = "t", set = "x = $1", where = "id = $3", params = { 1, 2 } }]],
+      "registry.lua:1: it has $3, and params holds 2")
     for _, set in ipairs { "x = f(1, 2), ID = id + 1", '(x, "id") = (1, 2)', "\n id=5",
       "x = 1 /* it's */, id = id + 1 /* it's */", "x = E'\\'', id = 5 -- '" } do
       refused(6, ([[backfill "b" { on = "t", set = %q }]]):format(set), "it changes id, which is part of the key")
     end
+  end)
+
+  it("takes for a parameter only what the server takes for one", function()
+    orders(100)
+    sql "UPDATE orders SET note = 'costs $1' WHERE id <= 10"
+    local last = runs [[backfill "b" { on = "orders", where = "note = 'costs $1' -- $2", set = "total = $3 /* $2 */",
+      params = { 5, 6, 7 }, verify = "SELECT count(*) FROM orders WHERE note = '$3' OR total <> $3 AND id < 10;" }]]
+    assert.equal(10, last.rows.changed)
+    assert.equal("10", value "SELECT count(*) FROM orders WHERE total = 7")
   end)
 
   it("is refused where it has become another one, until it is said what to do", function()

@@ -1,5 +1,7 @@
 --- Statements of a backfill that are put together: their texts, and their parameters by the way.
 
+local core = require "lunadex.core"
+
 local M = {}
 
 --- A name as SQL.
@@ -19,7 +21,7 @@ end
 ---@class lunadex.postgres.Statement
 ---@field parameters table         # n of them
 ---@field own integer              # so many of which are the registry's
----@field texts string[]           # of the registry
+---@field mentioned table<integer, true>   # those of them that the texts of the registry call by their numbers
 ---@field filter string?           # the registry's `where`
 local Statement = {}
 Statement.__index = Statement
@@ -30,13 +32,14 @@ Statement.__index = Statement
 function M.of(backfill)
   local parameters = { n = 0 }
   for i, value in ipairs(backfill.params or {}) do parameters[i], parameters.n = value, i end
-  return setmetatable({ parameters = parameters, own = parameters.n, texts = {}, filter = backfill.where }, Statement)
+  return setmetatable({ parameters = parameters, own = parameters.n, mentioned = {}, filter = backfill.where },
+    Statement)
 end
 
 --- One without.
 ---@return lunadex.postgres.Statement
 function M.new()
-  return setmetatable({ parameters = { n = 0 }, own = 0, texts = {} }, Statement)
+  return setmetatable({ parameters = { n = 0 }, own = 0, mentioned = {} }, Statement)
 end
 
 --- Gives the name of a parameter.
@@ -50,21 +53,29 @@ function Statement:value(value, type)
   return ("$%d::%s"):format(parameters.n, type)
 end
 
+--- The numbers of the parameters that a text of the registry has.
+---@param text string
+---@return integer[]
+function M.numbers(text)
+  local numbers = {}
+  for i, name in ipairs(assert(core.parameters(text))) do numbers[i] = tonumber(name:sub(2)) end
+  return numbers
+end
+
 --- A text of the registry. It may end in a comment.
 ---@param text string
 ---@return string
 function Statement:user(text)
-  self.texts[#self.texts + 1] = text
+  for _, number in ipairs(M.numbers(text)) do self.mentioned[number] = true end
   return text .. "\n"
 end
 
 --- A condition that is true: the server cannot tell of which type a parameter is that nobody mentions.
 ---@return string
 function Statement:unmentioned()
-  local all, list = table.concat(self.texts, "\n"), {}
+  local list = {}
   for i = 1, self.own do
-    local mentioned = all:find(("%%$%d%%f[%%D]"):format(i))
-    if not mentioned then list[#list + 1] = (" AND ($%d::text IS NULL OR true)"):format(i) end
+    if not self.mentioned[i] then list[#list + 1] = (" AND ($%d::text IS NULL OR true)"):format(i) end
   end
   return table.concat(list)
 end

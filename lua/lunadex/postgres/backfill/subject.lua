@@ -114,6 +114,21 @@ local function refuse_set(subject)
   return key.refuse_change(subject, names)
 end
 
+-- A number too high would be one of those that a statement adds.
+local function refuse_parameters(subject)
+  local backfill = subject.backfill
+  local given = #(backfill.params or {})
+  for _, name in ipairs { "set", "where", "verify" } do
+    local text = backfill[name]
+    for _, number in ipairs(type(text) == "string" and statement.numbers(text) or {}) do
+      if number < 1 or number > given then
+        return placed(errors.new("invalid_definition", ("it has $%s, and params holds %d"):format(number, given)),
+          backfill, name)
+      end
+    end
+  end
+end
+
 --- The statement that looks whether all is as it should be in the end.
 ---@param subject lunadex.postgres.BackfillSubject
 ---@return lunadex.postgres.Statement
@@ -123,7 +138,7 @@ function M.verification(subject)
   if verify == true then
     return it, ("SELECT pg_catalog.count(*) FROM %s WHERE %s"):format(subject.table, it:where())
   end
-  local query = it:user(verify:gsub("[;%s]+$", ""))
+  local query = it:user(verify)
   return it, ("SELECT q.* FROM (%s) q WHERE true%s"):format(query, it:unmentioned())
 end
 
@@ -170,7 +185,7 @@ function M.read(connection, backfill)
     ok, err = step(connection, subject)
     if not ok then return nil, err end
   end
-  err = refuse_columns(subject) or refuse_set(subject)
+  err = refuse_columns(subject) or refuse_set(subject) or refuse_parameters(subject)
   if err then return nil, err end
   local ok
   ok, err = judge(connection, subject)
