@@ -8,6 +8,13 @@ local M = {}
 -- For one row, as the last of a batch.
 M.limits = { instructions = 100 * 1000 * 1000, memory = 256 * 1024 * 1024 }
 
+-- As the database can keep it: a message may quote whatever stands in a row.
+local function readable(message)
+  message = message:gsub("\0", "\\0")
+  if utf8.len(message) then return message end
+  return (message:gsub("[\x80-\xFF]", function(c) return ("\\x%02X"):format(c:byte()) end))
+end
+
 local function flaw(changes)
   if changes == nil then return nil end
   if type(changes) ~= "table" then
@@ -17,6 +24,8 @@ local function flaw(changes)
     if type(name) ~= "string" then
       return ("transform gave the key %s; expected names of columns"):format(schema.show(name))
     end
+    local wrong = schema.unsendable(name)
+    if wrong then return ("transform gave a column whose name %s"):format(wrong) end
   end
 end
 
@@ -29,7 +38,7 @@ function M.of(backfill)
   local own = debug.getinfo(transform, "S").short_src
   local function failure(message, line, file)
     local place = file == own and line and line > 0 and ("%s:%d: "):format(backfill.file, line) or ""
-    return { failed = place .. message }
+    return { failed = place .. readable(message) }
   end
   return function(rows)
     local results, i = {}, 1

@@ -21,7 +21,7 @@ SELECT c.oid::int8 AS oid, c.relkind::text AS kind, n.nspname::text AS schema, c
 
 local columns_of = [[
 SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-       a.attgenerated <> '' AS generated,
+       a.attgenerated <> '' OR a.attidentity = 'a' AS generated, base.list, base.holds,
        ARRAY(SELECT b.attname::text FROM pg_catalog.pg_attribute b
               WHERE a.attgenerated <> '' AND b.attrelid = a.attrelid AND EXISTS (
                     SELECT FROM pg_catalog.pg_depend p LEFT JOIN pg_catalog.pg_attrdef e ON e.oid = p.objid
@@ -31,16 +31,31 @@ SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) 
                             AND p.objsubid = a.attnum
                             OR p.classid = 'pg_catalog.pg_attrdef'::regclass AND e.adrelid = a.attrelid
                             AND e.adnum = a.attnum AND b.attnum <> a.attnum))) AS made_of
-  FROM pg_catalog.pg_attribute a
+  FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL (
+         WITH RECURSIVE made (type, list, n) AS (
+           SELECT a.atttypid, false, 0
+            UNION ALL
+           SELECT coalesce(e.oid, t.typbasetype), m.list OR e.oid IS NOT NULL, m.n + 1
+             FROM made m JOIN pg_catalog.pg_type t ON t.oid = m.type
+             LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
+            WHERE t.typtype = 'd' OR e.oid IS NOT NULL)
+         SELECT m.list, pg_catalog.format_type(m.type, NULL) AS holds FROM made m ORDER BY m.n DESC LIMIT 1) base
  WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum]]
 
 local kinds = { r = true, p = true }
 
+---@class lunadex.postgres.BackfillColumn
+---@field type string
+---@field list boolean             # it is an array
+---@field holds string             # its type, or that of its elements, without domains
+---@field generated boolean        # nothing can be written to it
+---@field made_of string[]         # columns that the server makes it of
+
 ---@class lunadex.postgres.BackfillSubject: lunadex.backfill.Subject
 ---@field oid integer
 ---@field table string             # quoted, with its schema
----@field columns table<string, {type: string, generated: boolean, made_of: string[]}>   # by name
+---@field columns table<string, lunadex.postgres.BackfillColumn>   # by name
 ---@field keys lunadex.postgres.BackfillKey[]   # that it could go along, the best first
 ---@field along lunadex.postgres.BackfillKey
 ---@field given string[]           # quoted: what a transform is given

@@ -1,55 +1,42 @@
 --- What a `transform` changes in the rows of a batch: the rows that it is given, its values as the server reads them.
 
-local core = require "lunadex.core"
 local key = require "lunadex.postgres.backfill.key"
 local statement = require "lunadex.postgres.backfill.statement"
+local value = require "lunadex.postgres.backfill.value"
 
 local M = {}
 
--- As a literal of an array.
-local function array_text(list)
-  local items = {}
-  for i = 1, list.n or #list do
-    local item = list[i]
-    if item == nil or item == core.null then
-      items[i] = "NULL"
-    elseif type(item) == "table" then
-      items[i] = array_text(item)
-    else
-      items[i] = '"' .. tostring(item):gsub('[\\"]', "\\%0") .. '"'
-    end
+-- What changes in a row: the names in order, and texts for the server by them; or nil and why it cannot be done. What
+-- is given back as it was given is no change: it need not be the whole of what the server has.
+local function changes_of(subject, shown, row, given)
+  local names, texts = {}, {}
+  for name, item in next, given do
+    if not shown[name] or not value.same(item, row[name]) then names[#names + 1] = name end
   end
-  return "{" .. table.concat(items, ",") .. "}"
-end
-
--- A value as the text that the server reads for a column of this type.
-local function value_text(value, type_name)
-  if value == core.null then return value end
-  if type(value) == "table" then return array_text(value) end
-  if type_name == "bytea" and type(value) == "string" then
-    return "\\x" .. value:gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local column = subject.columns[name]
+    if not column then return nil, ("transform gave %s, and there is no such column"):format(name) end
+    if column.generated then return nil, ("transform gave %s, which is generated"):format(name) end
+    local text, wrong = value.text(given[name], column)
+    if wrong then return nil, ("transform gave %s for %s, which is of type %s"):format(wrong, name, column.type) end
+    texts[name] = text
   end
-  return value
+  local err = key.refuse_change(subject, texts)
+  if err then return nil, err.message end
+  return names, texts
 end
 
 -- Rows by what changes in them, so that each group is one statement.
 local function groups_of(subject, rows, changes, failures)
+  local shown = subject.backfill.columns and {} or subject.columns
+  for _, name in ipairs(subject.backfill.columns or {}) do shown[name] = true end
   local groups, by_columns = {}, {}
   for i, row in ipairs(rows) do
-    local each = changes[i]
-    local names = {}
-    for name in pairs(each.changes or {}) do names[#names + 1] = name end
-    table.sort(names)
-    local wrong = each.failed
-    for _, name in ipairs(names) do
-      local column = subject.columns[name]
-      wrong = wrong or not column and ("transform gave %s, and there is no such column"):format(name)
-        or column.generated and ("transform gave %s, which is generated"):format(name)
-    end
-    local key_change = not wrong and key.refuse_change(subject, each.changes or {})
-    wrong = wrong or key_change and key_change.message
-    if wrong then
-      failures[#failures + 1] = { key = row[subject.mark], message = wrong }
+    local names, result = nil, changes[i].failed
+    if not result then names, result = changes_of(subject, shown, row, changes[i].changes or {}) end
+    if not names then
+      failures[#failures + 1] = { key = row[subject.mark], message = result }
     elseif #names > 0 then
       local signature = table.concat(names, "\0")
       local group = by_columns[signature]
@@ -59,10 +46,7 @@ local function groups_of(subject, rows, changes, failures)
         by_columns[signature], groups[#groups + 1] = group, group
       end
       group.keys[#group.keys + 1] = row[subject.mark]
-      for k, name in ipairs(names) do
-        local value = each.changes[name]
-        group.values[k][#group.keys] = value_text(value, subject.columns[name].type)
-      end
+      for k, name in ipairs(names) do group.values[k][#group.keys] = result[name] end
     end
   end
   return groups
@@ -84,14 +68,14 @@ local function update_group(tx, subject, range, batch, group)
   return true
 end
 
---- A row without what we have added to it.
+--- A row without what we have added to it, and independent of it.
 ---@param subject lunadex.postgres.BackfillSubject
 ---@param row table
 ---@return table
 function M.plain(subject, row)
   local copy = {}
-  for name, value in pairs(row) do
-    if name ~= subject.mark then copy[name] = value end
+  for name, item in pairs(row) do
+    if name ~= subject.mark then copy[name] = value.copy(item) end
   end
   return copy
 end
