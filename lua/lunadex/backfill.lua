@@ -86,7 +86,7 @@ local M = {}
 ---       the next rows, changes them, records which failed, sets the checkpoint. `range` is left as it is
 ---@field default_batch integer   # rows
 ---@field default_target number    # seconds
----@field about_a_row fun(err: lunadex.Error): boolean   # whether a batch without some row would have been done
+---@field about_a_row fun(err: lunadex.Error, subject): boolean   # whether a batch without some row would have been done
 ---@field verify fun(connection, subject): integer?, lunadex.Error?   # how many rows are not as they should be
 ---@field preview fun(connection, subject, samples: integer, transform): lunadex.backfill.Preview?, lunadex.Error?
 ---       changes nothing; `transform` as in a request

@@ -68,7 +68,7 @@ local in_the_way = { lock_timeout = true, deadlock = true, serialization = true 
 function Worker:recover(range, err)
   local run = self.run
   if run:is_over() then return false end
-  if not self.skip and run.dialect.backfill.about_a_row(err) then
+  if not self.skip and run.dialect.backfill.about_a_row(err, run.subject) then
     self:look_closer(err)
     return true
   end

@@ -246,6 +246,43 @@ describe("a backfill", function()
     assert.equal("2997", value "SELECT count(*) FROM orders WHERE total = price")
   end)
 
+  it("finds rows that fail, whatever it is that does not take them", function()
+    sql [[
+      DO $$BEGIN CREATE ROLE ldx_guarded LOGIN; EXCEPTION WHEN duplicate_object THEN END$$;
+      CREATE TABLE t (id int PRIMARY KEY, fault text, breadth int DEFAULT 1, n int, long text UNIQUE);
+      INSERT INTO t SELECT i, CASE WHEN i % 100 = 0
+          THEN (ARRAY['custom', 'none', 'two', 'assert', 'row', 'long', 'guarded'])[i / 100] END
+        FROM generate_series(1, 800) i WHERE i % 100 = 0 OR i > 700;
+      UPDATE t SET breadth = 2 WHERE fault = 'row';
+      CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE i int;
+        BEGIN
+          IF NEW.fault = 'custom' THEN RAISE 'not this one' USING ERRCODE = 'UE001'; END IF;
+          IF NEW.fault = 'none' THEN SELECT id INTO STRICT i FROM t WHERE id < 0; END IF;
+          IF NEW.fault = 'two' THEN SELECT id INTO STRICT i FROM t WHERE id > 0; END IF;
+          IF NEW.fault = 'assert' THEN ASSERT NEW.n > 1, 'it is one'; END IF;
+          IF NEW.fault = 'long' THEN NEW.long = (SELECT string_agg(md5(g::text), '') FROM generate_series(1, 900) g);
+          END IF;
+          RETURN NEW;
+        END$$;
+      CREATE TRIGGER judge BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION judge();
+      ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+      CREATE POLICY seen ON t USING (true) WITH CHECK (fault IS DISTINCT FROM 'guarded');
+      GRANT ALL ON t TO ldx_guarded]]
+    sql(("GRANT CREATE ON DATABASE %s TO ldx_guarded"):format(database))
+    local path = lunadex.registry [[
+      backfill "b" { on = "t", set = "n = (SELECT g FROM generate_series(1, breadth) g)", errors = 7 }]]
+    local result = lunadex.run { "backfill", "run", path, "--json", "--target", server:url(database, "ldx_guarded") }
+    assert.equal(0, result.status, tostring(result))
+    local messages = sql "SELECT key, message FROM lunadex.backfill_error ORDER BY key[1]::int"
+    for i, message in ipairs { "not this one", "query returned no rows", "query returned more than one row",
+      "it is one", "more than one row returned by a subquery", "index row requires", "violates row-level security" } do
+      assert.equal(("{%d}"):format(i * 100), messages[i][1])
+      assert.matches(message, messages[i][2], 1, true)
+    end
+    assert.equal("100", value "SELECT count(*) FROM t WHERE n = 1")
+  end)
+
   it("leaves rows alone that come in above the highest key that there was", function()
     orders(2000)
     local holder = server:session(database, "holder")

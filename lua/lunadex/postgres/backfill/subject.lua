@@ -15,6 +15,7 @@ end
 
 local find = [[
 SELECT c.oid::int8 AS oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name,
+       pg_catalog.row_security_active(c.oid) AS guarded,
        c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AS inherited
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = pg_catalog.to_regclass($1)]]
@@ -55,6 +56,7 @@ local kinds = { r = true, p = true }
 ---@class lunadex.postgres.BackfillSubject: lunadex.backfill.Subject
 ---@field oid integer
 ---@field table string             # quoted, with its schema
+---@field guarded boolean          # row security says which rows its role may change, and into what
 ---@field columns table<string, lunadex.postgres.BackfillColumn>   # by name
 ---@field keys lunadex.postgres.BackfillKey[]   # that it could go along, the best first
 ---@field along lunadex.postgres.BackfillKey
@@ -194,7 +196,7 @@ function M.read(connection, backfill)
   local found, err = live_relation(connection, backfill.on)
   if not found then return nil, err end
   local subject = { backfill = backfill, relation = core.quote_name(found.schema, found.name),
-    oid = found.oid, table = qualified(found.schema, found.name) }
+    oid = found.oid, table = qualified(found.schema, found.name), guarded = found.guarded }
   for _, step in ipairs { read_columns, read_keys, read_rows } do
     local ok
     ok, err = step(connection, subject)
