@@ -86,8 +86,8 @@ local M = {}
 ---       the next rows, changes them, records which failed, sets the checkpoint. `range` is left as it is
 ---@field default_batch integer   # rows
 ---@field default_target number    # seconds
----@field about_a_row fun(err: lunadex.Error, subject): boolean   # whether a batch without some row would have been done
----@field verify fun(connection, subject): integer?, lunadex.Error?   # how many rows are not as they should be
+---@field about_a_row fun(err: lunadex.Error, subject): boolean   # whether a batch without some row would be done
+---@field verify fun(connection, subject): number?, lunadex.Error?   # how many rows are not as they should be
 ---@field preview fun(connection, subject, samples: integer, transform): lunadex.backfill.Preview?, lunadex.Error?
 ---       changes nothing; `transform` as in a request
 
@@ -384,7 +384,7 @@ function Run:verify()
   local count, err = self.patience:try(self.dialect.backfill.verify, self.connection, self.subject)
   if not count then return nil, err end
   if count == 0 then return true end
-  return nil, errors.new("failed", ("all rows were walked, and verify counts %d"):format(count),
+  return nil, errors.new("failed", ("all rows were walked, and verify counts %s"):format(count),
     "Rows came in that are not as they should be: see to what writes them, and then give --restart.")
 end
 

@@ -16,7 +16,7 @@ local M = {}
 
 M.default_batch, M.default_target = 10000, 0.5
 
-M.prepare, M.go_along, M.preview = subjects.read, subjects.go_along, preview.of
+M.prepare, M.go_along, M.verify, M.preview = subjects.read, subjects.go_along, subjects.verify, preview.of
 
 -- Ranges --------------------------------------------------------------------------------------------------------------
 
@@ -138,8 +138,8 @@ function M.batch(connection, subject, state, range, request)
   end, settings)
 end
 
--- Classes of what is surely no row's fault: links and who may connect, transactions, what there is not or is wrong with the
--- statement, what there is no more of, locks, what an administrator does, snapshots, damage.
+-- Classes of what is surely no row's fault: links and who may connect, transactions, what there is not or is wrong with
+-- the statement, what there is no more of, locks, what an administrator does, snapshots, damage.
 local of_others = {}
 for class in ("08 25 26 28 2D 3D 3F 40 42 53 55 57 58 72 F0 XX"):gmatch "%S+" do of_others[class] = true end
 
@@ -148,15 +148,6 @@ function M.about_a_row(err, subject)
   -- Row security calls it a lack of rights where a row becomes one that its role may not write.
   if native == "42501" then return subject.guarded end
   return native ~= "" and not of_others[native:sub(1, 2)]
-end
-
-function M.verify(connection, subject)
-  local it, text = subjects.verification(subject)
-  local rows, err = it:ask(connection, text)
-  if not rows then return nil, err end
-  local count = rows[1] and tonumber(rows[1][rows.columns[1]])
-  if count then return count end
-  return nil, errors.new("invalid_definition", "verify gave no number", "SELECT count(*) … is what it should be.")
 end
 
 return M

@@ -431,8 +431,8 @@ M.kinds.backfill = kind {
         if type(value) == "string" then return sql_text((value:gsub("[;%s]+$", ""))) end
         return value
       end,
-      description = "A query that counts what is wrong, and has to count 0 at the end; true: counts the rows that "
-        .. "`where` still finds." },
+      description = "A query of one number, SELECT count(*) of what is wrong, which has to be 0 at the end; true: "
+        .. "counts the rows that `where` still finds." },
     table.unpack(common.backfill_options),
   },
 }

@@ -310,6 +310,32 @@ describe("a backfill", function()
     runs(text)
   end)
 
+  it("begins only if verify is one number, whatever it counts", function()
+    orders(10)
+    local text = [[backfill "b" { on = "orders", set = "total = 1", verify = %q, params = { 5 } }]]
+    for verify, message in pairs {
+      ["SELECT id, note FROM orders WHERE total <> 1"] = "subquery must return only one column",
+      ["SELECT bool_and(total = 1) FROM orders"] = "cannot cast type boolean to numeric",
+      ["SELECT id FROM orders WHERE total <> 1"] = "it may give no row, or several; expected one row with one number",
+      ["SELECT id FROM orders WHERE id = $1"] = "it may give no row",
+      ["SELECT count(*) FROM orders GROUP BY total"] = "it may give no row",
+      ["SELECT count(*) FROM orders HAVING count(*) > 100"] = "it may give no row",
+      ["SELECT 0 WHERE EXISTS (SELECT FROM orders)"] = "it may give no row",
+      ["SELECT generate_series(0, 1)"] = "it may give no row",
+    } do
+      refused(65, text:format(verify), message)
+    end
+    assert.equal("10", value "SELECT count(*) FROM orders WHERE total IS DISTINCT FROM 1")
+    for _, verify in ipairs {
+      "SELECT 0", "SELECT sum(id) FROM orders WHERE total IS NULL;", "SELECT max(id) FROM orders WHERE total = 2",
+      "SELECT count(*) FROM orders WHERE id > $1 AND total <> 1 -- )",
+      "SELECT (SELECT count(*) FROM orders WHERE total <> 1) + (SELECT count(*) FROM orders WHERE id < 0)",
+      "WITH o AS (SELECT count(*) AS n FROM orders WHERE total = 0) SELECT n FROM o",
+    } do
+      runs(text:format(verify), "--restart")
+    end
+  end)
+
   it("waits for other backfills and for indexes, by its order", function()
     orders(100)
     local text = [[

@@ -146,17 +146,49 @@ local function refuse_parameters(subject)
   end
 end
 
---- The statement that looks whether all is as it should be in the end.
----@param subject lunadex.postgres.BackfillSubject
----@return lunadex.postgres.Statement
----@return string text
-function M.verification(subject)
+-- `verify` as part of a statement.
+local function verification(subject, form)
   local it, verify = statement.of(subject.backfill), subject.backfill.verify
-  if verify == true then
-    return it, ("SELECT pg_catalog.count(*) FROM %s WHERE %s"):format(subject.table, it:where())
+  local query = verify == true and ("SELECT pg_catalog.count(*) FROM %s WHERE %s"):format(subject.table, it:where())
+    or it:user(verify)
+  return it, form:format(query) .. it:unmentioned()
+end
+
+local counted = "SELECT coalesce((%s)::numeric, 0) AS count WHERE true"
+
+--- What `verify` counts.
+---@param connection lunadex.Connection
+---@param subject lunadex.postgres.BackfillSubject
+---@return number?
+---@return lunadex.Error? err
+function M.verify(connection, subject)
+  local it, text = verification(subject, counted)
+  local rows, err = it:ask(connection, text)
+  return rows and rows[1].count, err
+end
+
+-- Whether a plan gives exactly one row: an aggregate of all rows, or what is of no rows at all.
+local function gives_one_row(plan)
+  local node = plan[1]["QUERY PLAN"]:match "^Finalize (Aggregate)" or plan[1]["QUERY PLAN"]:match "^%a+"
+  if node ~= "Aggregate" and node ~= "Result" then return false end
+  for _, row in ipairs(plan) do
+    local line = row["QUERY PLAN"]
+    if line:find "^  [%a-]*%s?Filter:" or node == "Result" and line:find "^  %->" then return false end
   end
-  local query = it:user(verify)
-  return it, ("SELECT q.* FROM (%s) q WHERE true%s"):format(query, it:unmentioned())
+  return true
+end
+
+-- It has to be a number whatever the rows are by then: only then is it known that the end can be told.
+local function judge_verify(connection, subject)
+  local it, text = verification(subject, "EXPLAIN " .. counted)
+  local rows, err = it:ask(connection, text)
+  if not rows then return nil, err end
+  it, text = verification(subject, "EXPLAIN SELECT q.* FROM (%s) q WHERE true")
+  rows, err = it:ask(connection, text)
+  if not rows then return nil, err end
+  if gives_one_row(rows) then return true end
+  return nil, errors.new("invalid_definition", "it may give no row, or several; expected one row with one number",
+    "SELECT count(*) FROM (…) q counts the rows of any query.")
 end
 
 -- What the server says of the registry's texts.
@@ -172,8 +204,7 @@ local function judge(connection, subject)
   local rows, err = it:ask(connection, "EXPLAIN " .. text)
   if not rows then return nil, placed(err, backfill, backfill.set and "where or set" or "where") end
   if backfill.verify then
-    it, text = M.verification(subject)
-    rows, err = it:ask(connection, "EXPLAIN " .. text)
+    rows, err = judge_verify(connection, subject)
     if not rows then return nil, placed(err, backfill, "verify") end
   end
   return true
