@@ -61,6 +61,16 @@ describe("a script on PostgreSQL", function()
       #assert(db:query("SELECT * FROM t WHERE id < $1", { 8 })) })
   end)
 
+  it("sends a number as what it is, with no digits more", function()
+    local sent = { 0.1, 19.99, 1e-20, -2.5, 1e300, 0.1 + 0.2, 5e-324, 123456789012345680.0 }
+    for _ = 1, 50 do sent[#sent + 1] = (math.random() - 0.5) * 10.0 ^ math.random(-30, 30) end
+    local rows = assert(db:query("SELECT v::float8 AS v FROM unnest($1::text[]) v", { sent }))
+    for i, number in ipairs(sent) do assert.equal(number, rows[i].v) end
+    assert.equal("0.1 19.99 0.00000000000000000001", value(
+      "SELECT concat_ws(' ', $1::numeric, $2::numeric, $3::numeric) AS v", { 0.1, 19.99, 1e-20 }))
+    assert.equal("{0.1,{19.99}}", value("SELECT $1::text AS v", { { 0.1, { 19.99 } } }):gsub('"', ""))
+  end)
+
   it("says of a right that is lacking no more than the server does", function()
     server:psql(nil, "DO $$BEGIN CREATE ROLE ldx_nobody LOGIN; EXCEPTION WHEN duplicate_object THEN END$$")
     local nobody <close> = assert(lunadex.connect(server:url(database, "ldx_nobody")))
