@@ -1,5 +1,6 @@
 --- What a backfill is, as one text: another text is another backfill, even under the same name.
 
+local code = require "lunadex.backfill.code"
 local core = require "lunadex.core"
 local lua_text = require "lunadex.lua_text"
 
@@ -41,7 +42,7 @@ function write(value)
   if value == core.null then return "null" end
   if type(value) == "table" then return write_table(value) end
   -- Of a function what it does counts, and not where it stands. What it takes from outside is not seen.
-  if type(value) == "function" then return "function " .. hash(string.dump(value, true)) end
+  if type(value) == "function" then return "function " .. hash(code.of(value)) end
   return tostring(value)
 end
 

@@ -185,6 +185,17 @@ describe("a backfill", function()
     assert.equal("3000", value "SELECT count(*) FROM orders WHERE note = 'b'")
   end)
 
+  it("knows a function again wherever it stands", function()
+    orders(100)
+    local text = [[backfill "b" { on = "orders", transform = function(row)
+      return { note = "n" .. row.id, total = %d }
+    end }]]
+    runs(text:format(1))
+    local last = runs("-- Said above.\n\n" .. text:format(1):gsub("%)\n", "%0\n-- Said within.\n"))
+    assert.equal(1, last.summary.skipped)
+    refused(6, text:format(2), "it is another one than under this name before")
+  end)
+
   local transform = [[
     local function initial(text) return text:sub(1, 1) end
     backfill "b" { on = "public.people", errors = %d, batch = 300, columns = { "name", "born", "tags", "data" },
