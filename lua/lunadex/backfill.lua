@@ -105,7 +105,7 @@ local M = {}
 ---@field seen integer             # these are sums of its ranges
 ---@field changed integer
 ---@field failed integer
----@field ranges integer
+---@field ranges integer           # into which it was cut when it was begun
 ---@field ranges_done integer
 ---@field rate number?             # rows seen a second, lately
 ---@field waits string?            # what it waits for
@@ -343,6 +343,10 @@ end
 function Run:read_ranges()
   local ranges, err = self.patience:try(self.dialect.ledger.ranges, self.connection, self.state)
   if not ranges then return nil, err end
+  if #ranges ~= self.state.ranges then
+    return nil, errors.new("refused", ("of its %d ranges only %d are left, and so nobody knows what is done"):format(
+      self.state.ranges, #ranges), "Somebody has deleted them. --restart begins it from the start.")
+  end
   self.ranges, self.next_range = ranges, 1
   for _, name in ipairs(sums) do
     self[name] = 0

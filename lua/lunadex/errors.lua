@@ -35,6 +35,16 @@ function M.of_mistakes(mistakes)
   return err
 end
 
+--- A failure that a text of the registry is the reason of, with its place.
+---@param err lunadex.Error
+---@param text string              # what it is called: "where"
+---@param declared {file: string, line: integer}
+---@return lunadex.Error
+function M.placed(err, text, declared)
+  if err.retryable or err.code == "cancelled" then return err end
+  return M.new(err.code, ("%s of %s:%d: %s"):format(text, declared.file, declared.line, err.message), err.hint)
+end
+
 --- What a failure of any kind says to people: message, detail and hint, each on its own line.
 ---@param err any
 ---@return string

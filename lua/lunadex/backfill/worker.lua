@@ -44,7 +44,8 @@ function Worker:reload(range)
       return true
     end
   end
-  run:fail(err or errors.new("lock_held", "another run has begun it anew"))
+  run:fail(err or errors.new("lock_held",
+    "its range is gone: another run has begun it anew, or somebody has deleted it"))
   return false
 end
 

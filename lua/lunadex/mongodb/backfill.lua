@@ -25,6 +25,8 @@ local by_id = core.document("_id", 1)
 
 ---@class lunadex.mongodb.BackfillSubject: lunadex.backfill.Subject
 ---@field collection string
+---@field uuid lunadex.Value       # of the collection: one that is renamed or dropped must not look as if at its end
+---@field projection lunadex.Value  # what a transform is given
 ---@field where lunadex.Value      # a filter
 ---@field update lunadex.Value?
 ---@field wrong lunadex.Value?     # what `verify` must not find
@@ -79,6 +81,7 @@ local function find_collection(connection, subject)
   if found.options.clusteredIndex then
     return refused(name .. " is a clustered collection, which cannot be walked by keys of several types")
   end
+  subject.uuid = found.info.uuid
   return found.options
 end
 
@@ -96,34 +99,85 @@ local function look_at_promise(connection, subject, options)
       .. "rite it so that doing it twice changes nothing more, and say repeatable = true.")
 end
 
--- What the server says of filters and updates; it plans them, and does nothing.
+-- Keys of these do not come back from here as they are: the first batch that ended on one would never end.
+local function refuse_keys(connection, subject)
+  local rows, err = connection:ask("find", subject.collection, { limit = 1, hint = by_id, projection = by_id,
+    filter = { _id = { ["$type"] = { "dbPointer", "javascriptWithScope" } } } })
+  if not rows then return nil, err end
+  if not rows[1] then return true end
+  return refused(subject.collection .. " has an _id of a type of long ago, a DBPointer or code with scope, "
+    .. "which cannot be gone along")
+end
+
+local renames = { ["$rename"] = true }
+local assigning = { ["$set"] = true, ["$addFields"] = true }
+
+local function is_of_key(name)
+  return name == "_id" or type(name) == "string" and name:find "^_id%." ~= nil
+end
+
+-- Whether operators assign to the key, or stages of a pipeline.
+local function assigns_key(operators, wanted)
+  for _, operator in ipairs(operators) do
+    local name, fields = operator[1], operator[2]
+    if (not wanted or wanted[name]) and type(fields) == "table" then
+      for _, field in ipairs(fields) do
+        if is_of_key(field[1]) or renames[name] and is_of_key(field[2]) then return true end
+      end
+    end
+  end
+  return false
+end
+
+local function refuse_key_change(backfill)
+  if not backfill.set then return true end
+  local node, changes = json.parse(backfill.set), false
+  if node.tag == "array" then
+    for _, stage in ipairs(node) do changes = changes or assigns_key(stage, assigning) end
+  else
+    changes = assigns_key(node)
+  end
+  if not changes then return true end
+  return refused("it changes _id, which is the key that it goes along", "The server lets nobody do that.")
+end
+
+-- What the server says of what batches will say: it plans it, and does nothing.
 local function judge(connection, subject)
-  local function explain(command)
-    local rows, err = connection:ask("explain", command, { verbosity = "queryPlanner" })
-    return rows and true, err
+  local name, backfill, err = subject.collection, subject.backfill, nil
+  local function explain(text, command)
+    local rows
+    rows, err = connection:ask("explain", command, { verbosity = "queryPlanner" })
+    err = not rows and errors.placed(err, text, backfill) or nil
+    return rows ~= nil
   end
-  local name = subject.collection
-  local ok, err = explain(core.document("find", name, "filter", subject.where))
-  if ok and subject.update then
-    ok, err = explain(core.document("update", name, "updates",
-      { { q = subject.where, u = subject.update, multi = true } }))
-  end
-  if ok and subject.wrong then ok, err = explain(core.document("find", name, "filter", subject.wrong)) end
-  return ok, err
+  local _ = explain("where", core.document("find", name, "filter", subject.where, "hint", by_id))
+    and explain("columns", core.document("find", name, "projection", subject.projection))
+    and (not subject.update or explain("set", core.document("update", name, "updates",
+      { { q = subject.where, u = subject.update, multi = true, hint = by_id } })))
+    and (not subject.wrong or explain("verify", core.document("find", name, "filter", subject.wrong)))
+  return not err or nil, err
+end
+
+local function projection_of(backfill)
+  local fields = {}
+  for i, name in ipairs(backfill.columns or {}) do fields[2 * i - 1], fields[2 * i] = name, 1 end
+  return core.document(table.unpack(fields))
 end
 
 function M.prepare(connection, backfill)
   local where = bson.json(backfill.where or "{}")
   local verify = backfill.verify
   local subject = { backfill = backfill, relation = backfill.on, collection = backfill.on, key = { "_id" },
-    where = where, update = backfill.set and bson.json(backfill.set),
+    where = where, update = backfill.set and bson.json(backfill.set), projection = projection_of(backfill),
     wrong = verify == true and where or verify and bson.json(verify) or nil }
   local options, err = find_collection(connection, subject)
   if not options then return nil, err end
   local ok
-  ok, err = look_at_promise(connection, subject, options)
-  if not ok then return nil, err end
-  ok, err = judge(connection, subject)
+  for _, step in ipairs { look_at_promise, refuse_keys, judge } do
+    ok, err = step(connection, subject, options)
+    if not ok then return nil, err end
+  end
+  ok, err = refuse_key_change(backfill)
   if not ok then return nil, err end
   local rows
   rows, err = connection:ask("count", subject.collection)
@@ -172,9 +226,10 @@ end
 -- A batch -------------------------------------------------------------------------------------------------------------
 
 local function walk(tx, subject, range, size)
-  local rows, err = tx:ask("aggregate", subject.collection, { cursor = core.document(), hint = by_id, pipeline = {
-    { ["$match"] = between(range.cursor, range.high) }, { ["$sort"] = by_id }, { ["$limit"] = size },
-    { ["$group"] = { _id = core.null, seen = { ["$sum"] = 1 }, last = { ["$last"] = "$_id" } } } } })
+  local rows, err = tx:ask("aggregate", subject.collection, { cursor = core.document(), hint = by_id,
+    collectionUUID = subject.uuid, pipeline = {
+      { ["$match"] = between(range.cursor, range.high) }, { ["$sort"] = by_id }, { ["$limit"] = size },
+      { ["$group"] = { _id = core.null, seen = { ["$sum"] = 1 }, last = { ["$last"] = "$_id" } } } } })
   if not rows then return nil, err end
   local seen = rows[1] and rows[1].seen or 0
   local batch = { seen = seen, changed = 0, failed = 0, done = seen < size }
@@ -192,10 +247,8 @@ local function change(tx, subject, range, batch)
 end
 
 local function find(tx, subject, range, batch)
-  local projection = {}
-  for _, name in ipairs(subject.backfill.columns or {}) do projection[name] = 1 end
   return tx:ask("find", subject.collection, { filter = selected(subject, range.cursor, batch.cursor), sort = by_id,
-    hint = by_id, projection = projection, batchSize = batch.seen + 1 })
+    hint = by_id, projection = subject.projection, batchSize = batch.seen + 1 })
 end
 
 -- Whether there is nothing of the server's in it.
@@ -277,6 +330,7 @@ local function transform(tx, subject, range, batch, request, failures)
   return true
 end
 
+local another_collection = "361" -- CollectionUUIDMismatch
 local left = 2 -- seconds without a word after which a transaction of ours is nobody's any more
 
 function M.batch(connection, subject, state, range, request)
@@ -300,6 +354,9 @@ function M.batch(connection, subject, state, range, request)
     ok, err = ledger.move(tx, state, range, batch)
     return ok and batch or nil, err
   end)
+  if not done and failure.native == another_collection then
+    failure = errors.new("undefined", subject.collection .. " was dropped or renamed meanwhile")
+  end
   if not done and failure.code == "serialization" then ledger.end_leftovers(connection, state.name, left) end
   return done, failure
 end

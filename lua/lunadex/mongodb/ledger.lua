@@ -144,8 +144,7 @@ local function pipeline(name)
     of_generation(FAILED, "samples", { { ["$sort"] = { _id = 1 } }, { ["$limit"] = most_samples } }),
     { ["$set"] = { held = { ["$gt"] = { "$lease.expires", "$$NOW" } }, started = text_of_time "started",
       ended = text_of_time "ended", seen = sum "seen", changed = sum "changed", failed = sum "failed",
-      ranges = { ["$size"] = "$range" }, ranges_done = { ["$size"] = { ["$filter"] = { input = "$range",
-        cond = "$$this.done" } } } } },
+      ranges_done = { ["$size"] = { ["$filter"] = { input = "$range", cond = "$$this.done" } } } } },
     { ["$unset"] = "range" },
   }
 end
@@ -163,7 +162,7 @@ local function state_of(row, mine)
     definition = given(row.definition) or "", fingerprint = given(row.fingerprint) or "",
     state = row.generation == 0 and "new" or held and "running" or given(row.outcome) or "stopped",
     command = given(row.command), rows = given(row.rows) or -1, seen = row.seen, changed = row.changed,
-    failed = row.failed, ranges = row.ranges, ranges_done = row.ranges_done, attempts = row.attempts,
+    failed = row.failed, ranges = row.ranges or 0, ranges_done = row.ranges_done, attempts = row.attempts,
     rate = row.held and given(row.rate) or nil, waits = row.held and given(row.waits) or nil, error = given(row.error),
     started = given(row.started), ended = given(row.ended), samples = samples,
   }
@@ -299,7 +298,7 @@ function M.begin(control, state, subject, definition, ranges)
       local done, err = update(tx, BACKFILLS, own(state), {
         { ["$set"] = { generation = new.generation, relation = { ["$literal"] = subject.relation },
           definition = { ["$literal"] = definition.text }, fingerprint = definition.fingerprint, rows = subject.rows,
-          attempts = 1, started = "$$NOW" } },
+          ranges = #documents, attempts = 1, started = "$$NOW" } },
         { ["$unset"] = { "command", "outcome", "error", "ended", "rate", "waits" } } })
       if not done then return nil, err end
       if done.n == 0 then return gone() end

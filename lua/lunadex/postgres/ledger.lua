@@ -21,6 +21,7 @@ CREATE TABLE lunadex.backfill (
   fingerprint text,
   key         text,
   rows        bigint,
+  ranges      integer NOT NULL DEFAULT 0,
   command     text,
   outcome     text,
   error       text,
@@ -60,7 +61,7 @@ SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.ke
        CASE WHEN l.pid IS NOT NULL THEN b.waits END AS waits, l.pid IS NOT NULL AS held,
        pg_catalog.to_char(b.started AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started,
        pg_catalog.to_char(b.ended AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS ended,
-       r.seen, r.changed, r.failed, r.ranges, r.ranges_done,
+       r.seen, r.changed, r.failed, b.ranges, r.ranges_done,
        (SELECT pg_catalog.concat_ws('@', a.usename, pg_catalog.host(a.client_addr)) || ', pid ' || a.pid
           FROM pg_catalog.pg_stat_activity a WHERE a.pid = l.pid) AS who,
        ARRAY(SELECT pg_catalog.array_to_string(e.key, ', ') FROM lunadex.backfill_error e
@@ -75,7 +76,7 @@ SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.ke
        SELECT coalesce(pg_catalog.sum(g.seen), 0)::bigint AS seen,
               coalesce(pg_catalog.sum(g.changed), 0)::bigint AS changed,
               coalesce(pg_catalog.sum(g.failed), 0)::bigint AS failed,
-              pg_catalog.count(*) AS ranges, pg_catalog.count(*) FILTER (WHERE g.done) AS ranges_done
+              pg_catalog.count(*) FILTER (WHERE g.done) AS ranges_done
          FROM lunadex.backfill_range g
         WHERE g.backfill = b.id AND g.generation = b.generation) r
  WHERE $1::text IS NULL OR b.name = $1::text
@@ -171,8 +172,8 @@ function M.begin(control, state, subject, definition, ranges)
     WITH begun AS (
       UPDATE lunadex.backfill
          SET generation = generation + 1, relation = $2, definition = $3, fingerprint = $4, key = $5,
-             rows = $6::bigint, command = NULL, outcome = NULL, error = NULL, started = pg_catalog.clock_timestamp(),
-             ended = NULL, attempts = 1, rate = NULL, waits = NULL
+             rows = $6::bigint, ranges = cardinality($7::int[]), command = NULL, outcome = NULL, error = NULL,
+             started = pg_catalog.clock_timestamp(), ended = NULL, attempts = 1, rate = NULL, waits = NULL
        WHERE id = $1::int RETURNING id, generation
     ), no_ranges AS (
       DELETE FROM lunadex.backfill_range r USING begun b WHERE r.backfill = b.id

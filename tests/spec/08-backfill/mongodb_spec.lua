@@ -98,6 +98,18 @@ describe("a backfill on MongoDB", function()
     assert.is_true(sums.ranges > 1)
   end)
 
+  it("is refused where ranges of it are gone, for nobody knows what they had done", function()
+    server:fill(database, "c", 10)
+    local text = [[backfill "b" { on = "c", set = { ["$inc"] = { times = 1 } }%s }]]
+    does(text:format "")
+    server:command(database, '{"delete":"lunadex.backfill_ranges","deletes":[{"q":{},"limit":0}]}')
+    local result = backfill(text:format [[, where = { a = 1 }]], "--carry-on")
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("of its 1 ranges only 0 are left", result.stderr, 1, true)
+    does(text:format "", "--restart")
+    assert.equal(10, count("c", { times = 2 }))
+  end)
+
   it("orders texts as the collection does", function()
     server:command(database, { "create", "c", collation = { locale = "sv", strength = 1 } })
     server:insert(database, "c", { { _id = "Z" }, { _id = "å" }, { _id = "b" }, { _id = "C" }, { _id = "ö" },
@@ -259,6 +271,22 @@ describe("a backfill on MongoDB", function()
         "Unrecognized expression '$nosuch'", 3)
       refused([[backfill "b" { on = "c", set = { b = 1 }, verify = { ["$nosuch"] = 1 } }]],
         "unknown top level operator: $nosuch", 65)
+      -- Only a batch has a hint, and only a transform's a projection: neither is taken for a document's fault.
+      server:command(database, '{ "createIndexes": "c", "indexes": [{ "name": "a", "key": { "a": "text" } }] }')
+      refused([[backfill "b" { on = "c", where = { ["$text"] = { ["$search"] = "x" } }, set = { b = 1 }, errors = 5 }]],
+        "registry.lua:1: text and hint not allowed", 65)
+      refused([[backfill "b" { on = "c", columns = { "a", "a.b" }, transform = function() end, errors = 5 }]],
+        "registry.lua:1: Path collision at a.b", 3)
+      assert.equal(0, count "lunadex.backfill_errors")
+    end)
+
+    it("where it would change the key, or cannot carry it", function()
+      for _, set in ipairs { '{ _id = 1 }', '{ ["$inc"] = { ["_id.n"] = 1 } }', '{ ["$unset"] = { _id = 1 } }',
+        '{ ["$rename"] = { a = "_id" } }', '{ { ["$unset"] = "a" }, { ["$set"] = { _id = 5 } } }' } do
+        refused(('backfill "b" { on = "c", set = %s, repeatable = true }'):format(set), "it changes _id")
+      end
+      server:insert(database, "c", { '{ "_id": { "$code": "f()", "$scope": { "x": 1 } } }' })
+      refused([[backfill "b" { on = "c", set = { b = 1 } }]], "an _id of a type of long ago")
     end)
 
     it("where there is nothing that it could be on", function()
@@ -329,6 +357,18 @@ describe("a backfill on MongoDB", function()
       assert.equal(6, result.status, tostring(result))
       command "resume"
       result = lunadex.run { "backfill", "run", at_once, "--target", url }
+      assert.equal(0, result.status, tostring(result))
+      assert.equal(5000, count("c", { times = 1 }))
+    end)
+
+    it("does not take a collection that was renamed for one at its end", function()
+      start()
+      server:command("admin", { "renameCollection", database .. ".c", to = database .. ".other" })
+      assert.equal(65, process:wait(60).status)
+      assert.matches("c was dropped or renamed meanwhile", process:stdout(), 1, true)
+      assert.equal("failed", (kept "slow").outcome)
+      server:command("admin", { "renameCollection", database .. ".other", to = database .. ".c" })
+      local result = lunadex.run { "backfill", "run", at_once, "--target", url }
       assert.equal(0, result.status, tostring(result))
       assert.equal(5000, count("c", { times = 1 }))
     end)

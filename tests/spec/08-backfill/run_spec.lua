@@ -185,6 +185,17 @@ describe("a backfill", function()
     assert.equal("3000", value "SELECT count(*) FROM orders WHERE note = 'b'")
   end)
 
+  it("is refused where ranges of it are gone, for nobody knows what they had done", function()
+    orders(10)
+    local text = [[backfill "b" { on = "orders", set = "price = price + 1"%s }]]
+    runs(text:format "")
+    sql "DELETE FROM lunadex.backfill_range"
+    local result = refused(6, text:format [[, where = "id > 5"]], "of its 1 ranges only 0 are left", "--carry-on")
+    assert.matches("--restart begins it from the start", result.stderr, 1, true)
+    runs(text:format "", "--restart")
+    assert.equal("t", value "SELECT bool_and(price = id % 50 + 2) FROM orders")
+  end)
+
   it("knows a function again wherever it stands", function()
     orders(100)
     local text = [[backfill "b" { on = "orders", transform = function(row)
