@@ -530,9 +530,9 @@ static int index_matches(lua_State *L) {
   const ldx_declared *declared = ldx_declarations_at(set->set, (size_t)ordinal - 1);
   bool matches = false;
   if (declared->resolved) {
-    ldx_fingerprint wanted = as_index ? ldx_definition_index_fingerprint(&declared->canonical) : declared->fingerprint;
+    ldx_fingerprint wanted = as_index ? ldx_definition_index_fingerprint(declared->canonical) : declared->fingerprint;
     matches = ldx_fingerprint_equal(live->fingerprint, wanted) &&
-              (!storage || ldx_definition_storage_equal(&declared->canonical, &live->definition));
+              (!storage || ldx_definition_storage_equal(declared->canonical, &live->definition));
   }
   lua_pushboolean(L, matches);
   return 1;

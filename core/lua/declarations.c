@@ -70,7 +70,9 @@ static ldx_lua_set *check_open_set(lua_State *L) {
 /* Gives ordinal, name, and the ordinal of its twin. */
 static int added(lua_State *L, const ldx_lua_set *set, const ldx_lua_fields *fields) {
   ldx_declared *declared = ldx_declarations_add(set->set);
-  declared->definition = fields->definition;
+  ldx_definition *definition = LDX_ARENA_NEW(ldx_declarations_arena(set->set), ldx_definition, 1);
+  *definition = fields->definition;
+  declared->definition = definition;
   declared->name = fields->name;
   declared->duplicate_of = fields->duplicate_of;
   ldx_declarations_find_twin(set->set);
@@ -134,18 +136,15 @@ static int text(lua_State *L) {
   const ldx_declared *declared = check_entry(L);
   ldx_arena *arena = ldx_lua_push_arena(L);
   const ldx_wording *words = ldx_dialect_wording(ldx_declarations_dialect(ldx_lua_check_set(L, 1)->set));
-  lua_pushstring(L, words->text(arena, declared->resolved ? &declared->canonical : &declared->definition));
+  lua_pushstring(L, words->text(arena, declared->resolved ? declared->canonical : declared->definition));
   ldx_lua_free_arena(L, -2);
   return 1;
 }
 
 static int fields(lua_State *L) {
   const ldx_declared *declared = check_entry(L);
-  ldx_definition definition = declared->resolved ? declared->canonical : declared->definition;
-  if (declared->relation)
-    definition.relation = declared->relation->name;
-  else if (!definition.relation.name)
-    definition.relation = declared->definition.relation;
+  ldx_definition definition = declared->resolved ? *declared->canonical : *declared->definition;
+  if (declared->relation) definition.relation = declared->relation->name;
   ldx_lua_push_fields(L, &definition, declared->name);
   return 1;
 }

@@ -86,7 +86,7 @@ ldx_declared *ldx_declarations_add(ldx_declarations *set) {
 /* --- twins -------------------------------------------------------------------------------------------------------- */
 
 static ldx_fingerprint mark_of(const ldx_declared *declared) {
-  ldx_definition definition = declared->definition;
+  ldx_definition definition = *declared->definition;
   definition.storage = (ldx_options){0}; /* it makes no other index of it, even where only a rebuild changes it */
   ldx_fingerprint mark = ldx_definition_fingerprint(&definition);
   ldx_name relation = definition.relation;

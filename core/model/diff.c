@@ -52,7 +52,7 @@ static bool prefer_name(const ldx_declared *declared, const ldx_live *live) {
 }
 
 static bool prefer_storage(const ldx_declared *declared, const ldx_live *live) {
-  return live->valid && ldx_definition_storage_equal(&declared->canonical, &live->definition);
+  return live->valid && ldx_definition_storage_equal(declared->canonical, &live->definition);
 }
 
 static bool prefer_valid(const ldx_declared *declared, const ldx_live *live) {
@@ -98,7 +98,7 @@ static void match(work *w, const ldx_relation *relation, preference preferred) {
 /* A unique constraint does all that a declared unique index would do, unless it may be deferred. One that is declared
  * itself does not count: who declares both wants both. */
 static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
-  if (declared->canonical.kind != LDX_KIND_INDEX || !declared->canonical.unique) return NULL;
+  if (declared->canonical->kind != LDX_KIND_INDEX || !declared->canonical->unique) return NULL;
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
     if (!w->used[live->ordinal] && is_key(&live->definition) && !live->definition.deferrable &&
@@ -111,7 +111,7 @@ static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, con
 
 /* An undeclared unique index that a declared unique constraint or primary key can take over. */
 static ldx_live *takeable_index(const work *w, const ldx_relation *relation, const ldx_declared *declared) {
-  const ldx_definition *key = &declared->canonical;
+  const ldx_definition *key = declared->canonical;
   if (!is_key(key) || key->without_overlaps || relation->kind == 'p') return NULL;
   ldx_fingerprint wanted = ldx_definition_index_fingerprint(key);
   for (size_t i = 0; i < relation->live_count; i++) {
@@ -137,7 +137,7 @@ static ldx_live *convertible(const work *w, const ldx_relation *relation, const 
   ldx_live *found = NULL;
   for (size_t i = 0; w->dialect->can_become && i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
-    if (w->used[live->ordinal] || !w->dialect->can_become(&declared->canonical, live)) continue;
+    if (w->used[live->ordinal] || !w->dialect->can_become(declared->canonical, live)) continue;
     if (prefer_name(declared, live)) return live;
     if (!found && !is_namesake_of_another(w, live, declared)) found = live;
   }
@@ -149,7 +149,7 @@ static ldx_live *namesake(const work *w, const ldx_relation *relation, const ldx
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
     if (!w->used[live->ordinal] && strcmp(live->name, declared->name) == 0 && !live->inherited &&
-        !live->extension_owned && live->definition.kind == declared->canonical.kind)
+        !live->extension_owned && live->definition.kind == declared->canonical->kind)
       return live;
   }
   return NULL;
@@ -244,7 +244,7 @@ static bool is_other_build(const work *w, const ldx_definition *canonical, const
 static void decide_matched(work *w, ldx_change *change) {
   const ldx_declared *declared = change->declared;
   const ldx_live *live = change->live;
-  const ldx_definition *canonical = &declared->canonical;
+  const ldx_definition *canonical = declared->canonical;
   change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
   if (canonical->kind == LDX_KIND_FOREIGN_KEY) {
     bool unvalidated = !live->valid && !canonical->not_enforced;
@@ -282,7 +282,7 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->live = live;
     w->used[live->ordinal] = true;
     change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
-    change->reason = live->valid ? difference(w, &declared->canonical, &live->definition) : invalid_reason(live);
+    change->reason = live->valid ? difference(w, declared->canonical, &live->definition) : invalid_reason(live);
     return;
   }
   live = namesake(w, relation, declared);
@@ -290,7 +290,7 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->action = LDX_ACTION_REPLACE;
     change->live = live;
     w->used[live->ordinal] = true;
-    change->reason = difference(w, &declared->canonical, &live->definition);
+    change->reason = difference(w, declared->canonical, &live->definition);
     return;
   }
   change->action = LDX_ACTION_CREATE;

@@ -1,5 +1,5 @@
 /* overlap.c: which declarations begin with the same key as another index of their relation. */
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -8,13 +8,21 @@
 #include "lunadex/diff.h"
 #include "model/catalog.h"
 
-static const size_t NONE = SIZE_MAX;
-
-/* Of two on the same relation that begin with the same key, the hash is the same. */
+/* The first to begin so. Of two on the same relation that begin with the same key, the hash is the same. */
 typedef struct beginning {
   uint64_t hash;
-  size_t ordinal; /* of the declaration; NONE: live and not declared */
+  size_t number; /* 1 + the ordinal of the declaration, or LIVE; 0: a free place */
 } beginning;
+
+/* Of one that is live and not declared. */
+static const size_t LIVE = SIZE_MAX;
+
+/* Places are found by hash: to sort them all would take longer than the diff. */
+typedef struct work {
+  beginning *places;
+  size_t room; /* a power of two */
+  bool *overlaps;
+} work;
 
 static uint64_t feed(uint64_t hash, const char *text) {
   return text ? XXH3_64bits_withSeed(text, strlen(text), hash) : hash + 1;
@@ -26,46 +34,57 @@ static uint64_t hash_of(ldx_name relation, const ldx_definition *definition) {
   return definition->key_count ? feed(feed(hash, first->column), first->expression) : hash;
 }
 
-static int compare(const void *a, const void *b) {
-  uint64_t x = ((const beginning *)a)->hash, y = ((const beginning *)b)->hash;
-  return (x > y) - (x < y);
+static void note(work *w, size_t number) {
+  if (number != LIVE) w->overlaps[number - 1] = true;
 }
 
-static size_t add_declared(ldx_declarations *set, beginning *to) {
+static void add(work *w, uint64_t hash, size_t number) {
+  size_t i = (size_t)hash & (w->room - 1);
+  while (w->places[i].number && w->places[i].hash != hash) i = (i + 1) & (w->room - 1);
+  if (w->places[i].number) {
+    note(w, w->places[i].number);
+    note(w, number);
+  } else {
+    w->places[i] = (beginning){hash, number};
+  }
+}
+
+static void add_declared(work *w, ldx_declarations *set) {
   size_t count = ldx_declarations_count(set);
   for (size_t i = 0; i < count; i++) {
     const ldx_declared *declared = ldx_declarations_at(set, i);
-    const ldx_definition *definition = declared->resolved ? &declared->canonical : &declared->definition;
-    ldx_name relation = declared->relation ? declared->relation->name : declared->definition.relation;
-    to[i] = (beginning){hash_of(relation, definition), i};
+    const ldx_definition *definition = declared->resolved ? declared->canonical : declared->definition;
+    ldx_name relation = declared->relation ? declared->relation->name : declared->definition->relation;
+    add(w, hash_of(relation, definition), i + 1);
   }
-  return count;
 }
 
-static size_t add_undeclared(ldx_arena *arena, const ldx_diff *diff, const ldx_catalog *catalog, beginning *to) {
-  size_t live = ldx_catalog_live_count(catalog), count = 0;
-  bool *declared = LDX_ARENA_NEW(arena, bool, live + 1);
-  for (size_t i = 0; i < diff->count; i++)
-    if (diff->items[i].declared && diff->items[i].live) declared[diff->items[i].live->ordinal] = true;
-  for (size_t i = 0; i < live; i++) {
-    const ldx_live *each = ldx_catalog_live_at(catalog, i);
-    if (!declared[each->ordinal]) to[count++] = (beginning){hash_of(each->relation->name, &each->definition), NONE};
+/* By ordinal: what is live and not declared; and how many that are. */
+static bool *find_undeclared(ldx_arena *arena, const ldx_diff *diff, const ldx_catalog *catalog, size_t *count) {
+  size_t live = ldx_catalog_live_count(catalog);
+  bool *undeclared = LDX_ARENA_NEW(arena, bool, live);
+  memset(undeclared, true, live);
+  *count = live;
+  for (size_t i = 0; i < diff->count; i++) {
+    const ldx_change *change = &diff->items[i];
+    if (!change->declared || !change->live || !undeclared[change->live->ordinal]) continue;
+    undeclared[change->live->ordinal] = false;
+    --*count;
   }
-  return count;
+  return undeclared;
 }
 
 bool *ldx_declarations_overlap(ldx_arena *arena, ldx_declarations *set, const ldx_diff *diff,
                                const ldx_catalog *catalog) {
-  size_t room = ldx_declarations_count(set) + (diff ? ldx_catalog_live_count(catalog) : 0) + 1;
-  beginning *list = LDX_ARENA_NEW(arena, beginning, room);
-  bool *overlaps = LDX_ARENA_NEW(arena, bool, ldx_declarations_count(set) + 1);
-  size_t count = add_declared(set, list);
-  if (diff) count += add_undeclared(arena, diff, catalog, list + count);
-  qsort(list, count, sizeof *list, compare);
-  for (size_t i = 1; i < count; i++) {
-    if (list[i].hash != list[i - 1].hash) continue;
-    if (list[i].ordinal != NONE) overlaps[list[i].ordinal] = true;
-    if (list[i - 1].ordinal != NONE) overlaps[list[i - 1].ordinal] = true;
+  size_t declared = ldx_declarations_count(set), others = 0;
+  bool *undeclared = diff ? find_undeclared(arena, diff, catalog, &others) : NULL;
+  work w = {.room = 16, .overlaps = LDX_ARENA_NEW(arena, bool, declared)};
+  while (w.room * 3 < (declared + others) * 4) w.room *= 2;
+  w.places = LDX_ARENA_NEW(arena, beginning, w.room);
+  add_declared(&w, set);
+  for (size_t i = 0; others && i < ldx_catalog_live_count(catalog); i++) {
+    const ldx_live *live = ldx_catalog_live_at(catalog, i);
+    if (undeclared[i]) add(&w, hash_of(live->relation->name, &live->definition), LIVE);
   }
-  return overlaps;
+  return w.overlaps;
 }

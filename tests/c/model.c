@@ -66,7 +66,9 @@ static ldx_live *live(world *w, uint32_t id, const char *name, ldx_definition d)
 
 static ldx_declared *declare(world *w, const char *name, ldx_definition d) {
   ldx_declared *entry = ldx_declarations_add(w->set);
-  entry->definition = entry->canonical = d;
+  ldx_definition *definition = LDX_ARENA_NEW(w->arena, ldx_definition, 1);
+  *definition = d;
+  entry->definition = entry->canonical = definition;
   entry->name = name;
   entry->relation = w->orders;
   entry->fingerprint = ldx_definition_fingerprint(&d);

@@ -270,14 +270,14 @@ static bool fake_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declara
   if (!run(session, "resolve", error)) return false;
   for (size_t i = 0; i < ldx_declarations_count(set); i++) {
     ldx_declared *declared = ldx_declarations_at(set, i);
-    declared->relation = ldx_catalog_relation(catalog, declared->definition.relation);
+    declared->relation = ldx_catalog_relation(catalog, declared->definition->relation);
     declared->canonical = declared->definition;
-    declared->fingerprint = ldx_definition_fingerprint(&declared->canonical);
+    declared->fingerprint = ldx_definition_fingerprint(declared->canonical);
     declared->resolved = declared->relation != NULL;
     if (declared->resolved) continue;
     declared->error = LDX_ARENA_NEW(ldx_declarations_arena(set), ldx_error, 1);
     ldx_error_set(declared->error, LDX_ERROR_UNDEFINED, "relation %s does not exist",
-                  declared->definition.relation.name);
+                  declared->definition->relation.name);
   }
   return true;
 }

@@ -87,12 +87,11 @@ static const char *plain_notation(ldx_arena *arena, const char *text) {
   return ldx_pg_display_name(arena, name);
 }
 
-static bool canonicalize_keys(ldx_arena *arena, ldx_declared *declared) {
-  ldx_definition *canonical = &declared->canonical;
+static bool canonicalize_keys(ldx_arena *arena, ldx_declared *declared, ldx_definition *canonical) {
   canonical->keys = LDX_ARENA_NEW(arena, ldx_key, canonical->key_count);
   for (size_t i = 0; i < canonical->key_count; i++) {
     ldx_key *key = &canonical->keys[i];
-    *key = declared->definition.keys[i];
+    *key = declared->definition->keys[i];
     if (key->column && !ldx_relation_column(declared->relation, key->column))
       return no_column(arena, declared, declared->relation, key->column);
     if (key->expression) key->expression = ldx_pg_strip_parentheses(arena, key->expression);
@@ -110,8 +109,8 @@ static const ldx_definition *primary_key_of(const ldx_relation *relation) {
 
 /* A reference without columns means the other relation's primary key, be it live or declared in the same run: then the
  * columns are not known yet, and the definition stays as it is. */
-static bool canonicalize_reference(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared) {
-  ldx_definition *canonical = &declared->canonical;
+static bool canonicalize_reference(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared,
+                                   ldx_definition *canonical) {
   const ldx_relation *other = ldx_catalog_relation(catalog, canonical->references);
   if (!other) return no_relation(arena, catalog, declared, canonical->references);
   canonical->references = other->name;
@@ -133,11 +132,12 @@ static bool canonicalize_reference(ldx_arena *arena, const ldx_catalog *catalog,
 }
 
 bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_declared *declared) {
-  declared->relation = ldx_catalog_relation(catalog, declared->definition.relation);
-  if (!declared->relation) return no_relation(arena, catalog, declared, declared->definition.relation);
-  ldx_definition *canonical = &declared->canonical;
-  *canonical = declared->definition;
-  declared->definition.relation = canonical->relation = declared->relation->name;
+  declared->relation = ldx_catalog_relation(catalog, declared->definition->relation);
+  if (!declared->relation) return no_relation(arena, catalog, declared, declared->definition->relation);
+  ldx_definition *canonical = LDX_ARENA_NEW(arena, ldx_definition, 1);
+  *canonical = *declared->definition;
+  canonical->relation = declared->relation->name;
+  declared->canonical = canonical;
   if (declared->relation->kind == 'f')
     return ldx_pg_refuse(arena, declared, LDX_ERROR_UNSUPPORTED,
                          ldx_arena_printf(arena, "%s is a foreign table: it cannot have indexes or keys of its own",
@@ -148,7 +148,8 @@ bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_decla
                          ldx_arena_printf(arena, "%s is a materialized view: it can have indexes, but no keys",
                                           declared->relation->display),
                          "Declare a unique index instead.");
-  if (!canonicalize_keys(arena, declared) || !check_columns(arena, declared, declared->relation, &canonical->include))
+  if (!canonicalize_keys(arena, declared, canonical) ||
+      !check_columns(arena, declared, declared->relation, &canonical->include))
     return false;
   if (canonical->predicate) {
     canonical->predicate = ldx_pg_strip_parentheses(arena, canonical->predicate);
@@ -157,7 +158,8 @@ bool ldx_pg_canonicalize(ldx_arena *arena, const ldx_catalog *catalog, ldx_decla
   /* The server keeps it by a GiST index, whatever is declared. */
   if (canonical->without_overlaps && canonical->kind != LDX_KIND_FOREIGN_KEY) canonical->method = "gist";
   if (canonical->tablespace && strcmp(canonical->tablespace, "pg_default") == 0) canonical->tablespace = NULL;
-  if (canonical->kind == LDX_KIND_FOREIGN_KEY && !canonicalize_reference(arena, catalog, declared)) return false;
+  if (canonical->kind == LDX_KIND_FOREIGN_KEY && !canonicalize_reference(arena, catalog, declared, canonical))
+    return false;
   declared->fingerprint = ldx_definition_fingerprint(canonical);
   return true;
 }

@@ -56,7 +56,7 @@ static ldx_strings columns_of(ldx_arena *arena, const ldx_definition *definition
 /* --- tablespaces -------------------------------------------------------------------------------------------------- */
 
 static bool check_tablespace(work *w, ldx_declared *declared) {
-  const char *tablespace = declared->canonical.tablespace, *best = NULL;
+  const char *tablespace = declared->canonical->tablespace, *best = NULL;
   if (!tablespace) return true;
   const ldx_strings *all = ldx_catalog_tablespaces(w->catalog);
   for (size_t i = 0; i < all->count; i++) {
@@ -79,7 +79,7 @@ static const ldx_live *live_primary_key(const ldx_relation *relation) {
 }
 
 static bool is_primary_key(const ldx_declared *declared) {
-  return !declared->error && declared->canonical.kind == LDX_KIND_PRIMARY_KEY;
+  return !declared->error && declared->canonical->kind == LDX_KIND_PRIMARY_KEY;
 }
 
 static bool matches(const ldx_declared *declared, const ldx_live *live) {
@@ -90,7 +90,7 @@ static void refuse_declared_twice(work *w, ldx_declared *declared, const ldx_dec
   ldx_pg_refuse(w->arena, declared, LDX_ERROR_INVALID_DEFINITION,
                 ldx_arena_printf(w->arena, "%s has another primary key declared, %s%s%s", declared->relation->display,
                                  first->name ? first->name : "", first->name ? ": " : "",
-                                 ldx_definition_text(w->arena, &first->canonical)),
+                                 ldx_definition_text(w->arena, first->canonical)),
                 "A relation has one primary key: take one of the two away, or make it a unique_constraint.");
 }
 
@@ -143,7 +143,7 @@ static void check_primary_keys(work *w) {
 /* The server would have to make each column NOT NULL here and in all that inherits it, and changes no such constraint that
  * says of itself that it is not inherited. */
 static bool check_not_nulls(work *w, ldx_declared *declared) {
-  const ldx_definition *key = &declared->canonical;
+  const ldx_definition *key = declared->canonical;
   for (size_t i = 0; i < key->key_count; i++) {
     const ldx_column *column = ldx_relation_column(declared->relation, key->keys[i].column);
     if (!column || !column->lone) continue;
@@ -168,7 +168,7 @@ static bool is_below(const ldx_relation *relation, const ldx_relation *top) {
 /* From PostgreSQL 18 on a column's NOT NULL is a constraint, which a partition that is being detached would not get, and
  * without which the server cannot end that ("unmatched constraints while removing inheritance"). */
 static bool check_detachments(work *w, ldx_declared *declared) {
-  const ldx_definition *key = &declared->canonical;
+  const ldx_definition *key = declared->canonical;
   bool nullable = false;
   for (size_t i = 0; i < key->key_count; i++) {
     const ldx_column *column = ldx_relation_column(declared->relation, key->keys[i].column);
@@ -208,7 +208,7 @@ static void list_declared(work *w) {
   for (size_t i = 0; i < relations; i++) w->first[i] = NONE;
   for (size_t i = 0; i < count; i++) {
     const ldx_declared *declared = ldx_declarations_at(w->set, i);
-    if (!declared->relation || !is_unique(&declared->definition)) continue;
+    if (!declared->relation || !is_unique(declared->definition)) continue;
     w->next[i] = w->first[declared->relation->ordinal];
     w->first[declared->relation->ordinal] = i;
   }
@@ -240,7 +240,7 @@ static bool has_key(work *w, const ldx_relation *other, const ldx_definition *fo
     if (live->definition.deferrable) *deferrable = live;
   }
   for (size_t i = w->first[other->ordinal]; i != NONE; i = w->next[i]) {
-    const ldx_definition *key = &ldx_declarations_at(w->set, i)->definition;
+    const ldx_definition *key = ldx_declarations_at(w->set, i)->definition;
     if (can_be_referenced(key, foreign_key) && has_these_columns(key, columns)) return true;
   }
   return false;
@@ -248,7 +248,7 @@ static bool has_key(work *w, const ldx_relation *other, const ldx_definition *fo
 
 static const ldx_definition *declared_primary_key(work *w, const ldx_relation *other) {
   for (size_t i = w->first[other->ordinal]; i != NONE; i = w->next[i]) {
-    const ldx_definition *definition = &ldx_declarations_at(w->set, i)->definition;
+    const ldx_definition *definition = ldx_declarations_at(w->set, i)->definition;
     if (definition->kind == LDX_KIND_PRIMARY_KEY) return definition;
   }
   return NULL;
@@ -257,7 +257,7 @@ static const ldx_definition *declared_primary_key(work *w, const ldx_relation *o
 static bool refuse_no_key(work *w, ldx_declared *declared, const ldx_relation *other, const ldx_strings *columns,
                           const ldx_live *deferrable) {
   const ldx_live *primary = live_primary_key(other);
-  bool period = declared->canonical.without_overlaps;
+  bool period = declared->canonical->without_overlaps;
   const char *declare =
       ldx_arena_printf(w->arena, "Declare unique_constraint { %s%s } on %s", written(w->arena, columns),
                        period ? ", without_overlaps = true" : "", other->display);
@@ -280,7 +280,7 @@ static bool refuse_no_key(work *w, ldx_declared *declared, const ldx_relation *o
 }
 
 static bool refuse_count(work *w, ldx_declared *declared, const ldx_relation *other, const ldx_strings *columns) {
-  ldx_strings own = columns_of(w->arena, &declared->canonical);
+  ldx_strings own = columns_of(w->arena, declared->canonical);
   return ldx_pg_refuse(
       w->arena, declared, LDX_ERROR_INVALID_DEFINITION,
       ldx_arena_printf(w->arena, "%zu column%s (%s) cannot reference %zu: the key of %s is (%s)", own.count,
@@ -339,7 +339,7 @@ static const type_pair *compare_types(work *w, uint32_t key, uint32_t reference,
 
 static bool check_types(work *w, ldx_declared *declared, const ldx_relation *other, const ldx_strings *columns,
                         ldx_error *error) {
-  const ldx_definition *foreign_key = &declared->canonical;
+  const ldx_definition *foreign_key = declared->canonical;
   if (ldx_pg_info(w->session)->read_only) return true;
   for (size_t i = 0; i < columns->count; i++) {
     if (foreign_key->without_overlaps && i + 1 == columns->count) continue; /* compared in another way */
@@ -360,10 +360,10 @@ static bool check_types(work *w, ldx_declared *declared, const ldx_relation *oth
 
 /* False only if the server cannot be asked any more. */
 static bool check_foreign_key(work *w, ldx_declared *declared, ldx_error *error) {
-  const ldx_relation *other = ldx_catalog_relation(w->catalog, declared->canonical.references);
+  const ldx_relation *other = ldx_catalog_relation(w->catalog, declared->canonical->references);
   if (!other) return true;
   if (!w->first) list_declared(w);
-  ldx_strings columns = declared->canonical.references_columns;
+  ldx_strings columns = declared->canonical->references_columns;
   if (columns.count == 0) {
     const ldx_definition *key = declared_primary_key(w, other);
     if (!key) {
@@ -378,9 +378,9 @@ static bool check_foreign_key(work *w, ldx_declared *declared, ldx_error *error)
     columns = columns_of(w->arena, key);
   }
   const ldx_live *deferrable = NULL;
-  if (columns.count != declared->canonical.key_count) {
+  if (columns.count != declared->canonical->key_count) {
     refuse_count(w, declared, other, &columns);
-  } else if (!has_key(w, other, &declared->canonical, &columns, &deferrable)) {
+  } else if (!has_key(w, other, declared->canonical, &columns, &deferrable)) {
     refuse_no_key(w, declared, other, &columns, deferrable);
   } else {
     return check_types(w, declared, other, &columns, error);
@@ -397,10 +397,10 @@ bool ldx_pg_check(ldx_session *session, const ldx_catalog *catalog, ldx_declarat
   for (size_t i = 0; i < count; i++) {
     ldx_declared *declared = unmatched[i];
     if (declared->error || !check_tablespace(&w, declared)) continue;
-    if (declared->canonical.kind == LDX_KIND_PRIMARY_KEY &&
+    if (declared->canonical->kind == LDX_KIND_PRIMARY_KEY &&
         !(check_not_nulls(&w, declared) && check_detachments(&w, declared)))
       continue;
-    if (declared->canonical.kind == LDX_KIND_FOREIGN_KEY && !check_foreign_key(&w, declared, error)) return false;
+    if (declared->canonical->kind == LDX_KIND_FOREIGN_KEY && !check_foreign_key(&w, declared, error)) return false;
   }
   return true;
 }

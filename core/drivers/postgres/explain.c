@@ -13,7 +13,7 @@
 #include "render.h"
 
 void ldx_pg_explain_missing(ldx_session *session, ldx_arena *arena, ldx_declared *declared) {
-  const char *values[] = {ldx_pg_quote_name(arena, declared->definition.relation)};
+  const char *values[] = {ldx_pg_quote_name(arena, declared->definition->relation)};
   PGresult *result = ldx_pg_exec_params(
       session, "select c.relkind from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass($1)", 1, values, NULL);
   const char *what = NULL;
@@ -39,7 +39,7 @@ void ldx_pg_explain_missing(ldx_session *session, ldx_arena *arena, ldx_declared
   PQclear(result);
   if (!what) return;
   ldx_error_set(declared->error, LDX_ERROR_UNDEFINED, "%s is %s: it cannot have indexes or keys of its own",
-                ldx_pg_display_name(arena, declared->definition.relation), what);
+                ldx_pg_display_name(arena, declared->definition->relation), what);
   ldx_error_hint(declared->error, "Tables, partitioned tables and materialized views can.");
 }
 
@@ -116,7 +116,7 @@ static const char *const opclass_parameters[] = {"siglen", "numranges", "values_
                                                  "false_positive_rate"};
 
 static bool explain_storage(ldx_arena *arena, ldx_declared *declared) {
-  const ldx_definition *definition = &declared->definition;
+  const ldx_definition *definition = declared->definition;
   for (size_t i = 0; i < definition->storage.count; i++) {
     const char *word = definition->storage.items[i].name, *best = NULL;
     bool known = false;
@@ -154,7 +154,7 @@ static bool explain_storage(ldx_arena *arena, ldx_declared *declared) {
 
 static bool explain_method(ldx_session *session, ldx_arena *arena, ldx_declared *declared) {
   answer a;
-  if (!look_up(session, arena, methods, NULL, declared->definition.method, &a) || a.known) return false;
+  if (!look_up(session, arena, methods, NULL, declared->definition->method, &a) || a.known) return false;
   if (a.nearest)
     ldx_error_hint(declared->error, "Did you mean \"%s\"?", a.nearest);
   else
@@ -174,7 +174,7 @@ static bool explain_collation(ldx_session *session, ldx_arena *arena, ldx_declar
 
 static bool explain_opclass(ldx_session *session, ldx_arena *arena, ldx_declared *declared, const ldx_key *key) {
   answer a;
-  const char *method = declared->definition.method;
+  const char *method = declared->definition->method;
   if (!key->opclass || !look_up(session, arena, opclasses, method, key->opclass, &a) || a.known) return false;
   if (a.nearest)
     ldx_error_hint(declared->error, "Did you mean \"%s\"?", a.nearest);
@@ -192,7 +192,7 @@ void ldx_pg_explain_refused(ldx_session *session, ldx_arena *arena, ldx_declared
     return;
   }
   if (strcmp(state, undefined_object) != 0 && strcmp(state, undefined_schema) != 0) return;
-  const ldx_definition *definition = &declared->definition;
+  const ldx_definition *definition = declared->definition;
   bool done = explain_method(session, arena, declared);
   for (size_t i = 0; i < definition->key_count && !done; i++)
     done = explain_collation(session, arena, declared, &definition->keys[i]) ||

@@ -36,7 +36,7 @@ static bool is_live_as_declared(const ldx_declared *declared) {
   for (size_t i = 0; i < relation->live_count; i++) {
     const ldx_live *live = relation->live[i];
     if (ldx_fingerprint_equal(live->fingerprint, declared->fingerprint) &&
-        (live->inherited || ldx_definition_storage_equal(&declared->canonical, &live->definition)))
+        (live->inherited || ldx_definition_storage_equal(declared->canonical, &live->definition)))
       return true;
   }
   return false;
@@ -46,7 +46,7 @@ static bool is_live_as_declared(const ldx_declared *declared) {
  * the rest nothing could be promised. */
 static bool without_server(ldx_declared **ask, size_t asked, const ldx_error *why, ldx_error *error) {
   size_t open = 0;
-  for (size_t i = 0; i < asked; i++) open += ldx_pg_needs_server(&ask[i]->canonical) && !has_live_twin(ask[i]);
+  for (size_t i = 0; i < asked; i++) open += ldx_pg_needs_server(ask[i]->canonical) && !has_live_twin(ask[i]);
   if (open == 0) return true;
   *error = *why;
   return false;
@@ -99,7 +99,7 @@ bool ldx_pg_resolve(ldx_session *session, ldx_catalog *catalog, ldx_declarations
   }
   bool ok = ldx_pg_check(session, catalog, set, ask, unmatched, error);
   for (size_t i = 0; i < unmatched; i++)
-    if (!ask[i]->error && ask[i]->canonical.kind != LDX_KIND_FOREIGN_KEY) ask[asked++] = ask[i];
+    if (!ask[i]->error && ask[i]->canonical->kind != LDX_KIND_FOREIGN_KEY) ask[asked++] = ask[i];
   ok = ok && (asked == 0 || ask_server(session, arena, ask, asked, context, error));
   for (size_t i = 0; ok && i < asked; i++)
     if (ask[i]->error && explained++ < MOST_EXPLAINED) ldx_pg_explain_refused(session, arena, ask[i]);

@@ -49,16 +49,15 @@ static ldx_definition without_texts(ldx_arena *arena, const ldx_definition *defi
 
 static bool compare_with(ldx_pg_attempt *attempt, ldx_declared *declared, const ldx_definition *live, ldx_pg_as as,
                          bool *same) {
-  const ldx_definition *canonical = &declared->canonical;
+  const ldx_definition *canonical = declared->canonical;
   *same = equal(canonical, live, as);
   if (*same || (canonical->kind != LDX_KIND_EXCLUSION && !ldx_pg_needs_server(canonical))) return true;
-  const ldx_key *written = canonical->keys;
   if (!ldx_pg_may_create_temporary(attempt->session, attempt->error) ||
       !ldx_pg_shadow_all(attempt->session, attempt->arena, &declared, 1, attempt->context, attempt->error))
     return false;
   if (declared->error) return true;
-  if (canonical->keys != written) {
-    *same = equal(canonical, live, as);
+  if (declared->canonical != canonical) {
+    *same = equal(declared->canonical, live, as);
   } else { /* the server could not build it on a copy: it is about the relation itself */
     ldx_definition a = without_texts(attempt->arena, canonical), b = without_texts(attempt->arena, live);
     *same = equal(&a, &b, as);
@@ -71,8 +70,9 @@ bool ldx_pg_compare(ldx_pg_attempt *attempt, const ldx_definition *definition, c
   *same = false;
   ldx_catalog *catalog = ldx_pg_catalog_around(attempt->session, attempt->context, oid, attempt->error);
   if (!catalog) return false;
-  ldx_declared declared = {.definition = *definition};
-  declared.definition.relation = attempt->step->relation;
+  ldx_definition own = *definition;
+  own.relation = attempt->step->relation;
+  ldx_declared declared = {.definition = &own};
   const ldx_relation *relation = ldx_catalog_relation(catalog, attempt->step->relation);
   const ldx_live *live = relation ? named(relation, name, as) : NULL;
   bool ok = true;

@@ -61,7 +61,8 @@ static void append_cast(ldx_buffer *out, ldx_arena *arena, const ldx_relation *r
 }
 
 static void append_definition(ldx_buffer *out, ldx_arena *arena, const ldx_declared *declared, size_t place) {
-  ldx_definition definition = declared->definition;
+  ldx_definition definition = *declared->definition;
+  definition.relation = declared->relation->name;
   definition.tablespace = NULL;
   char *shadow = shadow_name(arena, declared->relation);
   char *name = ldx_arena_printf(arena, "%s%zu", name_prefix, place);
@@ -136,14 +137,15 @@ static void take(work *w, const ldx_live *live) {
   if (place >= w->count) return;
   ldx_declared *declared = w->items[place];
   /* Of a key, the text says all there is to say; it was only to be seen whether it can be made. */
-  if (declared->canonical.kind == LDX_KIND_UNIQUE || declared->canonical.kind == LDX_KIND_PRIMARY_KEY) return;
-  ldx_definition text = declared->canonical;
-  ldx_definition_copy(w->arena, &declared->canonical, &live->definition);
+  if (declared->canonical->kind == LDX_KIND_UNIQUE || declared->canonical->kind == LDX_KIND_PRIMARY_KEY) return;
+  ldx_definition *canonical = LDX_ARENA_NEW(w->arena, ldx_definition, 1);
+  ldx_definition_copy(w->arena, canonical, &live->definition);
   /* What the shadow has not: */
-  declared->canonical.relation = text.relation;
-  declared->canonical.tablespace = text.tablespace;
-  spell_rows_as_real(w->arena, &declared->canonical);
-  declared->fingerprint = ldx_definition_fingerprint(&declared->canonical);
+  canonical->relation = declared->canonical->relation;
+  canonical->tablespace = declared->canonical->tablespace;
+  spell_rows_as_real(w->arena, canonical);
+  declared->canonical = canonical;
+  declared->fingerprint = ldx_definition_fingerprint(declared->canonical);
 }
 
 /* Within the transaction that made the shadows. */
@@ -192,7 +194,7 @@ static bool needs_rows_of_the_relation(const ldx_declared *declared, const ldx_e
   bool type_error = false;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     type_error = type_error || strcmp(error->native, types[i]) == 0;
-  const ldx_definition *definition = &declared->definition;
+  const ldx_definition *definition = declared->definition;
   const char *name = declared->relation->name.name;
   bool mentioned = mentions(definition->predicate, name);
   for (size_t i = 0; i < definition->key_count; i++)

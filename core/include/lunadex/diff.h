@@ -11,14 +11,14 @@
 #include "lunadex/error.h"
 
 typedef struct ldx_declared {
-  ldx_definition definition; /* as declared: what a build is written from */
-  const char *name;          /* NULL: none given */
-  const char *duplicate_of;  /* the name of the declaration it repeats on purpose; NULL: none */
-  size_t twin;               /* the latest declaration before it of the same definition on the same relation, both as
-                                they were written; SIZE_MAX: none. Set by ldx_declarations_find_twin */
+  const ldx_definition *definition; /* as declared: what a build is written from */
+  const char *name;                 /* NULL: none given */
+  const char *duplicate_of;         /* the name of the declaration it repeats on purpose; NULL: none */
+  size_t twin;                      /* the latest declaration before it of the same definition on the same relation,
+                                       both as they were written; SIZE_MAX: none. Set by ldx_declarations_find_twin */
   /* filled by resolve */
-  ldx_relation *relation;   /* NULL: there is no such relation */
-  ldx_definition canonical; /* as the server would keep it */
+  ldx_relation *relation;          /* NULL: there is no such relation */
+  const ldx_definition *canonical; /* as the server would keep it; may be that of a live index of the catalog */
   ldx_fingerprint fingerprint;
   bool resolved;    /* canonical and fingerprint are set */
   ldx_error *error; /* why it could not be resolved: unknown relation, column, function … (in the set's arena) */

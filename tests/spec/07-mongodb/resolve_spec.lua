@@ -266,6 +266,44 @@ describe("a declaration for MongoDB", function()
     assert.same({ "alter", "n" }, { changes[1].action, changes[1].live.name })
   end)
 
+  it("that is written as a live one is told is that one, and only then", function()
+    server:command(database, '{ "create": "told", "collation": { "locale": "fr" } }')
+    server:command(database, [[{ "createIndexes": "told", "indexes": [
+      { "key": { "a": 1 }, "name": "a" },
+      { "key": { "b": 1, "c": -1 }, "name": "b", "unique": true, "collation": { "locale": "simple" } },
+      { "key": { "t": "text", "u": "text" }, "name": "t", "weights": { "u": 3 }, "default_language": "german",
+        "collation": { "locale": "simple" } },
+      { "key": { "d": 1 }, "name": "d", "hidden": true, "expireAfterSeconds": 60,
+        "partialFilterExpression": { "s": "a  \" {}",
+          "$or": [{ "n": { "$gt": 5 } }, { "n": { "$exists": true } }] } },
+      { "key": { "e": 1 }, "name": "e",
+        "partialFilterExpression": { "at": { "$lt": { "$date": "2020-01-01T00:00:00Z" } } } }] }]])
+    local _, _, catalog = resolve {}
+    local told = {}
+    for _, index in ipairs(catalog:relation(nil, "told"):indexes()) do
+      if index.name ~= "_id_" then told[#told + 1] = index:fields() end
+    end
+    assert.equal(5, #told)
+    for _, change in pairs(resolve(told)) do assert.equal("keep", change.action, change.reason) end
+    local function blanks(json) return (json:gsub('([:,]) ', "%1"):gsub("}$", " }")) end
+    for _, each in ipairs(told) do
+      each.name = nil
+      each.where = each.where and blanks(each.where)
+      if each.with then table.sort(each.with, function(x, y) return x[1] > y[1] end) end
+      -- The collection's goes without saying.
+      local own = each.traits and each.traits[1][2]:find '"fr"'
+      each.traits = not own and each.traits or nil
+    end
+    for _, change in pairs(resolve(told)) do assert.equal("keep", change.action, change.reason) end
+    for _, each in ipairs(told) do
+      if each.where then each.where = each.where:gsub('"a  ', '"a '):gsub("2020", "2021") end
+      if each.keys[1].column ~= "a" and not each.where then each.traits = nil end -- then it is the collection's
+    end
+    local actions = {}
+    for i, change in pairs(resolve(told)) do actions[told[i].keys[1].column] = change.action end
+    assert.same({ a = "keep", b = "create", d = "create", e = "create", t = "keep" }, actions)
+  end)
+
   it("is brought about by what is there, where collMod can do it", function()
     server:command(database, [[{ "createIndexes": "changing", "indexes": [
       { "key": { "a": 1 }, "name": "a" }, { "key": { "b": 1 }, "name": "b", "expireAfterSeconds": 60 },
