@@ -84,11 +84,10 @@ static bool is_on_id(const ldx_definition *definition) {
 
 static void add_index(work *w, const bson_t *spec, bool ready, bool clustered) {
   ldx_relation *relation = w->relation;
-  ldx_live *live =
-      ldx_catalog_add_live(w->catalog, relation, ldx_arena_strdup(w->arena, ldx_mongo_text_at(spec, "name")), 0);
+  ldx_live *live = ldx_catalog_add_live(w->catalog, relation, "", 0);
   live->clustered = clustered;
   /* That of a clustered collection does not say what collation it has: it is the collection's. */
-  ldx_mongo_definition_of(w->arena, spec, live->clustered ? NULL : relation->collation, &live->definition);
+  live->name = ldx_mongo_definition_of(w->arena, spec, live->clustered ? NULL : relation->collation, &live->definition);
   live->definition.relation = relation->name;
   if (live->clustered) ldx_mongo_set_collation(w->arena, &live->definition, relation->collation);
   live->extension_owned = relation->kind != 't' && is_on_id(&live->definition);
@@ -132,10 +131,24 @@ static void note_buckets(work *w, const char *name, const bson_t *entry) {
   w->buckets = buckets;
 }
 
+/* In one pass: catalogs are large. */
+static void read_index(work *w, const bson_iter_t *index) {
+  bson_iter_t member;
+  bson_t spec;
+  bool found = false, ready = true;
+  if (!bson_iter_recurse(index, &member)) return;
+  while (bson_iter_next(&member)) {
+    const char *name = bson_iter_key(&member);
+    if (!strcmp(name, "spec")) found = ldx_mongo_view(&member, &spec);
+    if (!strcmp(name, "ready")) ready = bson_iter_as_bool(&member);
+  }
+  if (found) add_index(w, &spec, ready, false);
+}
+
 static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
   (void)error;
   work *w = state;
-  bson_t options, spec;
+  bson_t options;
   bson_iter_t index;
   const char *name = ldx_mongo_text_at(entry, "name");
   if (is_left_out(name)) {
@@ -146,11 +159,7 @@ static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
                              ldx_mongo_document_at(entry, "md.options", &options) ? &options : NULL);
   read_clustered(w, entry);
   if (!ldx_mongo_members_at(entry, "md.indexes", &index)) return true;
-  while (bson_iter_next(&index)) {
-    bson_t item;
-    if (ldx_mongo_view(&index, &item) && ldx_mongo_document_at(&item, "spec", &spec))
-      add_index(w, &spec, !bson_has_field(&item, "ready") || ldx_mongo_flag_at(&item, "ready"), false);
-  }
+  while (bson_iter_next(&index)) read_index(w, &index);
   return true;
 }
 

@@ -258,7 +258,8 @@ void ldx_mongo_number(ldx_buffer *out, const bson_iter_t *iter) {
     }
     break;
   default:
-    snprintf(text, sizeof text, "%lld", (long long)bson_iter_as_int64(iter));
+    ldx_buffer_appendf(out, "%" PRId64, bson_iter_as_int64(iter));
+    return;
   }
   decimal d;
   read_decimal(text, &d);

@@ -209,20 +209,22 @@ static void read_option(ldx_arena *arena, const char *name, const bson_iter_t *i
   }
 }
 
-void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
-                             ldx_definition *definition) {
-  const char *values[OPTIONS] = {NULL};
+const char *ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
+                                    ldx_definition *definition) {
+  const char *values[OPTIONS] = {NULL}, *own_name = "";
   size_t traits = 0, rest = 0;
   bson_iter_t iter;
   bson_t filter;
   definition->kind = LDX_KIND_INDEX;
   definition->method = "";
-  if (!bson_iter_init(&iter, spec)) return;
+  if (!bson_iter_init(&iter, spec)) return own_name;
   /* One pass over the fields: catalogs are large, and most indexes have few options. The options come in our order. */
   while (bson_iter_next(&iter)) {
     const char *name = bson_iter_key(&iter);
-    if (!strcmp(name, "v") || !strcmp(name, "name")) continue;
-    if (!strcmp(name, "key")) {
+    if (!strcmp(name, "v")) continue;
+    if (!strcmp(name, "name")) {
+      if (BSON_ITER_HOLDS_UTF8(&iter)) own_name = ldx_arena_strdup(arena, bson_iter_utf8(&iter, NULL));
+    } else if (!strcmp(name, "key")) {
       read_keys(arena, spec, &iter, definition);
     } else if (!strcmp(name, "unique")) {
       definition->unique = bson_iter_as_bool(&iter);
@@ -240,6 +242,7 @@ void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *c
   }
   add_options(arena, &definition->traits, traits, values, true);
   add_options(arena, &definition->storage, rest, values, false);
+  return own_name;
 }
 
 void ldx_mongo_set_collation(ldx_arena *arena, ldx_definition *definition, const char *collation) {

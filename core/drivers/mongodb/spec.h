@@ -34,9 +34,9 @@ typedef enum ldx_mongo_kind {
 ldx_mongo_kind ldx_mongo_kind_of(const ldx_definition *definition);
 
 /* One that a server has, from listIndexes or $listCatalog; all strings in `arena`. `relation` is left alone.
- * `collection_collation`: the collection's default as JSON in normal form, or NULL. */
-void ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
-                             ldx_definition *definition);
+ * `collection_collation`: the collection's default as JSON in normal form, or NULL. Gives its name, likewise, or "". */
+const char *ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const char *collection_collation,
+                                    ldx_definition *definition);
 
 /* Gives it that collation, JSON in normal form, or with NULL takes it away; nothing is copied. */
 void ldx_mongo_set_collation(ldx_arena *arena, ldx_definition *definition, const char *collation);
