@@ -178,7 +178,7 @@ local function rehearse(plan)
 end
 
 --- The plan of one database of a registry.
----@param database {name: string, set: lunadex.Declarations, entries: lunadex.Entry[]}
+---@param database {name: string, set: lunadex.Declarations, entries: lunadex.Entry[], allowing: lunadex.Entry[]}
 ---@param connection lunadex.Connection
 ---@param options lunadex.PlanOptions|{index: lunadex.Index?}|nil   # `index`: only this one, which is live
 ---@param several boolean?         # --only may name what is in another database: see M.unfound

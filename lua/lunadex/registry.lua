@@ -36,6 +36,7 @@ local M = {}
 ---@field description string?
 ---@field set lunadex.Declarations # what is declared; a run works on a copy
 ---@field entries lunadex.Entry[]  # by their ordinal in it
+---@field allowing lunadex.Entry[] # those that switch off rules
 ---@field relations table<string, lunadex.RegistryRelation>   # by title, as written in on "…"
 ---@field rules lunadex.RegistryRule[]   # that are about it, in order
 ---@field rule_names table<string, boolean>   # of all rules of the registry

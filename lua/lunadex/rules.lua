@@ -451,10 +451,10 @@ function Judge:follow()
 end
 
 -- Names that no rule has, in what switches rules off.
-function Judge:unknown(known)
-  local reported, nothing = {}, {}
-  for _, entry in ipairs(self.plan.entries) do
-    for name in next, rawget(entry, "allow") or nothing do
+function Judge:unknown(entries, known)
+  local reported = {}
+  for _, entry in ipairs(entries) do
+    for name in pairs(entry.allow) do
       if not known[name] and not reported[name] then
         reported[name] = true
         self.tell(nil, { level = "warning", rule = "unknown-rule", relation = entry.relation, name = entry.name,
@@ -491,7 +491,7 @@ function M.judge(plan, database, options, tell)
   for _, change in ipairs(plan.planned or {}) do
     if change.ordinal then self.by_ordinal[change.ordinal] = change end
   end
-  self:unknown(known)
+  self:unknown(database.allowing, known)
   for _, rule in ipairs(list) do
     if without[rule.name] then rule.asked, rule.off = false, "--without" end
     -- Without a database there are no changes.

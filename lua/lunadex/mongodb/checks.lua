@@ -185,7 +185,9 @@ function M.findings(plan, relations)
   local function finding(each) found[#found + 1] = each end
   check_unique(plan, finding)
   local titles = {}
-  for title in pairs(relations) do titles[#titles + 1] = title end
+  for title, relation in pairs(relations) do
+    if #relation.queries > 0 then titles[#titles + 1] = title end
+  end
   table.sort(titles)
   for _, title in ipairs(titles) do
     local relation = plan.catalog:relation(nil, title)

@@ -83,6 +83,7 @@ function Checker:entry(made, target)
   if not ordinal then
     ordinal, twin = self:add(made, target)
     if not ordinal then return end
+    if made.allow then target.allowing[#target.allowing + 1] = made end
   elseif name then
     made.name = name
     self:look_for_name(made, target)
@@ -110,8 +111,8 @@ function Checker:database(name)
   local database = self.databases[name]
   if not database then
     local set = core.declarations()
-    database = { name = name, set = set, class = entry_class(set), entries = {}, relations = {}, targets = {},
-      names = {} }
+    database = { name = name, set = set, class = entry_class(set), entries = {}, allowing = {}, relations = {},
+      targets = {}, names = {} }
     self.databases[#self.databases + 1] = database
     self.databases[name] = database
   end
@@ -146,8 +147,8 @@ function Checker:target(database, title, made)
   target = database.targets[identity]
   if not target then
     target = { schema = schema_name, name = name, display = title, names = names_of(database, schema_name),
-      foreign_keys = {}, set = database.set, class = database.class, entries = database.entries, dialect = dialect,
-      known = self.known[dialect.driver] }
+      foreign_keys = {}, set = database.set, class = database.class, entries = database.entries,
+      allowing = database.allowing, dialect = dialect, known = self.known[dialect.driver] }
     database.targets[identity] = target
     database.relations[title] = { queries = {}, file = made.file, line = made.line }
     target.relation = database.relations[title]
@@ -191,7 +192,7 @@ function Checker:block(made, database)
   local target = self:target(database, made.title, made)
   if not target then -- the mistakes inside are still worth telling
     target = { name = "?", display = made.title, names = {}, foreign_keys = {}, set = core.declarations(),
-      entries = {}, relation = { queries = {} }, dialect = dialect_of(self, database) }
+      entries = {}, allowing = {}, relation = { queries = {} }, dialect = dialect_of(self, database) }
   end
   local relation = target.display
   local options = self:options(made, relation, kinds.on, made.raw, {}, true)
@@ -482,8 +483,8 @@ function Checker:registry()
   local databases = {}
   for i, database in ipairs(self.databases) do
     databases[i] = { name = database.name, url = database.url, description = database.description,
-      driver = database.dialect.driver, set = database.set, entries = database.entries, relations = database.relations,
-      rules = {}, rule_names = {}, backfills = {}, plugins = self.plugins }
+      driver = database.dialect.driver, set = database.set, entries = database.entries, allowing = database.allowing,
+      relations = database.relations, rules = {}, rule_names = {}, backfills = {}, plugins = self.plugins }
     for _, backfill in ipairs(self.backfills) do
       if backfill.database == database.name then table.insert(databases[i].backfills, backfill) end
     end

@@ -44,7 +44,7 @@ describe("plan", function()
       copy = function(self) return self end,
       overlapping = function() return {} end,
     }
-    return planning.make({ name = "default", set = set, entries = entries }, {
+    return planning.make({ name = "default", set = set, entries = entries, allowing = {} }, {
       connect = function()
         return { driver = driver, display = "postgresql://db/shop", warning = warning, read_only = false }
       end,
@@ -396,7 +396,7 @@ describe("plan", function()
   end)
 
   it("is made of a registry that was read for the same kind of database", function()
-    local plan, err = planning.make({ name = "default", driver = "mongodb", set = {}, entries = {} }, {
+    local plan, err = planning.make({ name = "default", driver = "mongodb", set = {}, entries = {}, allowing = {} }, {
       connect = function() return { driver = "postgres", display = "postgresql://db/shop", warning = "" } end })
     assert.is_nil(plan)
     assert.equal("usage", err.code)
