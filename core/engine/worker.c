@@ -209,8 +209,8 @@ static bool hand_back(seat *s, ldx_job *job) {
   return true;
 }
 
-/* Until it is done, cannot be done, or is not wanted any more; or another has to do it. */
-static void run(seat *s, ldx_job *job) {
+/* Until it is done, cannot be done, or is not wanted any more. False: another has to do it. */
+static bool run(seat *s, ldx_job *job) {
   ldx_engine *engine = s->engine;
   ldx_context *context = job->context;
   double begun = ldx_clock_now();
@@ -222,7 +222,7 @@ static void run(seat *s, ldx_job *job) {
     atomic_store(&context->over_budget, false);
     ldx_seat_begin(s, context);
     bool open = ldx_seat_open(s, &job->error);
-    if (!open && job->error.code == LDX_ERROR_CONNECT && hand_back(s, job)) return;
+    if (!open && job->error.code == LDX_ERROR_CONNECT && hand_back(s, job)) return false;
     job->ok = open && attempt(s, job, context);
     if (job->kind == LDX_JOB_TRANSACT) s->transacts = job->ok && job->transaction == LDX_TRANSACTION_BEGIN;
     ldx_seat_leave(s);
@@ -238,7 +238,7 @@ static void run(seat *s, ldx_job *job) {
   }
   if (job->ok) ldx_error_clear(&job->error);
   job->seconds = ldx_clock_now() - begun;
-  ldx_seat_end(s, context);
+  return true;
 }
 
 /* One that has a session, if there is: jobs that come one after the other need one session, not one for each worker. */
@@ -272,8 +272,10 @@ void *ldx_worker_run(void *the_seat) {
     if (job) {
       job->context->seat = s;
       pthread_mutex_unlock(&engine->mutex);
-      run(s, job);
+      bool over = run(s, job);
       pthread_mutex_lock(&engine->mutex);
+      /* The mutex is kept until this worker waits, so that it is the one that is called with what comes next. */
+      if (over) ldx_event_post_done(job->context);
     } else if (engine->stopping) {
       break;
     } else {
