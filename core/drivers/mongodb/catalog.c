@@ -21,6 +21,7 @@ typedef struct work {
   ldx_catalog *catalog;
   ldx_arena *arena;
   ldx_relation *relation; /* the one that indexes are read for */
+  bool may_be_sharded;    /* not unless the server has a list of what is */
   struct buckets {        /* of time-series collections, which $listCatalog knows the options of by these */
     const char *name, *options;
     struct buckets *next;
@@ -150,6 +151,10 @@ static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
   work *w = state;
   bson_t options;
   bson_iter_t index;
+  if (strcmp(ldx_mongo_text_at(entry, "db"), w->session->database) != 0) {
+    w->may_be_sharded = true;
+    return true;
+  }
   const char *name = ldx_mongo_text_at(entry, "name");
   if (is_left_out(name)) {
     note_buckets(w, name, entry);
@@ -163,10 +168,12 @@ static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
   return true;
 }
 
+/* Beside the database's own, the entry of the list of sharded collections: where there is none, it need not be read. */
 static bool list_catalog(work *w, ldx_error *error) {
   bson_t *command = BCON_NEW(
-      "aggregate", BCON_INT32(1), "pipeline", "[", "{", "$listCatalog", "{", "}", "}", "{", "$match", "{", "db",
-      BCON_UTF8(w->session->database), "}", "}", "{", "$project", "{", "name", BCON_INT32(1), "type", BCON_INT32(1),
+      "aggregate", BCON_INT32(1), "pipeline", "[", "{", "$listCatalog", "{", "}", "}", "{", "$match", "{", "$or", "[",
+      "{", "db", BCON_UTF8(w->session->database), "}", "{", "db", BCON_UTF8("config"), "name", BCON_UTF8("collections"),
+      "}", "]", "}", "}", "{", "$project", "{", "db", BCON_INT32(1), "name", BCON_INT32(1), "type", BCON_INT32(1),
       "md.options.collation", BCON_INT32(1), "md.options.capped", BCON_INT32(1), "md.options.size", BCON_INT32(1),
       "md.options.max", BCON_INT32(1), "md.options.timeseries", BCON_INT32(1), "md.options.expireAfterSeconds",
       BCON_INT32(1), "md.options.clusteredIndex", BCON_INT32(1), "md.indexes.spec", BCON_INT32(1), "md.indexes.ready",
@@ -227,6 +234,7 @@ static void add_shard_key(const char *collection, const bson_t *key, void *state
 
 /* Who may not read the cluster's own database does without; there is none on a replica set that stands for itself. */
 static bool read_shard_keys(work *w, ldx_error *error) {
+  if (!w->may_be_sharded) return true;
   bool ok = ldx_mongo_shard_keys(w->session, NULL, add_shard_key, w, error);
   if (ok || ldx_error_retry(error->code) != LDX_RETRY_NEVER || error->code == LDX_ERROR_CANCELLED) return ok;
   ldx_error_clear(error);
@@ -246,6 +254,7 @@ static const ldx_dialect dialect = {
 
 static void begin(work *w) {
   w->buckets = NULL;
+  w->may_be_sharded = false;
   w->catalog = ldx_catalog_new(&dialect);
   w->arena = ldx_catalog_arena(w->catalog);
 }
@@ -277,7 +286,10 @@ ldx_catalog *ldx_mongo_catalog(ldx_session *session, ldx_context *context, ldx_e
       begin(&w);
     }
   }
-  if (refused) ok = list_collections(&w, error) && list_all(&w, false, error);
+  if (refused) {
+    w.may_be_sharded = true; /* nobody has said that it is not */
+    ok = list_collections(&w, error) && list_all(&w, false, error);
+  }
   ldx_catalog *catalog = finish(&w, ok, error);
   session->context = NULL;
   return catalog;
