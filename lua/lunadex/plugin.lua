@@ -139,20 +139,8 @@ end
 -- Those that come with Lunadex, by name, once they are loaded: they stay as they are.
 local own = {}
 
---- The plugin of that name.
----@param name string
----@param options {folder: string?, path: string?}?   # instead of ./plugins and LUNADEX_PLUGINS
----@return lunadex.Plugin?
----@return string? message         # with the name of the file that is wrong
-function M.load(name, options)
-  if not name:find("^[%w_-]+$") then return nil, ("%q is not the name of a plugin"):format(name) end
-  local looked = {}
-  for _, folder in ipairs(folders(options or {})) do
-    local path = ("%s/%s.lua"):format(folder:gsub("(.)/+$", "%1"), name)
-    local text = read(path)
-    if text then return load_text(text, name, path) end
-    looked[#looked + 1] = path
-  end
+-- One that comes with Lunadex; `looked`: where it was looked for before.
+local function load_own(name, looked)
   if own[name] then return own[name] end
   local ok, plugin, where = pcall(require, "lunadex.plugins." .. name)
   if ok then
@@ -170,21 +158,40 @@ function M.load(name, options)
     table.concat(looked, ", "))
 end
 
+--- The plugin of that name.
+---@param name string
+---@param options {folder: string?, path: string?}?   # instead of ./plugins and LUNADEX_PLUGINS
+---@return lunadex.Plugin?
+---@return string? message         # with the name of the file that is wrong
+function M.load(name, options)
+  if not name:find("^[%w_-]+$") then return nil, ("%q is not the name of a plugin"):format(name) end
+  local looked = {}
+  for _, folder in ipairs(folders(options or {})) do
+    local path = ("%s/%s.lua"):format(folder:gsub("(.)/+$", "%1"), name)
+    local text = read(path)
+    if text then return load_text(text, name, path) end
+    looked[#looked + 1] = path
+  end
+  return load_own(name, looked)
+end
+
 -- Calls `take` with each plugin that looks as if it were of use, those of the user's folders first: only the files that
 -- hold two words are run, for a folder called `plugins` may hold all sorts of things. In one that does not compile, as
 -- a merge may leave it, the second word may be lost.
 local function each_plugin(options, first, second, shipped, take)
   local core = require "lunadex.core"
-  local seen = {}
+  local seen, there = {}, {}
   local function add(name, text)
     if seen[name] then return end
     seen[name] = true
-    local plugin, message = M.load(name, options)
+    local plugin, message
+    if there[name] then plugin, message = M.load(name, options) else plugin, message = load_own(name, {}) end
     take(plugin or { name = name, describe = "cannot be loaded", broken = message }, text or "")
   end
   for _, folder in ipairs(folders(options or {})) do
     for _, file in ipairs(core.list_directory(folder) or {}) do
       local name = file:match("^([%w_-]+)%.lua$")
+      if name then there[name] = true end
       local text = name and read(folder .. "/" .. file)
       if text and text:find(first) and (text:find(second) or not load(text, "", "t")) then add(name, text) end
     end
