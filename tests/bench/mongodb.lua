@@ -27,6 +27,7 @@ if not node then print("mongoose: left out; to install it: npm install --prefix 
 
 local server = mongodb.start()
 server:command("admin", { "setParameter", 1, wiredTigerEngineRuntimeConfig = "cache_size=2GB" })
+-- They are run there: in a checkout of Lunadex its own plugins would be the user's, and read with each plan.
 local directory = shell.directory "bench"
 
 -- What each of them is given ------------------------------------------------------------------------------------------
@@ -193,11 +194,11 @@ local function nothing_to_do()
   end
   local wholes, alones = {}, {}
   for i, contender in ipairs(contenders) do wholes[i], alones[i] = contender.whole, contender.alone end
-  local whole, alone = bench.in_turns(wholes, runs), {}
+  local whole, alone = bench.in_turns(wholes, runs, directory), {}
   for i in ipairs(contenders) do alone[i] = { best = math.huge, times = {} } end
   for turn = 1, runs do
     for i, words in ipairs(alones) do
-      local least, _, output = math.huge, bench.time(words)
+      local least, _, output = math.huge, bench.time(words, directory)
       for time in output:gmatch "[%d.]+" do least = math.min(least, tonumber(time)) end
       alone[i].times[turn], alone[i].best = least, math.min(alone[i].best, least)
     end

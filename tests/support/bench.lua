@@ -5,6 +5,7 @@ local M = {}
 
 -- The shell's own clock: whoever waits for a process from here looks every few milliseconds.
 local stopwatch = [[
+  cd "$1" && shift
   begun=$EPOCHREALTIME
   "$@" >"$0" 2>&1; status=$?
   ended=$EPOCHREALTIME
@@ -13,11 +14,13 @@ local stopwatch = [[
 
 --- Runs a program to its end, which has to be a good one.
 ---@param words any[]
+---@param directory string?   where; default here
 ---@return number seconds
 ---@return string output   both streams
-function M.time(words)
+function M.time(words, directory)
   local output = shell.directory "timed" .. "/output"
-  local result = shell.call({ "bash", "-c", stopwatch, output, table.unpack(words) }, { seconds = 3600 })
+  local command = { "bash", "-c", stopwatch, output, directory or ".", table.unpack(words) }
+  local result = shell.call(command, { seconds = 3600 })
   local microseconds, status = result.stdout:match "^(%d+) (%d+)"
   local said = shell.read_file(output)
   assert(status == "0", ("%s\n%s%s"):format(shell.command(words), said, result.stderr))
@@ -48,14 +51,15 @@ end
 --- which warms caches, not among them; and what it said last.
 ---@param commands any[][]
 ---@param runs integer
+---@param directory string?   where; default here
 ---@return {times: number[], best: number, output: string}[]
-function M.in_turns(commands, runs)
+function M.in_turns(commands, runs, directory)
   local results = {}
   for i in ipairs(commands) do results[i] = { times = {}, best = math.huge } end
   for run = 0, runs do
     for i, words in ipairs(commands) do
       local result = results[i]
-      local seconds, output = M.time(words)
+      local seconds, output = M.time(words, directory)
       result.output = output
       if run > 0 then result.times[run], result.best = seconds, math.min(result.best, seconds) end
     end
