@@ -409,8 +409,10 @@ function Run:work()
     end
   end
   if not self:is_over() then
-    local ok, err = self:verify()
-    if not ok then self:fail(err) end
+    local check = task.spawn(self.verify, self)
+    self.workers = { check }
+    local ok, err = check:join()
+    if not ok and not self.aborted then self:fail(err) end
   end
   self.ended = true
   watch:cancel()

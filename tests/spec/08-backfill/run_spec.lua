@@ -358,6 +358,24 @@ describe("a backfill", function()
     end
   end)
 
+  it("is aborted from elsewhere also while it verifies", function()
+    orders(100)
+    local holder = server:session(database, "holder")
+    finally(function() holder:close() end)
+    holder:run "SELECT pg_advisory_lock(4711)"
+    local path = lunadex.registry [[backfill "b" { on = "orders", set = "note = 'x'",
+      verify = "SELECT count(*) - 1 FROM pg_advisory_lock(4711)" }]]
+    local run = lunadex.start { "backfill", "run", path, "--target", server:url(database) }
+    shell.eventually("it to verify", function()
+      return value "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+    end)
+    assert.equal(0, backfill("abort", path).status)
+    local result = lunadex.result(run:wait(60))
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("aborted 1", result.stdout, 1, true)
+    assert.equal("aborted", value "SELECT outcome FROM lunadex.backfill")
+  end)
+
   it("waits for other backfills and for indexes, by its order", function()
     orders(100)
     local text = [[
