@@ -107,6 +107,20 @@ function M.line(text)
   return (text:gsub("[%c]+", " "))
 end
 
+--- The text as UTF-8: bytes that are none are told as such. Nothing else is JSON.
+---@param text string
+---@return string
+function M.utf8(text)
+  local parts, at = {}, 1
+  while true do
+    local fine, wrong = utf8.len(text, at)
+    if fine then break end
+    parts[#parts + 1] = text:sub(at, wrong - 1) .. "\u{FFFD}"
+    at = wrong + 1
+  end
+  return table.concat(parts) .. text:sub(at)
+end
+
 --- Each line with a label in front.
 ---@param text string
 ---@param label string

@@ -1,6 +1,7 @@
 --- Whether a backfill is to hold, and why: the time of day, the registry's function, the server's strain. What cannot
 --- be found out holds it as well.
 
+local format = require "lunadex.format"
 local sandbox = require "lunadex.sandbox"
 
 local M = {}
@@ -27,8 +28,9 @@ end
 -- What the registry's function says: a text, or true, holds.
 local function check_text(backfill)
   local ok, verdict = sandbox.run(backfill.throttle.check, backfill.environment, M.limits)
-  if not ok then return "its check failed: " .. tostring(verdict) end
-  if type(verdict) == "string" then return verdict end
+  if not ok then return "its check failed: " .. format.utf8(format.line(tostring(verdict))) end
+  -- The database keeps it for `status`.
+  if type(verdict) == "string" then return format.utf8(format.line(verdict)) end
   return verdict and "its check says so" or nil
 end
 

@@ -8,6 +8,7 @@ local format = require "lunadex.format"
 local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 local progress = require "lunadex.cli.progress"
+local show = require "lunadex.cli.repl.show"
 local standing = require "lunadex.cli.standing"
 local suggest = require "lunadex.suggest"
 local task = require "lunadex.task"
@@ -186,7 +187,10 @@ end
 local samples = 5
 
 local function value_text(value)
-  return value == nil and "null" or format.clip(format.line(tostring(value)), 60)
+  if value == nil then return "null" end
+  if value ~= value then return "NaN" end
+  local text = type(value) == "table" and show.text(value):gsub("\n%s*", " ") or tostring(value)
+  return format.clip(format.line(text), 60)
 end
 
 local function change_text(sample)
@@ -260,7 +264,7 @@ local function find(list, name)
   end
 end
 
-local function show(databases, connections, options)
+local function tell(databases, connections, options)
   local names, results = {}, {}
   for i, database in ipairs(databases) do
     local states, err = read_states(connections[i], options, names)
@@ -328,18 +332,25 @@ local function command(connections, options)
   return 0
 end
 
+-- The databases that are meant. What was begun stands in the database, so that it takes no registry to look at that and
+-- to hold it.
+local function read_databases(options)
+  local declares = options.action == "run" or options.action == "list"
+  if options.target and not declares and not options.given_registry then return { { backfills = {} } } end
+  local loaded, err = common.load(options)
+  if not loaded then return nil, err end
+  return common.databases(loaded, options)
+end
+
 ---@param options table
 ---@return integer status
 function M.run(options)
-  local loaded, err = common.load(options)
-  if not loaded then return common.fail(err, options) end
-  local databases
-  databases, err = common.databases(loaded, options)
+  local databases, err = read_databases(options)
   if not databases then return common.fail(err, options) end
   if options.action ~= "run" then
     local connections <close>, problem = connect_all(databases, options, 1)
     if problem then return common.fail(problem, options) end
-    if options.action == "list" or options.action == "status" then return show(databases, connections, options) end
+    if options.action == "list" or options.action == "status" then return tell(databases, connections, options) end
     return command(connections, options)
   end
   local list

@@ -1,7 +1,9 @@
 --- What machines read: the plan as one object, events as one object a line.
 
+local core = require "lunadex.core"
 local dkjson = require "dkjson"
 local errors = require "lunadex.errors"
+local format = require "lunadex.format"
 local output = require "lunadex.cli.output"
 
 local M = {}
@@ -17,12 +19,14 @@ local order = {
     "replace", "rename", "alter", "rebuild", "drop", "wait", "blocked", "skipped", "put_off", "stray",
     "error", "created", "failed", "dropped", "renamed", "altered", "replaced", "rebuilt", "cancelled", "summary",
   },
+  exception = function(_, value) return value == core.null and "null" or nil end,
 }
 
+-- Names, messages and rows may hold any bytes.
 ---@param value any
 ---@return string
 function M.encode(value)
-  return dkjson.encode(value, order)
+  return format.utf8(dkjson.encode(value, order))
 end
 
 local null = dkjson.null

@@ -120,7 +120,8 @@ local function read(parser, modules, arguments)
   options.words = arguments
   options.given_jobs = options.jobs
   options.jobs = options.jobs or 2
-  if options.registry and #options.registry == 0 then options.registry = { "registry/" } end
+  options.given_registry = options.registry and #options.registry > 0
+  if options.registry and not options.given_registry then options.registry = { "registry/" } end
   return modules[options.command], options
 end
 

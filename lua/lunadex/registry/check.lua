@@ -232,7 +232,12 @@ function Checker:backfill(made, name)
   local backfill = self:options(made, nil, dialect.schema.kinds.backfill, made.raw, { name = made.title,
     file = made.file, line = made.line, database = name, environment = made.environment })
   local what = "backfill " .. show(made.title)
-  if made.title == "" then self:problem(made, nil, "a backfill has no name", 'backfill "name" { … }') end
+  local unsendable = schema.unsendable(made.title)
+  if made.title == "" then
+    self:problem(made, nil, "a backfill has no name", 'backfill "name" { … }')
+  elseif unsendable then
+    self:problem(made, nil, "the name of a backfill " .. unsendable)
+  end
   if made.raw.on == nil then
     self:problem(made, nil, what .. " has no on", 'on = "schema.table"')
   elseif backfill.on then

@@ -1,5 +1,6 @@
 --- What a rule gave, as a verdict; and what it may amend.
 
+local format = require "lunadex.format"
 local schema = require "lunadex.registry.schema"
 local suggest = require "lunadex.suggest"
 
@@ -62,24 +63,12 @@ local function amendments(amend, dialect, entry)
   return result
 end
 
--- What is no UTF-8 would be no JSON either.
-local function as_utf8(text)
-  local parts, at = {}, 1
-  while true do
-    local fine, wrong = utf8.len(text, at)
-    if fine then break end
-    parts[#parts + 1] = text:sub(at, wrong - 1) .. "\u{FFFD}"
-    at = wrong + 1
-  end
-  return table.concat(parts) .. text:sub(at)
-end
-
 local function text_of(message)
   if message == nil then return "" end
   if type(message) ~= "string" then return nil, ("the message is %s; expected a text"):format(schema.show(message)) end
   -- Nobody reads more, and every byte of it goes to a terminal.
   if #message > 2000 then message = message:sub(1, 2000):gsub("[\x80-\xBF]*$", "") .. "…" end
-  return as_utf8(message)
+  return format.utf8(message)
 end
 
 --- The verdict that an answer is; nil and what is wrong with it.

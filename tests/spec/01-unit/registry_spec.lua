@@ -321,6 +321,8 @@ local wrong = {
   { [[env "LUNADEX_SURELY_UNSET"]], 'variable "LUNADEX_SURELY_UNSET" is not set', "default" },
   { [[rule "r" {}]], 'rule "r" has no check' },
   { [[rule "r" { on = { "explode" }, check = function() end }]], 'holds "explode"', '"rebuild"' },
+  { [[backfill "a\0b" { on = "t", set = "a = 1" }]], "the name of a backfill holds a zero byte" },
+  { [[backfill "\xff" { on = "t", set = "a = 1" }]], "the name of a backfill is not valid UTF-8" },
   { [[backfill "b" { on = "t" }]], 'backfill "b" has no set', "transform = function(row)" },
   { [[backfill "b" { set = "a = 1" }]], 'backfill "b" has no on', 'on = "schema.table"' },
   { [[backfill "b" { on = "a.b.c", set = "a = 1" }]], '"a.b.c" is not the name of a relation' },

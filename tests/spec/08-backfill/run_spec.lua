@@ -515,6 +515,30 @@ describe("a backfill", function()
     assert.equal(5, #preview.samples)
   end)
 
+  it("shows values of every kind beforehand, and makes JSON of them", function()
+    sql [[CREATE TABLE odd (id int PRIMARY KEY, list text[], raw bytea, x float8);
+      INSERT INTO odd VALUES (1, ARRAY['a', NULL], '\xff00', 'NaN')]]
+    local path = lunadex.registry [[backfill "b" { on = "odd",
+      transform = function(row) return { list = { "a", "b" }, x = -(0/0) } end }]]
+    local result = backfill("run", path, "--dry-run")
+    assert.equal(0, result.status, tostring(result))
+    assert.matches('\n  1: list: { "a", null } → { "a", "b" }\n', result.stdout, 1, true)
+    result = backfill("run", path, "--dry-run", "--json")
+    assert.is_truthy(utf8.len(result.stdout))
+    assert.matches('"before":{[^}]*"list":%["a",null%]', result.stdout)
+  end)
+
+  it("is looked at and held without a registry", function()
+    orders(10)
+    refused(3, [[backfill "b" { on = "orders", set = "total = 1", verify = "SELECT 1" }]], "verify counts 1")
+    for _, each in ipairs { { "status", "b%s+failed" }, { "pause", "b: paused" }, { "status", "b%s+paused" },
+      { "resume", "b: resumed" }, { "abort", "b: aborted" }, { "status", "b%s+aborted" } } do
+      local result = lunadex.run { "backfill", each[1], "--target", server:url(database) }
+      assert.equal(0, result.status, tostring(result))
+      assert.matches(each[2], result.stdout)
+    end
+  end)
+
   it("is run by a script", function()
     orders(1000)
     local result = lunadex.run { "run", "-", env = { DATABASE_URL = server:url(database) }, stdin = [[
