@@ -9,7 +9,7 @@
 -- * Where a collection does not fit into the server's memory, each build would read it from disk. So its plain new
 --   indexes are built together: as many commands as builds run side by side, each with its share of them. The first
 --   of a share is begun for all; the others' own steps then find them there, or build them if that came to nothing.
--- * No more is replaced at a time than a collection has room for.
+-- * No more is replaced at a time than a collection has room for; what is created comes later where it would take that.
 -- Critical builds first, then the longest.
 
 local json = require "lunadex.mongodb.json"
@@ -107,6 +107,7 @@ end
 ---@class lunadex.mongodb.Item: lunadex.Item
 ---@field wave integer
 ---@field room integer?            # how many like it its collection has room for at a time
+---@field first boolean?           # and only before anything is created there
 
 ---@class lunadex.mongodb.Schedule: lunadex.Schedule
 ---@field limit integer
@@ -126,6 +127,7 @@ end
 local reasons = {
   [BUILD] = "nothing is changed in place while its collection has builds",
   [DROP] = "it is dropped when the builds of its collection are done",
+  room = "there is no room to replace that when this one is there",
   together = "it is built by the same command, as the collection does not fit into the server's memory",
 }
 
@@ -137,8 +139,8 @@ function M.of(plan)
     limit = plan.builds_at_once or M.builds_at_once }, Schedule)
   local leaders = {}
   for change in plan:work() do
-    local item = schedule.item(change, #self.items + 1, { wave = waves[change.action],
-      room = steps.room(change, plan) })
+    local room, first = steps.room(change, plan)
+    local item = schedule.item(change, #self.items + 1, { wave = waves[change.action], room = room, first = first })
     self.items[#self.items + 1] = item
     if change.together and change.together[1] == change then leaders[change] = item end
     local others = self.collections[change.relation] or {}
@@ -156,7 +158,9 @@ function M.of(plan)
     self.busy[collection] = { replacing = 0 }
     for _, item in ipairs(items) do
       for _, other in ipairs(items) do
-        if other.wave < item.wave then item.needs[#item.needs + 1] = { item = other, reason = reasons[item.wave] } end
+        local reason = other.wave < item.wave and reasons[item.wave]
+          or other.first and item.change.action == "create" and reasons.room
+        if reason then item.needs[#item.needs + 1] = { item = other, reason = reason } end
       end
     end
   end
@@ -168,11 +172,12 @@ local function is_unique(item)
   return item.wave == BUILD and item.change.entry.fields.unique or false
 end
 
--- A build that has to begin, or to end, before this one begins.
+-- A build that has to begin, or to end, before this one begins; but none that is created when this one is replaced.
 local function before_it(item, others)
   local unique, critical = is_unique(item), item.change.critical or false
   for _, other in ipairs(others) do
-    if other ~= item and other.wave == BUILD and is_unique(other) ~= unique then
+    local later = item.first and other.change.action == "create"
+    if other ~= item and not later and other.wave == BUILD and is_unique(other) ~= unique then
       local first = other.change.critical or false
       if unique and other.state == "queued" and (first or not critical) then return other end
       if not unique and other.state ~= "finished" and first and not critical then return other end

@@ -151,10 +151,11 @@ local function tally_of(change, plan)
   return tally
 end
 
--- How many indexes a collection takes beside those it will have.
+-- How many indexes a collection takes beside those it has, and beside those it will have.
 local function room_of(change, plan)
   local tally = tally_of(change, plan)
-  return MOST_INDEXES - tally.indexes - tally.creates
+  local now = MOST_INDEXES - tally.indexes
+  return now, now - tally.creates
 end
 
 -- Why the server would not have both at a time; nil: it would.
@@ -165,18 +166,21 @@ local function obstacle(change, context)
     return "to the server it is the same index, as keys, unique, sparse, partial and collation are"
   end
   if is_text(live:fields()) and is_text(fields) then return "a collection has but one text index" end
-  if change.resume or room_of(change, context.plan) >= 1 then return nil end
+  if change.resume or (room_of(change, context.plan)) >= 1 then return nil end
   return ("a collection has %d indexes at most"):format(MOST_INDEXES)
 end
 
 --- How many changes like this one can be made on its collection at a time, as what they build stands beside what is
---- there for a while; nil: there is no such limit.
+--- there for a while; nil: there is no such limit. And whether there is room only before anything is created there.
 ---@param change lunadex.PlannedChange
 ---@param plan lunadex.Plan
 ---@return integer?
+---@return boolean? first
 function M.room(change, plan)
   if change.action ~= "replace" or change.resume or obstacle(change, M.context(plan)) then return nil end
-  return room_of(change, plan)
+  local now, afterwards = room_of(change, plan)
+  if afterwards >= 1 then return afterwards end
+  return now, true
 end
 
 function make:replace()

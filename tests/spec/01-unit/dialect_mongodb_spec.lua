@@ -234,6 +234,33 @@ describe("a schedule on MongoDB", function()
     assert.equal("0 u, 0 v", order({ change("t_u 9", unique), change("t_v 9", unique) }, 2))
   end)
 
+  it("replaces before it creates, where what is created takes the last room", function()
+    local indexes = {}
+    for i = 1, 63 do indexes[i] = live("i" .. i, { keys = { { column = "k" .. i } } }) end
+    local function order_with(count, replaced, created)
+      local on, list = relation("t", { table.unpack(indexes, 1, count) }), {}
+      for i, more in ipairs(replaced) do
+        list[i] = change(("t_r%d 5"):format(i), { action = "replace", on = on, fact = { live = indexes[i] },
+          critical = more.critical, entry = { fields = { keys = {}, unique = more.unique } } })
+      end
+      list[#list + 1] = change("t_c 9", { critical = created.critical, on = on,
+        entry = { fields = { keys = {}, unique = created.unique } } })
+      local made = plan(list)
+      made.decided = list
+      local parts = {}
+      for i, step in ipairs(schedule.of(made):rehearse(3)) do
+        parts[i] = ("%g %s"):format(math.floor(step.at + 0.5), step.item.change.name)
+      end
+      return table.concat(parts, ", ")
+    end
+    assert.equal("0 c, 0 r1, 0 r2", order_with(61, { {}, {} }, {}))
+    assert.equal("0 c, 0 r1, 5 r2", order_with(62, { {}, {} }, {}))
+    for _, kind in ipairs { {}, { unique = true }, { critical = true }, { unique = true, critical = true } } do
+      assert.equal("0 r1, 5 r2, 10 c", order_with(63, { {}, {} }, kind))
+      assert.equal("0 r1, 5 c", order_with(63, { kind }, {}))
+    end
+  end)
+
   it("builds together, in as many commands as there are jobs, what does not fit into the server's memory", function()
     local asked
     local function prepared(changes, jobs, megabytes, stored)
