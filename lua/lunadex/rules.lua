@@ -417,6 +417,20 @@ function Judge:wait_for_backfills(database)
   end
 end
 
+-- Where a name is misspelt, the index that was meant would be built before its data are right.
+function Judge:unknown_before(database)
+  local plan, backfills = self.plan, database.backfills or {}
+  if #(plan.options.only or {}) > 0 then return end -- not all is planned that there is
+  for _, backfill in ipairs(backfills) do
+    for _, name in ipairs(order.unknown(backfill, backfills, plan)) do
+      self.tell(nil, { level = "warning", rule = BACKFILLS, relation = backfill.on, name = backfill.name,
+        file = backfill.file, line = backfill.line,
+        message = ("the backfill's before names %q, which is no backfill, and no index or key of its relation")
+          :format(name) })
+    end
+  end
+end
+
 -- What cannot be made, or would be a loss, without something that is held back.
 function Judge:follow()
   local plan, builds = self.plan, { create = true, replace = true, rebuild = true }
@@ -510,6 +524,7 @@ function M.judge(plan, database, options, tell)
   if plan.offline then return list end
   local err = not without[BACKFILLS] and self:wait_for_backfills(database) or nil
   if err then return nil, err end
+  if not without[BACKFILLS] then self:unknown_before(database) end
   self:follow()
   return list
 end

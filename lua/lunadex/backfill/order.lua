@@ -87,6 +87,38 @@ local function is_live(relation, name)
   return false
 end
 
+local function is_declared(backfill, entry, dialect)
+  local name, schema = dialect.name.relation(backfill.on)
+  local other, its = dialect.name.relation(entry.relation)
+  return name == other and (not schema or not its or schema == its)
+end
+
+-- Whether a name in `before` is that of something.
+local function is_known(backfill, name, all, plan)
+  if named(all, name) then return true end
+  for _, change in ipairs(plan.planned) do
+    if change.name == name and is_on(backfill, change, plan.dialect) then return true end
+  end
+  for _, entry in ipairs(plan.entries) do
+    if entry.name == name and is_declared(backfill, entry, plan.dialect) then return true end
+  end
+  local relation, schema = plan.dialect.name.relation(backfill.on)
+  return is_live(plan.catalog:relation(schema, relation), name)
+end
+
+--- The names in its `before` that nothing has, and that hold nothing back so.
+---@param backfill lunadex.Backfill
+---@param all lunadex.Backfill[]   # of its database
+---@param plan lunadex.Plan        # of all that the database's registry declares
+---@return string[]
+function M.unknown(backfill, all, plan)
+  local names = {}
+  for _, name in ipairs(backfill.before or {}) do
+    if not is_known(backfill, name, all, plan) then names[#names + 1] = name end
+  end
+  return names
+end
+
 --- Why it may not begin yet; nil: it may.
 ---@param backfill lunadex.Backfill
 ---@param all lunadex.Backfill[]

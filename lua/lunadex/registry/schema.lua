@@ -238,10 +238,10 @@ M.kinds.rule = M.kind {
 
 -- Backfills -----------------------------------------------------------------------------------------------------------
 
-local function whole(least, what)
+local function whole(least, what, most)
   return function(value)
     local number = math.tointeger(value)
-    if number and number >= least then return number end
+    if number and number >= least and number <= (most or number) then return number end
     return nil, what
   end
 end
@@ -328,7 +328,7 @@ M.backfill_options = {
     description = "Rows of a batch, at most. Default: 10000." },
   { name = "target", type = "string|number", check = seconds,
     description = 'How long a batch is to take, as "200ms" or seconds: its size follows. Default: "500ms".' },
-  { name = "jobs", type = "number", check = whole(1, "a number of batches"),
+  { name = "jobs", type = "number", check = whole(1, "1 to 64 batches", 64),
     description = "Batches at a time, unless --jobs says otherwise. Default: 1." },
   { name = "throttle", type = "table", check = throttle,
     description = "When it holds: { lag = \"10s\", waiters = 5, wal = \"64MB\", window = { \"22:00\", \"05:30\" }, "

@@ -338,6 +338,7 @@ local wrong = {
   { [[backfill "b" { on = "t", set = "a = 1", verify = true }]], "has verify = true without where" },
   { [[backfill "b" { on = "t", set = "a = $1", params = { a = 1 } }]], 'has the key "a"' },
   { [[backfill "b" { on = "t", set = "a = $1", params = { {} } }]], "holds a table" },
+  { [[backfill "b" { on = "t", set = "a = 1", jobs = 1e9 }]], "option jobs of backfill is", "1 to 64 batches" },
   { [[backfill "b" { on = "t", set = "a = 1", batch = 0 }]], "option batch of backfill is 0", "a number of rows" },
   { [[backfill "b" { on = "t", set = "a = 1", target = "soon" }]], "option target of backfill", '"5min"' },
   { [[backfill "b" { on = "t", set = "a = 1", throttle = { lagg = 1 } }]], 'holds the key "lagg"', "lag, waiters" },

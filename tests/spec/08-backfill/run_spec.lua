@@ -411,6 +411,11 @@ describe("a backfill", function()
     assert.equal(0, backfill("run", path).status)
     assert.equal(0, apply().status)
     assert.equal("t", value "SELECT indisvalid FROM pg_index WHERE indexrelid = 'orders_note'::regclass")
+    assert.is_nil(apply().stderr:find("before names", 1, true))
+    local typo = lunadex.registry((shell.read_file(path):gsub('before = ("%g+")', 'before = { "orders_noted", %1 }')))
+    result = lunadex.run { "plan", typo, "--target", server:url(database) }
+    assert.matches('warning backfill-first: ', result.stdout, 1, true)
+    assert.matches('names "orders_noted", which is no backfill, and no index or key', result.stdout, 1, true)
     sql "DROP INDEX orders_note; DELETE FROM lunadex.backfill"
     assert.equal(0, apply("--without", "backfill-first").status)
     assert.equal("t", value "SELECT indisvalid FROM pg_index WHERE indexrelid = 'orders_note'::regclass")
