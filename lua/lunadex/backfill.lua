@@ -444,13 +444,13 @@ function Run:claimed()
   local done, err = self:prepare()
   if done == nil then return "failed", err end
   if done then return "skipped" end
+  self:emit("build_started", { definition = definitions.of(self.backfill).text, description = self.backfill.description,
+    critical = false })
   return self:complete()
 end
 
 function Run:run()
   local began = core.now()
-  self:emit("build_started", { definition = definitions.of(self.backfill).text, description = self.backfill.description,
-    critical = false })
   local outcome, ok, err = "failed", self:open()
   if ok then
     outcome, err = self:claimed()
