@@ -54,8 +54,7 @@ end
 local settings = "SET LOCAL lock_timeout = '2s'; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off; "
   .. "SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '5min'"
 
--- Takes the checkpoint and looks where the batch ends. OFFSET counts from the checkpoint, as far as the batch goes; of
--- the keys that it leaves behind no text is made.
+-- Takes the checkpoint and looks where the batch ends.
 local function walk(tx, subject, state, range, size)
   local it = statement.new()
   local backfill, generation = it:value(state.id, "int"), it:value(state.generation, "int")
@@ -67,12 +66,11 @@ local function walk(tx, subject, state, range, size)
        WHERE backfill = %s AND generation = %s AND number = %s AND cursor IS NOT DISTINCT FROM %s AND NOT done
          FOR UPDATE NOWAIT
     ), last AS MATERIALIZED (
-      SELECT (SELECT %s FROM (SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1) AS %s) AS cursor
+      SELECT %s AS cursor
     )
     SELECT (SELECT pg_catalog.count(*) FROM mine) AS mine, cursor,
            CASE WHEN cursor IS NULL THEN (SELECT pg_catalog.count(*) FROM %s WHERE %s) END AS rest
-      FROM last]]):format(backfill, generation, number, cursor, key.text(subject, "k"), key.list(subject),
-    subject.table, keys_between, key.list(subject), it:value(size - 1, "bigint"), key.named(subject, "k"),
+      FROM last]]):format(backfill, generation, number, cursor, key.ahead(subject, it, keys_between, size),
     subject.table, keys_between))
   if not rows then return nil, err end
   local walked = rows[1]

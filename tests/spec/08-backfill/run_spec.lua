@@ -504,6 +504,7 @@ describe("a backfill", function()
       backfill "text" { on = "orders", transform = function(row)
         if row.id == 2 then error "no" end
         return { note = "n" .. row.id } end }
+      backfill "share" { on = "orders", where = "id > 994", set = "price = 100 / (quantity - 3)" }
     ]]
     local before = value "SELECT md5(string_agg(o::text, '' ORDER BY id)) FROM orders o"
     local result = backfill("run", path, "--dry-run")
@@ -513,6 +514,9 @@ describe("a backfill", function()
     assert.matches("1: total: null → 1", result.stdout, 1, true)
     assert.matches("1: note: null → n1", result.stdout, 1, true)
     assert.matches("2: would fail: ", result.stdout, 1, true)
+    assert.matches("rows to walk, 6 to change\n  995: ", result.stdout, 1, true)
+    assert.matches("995: price: 45 → -50\n  996: price: 46 → -100\n", result.stdout, 1, true)
+    assert.matches("997: would fail: division by zero\n  998: price: 48 → 100\n", result.stdout, 1, true)
     assert.equal(before, value "SELECT md5(string_agg(o::text, '' ORDER BY id)) FROM orders o")
     assert.equal("t", value "SELECT to_regclass('lunadex.backfill') IS NULL")
     local preview = backfill("run", path, "--dry-run", "--json", "--only", "sum"):events()[1]

@@ -173,6 +173,19 @@ function M.between(subject, it, cursor, high, relation)
   return #parts > 0 and table.concat(parts, " AND ") or "true"
 end
 
+--- The key of the last of so many rows for which a condition holds, as it is kept; NULL: they are not so many. Of those
+--- that it leaves behind no text is made.
+---@param subject lunadex.postgres.BackfillSubject
+---@param it lunadex.postgres.Statement
+---@param condition string
+---@param size integer
+---@return string
+function M.ahead(subject, it, condition, size)
+  return ("(SELECT %s FROM (SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1) AS %s)"):format(
+    M.text(subject, "k"), M.list(subject), subject.table, condition, M.list(subject), it:value(size - 1, "bigint"),
+    M.named(subject, "k"))
+end
+
 --- One that is kept, for people.
 ---@param kept string
 ---@return string

@@ -7,8 +7,9 @@ local transforms = require "lunadex.postgres.backfill.transform"
 
 local M = {}
 
-local patience = "10s" -- for counting, and for looking for samples
-local tried = 1000     -- rows
+-- For counting, and for looking for samples.
+local limits = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'"
+local tried = 1000 -- rows
 
 local undone = {} -- why a transaction of a preview ends: so that nothing stays
 
@@ -16,15 +17,15 @@ local undone = {} -- why a transaction of a preview ends: so that nothing stays
 local function rehearse(connection, run)
   local result, problem
   local _, err = connection:atomically(function(tx)
-    local ok
-    ok, problem = tx:ask(("SELECT pg_catalog.set_config('lock_timeout', '2s', true), "
-      .. "pg_catalog.set_config('statement_timeout', '%s', true)"):format(patience))
-    if ok then result, problem = run(tx) end
+    result, problem = run(tx)
     return nil, undone
-  end)
+  end, limits)
   if err ~= undone then return nil, err end
   return result, problem
 end
+
+-- Whether it would have gone on for too long.
+local function is_late(err) return err.native == "57014" end
 
 local function count_matching(connection, subject)
   return rehearse(connection, function(tx)
@@ -40,26 +41,28 @@ local function read_samples(tx, subject, count)
   local rows, err = it:ask(tx, ("SELECT %s AS %s, %s.* FROM %s WHERE %s LIMIT %d"):format(key.text(subject),
     subject.mark, subject.table, subject.table, it:where(), count))
   if not rows then return nil, err end
-  local samples = {}
+  local samples = { keys = {} }
   for i, row in ipairs(rows) do
-    local kept = row[subject.mark]
-    samples[i] = { kept = kept, key = key.show(kept), before = transforms.plain(subject, row) }
+    samples.keys[i] = row[subject.mark]
+    samples[i] = { key = key.show(row[subject.mark]), before = transforms.plain(subject, row) }
   end
   return samples
 end
 
-local function change_samples(tx, subject, samples)
+local function change_sample(tx, subject, kept)
   local it = statement.of(subject.backfill)
-  local set, these, by_key = it:user(subject.backfill.set), {}, {}
+  local set = it:user(subject.backfill.set)
+  local this = key.equal(subject, it:value(kept, "text[]"))
+  return it:ask(tx, ("UPDATE %s SET %s WHERE %s AND %s RETURNING %s.*"):format(subject.table, set, this, it:where(),
+    subject.table))
+end
+
+-- Each by itself: that one would fail says nothing of the others.
+local function change_samples(connection, subject, samples)
   for i, sample in ipairs(samples) do
-    these[i], by_key[sample.kept] = key.equal(subject, it:value(sample.kept, "text[]")), sample
-  end
-  local rows, err = it:ask(tx, ("UPDATE %s SET %s WHERE (%s) AND %s RETURNING %s AS %s, %s.*"):format(subject.table,
-    set, table.concat(these, " OR "), it:where(), key.text(subject), subject.mark, subject.table))
-  if not rows then return nil, err end
-  for _, row in ipairs(rows) do
-    local sample = by_key[row[subject.mark]]
-    if sample then sample.after = transforms.plain(subject, row) end
+    local rows, err = rehearse(connection, function(tx) return change_sample(tx, subject, samples.keys[i]) end)
+    if not rows and (err.retryable or err.code == "cancelled") then return nil, err end
+    if rows then sample.after = rows[1] else sample.failed = err.message end
   end
   return true
 end
@@ -76,18 +79,27 @@ local function transform_samples(subject, samples, transform)
     for name, value in pairs(each.changes or {}) do after[name] = value ~= core.null and value or nil end
     samples[i].after, samples[i].failed = not each.failed and after or nil, each.failed
   end
-  return true
 end
 
--- Seconds that the first rows take.
-local function try_some(tx, subject)
+-- Seconds that it takes to change some rows, those behind a key, and how many were changed.
+local function try_some(tx, subject, kept)
   local began = core.now()
-  local it = statement.of(subject.backfill)
-  local set = it:user(subject.backfill.set)
-  local list = key.list(subject)
-  local rows, err = it:ask(tx, ("UPDATE %s SET %s WHERE (%s) IN (SELECT %s FROM %s ORDER BY %s LIMIT %d) AND %s")
-    :format(subject.table, set, list, list, subject.table, list, tried, it:where()))
-  return rows and core.now() - began, err
+  local it = statement.new()
+  local rows, err = it:ask(tx, "SELECT " .. key.ahead(subject, it, key.between(subject, it, kept), tried) .. " AS high")
+  if not rows then return nil, err end
+  it = statement.of(subject.backfill)
+  local set, these = it:user(subject.backfill.set), key.between(subject, it, kept, rows[1].high)
+  rows, err = it:ask(tx, ("UPDATE %s SET %s WHERE %s AND %s"):format(subject.table, set, these, it:where()))
+  return rows and { seconds = core.now() - began, changed = rows.affected }, err
+end
+
+-- Seconds that all of it may take; nil: that cannot be said.
+local function estimate(connection, subject, preview)
+  if not preview.samples[1] then return nil end
+  local some = rehearse(connection, function(tx) return try_some(tx, subject, preview.samples.keys[1]) end)
+  if not some or subject.rows <= 0 then return nil end
+  if preview.matching and some.changed > 0 then return some.seconds * preview.matching / some.changed end
+  return some.seconds * subject.rows / math.min(tried, subject.rows)
 end
 
 ---@param connection lunadex.Connection
@@ -98,24 +110,20 @@ end
 ---@return lunadex.Error? err
 function M.of(connection, subject, samples, transform)
   local preview = { rows = subject.rows, samples = {} }
-  local err, problem
+  local list, ok, err
   preview.matching, err = count_matching(connection, subject)
-  if not preview.matching and err.native ~= "57014" then return nil, err end
-  local ok
-  ok, err = rehearse(connection, function(tx)
-    local list
-    list, problem = read_samples(tx, subject, samples)
-    if not list then return nil, problem end
-    preview.samples = list
-    if transform then return transform_samples(subject, list, transform) end
-    if #list > 0 then return change_samples(tx, subject, list) end
-    return true
-  end)
-  if not ok and err.native ~= "57014" then return nil, err end
-  if not transform and subject.rows > 0 then
-    local seconds = rehearse(connection, function(tx) return try_some(tx, subject) end)
-    preview.seconds = seconds and seconds * subject.rows / math.min(tried, subject.rows)
+  if not preview.matching and not is_late(err) then return nil, err end
+  list, err = rehearse(connection, function(tx) return read_samples(tx, subject, samples) end)
+  if not list then return is_late(err) and preview or nil, err end
+  preview.samples = list
+  if transform then
+    transform_samples(subject, list, transform)
+  else
+    ok, err = change_samples(connection, subject, list)
+    if not ok then return nil, err end
+    preview.seconds = estimate(connection, subject, preview)
   end
+  list.keys = nil
   return preview
 end
 
