@@ -6,7 +6,8 @@ local errors = require "lunadex.errors"
 
 local M = {}
 
-local first_size = 1000 -- rows of the first batch
+-- Rows of the first batch. Those that are given to a function are read as a whole, however wide they are.
+local first_size, first_given = 1000, 100
 
 ---@class lunadex.backfill.Worker
 ---@field run lunadex.backfill.Run
@@ -25,7 +26,7 @@ function M.new(run)
   local dialect = run.dialect.backfill
   local most = backfill.batch or dialect.default_batch
   return setmetatable({ run = run, most = most, target = backfill.target or dialect.default_target,
-    size = math.min(first_size, most), patience = run:new_patience() }, Worker)
+    size = math.min(backfill.transform and first_given or first_size, most), patience = run:new_patience() }, Worker)
 end
 
 -- Half as long takes half as many, but no step is larger than by two: one batch may be odd.
@@ -62,9 +63,6 @@ function Worker:looked(batch)
   if self.skip or self.suspect and self.suspect <= 0 then self.skip, self.narrow, self.suspect = nil, nil, nil end
 end
 
--- Others were at the same rows.
-local in_the_way = { lock_timeout = true, deadlock = true, serialization = true }
-
 -- Whether the range may be walked on after a batch has failed.
 function Worker:recover(range, err)
   local run = self.run
@@ -73,8 +71,8 @@ function Worker:recover(range, err)
     self:look_closer(err)
     return true
   end
-  -- Less at a time is less in the way of others, and less of it is lost.
-  if in_the_way[err.code] then self.size = math.max(self.size // 2, 1) end
+  -- Less at a time is less in the way of others, takes less of everything, and less of it is lost.
+  self.size = math.max(self.size // 2, 1)
   if not self.patience:bears(err) then
     run:fail(err)
     return false

@@ -259,8 +259,11 @@ local function change(tx, subject, range, batch)
 end
 
 local function find(tx, subject, range, batch)
-  return tx:ask("find", subject.collection, { filter = selected(subject, range.cursor, batch.cursor), sort = by_id,
-    hint = by_id, projection = subject.projection, batchSize = batch.seen + 1 })
+  local rows, err = tx:ask("find", subject.collection, { filter = selected(subject, range.cursor, batch.cursor),
+    sort = by_id, hint = by_id, projection = subject.projection, batchSize = batch.seen + 1 })
+  -- Nothing is wrong with it but that it is more than one result may be.
+  if not rows and err.code == "usage" then err.code, err.retryable = "too_large", true end
+  return rows, err
 end
 
 -- Whether there is nothing of the server's in it.

@@ -200,6 +200,14 @@ describe("a backfill on MongoDB", function()
       assert.equal('[{"$date":"2026-01-01T00:00:00Z"},{"b":null}]', mongodb.json(first.list))
     end)
 
+    it("takes fewer documents at a time where they are more than one result may be", function()
+      server:fill(database, "c", 20, { text = { ["$literal"] = ("x"):rep(15000000) } })
+      local result = does([[backfill "b" { on = "c", transform = function(row) return { length = #row.text } end }]],
+        "--json")
+      assert.matches('"code":"too_large"', result.stdout, 1, true)
+      assert.equal(20, count("c", { length = 15000000 }))
+    end)
+
     it("has what no document takes recorded", function()
       server:fill(database, "c", 6)
       does [[backfill "b" { on = "c", errors = 5, transform = function(row)
