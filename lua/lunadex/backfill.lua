@@ -140,8 +140,9 @@ local M = {}
 ---       "resume" takes back what was told, and an end by "abort"; nil without an error: there was nothing to be told
 
 ---@class lunadex.backfill.Strain
+---@field limits table<string, true>   # those of a throttle that it knows
 ---@field look fun(control, subject, memory: table): string?, lunadex.Error?
----       which of the limits of backfill.throttle (lag, waiters, wal) is exceeded, for people; nil: none. `memory` is
+---       which of the limits of backfill.throttle (`limits`) is exceeded, for people; nil: none. `memory` is
 ---       the caller's, the same table for each look. What cannot be measured is an error: then, too, the backfill holds
 
 -- The run of one backfill ---------------------------------------------------------------------------------------------
@@ -468,7 +469,8 @@ end
 -- Subject, control session and claim.
 function Run:open()
   local dialect, connection = self.dialect, self.connection
-  local err = order.obstacle(self.backfill, self.all, connection, dialect)
+  local err = throttle.refuse(dialect, self.backfill)
+    or order.obstacle(self.backfill, self.all, connection, dialect)
   if err then return nil, err end
   self.subject, err = self.patience:try(dialect.backfill.prepare, connection, self.backfill)
   if not self.subject then return nil, err end

@@ -77,8 +77,8 @@ local M = {}
 ---@field batch integer?
 ---@field target number?           # seconds
 ---@field jobs integer?
----@field throttle {lag: number?, waiters: integer?, wal: number?, window: integer[]?, check: function?}?   # lag in
----       seconds, wal in bytes a second, window in minutes of the day
+---@field throttle {lag: number?, waiters: integer?, wal: number?, dead: number?, oplog: number?, window: integer[]?,
+---       check: function?}?      # lag and oplog in seconds, wal in bytes a second, window in minutes of the day
 ---@field errors integer?
 ---@field description string?
 ---@field environment table?       # its file's, as the sandbox has it

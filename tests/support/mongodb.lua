@@ -165,7 +165,7 @@ local default_settings = {
 
 local default_arguments = {
   "--bind_ip", "127.0.0.1", "--nounixsocket",
-  "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "512",
+  "--wiredTigerCacheSizeGB", "0.5",
   -- An index build is over when the journal is written, which it is every tenth of a second otherwise.
   "--journalCommitInterval", "10",
 }
@@ -197,6 +197,7 @@ function Member:start()
     end
   end
   table.move(self.arguments, 1, #self.arguments, #words + 1, words)
+  table.move({ "--oplogSize", self.oplog }, 1, 2, #words + 1, words)
   self.process = shell.start(words)
   self.pid = self.process.pid
   shell.write_file(self.directory .. "/guarded.pid", tostring(self.pid))
@@ -300,8 +301,10 @@ local function furnished(server)
 end
 
 --- Starts a replica set of its own; a spec that changes nothing server-wide takes `M.shared()` instead.
----@param options {members: integer?, standalone: boolean?, settings: table<string, any>?, arguments: string[]?}?
----  standalone: one that is no replica set; settings: mongod's --setParameter; arguments: more of its command line
+---@param options {members: integer?, standalone: boolean?, settings: table<string, any>?, oplog: integer?,
+---  arguments: string[]?}?
+---  standalone: one that is no replica set; settings: mongod's --setParameter; oplog: its size in MB; arguments: more
+---  of its command line
 ---@return support.MongoServer
 function M.start(options)
   options = options or {}
@@ -321,6 +324,7 @@ function M.start(options)
       directory = shell.directory("mongodb"),
       settings = options.settings or {},
       arguments = options.arguments or {},
+      oplog = options.oplog or 512,
       halted = false,
     }, Member)
     server.members[i] = member

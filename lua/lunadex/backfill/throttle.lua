@@ -1,12 +1,16 @@
 --- Whether a backfill is to hold, and why: the time of day, the registry's function, the server's strain. What cannot
 --- be found out holds it as well.
 
+local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local sandbox = require "lunadex.sandbox"
 
 local M = {}
 
 M.limits = { instructions = 10 * 1000 * 1000, memory = 64 * 1024 * 1024 }
+
+-- Limits that are not about the server.
+local own = { window = true, check = true }
 
 -- Minutes of the day; a window may go over midnight.
 local function within(window, minute)
@@ -34,6 +38,25 @@ local function check_text(backfill)
   return verdict and "its check says so" or nil
 end
 
+--- What refuses a backfill that has a limit of another kind of database.
+---@param dialect lunadex.Dialect
+---@param backfill lunadex.Backfill
+---@return lunadex.Error?
+function M.refuse(dialect, backfill)
+  for name in pairs(backfill.throttle or {}) do
+    if not dialect.strain.limits[name] and not own[name] then
+      return errors.new("refused", ("this kind of database has nothing for its throttle's %s"):format(name))
+    end
+  end
+end
+
+local function strains(dialect, limits)
+  for name in pairs(dialect.strain.limits) do
+    if limits[name] then return true end
+  end
+  return false
+end
+
 --- Why it is to hold now; nil: it may go on.
 ---@param dialect lunadex.Dialect
 ---@param control lunadex.Connection
@@ -45,7 +68,7 @@ function M.look(dialect, control, subject, memory)
   local limits = backfill.throttle
   if not limits then return nil end
   local reason = limits.window and window_text(limits.window) or limits.check and check_text(backfill)
-  if reason or not (limits.lag or limits.waiters or limits.wal) then return reason or nil end
+  if reason or not strains(dialect, limits) then return reason or nil end
   local strain, err = dialect.strain.look(control, subject, memory)
   if err then return "the strain on the server cannot be measured: " .. err.message end
   return strain

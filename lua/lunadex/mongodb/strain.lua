@@ -88,6 +88,12 @@ local function waiters_text(status, limit)
   return ("%s; the limit is %d"):format(waiters == 1 and "1 operation waits" or waiters .. " operations wait", limit)
 end
 
+-- Of a timestamp in what the server says of its oplog.
+local function seconds_at(status, name)
+  local stamp = type(status.oplog) == "table" and status.oplog[name]
+  return type(stamp) == "table" and stamp.type == "timestamp" and stamp.value >> 32 or nil
+end
+
 -- Bytes of the journal, of which the oplog is the greater part.
 local function wal_text(status, limit, memory, now)
   local position = number_at(status, "wiredTiger", "log", "log bytes written")
@@ -102,16 +108,35 @@ local function wal_text(status, limit, memory, now)
   return ("the server writes %s of journal a second; the limit is %s"):format(format.bytes(rate), format.bytes(limit))
 end
 
+local full = 0.9 -- a share of its size from which on the oplog forgets
+
+-- How far the oplog reaches back: a member that is away for longer has to be synchronised anew.
+local function oplog_text(control, status, limit)
+  local earliest, latest = seconds_at(status, "earliestOptime"), seconds_at(status, "latestOptime")
+  if not earliest or not latest then
+    return nil, errors.new("unsupported", "the server does not say how far its oplog reaches back")
+  end
+  if latest - earliest >= limit then return nil end
+  local rows, err = control:ask("collStats", "oplog.rs", { ["$db"] = "local" })
+  if not rows then return nil, err end
+  if (number_at(rows[1], "size") or 0) < full * (number_at(rows[1], "maxSize") or 0) then return nil end
+  return ("the oplog reaches back %s; the limit is %s"):format(format.duration(latest - earliest),
+    format.duration(limit))
+end
+
+M.limits = { lag = true, waiters = true, wal = true, oplog = true }
+
 function M.look(control, subject, memory)
   local limits, now = subject.backfill.throttle, core.now()
   local reason, err
   if limits.lag then reason, err = lag_text(control, limits.lag, memory) end
-  if reason or err or not (limits.waiters or limits.wal) then return reason, err end
+  if reason or err or not (limits.waiters or limits.wal or limits.oplog) then return reason, err end
   local rows
-  rows, err = control:ask("serverStatus")
+  rows, err = control:ask("serverStatus", 1, { oplog = 1 })
   if not rows then return nil, err end
   if limits.waiters then reason, err = waiters_text(rows[1], limits.waiters) end
   if not reason and not err and limits.wal then reason, err = wal_text(rows[1], limits.wal, memory, now) end
+  if not reason and not err and limits.oplog then reason, err = oplog_text(control, rows[1], limits.oplog) end
   return reason, err
 end
 

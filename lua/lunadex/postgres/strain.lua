@@ -64,6 +64,22 @@ local function wal_text(position, limit, memory, now)
   return ("the server writes %s of WAL a second; the limit is %s"):format(format.bytes(rate), format.bytes(limit))
 end
 
+-- Rows that an update leaves behind are there until a vacuum takes them away.
+local function dead_text(control, subject, limit)
+  local rows, err = control:ask([[
+    SELECT coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(r.oid)), 0)::float8 AS dead,
+           coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_live_tuples(r.oid)), 0)::float8 AS live
+      FROM (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1::oid::regclass)) r]],
+    { subject.oid })
+  if not rows then return nil, err end
+  local dead, live = rows[1].dead, rows[1].live
+  if dead <= limit * (dead + live) then return nil end
+  return ("%.0f %% of the rows of %s are dead; the limit is %.0f %%"):format(100 * dead / (dead + live),
+    subject.relation, 100 * limit)
+end
+
+M.limits = { lag = true, waiters = true, wal = true, dead = true }
+
 function M.look(control, subject, memory)
   local limits, now = subject.backfill.throttle, core.now()
   local rows, err = control:ask(look)
@@ -77,7 +93,9 @@ function M.look(control, subject, memory)
     reason = ("%s for locks; the limit is %d"):format(rows[1].waiters == 1 and "1 session waits"
       or rows[1].waiters .. " sessions wait", limits.waiters)
   end
-  return reason or limits.wal and wal_text(rows[1].position, limits.wal, memory, now) or nil
+  if limits.wal then reason = reason or wal_text(rows[1].position, limits.wal, memory, now) end
+  if not reason and limits.dead then return dead_text(control, subject, limits.dead) end
+  return reason
 end
 
 return M

@@ -279,8 +279,17 @@ local function size(value)
   return nil, 'bytes, or a text such as "64MB"'
 end
 
+local function share(value)
+  local percent = type(value) == "string" and tonumber(value:match "^([%d.]+)%s*%%$")
+  local part = percent and percent / 100 or tonumber(value)
+  if part and part > 0 and part < 1 then return part end
+  return nil, 'a share, as "20%" or 0.2'
+end
+
 -- What holds a backfill up: each a limit, with what is kept of it.
 local strains = {
+  dead = { "string|number", share },
+  oplog = { "string|number", M.duration },
   lag = { "string|number", M.duration },
   waiters = { "number", whole(0, "a number of sessions") },
   wal = { "string|number", size },
@@ -289,7 +298,7 @@ local strains = {
 }
 
 local function throttle(value)
-  local expected = "some of lag, waiters, wal, window, check"
+  local expected = "some of lag, waiters, wal, dead, oplog, window, check"
   local kept = {}
   for name, limit in next, value do
     local strain = strains[name]
@@ -331,8 +340,8 @@ M.backfill_options = {
   { name = "jobs", type = "number", check = whole(1, "1 to 64 batches", 64),
     description = "Batches at a time, unless --jobs says otherwise. Default: 1." },
   { name = "throttle", type = "table", check = throttle,
-    description = "When it holds: { lag = \"10s\", waiters = 5, wal = \"64MB\", window = { \"22:00\", \"05:30\" }, "
-      .. "check = function() … end }." },
+    description = "When it holds: { lag = \"10s\", waiters = 5, wal = \"64MB\", dead = \"20%\" (PostgreSQL), "
+      .. "oplog = \"12h\" (MongoDB), window = { \"22:00\", \"05:30\" }, check = function() … end }." },
   { name = "errors", type = "number", check = whole(0, "a number of rows"),
     description = "Rows that may fail: they are recorded and left as they are. One more ends the run. Default: 0." },
   { name = "description", type = "string", description = "Why.", check = M.text },

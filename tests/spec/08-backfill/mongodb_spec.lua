@@ -427,6 +427,27 @@ describe("a backfill on MongoDB", function()
     server = shared
   end)
 
+  it("holds while the oplog is full and reaches back too little", function()
+    local shared = server
+    server = mongodb.start { oplog = 1 }
+    server:fill(database, "c", 300)
+    server:fill(database, "noise", 300, { text = { ["$literal"] = ("x"):rep(10000) } })
+    local path = lunadex.registry [[backfill "b" { on = "c", set = { times = 1 }, throttle = { oplog = "1h" } }]]
+    local process = lunadex.start { "backfill", "run", path, "--json", "--target", server:url(database) }
+    shell.eventually("it to hold", function()
+      return process:stdout():find("the oplog reaches back [^\"]*; the limit is 1 h 00 min")
+    end)
+    assert.equal(0, count("c", { times = 1 }))
+    server:command("admin", '{"replSetResizeOplog":1,"size":{"$numberDouble":"990"}}')
+    local result = lunadex.result(process:wait(120))
+    assert.equal(0, result.status, tostring(result))
+    assert.equal(300, count("c", { times = 1 }))
+    server:stop()
+    server = shared
+    result = backfill [[backfill "b" { on = "c", set = { times = 1 }, throttle = { dead = 0.2 } }]]
+    assert.equal(6, result.status, tostring(result))
+  end)
+
   it("holds while a member is too far behind, and goes on afterwards", function()
     local shared = server
     server = mongodb.start { members = 3 }

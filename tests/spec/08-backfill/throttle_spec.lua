@@ -115,6 +115,21 @@ describe("a throttled backfill", function()
       run:wait()
     end)
 
+    it("holds while a vacuum has to come first", function()
+      server:psql(database, "ALTER TABLE orders SET (autovacuum_enabled = off); UPDATE orders SET n = 0")
+      local run = start(server, database, [[dead = "20%"]])
+      says(run, "of the rows of public.orders are dead; the limit is 20 %")
+      assert.equal("0", stands(server, database))
+      shell.eventually("it to come to its end", function()
+        server:psql(database, "VACUUM orders")
+        return not run:running()
+      end)
+      ends_well(run, server, database)
+      run = start(server, database, [[oplog = "1h"]])
+      assert.equal(6, run:wait().status)
+      assert.matches("this kind of database has nothing for its throttle's oplog", run:stdout(), 1, true)
+    end)
+
     it("holds out of its hours, and while a function says so", function()
       local hour = os.date("*t").hour
       local run = start(server, database, ([[window = { "%02d:00", "%02d:00" }]]):format((hour + 2) % 24,
