@@ -1,10 +1,11 @@
-/* offers.c: what this server has: languages for text indexes, storage engines and their settings. */
+/* offers.c: what this server has: languages for text indexes, and storage engines. */
 #include <string.h>
 #include <strings.h>
 
 #include "check.h"
 #include "json.h"
 #include "session.h"
+#include "settings.h"
 #include "spec.h"
 
 static bool refuse(ldx_error *error, const char *message, const char *hint) {
@@ -38,92 +39,6 @@ static bool is_engine(const char *engines, const char *name) {
   return false;
 }
 
-/* What WT_SESSION.create takes. */
-static const char *const settings[] = {"access_pattern_hint",
-                                       "allocation_size",
-                                       "app_metadata",
-                                       "assert",
-                                       "block_allocation",
-                                       "block_compressor",
-                                       "cache_resident",
-                                       "checksum",
-                                       "colgroups",
-                                       "collator",
-                                       "columns",
-                                       "dictionary",
-                                       "encryption",
-                                       "exclusive",
-                                       "extractor",
-                                       "format",
-                                       "huffman_key",
-                                       "huffman_value",
-                                       "ignore_in_memory_cache_size",
-                                       "immutable",
-                                       "import",
-                                       "in_memory",
-                                       "internal_item_max",
-                                       "internal_key_max",
-                                       "internal_key_truncate",
-                                       "internal_page_max",
-                                       "key_format",
-                                       "key_gap",
-                                       "leaf_item_max",
-                                       "leaf_key_max",
-                                       "leaf_page_max",
-                                       "leaf_value_max",
-                                       "log",
-                                       "lsm",
-                                       "memory_page_image_max",
-                                       "memory_page_max",
-                                       "os_cache_dirty_max",
-                                       "os_cache_max",
-                                       "prefix_compression",
-                                       "prefix_compression_min",
-                                       "readonly",
-                                       "source",
-                                       "split_deepen_min_child",
-                                       "split_deepen_per_child",
-                                       "split_pct",
-                                       "tiered_object",
-                                       "tiered_storage",
-                                       "type",
-                                       "value_format",
-                                       "verbose",
-                                       "write_timestamp_usage"};
-
-static bool is_setting(const char *name, size_t length) {
-  for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-    if (strlen(settings[i]) == length && !strncmp(settings[i], name, length)) return true;
-  return false;
-}
-
-/* "a=1,b=(c=2,d=3)": whether its brackets are balanced, and all names outside of them known. Their values the engine alone
- * can judge. */
-static bool check_settings(const char *text, ldx_error *error) {
-  int depth = 0;
-  const char *name = text;
-  bool named = false; /* this setting's name has been seen */
-  for (const char *at = text;; at++) {
-    if (!depth && !named && (*at == '=' || *at == ',' || !*at)) {
-      size_t length = (size_t)(at - name);
-      if (length && !is_setting(name, length))
-        return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION,
-                             "configString has the setting \"%.*s\", which WiredTiger does not know", (int)length,
-                             name);
-      named = true;
-    }
-    if (!*at) break;
-    depth += *at == '(' || *at == '[';
-    depth -= *at == ')' || *at == ']';
-    if (depth < 0) break;
-    if (!depth && *at == ',') {
-      named = false;
-      name = at + 1 + strspn(at + 1, " ");
-    }
-  }
-  return !depth || refuse(error, "configString has brackets that do not match", NULL);
-}
-
 static bool check_engine(const ldx_session *session, const bson_iter_t *options, ldx_error *error) {
   bson_iter_t option;
   if (strcmp(bson_iter_key(options), "wiredTiger") != 0 || !bson_iter_recurse(options, &option)) return true;
@@ -134,7 +49,8 @@ static bool check_engine(const ldx_session *session, const bson_iter_t *options,
                            bson_iter_key(&option));
     if (!BSON_ITER_HOLDS_UTF8(&option)) return refuse(error, "configString is a text", NULL);
     /* Later versions may have others. */
-    if (session->info.version_number < 90000 && !check_settings(bson_iter_utf8(&option, NULL), error)) return false;
+    if (session->info.version_number < 90000 && !ldx_mongo_check_settings(bson_iter_utf8(&option, NULL), error))
+      return false;
   }
   return true;
 }

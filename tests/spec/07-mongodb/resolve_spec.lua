@@ -197,6 +197,54 @@ describe("a declaration for MongoDB", function()
       'the setting "prefix_compresion"')
   end)
 
+  it("has settings of the storage engine that the server takes, or is refused", function()
+    local texts = { "", ",", "prefix_compression", "app_metadata=(a=[b,c],d=(e))", 'app_metadata="a,b)"',
+      "split_pct:60", "leaf_page_max= 16KB ,split_pct=60", "leaf_page_max =16k", "split_pct=60,split_pct=20",
+      "split_pct=60,,", "leaf_page_max", "leaf_page_max=", 'leaf_page_max="16KB"', "leaf_page_max=16 KB",
+      "leaf_page_max=0x4000", "leaf_page_max=+16384", "leaf_page_max=016384", "leaf_page_max=16384.5",
+      "leaf_page_max=16KBB", "leaf_page_max=1GB", "leaf_page_max=100", "leaf_page_max=-1", "internal_page_max=512MB",
+      "internal_page_max=513MB", "memory_page_max=511", "memory_page_max=10TB", "memory_page_max=11TB",
+      "allocation_size=256MB", "split_pct=49", "split_pct=100", "split_pct=101", "split_pct=1e2", "dictionary=-1",
+      "dictionary=1K", "app_metadata=(x=1", "foo=1" }
+    for _, word in ipairs { "true", "false", "1", "01", "2", "yes", "TRUE", '"true"' } do
+      texts[#texts + 1] = "prefix_compression=" .. word
+    end
+    for _, word in ipairs { "on", "off", "ON", "", '"on"', "[on]", "(on)", "true", "unencrypted", "none" } do
+      texts[#texts + 1] = "checksum=" .. word
+    end
+    for _, word in ipairs { "none", "snappy", "zlib", "zstd", "lz4", "", '"zlib"', '""', "ZLIB", "(zlib)" } do
+      texts[#texts + 1] = "block_compressor=" .. word
+    end
+    for name, words in pairs { access_pattern_hint = "none random sequential x", block_allocation = "best first x",
+      format = "btree x", write_timestamp_usage = "always key_consistent mixed_mode never none ordered x" } do
+      for word in words:gmatch "%w+_?%w*" do texts[#texts + 1] = name .. "=" .. word end
+    end
+    for name in ("cache_resident exclusive ignore_in_memory_cache_size immutable internal_key_truncate readonly "
+      .. "tiered_object"):gmatch "%S+" do
+      texts[#texts + 1], texts[#texts + 2] = name .. "=false", name .. "=x"
+    end
+    for name in ("internal_item_max internal_key_max key_gap leaf_item_max leaf_key_max leaf_value_max "
+      .. "memory_page_image_max os_cache_dirty_max os_cache_max prefix_compression_min"):gmatch "%S+" do
+      texts[#texts + 1], texts[#texts + 2] = name .. "=0", name .. "=-1"
+    end
+    for _, each in ipairs(texts) do
+      local engine_options = mongodb.document("wiredTiger", { configString = each })
+      local taken = server:try(database, { "createIndexes", "settings",
+        indexes = { { key = { a = 1 }, name = "a", storageEngine = engine_options } } })
+      local declared = fields { relation = "set", with = { { "storageEngine", mongodb.json(engine_options) } } }
+      local change = resolve({ declared })[1]
+      assert.equal(taken and "create" or "error", change.action, each)
+      if taken then server:command(database, { "dropIndexes", "settings", index = "a" }) end
+    end
+    local function words(config, message)
+      refused({ with = { { "storageEngine", mongodb.json { wiredTiger = { configString = config } } } } }, message)
+    end
+    words("leaf_page_max=1GB", "configString has leaf_page_max=1GB, which is no number from 512 to 536870912")
+    words("dictionary=x", "configString has dictionary=x, which is no number from 0 on")
+    words("prefix_compression=yes", "configString has prefix_compression=yes, which is neither true nor false")
+    words("checksum=x", "configString has checksum=x, which is none of on, off, uncompressed, unencrypted")
+  end)
+
   it("of a time-series collection is refused where what is measured does not take it", function()
     local function series(column, opclass, more, message)
       more = more or {}
