@@ -82,6 +82,7 @@ local M = {}
 ---@field errors integer?
 ---@field description string?
 ---@field environment table?       # its file's, as the sandbox has it
+---@field secrets lunadex.registry.Problems   # hides what variables of the environment held
 ---@field file string
 ---@field line integer
 

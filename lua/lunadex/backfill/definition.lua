@@ -19,28 +19,30 @@ local function key_order(a, b)
   return tostring(a) < tostring(b)
 end
 
+-- A value as text. `clean`: what becomes of each text in it.
 local write
 
-local function write_table(value)
+local function write_table(value, clean)
   local keys, parts = {}, {}
   for key in pairs(value) do keys[#keys + 1] = key end
   -- The order of a document's fields counts, and it tells them in that order.
   if getmetatable(value) == nil then table.sort(keys, key_order) end
   for i, key in ipairs(keys) do
-    local item = write(value[key])
+    local item = write(value[key], clean)
     if math.type(key) and key == i then
       parts[i] = item
     else
-      parts[i] = (lua_text.is_identifier(tostring(key)) and tostring(key) or "[" .. write(key) .. "]") .. " = " .. item
+      local name = lua_text.is_identifier(tostring(key)) and tostring(key) or "[" .. write(key, clean) .. "]"
+      parts[i] = name .. " = " .. item
     end
   end
   return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
 end
 
-function write(value)
-  if type(value) == "string" then return lua_text.quote(value) end
+function write(value, clean)
+  if type(value) == "string" then return lua_text.quote(clean(value)) end
   if value == core.null then return "null" end
-  if type(value) == "table" then return write_table(value) end
+  if type(value) == "table" then return write_table(value, clean) end
   -- Of a function what it does counts, and not where it stands. What it takes from outside is not seen.
   if type(value) == "function" then return "function " .. hash(code.of(value)) end
   return tostring(value)
@@ -49,15 +51,24 @@ end
 --- What decides which rows are changed, and how. The rest may be changed at any time.
 local parts = { "on", "where", "set", "params", "transform", "columns" }
 
+local function text_of(backfill, clean)
+  local lines = {}
+  for _, name in ipairs(parts) do
+    if backfill[name] ~= nil then lines[#lines + 1] = name .. " = " .. write(backfill[name], clean) end
+  end
+  return table.concat(lines, ", ")
+end
+
+local function as_it_is(text)
+  return text
+end
+
+--- The text is without the passwords that variables of the environment held.
 ---@param backfill lunadex.Backfill
 ---@return {text: string, fingerprint: string}
 function M.of(backfill)
-  local lines = {}
-  for _, name in ipairs(parts) do
-    if backfill[name] ~= nil then lines[#lines + 1] = name .. " = " .. write(backfill[name]) end
-  end
-  local text = table.concat(lines, ", ")
-  return { text = text, fingerprint = hash(text) }
+  local function clean(text) return backfill.secrets:clean(text) end
+  return { text = text_of(backfill, clean), fingerprint = hash(text_of(backfill, as_it_is)) }
 end
 
 return M

@@ -230,7 +230,7 @@ function Checker:backfill(made, name)
   local database = self:database(name)
   local dialect = dialect_of(self, database)
   local backfill = self:options(made, nil, dialect.schema.kinds.backfill, made.raw, { name = made.title,
-    file = made.file, line = made.line, database = name, environment = made.environment })
+    file = made.file, line = made.line, database = name, environment = made.environment, secrets = self.problems })
   local what = "backfill " .. show(made.title)
   local unsendable = schema.unsendable(made.title)
   if made.title == "" then

@@ -565,6 +565,24 @@ describe("a backfill", function()
     assert.equal("500", value "SELECT count(*) FROM orders WHERE note = 'n' || id")
   end)
 
+  it("keeps to itself what a password is", function()
+    orders(10)
+    local text = [[backfill "b" { on = "orders", set = "note = $1 || '" .. env "SHOP_PASSWORD" .. "'", params = {
+      env "SHOP_PASSWORD", "n%d" } }]]
+    local function run(number)
+      return lunadex.run { "backfill", "run", lunadex.registry(text:format(number)), "--target", server:url(database),
+        env = { SHOP_PASSWORD = "s\\cret\"" } }
+    end
+    local result = run(1)
+    assert.equal(0, result.status, tostring(result))
+    local shown = [[on = "orders", set = "note = $1 || '***'", params = { "***", "n1" }]]
+    assert.matches(shown, result.stdout, 1, true)
+    assert.equal(shown, value "SELECT definition FROM lunadex.backfill")
+    assert.equal("10", value [[SELECT count(*) FROM orders WHERE note = repeat('s\cret"', 2)]])
+    assert.equal(6, run(2).status)
+    assert.equal(0, run(1).status)
+  end)
+
   it("is listed, and one that is not there is not", function()
     orders(10)
     local path = lunadex.registry(totals)
