@@ -11,7 +11,6 @@ local M = {}
 local lock_class = 1819635298 -- that of the run lock is one less
 
 local tables = [[
-CREATE SCHEMA IF NOT EXISTS lunadex;
 CREATE TABLE lunadex.backfill (
   id          integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name        text NOT NULL UNIQUE,
@@ -91,35 +90,71 @@ local function state_of(row, mine)
   return row
 end
 
+local anew = "DROP TABLE IF EXISTS lunadex.backfill_error, lunadex.backfill_range, lunadex.backfill has them made "
+  .. "anew. Nobody knows then what was done: all that is declared begins from the start."
+
+-- Says what a failure on our own tables means to whoever has not made them.
+local function explained(err)
+  if err.code == "permission" then
+    return errors.new("permission", err.message, "What is done of backfills is kept in three tables of the schema "
+      .. "lunadex: it takes the right to create them there (GRANT USAGE, CREATE ON SCHEMA lunadex), or all rights on "
+      .. "them. Without that schema it takes CREATE on the database.")
+  end
+  if err.native == "42703" then
+    return errors.new("refused", "the tables of backfills in the schema lunadex are those of another Lunadex: "
+      .. err.message, anew)
+  end
+  return err
+end
+
+local function ask(connection, ...)
+  local rows, err = connection:ask(...)
+  if rows then return rows end
+  return nil, explained(err)
+end
+
 local function read(connection, name, mine)
-  local rows, err = connection:ask(columns, { name, n = 1 })
+  local rows, err = ask(connection, columns, { name, n = 1 })
   if not rows then return nil, err end
   local states = {}
   for i, row in ipairs(rows) do states[i] = state_of(row, mine) end
   return states
 end
 
-local function is_installed(connection)
-  local rows, err = connection:ask "SELECT pg_catalog.to_regclass('lunadex.backfill_error') IS NOT NULL AS there"
+local look = [[
+SELECT pg_catalog.to_regnamespace('lunadex') IS NOT NULL AS has_schema,
+       ARRAY(SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname = 'lunadex' AND c.relname IN ('backfill', 'backfill_range', 'backfill_error')
+              ORDER BY c.relname) AS tables]]
+
+-- What there is of it: { has_schema, tables }, all of the tables or none.
+local function installed(connection)
+  local rows, err = connection:ask(look)
   if not rows then return nil, err end
-  return rows[1].there
+  local found = rows[1]
+  if #found.tables == 0 or #found.tables == 3 then return found end
+  return nil, errors.new("refused", ("of the tables of backfills in the schema lunadex there is only %s"):format(
+    table.concat(found.tables, " and ")), anew)
 end
 
 function M.install(connection)
-  local there, err = is_installed(connection)
-  if there == nil then return nil, err end
-  if there then return true end
+  local found, err = installed(connection)
+  if not found then return nil, err end
+  if #found.tables > 0 then return true end
   local rows
-  rows, err = connection:ask("BEGIN; SET LOCAL lock_timeout = '5s';" .. tables .. "; COMMIT")
+  rows, err = ask(connection, "BEGIN; SET LOCAL lock_timeout = '5s';"
+    .. (found.has_schema and "" or "CREATE SCHEMA lunadex;") .. tables .. "; COMMIT")
   if rows then return true end
   -- Another run may have made them at the same moment.
-  if is_installed(connection) then return true end
+  found = installed(connection)
+  if found and #found.tables > 0 then return true end
   return nil, err
 end
 
 function M.read(connection, name)
-  local there, err = is_installed(connection)
-  if not there then return there == false and {} or nil, err end
+  local found, err = installed(connection)
+  if not found then return nil, err end
+  if #found.tables == 0 then return {} end
   return read(connection, name)
 end
 
@@ -153,7 +188,7 @@ end
 
 function M.claim(control, subject)
   local name = subject.backfill.name
-  local rows, err = control:ask(
+  local rows, err = ask(control,
     "INSERT INTO lunadex.backfill (name, relation) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
     { name, subject.relation })
   if not rows then return nil, err end
@@ -235,7 +270,7 @@ local commands = {
 }
 
 function M.command(connection, name, command)
-  local rows, err = connection:ask(([[
+  local rows, err = ask(connection, ([[
     UPDATE lunadex.backfill SET %s WHERE name = $1 AND outcome IS DISTINCT FROM 'finished']]):format(commands[command]),
     { name })
   if not rows then return nil, err end

@@ -537,6 +537,29 @@ describe("a backfill", function()
     assert.matches('"before":{[^}]*"list":%["a",null%]', result.stdout)
   end)
 
+  it("says what it takes where its role may not keep what is done, or where that is not whole", function()
+    orders(10)
+    sql [[DO $$BEGIN CREATE ROLE ldx_filler LOGIN; EXCEPTION WHEN duplicate_object THEN END$$;
+      GRANT SELECT, UPDATE ON orders TO ldx_filler]]
+    finally(function() sql "DROP OWNED BY ldx_filler" end)
+    local path = lunadex.registry [[backfill "b" { on = "orders", set = "total = 1" }]]
+    local function fill()
+      return lunadex.run { "backfill", "run", path, "--target", server:url(database, "ldx_filler") }
+    end
+    local result = fill()
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("permission denied for database .*GRANT USAGE, CREATE ON SCHEMA lunadex", result.stderr)
+    sql "CREATE SCHEMA lunadex; GRANT USAGE, CREATE ON SCHEMA lunadex TO ldx_filler"
+    result = fill()
+    assert.equal(0, result.status, tostring(result))
+    sql "DROP TABLE lunadex.backfill_error"
+    result = backfill("status", path)
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("there is only backfill and backfill_range\nDROP TABLE IF EXISTS", result.stderr, 1, true)
+    sql "DROP TABLE lunadex.backfill_range, lunadex.backfill"
+    assert.matches("no backfill was ever begun", backfill("status", path).stdout, 1, true)
+  end)
+
   it("is looked at and held without a registry", function()
     orders(10)
     refused(3, [[backfill "b" { on = "orders", set = "total = 1", verify = "SELECT 1" }]], "verify counts 1")
