@@ -183,9 +183,11 @@ local function relation_text(relation, warnings)
   return ("on %s {\n%s\n}\n"):format(quote(relation.display), table.concat(lines, "\n"))
 end
 
--- Ours (docs/history.md), and nothing to be declared.
-local function is_history(relation)
-  return relation.schema == "lunadex" and (relation.name == "run" or relation.name == "change")
+-- Tables that Lunadex makes for itself (docs/history.md, docs/backfills.md), and nothing to be declared.
+local own = { run = true, change = true, backfill = true, backfill_range = true, backfill_error = true }
+
+local function is_own(relation)
+  return relation.schema == "lunadex" and own[relation.name] == true
 end
 
 --- The registry of a catalog, and what was left out.
@@ -195,7 +197,7 @@ end
 function M.text(catalog)
   local blocks, warnings = { "-- Written by `lunadex snapshot` from the live database.\n" }, {}
   for relation in catalog:relations() do
-    if not relation.extension_owned and not is_history(relation) then
+    if not relation.extension_owned and not is_own(relation) then
       blocks[#blocks + 1] = relation_text(relation, warnings)
     end
   end

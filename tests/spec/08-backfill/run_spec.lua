@@ -552,6 +552,8 @@ describe("a backfill", function()
     sql "CREATE SCHEMA lunadex; GRANT USAGE, CREATE ON SCHEMA lunadex TO ldx_filler"
     result = fill()
     assert.equal(0, result.status, tostring(result))
+    -- Its tables are nobody's to declare.
+    assert.is_nil(lunadex.run({ "snapshot", "--target", server:url(database) }).stdout:find("lunadex.", 1, true))
     sql "DROP TABLE lunadex.backfill_error"
     result = backfill("status", path)
     assert.equal(6, result.status, tostring(result))
