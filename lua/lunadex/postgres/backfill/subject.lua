@@ -116,17 +116,11 @@ end
 
 -- Judging -------------------------------------------------------------------------------------------------------------
 
--- Says which texts of the registry an error is about.
-local function placed(err, backfill, texts)
-  if err.retryable or err.code == "cancelled" then return err end
-  return errors.new(err.code, ("%s of %s:%d: %s"):format(texts, backfill.file, backfill.line, err.message), err.hint)
-end
-
 local function refuse_set(subject)
   local backfill, names = subject.backfill, {}
   if not backfill.set then return nil end
   local columns, err = core.assigned_columns(backfill.set)
-  if not columns then return placed(err, backfill, "set") end
+  if not columns then return errors.placed(err, "set", backfill) end
   for _, column in ipairs(columns) do names[column] = true end
   return key.refuse_change(subject, names)
 end
@@ -139,8 +133,8 @@ local function refuse_parameters(subject)
     local text = backfill[name]
     for _, number in ipairs(type(text) == "string" and statement.numbers(text) or {}) do
       if number < 1 or number > given then
-        return placed(errors.new("invalid_definition", ("it has $%s, and params holds %d"):format(number, given)),
-          backfill, name)
+        local message = ("it has $%s, and params holds %d"):format(number, given)
+        return errors.placed(errors.new("invalid_definition", message), name, backfill)
       end
     end
   end
@@ -202,10 +196,10 @@ local function judge(connection, subject)
     text = ("SELECT FROM %s WHERE %s"):format(subject.table, it:where())
   end
   local rows, err = it:ask(connection, "EXPLAIN " .. text)
-  if not rows then return nil, placed(err, backfill, backfill.set and "where or set" or "where") end
+  if not rows then return nil, errors.placed(err, backfill.set and "where or set" or "where", backfill) end
   if backfill.verify then
     rows, err = judge_verify(connection, subject)
-    if not rows then return nil, placed(err, backfill, "verify") end
+    if not rows then return nil, errors.placed(err, "verify", backfill) end
   end
   return true
 end
