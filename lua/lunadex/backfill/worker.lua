@@ -12,7 +12,7 @@ local first_size, first_given = 1000, 100
 ---@class lunadex.backfill.Worker
 ---@field run lunadex.backfill.Run
 ---@field size integer            # rows of the next batch
----@field narrow integer?          # the same, while a row is looked for that makes batches fail
+---@field narrow integer?          # the same, while a row is looked for that makes batches fail, and after that
 ---@field suspect integer?         # rows among which it is
 ---@field skip string?             # why the next row is left as it is
 ---@field patience lunadex.backfill.Patience
@@ -57,10 +57,17 @@ function Worker:look_closer(err)
   if rows == 1 then self.skip = err.message else self.narrow = rows // 2 end
 end
 
+-- Where one row failed, there may be more: batches grow from there.
 function Worker:looked(batch)
-  self.suspect = self.suspect and self.suspect - batch.seen
-  -- Found; or somebody else has put it right.
-  if self.skip or self.suspect and self.suspect <= 0 then self.skip, self.narrow, self.suspect = nil, nil, nil end
+  if self.skip then
+    self.skip, self.suspect, self.narrow = nil, nil, 1
+  elseif self.suspect then
+    self.suspect = self.suspect - batch.seen
+    if self.suspect <= 0 then self.suspect = nil end -- somebody else has put it right
+  elseif self.narrow then
+    self.narrow = self.narrow * 2
+    if self.narrow >= self.size then self.narrow = nil end
+  end
 end
 
 -- Whether the range may be walked on after a batch has failed.
