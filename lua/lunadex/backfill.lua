@@ -261,7 +261,7 @@ function Run:progress()
   local rate, rows = self:pace(), self.state.rows
   local percent, left
   if rows > 0 then
-    percent = math.min(100 * self.seen / rows, 100)
+    percent = math.min(100 * self.seen / rows, 99) -- how many there are is an estimate
     left = rate and rate > 0 and math.max(rows - self.seen, 0) / rate or nil
   end
   self.rate = rate

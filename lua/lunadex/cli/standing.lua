@@ -13,7 +13,8 @@ function M.tell(state)
   local word = state.command == "pause" and "paused" or state.state
   local parts = {}
   if state.rows > 0 and state.state ~= "finished" then
-    parts[#parts + 1] = ("%.0f %%"):format(math.min(100 * state.seen / state.rows, 100))
+    -- How many there are is an estimate.
+    parts[#parts + 1] = ("%d %%"):format(math.min(100 * state.seen // state.rows, 99))
   end
   parts[#parts + 1] = ("%d rows seen, %d changed"):format(state.seen, state.changed)
   if state.failed > 0 then parts[#parts + 1] = state.failed .. " failed" end
