@@ -20,9 +20,8 @@ return {
   name = "foreign-key-without-index",
   describe = "a foreign key whose columns no index begins with",
   rule = {
-    on = { "index" }, default = "check", driver = "postgres",
+    on = { "index" }, only = { kind = "foreign_key" }, default = "check", driver = "postgres",
     check = function(key, context)
-      if key.kind ~= "foreign_key" then return end
       local wanted, names = {}, {}
       for i, column in ipairs(key.keys) do
         wanted[column.column], names[i] = true, column.column

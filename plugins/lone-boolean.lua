@@ -5,12 +5,12 @@ return {
   name = "lone-boolean",
   describe = "an index on a boolean alone, without a predicate",
   rule = {
-    on = { "index" }, default = "check", driver = "postgres",
-    check = function(index, context)
-      if index.kind ~= "index" or index.where or #index.keys > 1 or index.unique then return end
-      local name = index.keys[1].column
-      local column = name and context.relation.columns[name]
-      if column and column.type == "boolean" then
+    on = { "index" }, only = { kind = "index", unique = false, where = false, type = "boolean" },
+    default = "check", driver = "postgres",
+    check = function(index)
+      local key = index.keys[1]
+      if key.type == "boolean" then
+        local name = key.column
         return "warn", ("%s is a boolean: the rare value belongs into a predicate, where = %q"):format(name, name)
       end
     end,

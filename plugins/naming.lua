@@ -13,11 +13,11 @@ end
 -- The pattern for a relation and a kind. The last one is kept: most are asked for again at once.
 local last = {}
 
-local function pattern_for(template, index)
-  if last.template ~= template or last.relation ~= index.relation or last.kind ~= index.kind then
-    local name = index.relation:match('([^."]+)"?$') or index.relation
-    last = { template = template, relation = index.relation, kind = index.kind,
-      pattern = (template:gsub("{(%l+)}", { relation = escaped(name), kind = index.kind })) }
+local function pattern_for(template, relation, kind)
+  if last.template ~= template or last.relation ~= relation or last.kind ~= kind then
+    local name = relation:match('([^."]+)"?$') or relation
+    last = { template = template, relation = relation, kind = kind,
+      pattern = (template:gsub("{(%l+)}", { relation = escaped(name), kind = kind })) }
   end
   return last.pattern
 end
@@ -33,15 +33,16 @@ return {
   rule = {
     on = { "index" },
     check = function(index, context)
-      local options = context.options
-      if not index.name then return end
-      if options.kinds then
+      local name, options = index.name, context.options
+      if not name then return end
+      local kinds, pattern = options.kinds, options.pattern
+      if kinds then
         local looked_at = false
-        for _, kind in ipairs(options.kinds) do looked_at = looked_at or kind == index.kind end
+        for _, kind in ipairs(kinds) do looked_at = looked_at or kind == index.kind end
         if not looked_at then return end
       end
-      if not index.name:find(pattern_for(options.pattern, index)) then
-        return "warn", ("the name %s does not match %s"):format(index.name, options.pattern)
+      if not name:find(pattern_for(pattern, index.relation, index.kind)) then
+        return "warn", ("the name %s does not match %s"):format(name, pattern)
       end
     end,
   },

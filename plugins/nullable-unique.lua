@@ -35,14 +35,15 @@ return {
   name = "nullable-unique",
   describe = "unique over columns that may be null",
   rule = {
-    on = { "index" }, default = "check", driver = "postgres",
-    check = function(index, context)
-      if not index.unique or index.nulls_not_distinct or index.kind == "primary_key" then return end
-      local columns, nullable = context.relation.columns, {}
+    on = { "index" }, only = { unique = true }, default = "check", driver = "postgres",
+    check = function(index)
+      if index.nulls_not_distinct or index.kind == "primary_key" then return end
+      local nullable, where = {}, index.where
       for _, key in ipairs(index.keys) do
-        local column = key.column and columns[key.column]
-        local left_out = index.where and key.column and leaves_out(index.where, key.column)
-        if column and not column.not_null and not left_out then nullable[#nullable + 1] = key.column end
+        local column = key.column
+        if column and key.not_null == false and not (where and leaves_out(where, column)) then
+          nullable[#nullable + 1] = column
+        end
       end
       if #nullable > 0 then
         return "warn", ("%s may be null, and rows with a null there are never equal"):format(

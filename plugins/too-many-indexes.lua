@@ -8,8 +8,9 @@ return {
   rule = {
     on = { "relation" }, default = "check",
     check = function(relation, context)
-      local count = 0
-      for _, index in ipairs(relation.indexes) do
+      local indexes, count = relation.indexes, 0
+      if #indexes <= context.options.most then return end
+      for _, index in ipairs(indexes) do
         if index.kind ~= "foreign_key" then count = count + 1 end
       end
       if count > context.options.most then

@@ -15,6 +15,8 @@ int luaopen_lunadex_core(lua_State *L) {
       {"wait", ldx_lua_wait},
       {"declarations", ldx_lua_declarations},
       {"diff", ldx_lua_diff},
+      {"views", ldx_lua_views},
+      {"index_views", ldx_lua_index_views},
       {"describe", ldx_lua_describe},
       {"nearest", ldx_lua_nearest},
       {"quote_name", ldx_lua_quote_name},

@@ -1,6 +1,7 @@
 #include "lua/declarations.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "lua/definition.h"
 #include "lua/push.h"
@@ -30,6 +31,18 @@ ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument) {
   }
   luaL_argcheck(L, !h->set->busy, argument, "these declarations are being resolved");
   return h->set;
+}
+
+bool ldx_lua_set_is_free(const void *userdata) {
+  const handle *h = userdata;
+  return h->set && !h->closed && !h->set->busy;
+}
+
+ldx_declared *ldx_lua_check_declared(lua_State *L, int argument, lua_Integer ordinal) {
+  ldx_lua_set *set = ldx_lua_check_set(L, argument);
+  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= ldx_declarations_count(set->set), argument + 1,
+                "no such declaration");
+  return ldx_declarations_at(set->set, (size_t)ordinal - 1);
 }
 
 /* [-0, +1, m] */
@@ -119,10 +132,7 @@ static int count(lua_State *L) {
 }
 
 static ldx_declared *check_entry(lua_State *L) {
-  ldx_lua_set *set = ldx_lua_check_set(L, 1);
-  lua_Integer ordinal = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= ldx_declarations_count(set->set), 2, "no such declaration");
-  return ldx_declarations_at(set->set, (size_t)ordinal - 1);
+  return ldx_lua_check_declared(L, 1, luaL_checkinteger(L, 2));
 }
 
 static int twin(lua_State *L) {
@@ -146,6 +156,73 @@ static int fields(lua_State *L) {
   ldx_definition definition = declared->resolved ? *declared->canonical : *declared->definition;
   if (declared->relation) definition.relation = declared->relation->name;
   ldx_lua_push_fields(L, &definition, declared->name);
+  return 1;
+}
+
+/* What `select` asks of a definition; what is not asked for is NULL or -1. */
+typedef struct filter {
+  const char *kind, *method;
+  int unique, where;
+  lua_Integer keys, type;
+} filter;
+
+static const char *text_field(lua_State *L, const char *name) {
+  lua_getfield(L, 2, name);
+  const char *value = ldx_lua_opt_text(L, -1);
+  lua_pop(L, 1); /* the table has it */
+  return value;
+}
+
+static int flag_field(lua_State *L, const char *name) {
+  int value = lua_getfield(L, 2, name) == LUA_TNIL ? -1 : lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static lua_Integer number_field(lua_State *L, const char *name) {
+  lua_getfield(L, 2, name);
+  lua_Integer value = luaL_optinteger(L, -1, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static bool fits_text(const char *wanted, const char *value) {
+  return !wanted || (value && strcmp(wanted, value) == 0);
+}
+
+/* Of one column alone; where nobody knows it, it may be any. */
+static bool fits_type(const ldx_declared *declared, const ldx_definition *definition, lua_Integer wanted) {
+  if (wanted == -1) return true;
+  if (definition->key_count != 1 || !definition->keys->column) return false;
+  if (!declared->relation) return true;
+  const ldx_column *column = ldx_relation_column(declared->relation, definition->keys->column);
+  return column && (lua_Integer)column->type == wanted;
+}
+
+static bool fits(const filter *f, const ldx_declared *declared) {
+  const ldx_definition *definition = declared->resolved ? declared->canonical : declared->definition;
+  bool unique = ldx_definition_is_unique(definition);
+  return fits_text(f->kind, ldx_kind_name(definition->kind)) && fits_text(f->method, definition->method) &&
+         (f->unique < 0 || f->unique == unique) && (f->where < 0 || f->where == (definition->predicate != NULL)) &&
+         (f->keys < 0 || (size_t)f->keys == definition->key_count) && fits_type(declared, definition, f->type);
+}
+
+static int select_some(lua_State *L) {
+  ldx_lua_check_set(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  filter f = {.kind = text_field(L, "kind"), .method = text_field(L, "method")};
+  f.unique = flag_field(L, "unique");
+  f.where = flag_field(L, "where");
+  f.keys = number_field(L, "keys");
+  f.type = number_field(L, "type");
+  ldx_lua_set *set = ldx_lua_check_set(L, 1); /* a metatable of the table's may have closed it */
+  lua_newtable(L);
+  lua_Integer found = 0;
+  for (size_t i = 0; i < ldx_declarations_count(set->set); i++) {
+    if (!fits(&f, ldx_declarations_at(set->set, i))) continue;
+    lua_pushinteger(L, (lua_Integer)i + 1);
+    lua_rawseti(L, -2, ++found);
+  }
   return 1;
 }
 
@@ -174,9 +251,16 @@ static int set_tostring(lua_State *L) {
 void ldx_lua_open_declarations(lua_State *L) {
   static const luaL_Reg meta[] = {
       {"__gc", set_gc}, {"__close", set_close}, {"__len", count}, {"__tostring", set_tostring}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"add", add},   {"add_plain", add_plain}, {"add_relation", add_relation},
-                                     {"copy", copy}, {"count", count},         {"twin", twin},
-                                     {"text", text}, {"fields", fields},       {"overlapping", ldx_lua_overlapping},
+  static const luaL_Reg methods[] = {{"add", add},
+                                     {"add_plain", add_plain},
+                                     {"add_relation", add_relation},
+                                     {"copy", copy},
+                                     {"count", count},
+                                     {"twin", twin},
+                                     {"text", text},
+                                     {"fields", fields},
+                                     {"overlaps", ldx_lua_overlaps},
+                                     {"select", select_some},
                                      {NULL, NULL}};
   ldx_lua_class(L, class, meta, methods, NULL);
 }

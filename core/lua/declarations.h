@@ -20,7 +20,11 @@ typedef struct ldx_lua_set {
 /* The set of an argument that no job has. [-0, +0, v] */
 ldx_lua_set *ldx_lua_check_set(lua_State *L, int argument);
 void ldx_lua_set_release(ldx_lua_set *set); /* NULL is fine */
+/* The same of one declaration; ordinals begin with 1. [-0, +0, v] */
+ldx_declared *ldx_lua_check_declared(lua_State *L, int argument, lua_Integer ordinal);
+/* Of the userdata of a set: whether it is neither closed nor with a job. */
+bool ldx_lua_set_is_free(const void *userdata);
 /* The method that takes a diff: diff.c. */
-int ldx_lua_overlapping(lua_State *L);
+int ldx_lua_overlaps(lua_State *L);
 
 #endif

@@ -1,3 +1,5 @@
+#include "lua/diff.h"
+
 #include <string.h>
 
 #include "lua/catalog.h"
@@ -33,25 +35,47 @@ static const ldx_diff *check(lua_State *L, int argument) {
   return *handle;
 }
 
-int ldx_lua_overlapping(lua_State *L) {
+const ldx_change *ldx_lua_test_change(lua_State *L, int argument, lua_Integer ordinal) {
+  ldx_diff **handle = luaL_testudata(L, argument, class);
+  if (!handle) return NULL;
+  const ldx_diff *diff = *handle;
+  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= diff->count && diff->items[ordinal - 1].declared, argument + 1,
+                "no such declaration");
+  lua_getiuservalue(L, argument, SET);
+  lua_getiuservalue(L, argument, CATALOG);
+  return &diff->items[ordinal - 1];
+}
+
+int ldx_lua_overlaps(lua_State *L) {
   ldx_lua_set *set = ldx_lua_check_set(L, 1);
   const ldx_diff *diff = lua_isnoneornil(L, 2) ? NULL : check(L, 2);
   const ldx_catalog *catalog = diff ? set->catalog : NULL;
-  size_t count = ldx_declarations_count(set->set);
+  lua_settop(L, 2);
   if (diff) {
     lua_getiuservalue(L, 2, SET);
     luaL_argcheck(L, lua_rawequal(L, 1, -1), 2, "the diff is one of other declarations");
+    lua_getiuservalue(L, 2, CATALOG);
   }
+  lua_settop(L, 4);
   ldx_arena *arena = ldx_lua_push_arena(L);
-  int place = lua_gettop(L);
-  const bool *overlaps = ldx_declarations_overlap(arena, set->set, diff, catalog);
+  const ldx_overlaps *overlaps = ldx_overlaps_find(arena, set->set, diff, catalog);
   lua_newtable(L);
-  for (size_t i = 0; i < count; i++) {
-    if (!overlaps[i]) continue;
-    lua_pushboolean(L, true);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  for (size_t i = 0; i < overlaps->count; i++) {
+    const ldx_overlap *overlap = &overlaps->items[i];
+    if (lua_rawgeti(L, 6, (lua_Integer)overlap->ordinal + 1) == LUA_TNIL) {
+      lua_pop(L, 1);
+      lua_createtable(L, 1, 0);
+      lua_pushvalue(L, -1);
+      lua_rawseti(L, 6, (lua_Integer)overlap->ordinal + 1);
+    }
+    if (overlap->live)
+      ldx_lua_push_live(L, 4, overlap->live);
+    else
+      lua_pushinteger(L, (lua_Integer)overlap->other + 1);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
   }
-  ldx_lua_free_arena(L, place);
+  ldx_lua_free_arena(L, 5);
   return 1;
 }
 
@@ -126,26 +150,45 @@ static int changes(lua_State *L) {
   return 1;
 }
 
-/* Upvalues: diff, its catalog, position. Without a table for each: there may be many, of which nothing else is wanted. */
-static int next_declared(lua_State *L) {
+/* Upvalues: diff, its catalog, position. */
+static int next_run(lua_State *L) {
   const ldx_diff *diff = check(L, lua_upvalueindex(1));
-  size_t i = (size_t)lua_tointeger(L, lua_upvalueindex(3));
-  if (i >= diff->count || !diff->items[i].declared) return 0; /* strays follow */
-  const ldx_change *change = &diff->items[i];
-  lua_pushinteger(L, (lua_Integer)i + 1);
+  size_t first = (size_t)lua_tointeger(L, lua_upvalueindex(3)), end = first + 1;
+  if (first >= diff->declared) return 0;
+  ldx_relation *relation = diff->items[first].declared->relation;
+  /* What is on no relation that is there may be on any. */
+  while (relation && end < diff->declared && diff->items[end].declared->relation == relation) end++;
+  lua_pushinteger(L, (lua_Integer)end);
   lua_replace(L, lua_upvalueindex(3));
-  lua_pushinteger(L, (lua_Integer)change->ordinal + 1);
-  ldx_lua_push_relation(L, lua_upvalueindex(2), change->declared->relation);
-  ldx_lua_push_live(L, lua_upvalueindex(2), change->live);
+  lua_pushinteger(L, (lua_Integer)first + 1);
+  lua_pushinteger(L, (lua_Integer)end);
+  ldx_lua_push_relation(L, lua_upvalueindex(2), relation);
   return 3;
 }
 
-static int declared(lua_State *L) {
+static int runs(lua_State *L) {
   check(L, 1);
   lua_settop(L, 1);
   lua_getiuservalue(L, 1, CATALOG);
   lua_pushinteger(L, 0);
-  lua_pushcclosure(L, next_declared, 3);
+  lua_pushcclosure(L, next_run, 3);
+  return 1;
+}
+
+static int undeclared(lua_State *L) {
+  const ldx_diff *diff = check(L, 1);
+  lua_settop(L, 2);
+  lua_getiuservalue(L, 1, CATALOG);
+  ldx_catalog *catalog;
+  const ldx_relation *relation = ldx_lua_test_relation(L, 2, &catalog);
+  luaL_argcheck(L, relation && catalog == ldx_lua_check_catalog(L, 3), 2, "a relation of this diff's catalog expected");
+  lua_newtable(L);
+  lua_Integer count = 0;
+  for (size_t i = 0; i < relation->live_count; i++) {
+    if (diff->taken[relation->live[i]->ordinal]) continue;
+    ldx_lua_push_live(L, 3, relation->live[i]);
+    lua_rawseti(L, -2, ++count);
+  }
   return 1;
 }
 
@@ -171,6 +214,7 @@ static int diff_tostring(lua_State *L) {
 
 void ldx_lua_open_diff(lua_State *L) {
   static const luaL_Reg meta[] = {{"__tostring", diff_tostring}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"total", total}, {"changes", changes}, {"pairs", declared}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"total", total}, {"changes", changes}, {"runs", runs}, {"undeclared", undeclared}, {NULL, NULL}};
   ldx_lua_class(L, class, meta, methods, diff_index);
 }

@@ -79,8 +79,11 @@ static void set_strings(lua_State *L, const char *field, const ldx_strings *stri
   lua_setfield(L, -2, field);
 }
 
-static void set_options(lua_State *L, const char *field, const ldx_options *options) {
-  if (options->count == 0) return;
+void ldx_lua_push_options(lua_State *L, const ldx_options *options) {
+  if (options->count == 0) {
+    lua_pushnil(L);
+    return;
+  }
   lua_createtable(L, (int)options->count, 0);
   for (size_t i = 0; i < options->count; i++) {
     lua_createtable(L, 2, 0);
@@ -90,6 +93,11 @@ static void set_options(lua_State *L, const char *field, const ldx_options *opti
     lua_rawseti(L, -2, 2);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
+}
+
+static void set_options(lua_State *L, const char *field, const ldx_options *options) {
+  if (options->count == 0) return;
+  ldx_lua_push_options(L, options);
   lua_setfield(L, -2, field);
 }
 

@@ -40,6 +40,8 @@ void ldx_lua_open_database(lua_State *L);
 int ldx_lua_declarations(lua_State *L);
 int ldx_lua_diff(lua_State *L);
 int ldx_lua_open(lua_State *L);
+int ldx_lua_views(lua_State *L);
+int ldx_lua_index_views(lua_State *L);
 int ldx_lua_wait(lua_State *L);
 int ldx_lua_describe(lua_State *L);
 int ldx_lua_nearest(lua_State *L);

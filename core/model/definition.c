@@ -93,6 +93,12 @@ static size_t sorted_options(const ldx_options *options, ldx_option *out) {
   return count;
 }
 
+bool ldx_definition_is_unique(const ldx_definition *definition) {
+  return definition->kind == LDX_KIND_INDEX
+             ? definition->unique
+             : definition->kind == LDX_KIND_UNIQUE || definition->kind == LDX_KIND_PRIMARY_KEY;
+}
+
 bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_definition *live) {
   if (declared->tablespace && (!live->tablespace || strcmp(declared->tablespace, live->tablespace) != 0)) return false;
   if (declared->storage.count != live->storage.count) return false;

@@ -381,6 +381,11 @@ ldx_diff *ldx_diff_make(ldx_arena *arena, ldx_declarations *set, ldx_catalog *ca
     if (w.first[i] != NONE) diff_relation(&w, ldx_catalog_relation_at(catalog, i));
   for (size_t i = 0; i < ldx_catalog_relation_count(catalog); i++)
     if (w.mentioned[i]) add_strays(&w, ldx_catalog_relation_at(catalog, i));
-  for (size_t i = 0; i < w.diff->count; i++) w.diff->by_action[w.diff->items[i].action]++;
+  w.diff->taken = LDX_ARENA_NEW(arena, bool, ldx_catalog_live_count(catalog));
+  for (size_t i = 0; i < w.diff->count; i++) {
+    const ldx_change *change = &w.diff->items[i];
+    w.diff->by_action[change->action]++;
+    if (change->declared && change->live) w.diff->taken[change->live->ordinal] = true;
+  }
   return w.diff;
 }

@@ -1,4 +1,9 @@
-/* overlap.c: which declarations begin with the same key as another index of their relation. */
+/* overlap.c: which indexes begin with all the keys of a declared one.
+ *
+ * What begins alike is brought together by a hash, so that nearly all are never compared: few indexes of a relation have
+ * the same method, predicate and first key. Places are found by hash, too: to sort them all would take longer than the
+ * diff.
+ */
 #include <stdint.h>
 #include <string.h>
 
@@ -8,20 +13,26 @@
 #include "lunadex/diff.h"
 #include "model/catalog.h"
 
-/* The first to begin so. Of two on the same relation that begin with the same key, the hash is the same. */
 typedef struct beginning {
-  uint64_t hash;
-  size_t number; /* 1 + the ordinal of the declaration, or LIVE; 0: a free place */
+  uint64_t hash; /* the same for two of a relation that begin alike */
+  const ldx_definition *definition;
+  size_t ordinal;         /* of the declaration */
+  ldx_live *live;         /* or what is live and not declared */
+  struct beginning *next; /* that begins alike: first declarations in their order, then what is live */
 } beginning;
 
-/* Of one that is live and not declared. */
-static const size_t LIVE = SIZE_MAX;
+typedef struct place {
+  beginning *first, *last;
+} place;
 
-/* Places are found by hash: to sort them all would take longer than the diff. */
 typedef struct work {
-  beginning *places;
+  ldx_arena *arena;
+  beginning *list;
+  size_t count;
+  place *places;
   size_t room; /* a power of two */
-  bool *overlaps;
+  ldx_overlaps *found;
+  size_t found_room;
 } work;
 
 static uint64_t feed(uint64_t hash, const char *text) {
@@ -31,60 +42,87 @@ static uint64_t feed(uint64_t hash, const char *text) {
 static uint64_t hash_of(ldx_name relation, const ldx_definition *definition) {
   const ldx_key *first = definition->keys;
   uint64_t hash = feed(feed(0, relation.schema), relation.name);
-  return definition->key_count ? feed(feed(hash, first->column), first->expression) : hash;
+  hash = feed(feed(hash, definition->method), definition->predicate);
+  return feed(feed(hash, first->column), first->expression);
 }
 
-static void note(work *w, size_t number) {
-  if (number != LIVE) w->overlaps[number - 1] = true;
+static bool is_ordered(const ldx_definition *definition) {
+  return definition->key_count && definition->kind != LDX_KIND_FOREIGN_KEY && definition->kind != LDX_KIND_EXCLUSION;
 }
 
-static void add(work *w, uint64_t hash, size_t number) {
-  size_t i = (size_t)hash & (w->room - 1);
-  while (w->places[i].number && w->places[i].hash != hash) i = (i + 1) & (w->room - 1);
-  if (w->places[i].number) {
-    note(w, w->places[i].number);
-    note(w, number);
-  } else {
-    w->places[i] = (beginning){hash, number};
+static bool same_text(const char *a, const char *b) {
+  return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool same_key(const ldx_key *a, const ldx_key *b) {
+  return same_text(a->column, b->column) && same_text(a->expression, b->expression) &&
+         same_text(a->collation, b->collation) && same_text(a->opclass, b->opclass) && !a->opclass_options.count &&
+         !b->opclass_options.count;
+}
+
+static bool begins_with(const ldx_definition *longer, const ldx_definition *shorter) {
+  if (longer->key_count < shorter->key_count || !same_text(longer->method, shorter->method) ||
+      !same_text(longer->predicate, shorter->predicate))
+    return false;
+  bool has_methods = !shorter->method || *shorter->method;
+  bool turned = longer->keys[0].descending != shorter->keys[0].descending;
+  for (size_t i = 0; i < shorter->key_count; i++) {
+    const ldx_key *a = &longer->keys[i], *b = &shorter->keys[i];
+    if (!same_key(a, b)) return false;
+    if (!has_methods && b->opclass) return false; /* the text, hashed and geographic ones of MongoDB */
+    if ((a->descending != b->descending) != turned || (a->nulls_first != b->nulls_first) != turned) return false;
+  }
+  return true;
+}
+
+static void add(work *w, ldx_name relation, const ldx_definition *definition, size_t ordinal, ldx_live *live) {
+  if (!is_ordered(definition)) return;
+  beginning *added = &w->list[w->count++];
+  *added = (beginning){hash_of(relation, definition), definition, ordinal, live, NULL};
+  size_t i = (size_t)added->hash & (w->room - 1);
+  while (w->places[i].first && w->places[i].first->hash != added->hash) i = (i + 1) & (w->room - 1);
+  if (w->places[i].first)
+    w->places[i].last->next = added;
+  else
+    w->places[i].first = added;
+  w->places[i].last = added;
+}
+
+static void note(work *w, const beginning *shorter, const beginning *longer) {
+  ldx_overlaps *found = w->found;
+  if (found->count == w->found_room) {
+    w->found_room = w->found_room ? 2 * w->found_room : 64;
+    ldx_overlap *items = LDX_ARENA_NEW(w->arena, ldx_overlap, w->found_room);
+    if (found->count) memcpy(items, found->items, found->count * sizeof *items);
+    found->items = items;
+  }
+  found->items[found->count++] = (ldx_overlap){shorter->ordinal, longer->ordinal, longer->live};
+}
+
+static void compare(work *w, const place *at) {
+  for (const beginning *a = at->first; a && !a->live; a = a->next) {
+    for (const beginning *b = at->first; b; b = b->next)
+      if (a != b && begins_with(b->definition, a->definition)) note(w, a, b);
   }
 }
 
-static void add_declared(work *w, ldx_declarations *set) {
-  size_t count = ldx_declarations_count(set);
-  for (size_t i = 0; i < count; i++) {
+ldx_overlaps *ldx_overlaps_find(ldx_arena *arena, ldx_declarations *set, const ldx_diff *diff,
+                                const ldx_catalog *catalog) {
+  size_t declarations = ldx_declarations_count(set), live_count = diff ? ldx_catalog_live_count(catalog) : 0;
+  work w = {.arena = arena, .room = 16, .found = LDX_ARENA_NEW(arena, ldx_overlaps, 1)};
+  w.list = LDX_ARENA_NEW(arena, beginning, declarations + live_count + 1);
+  while (w.room * 3 < (declarations + live_count) * 4) w.room *= 2;
+  w.places = LDX_ARENA_NEW(arena, place, w.room);
+  for (size_t i = 0; i < declarations; i++) {
     const ldx_declared *declared = ldx_declarations_at(set, i);
-    const ldx_definition *definition = declared->resolved ? declared->canonical : declared->definition;
-    ldx_name relation = declared->relation ? declared->relation->name : declared->definition->relation;
-    add(w, hash_of(relation, definition), i + 1);
+    add(&w, declared->relation ? declared->relation->name : declared->definition->relation,
+        declared->resolved ? declared->canonical : declared->definition, i, NULL);
   }
-}
-
-/* By ordinal: what is live and not declared; and how many that are. */
-static bool *find_undeclared(ldx_arena *arena, const ldx_diff *diff, const ldx_catalog *catalog, size_t *count) {
-  size_t live = ldx_catalog_live_count(catalog);
-  bool *undeclared = LDX_ARENA_NEW(arena, bool, live);
-  memset(undeclared, true, live);
-  *count = live;
-  for (size_t i = 0; i < diff->count; i++) {
-    const ldx_change *change = &diff->items[i];
-    if (!change->declared || !change->live || !undeclared[change->live->ordinal]) continue;
-    undeclared[change->live->ordinal] = false;
-    --*count;
+  for (size_t i = 0; i < live_count; i++) {
+    ldx_live *live = ldx_catalog_live_at(catalog, i);
+    if (!diff->taken[live->ordinal]) add(&w, live->relation->name, &live->definition, SIZE_MAX, live);
   }
-  return undeclared;
-}
-
-bool *ldx_declarations_overlap(ldx_arena *arena, ldx_declarations *set, const ldx_diff *diff,
-                               const ldx_catalog *catalog) {
-  size_t declared = ldx_declarations_count(set), others = 0;
-  bool *undeclared = diff ? find_undeclared(arena, diff, catalog, &others) : NULL;
-  work w = {.room = 16, .overlaps = LDX_ARENA_NEW(arena, bool, declared)};
-  while (w.room * 3 < (declared + others) * 4) w.room *= 2;
-  w.places = LDX_ARENA_NEW(arena, beginning, w.room);
-  add_declared(&w, set);
-  for (size_t i = 0; others && i < ldx_catalog_live_count(catalog); i++) {
-    const ldx_live *live = ldx_catalog_live_at(catalog, i);
-    if (undeclared[i]) add(&w, hash_of(live->relation->name, &live->definition), LIVE);
-  }
-  return w.overlaps;
+  for (size_t i = 0; i < w.room; i++)
+    if (w.places[i].first && w.places[i].first->next) compare(&w, &w.places[i]);
+  return w.found;
 }

@@ -33,7 +33,7 @@ local SHIPPED_RULES = { "build-window", "concurrent-build-bug", "disk-space", "f
 ---@field describe string
 ---@field options table<string, table>?
 ---@field hooks table<string, function>?
----@field rule {on: string[]?, check: function, default: "plan"|"check"|nil, driver: string?}?
+---@field rule {on: string[]?, only: table?, check: function, default: "plan"|"check"|nil, driver: string?}?
 ---@field import {extensions: string[], load: function}?
 ---@field file string              # where it came from
 ---@field shipped boolean?         # with Lunadex
@@ -56,7 +56,7 @@ end
 local TOP = { name = "string", describe = "string", options = "table", hooks = "table", rule = "table",
   import = "table" }
 
-local RULE = { on = "table", check = "function", default = "string", driver = "string" }
+local RULE = { on = "table", only = "table", check = "function", default = "string", driver = "string" }
 local DEFAULTS, DRIVERS = { plan = true, check = true }, { postgres = true, mongodb = true }
 
 -- What is wrong with a plugin's rule, or nil.
@@ -72,12 +72,15 @@ local function wrong_rule(rule, options)
   if not rule.check then return '"rule" has no function "check"' end
   if rule.default and not DEFAULTS[rule.default] then return '"rule.default" is neither "plan" nor "check"' end
   if rule.driver and not DRIVERS[rule.driver] then return '"rule.driver" is neither "postgres" nor "mongodb"' end
-  if rule.on then
-    local list, expected, message = schema.kinds.rule.options.on.check(rule.on)
-    if message then return ('"rule.on" %s; expected %s'):format(message, expected) end
-    rule.on = list
+  for _, field in ipairs { "on", "only" } do
+    if rule[field] then
+      local value, expected, message = schema.kinds.rule.options[field].check(rule[field])
+      if message then return ('"rule.%s" %s; expected %s'):format(field, message, expected) end
+      rule[field] = value
+    end
   end
-  local message, expected = rule_options.flaw(options or {})
+  local message, expected = rule_options.lost_only(rule)
+  if not message then message, expected = rule_options.flaw(options or {}) end
   return message and ("%s; expected %s"):format(message, expected)
 end
 

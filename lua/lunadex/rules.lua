@@ -22,6 +22,7 @@ local M = {}
 ---@field description string
 ---@field check fun(subject: table, context: table): any, string?
 ---@field on table<string, boolean>
+---@field only table<string, any>?  # of declared indexes, it is only asked about those that are so
 ---@field values table             # of its options
 ---@field asked boolean
 ---@field off string?              # why it is not asked, where somebody said so
@@ -60,7 +61,7 @@ local function rule_of(name, rule, setting, default)
   return {
     name = name, check = rule.check, on = set_of(setting.on or rule.on), off = off, asked = not off and default,
     values = options_of.values(rule.options or {}, setting.options), file = rule.file, line = rule.line,
-    environment = rule.environment, trusted = rule.trusted, broken = rule.broken,
+    environment = rule.environment, trusted = rule.trusted, broken = rule.broken, only = rule.only,
     description = setting.description or rule.description or "",
   }
 end
@@ -77,7 +78,7 @@ function M.of(database, driver, advice)
     local rule, setting = each.rule or { default = "plan" }, settings[each.name]
     if not rule.driver or rule.driver == driver then
       local default = setting ~= nil or rule.default == "plan" or rule.default == "check" and advice or false
-      list[#list + 1] = rule_of(each.name, { check = rule.check, on = rule.on, options = each.options,
+      list[#list + 1] = rule_of(each.name, { check = rule.check, on = rule.on, only = rule.only, options = each.options,
         description = each.describe, file = each.file, trusted = each.shipped, broken = each.broken }, setting, default)
     end
   end
@@ -116,7 +117,6 @@ end
 ---@field tell fun(change: lunadex.PlannedChange?, finding: lunadex.Finding)
 ---@field advice boolean?
 ---@field askers table<lunadex.Rule, lunadex.rules.Asker>
----@field overlaps table<integer, true>   # by ordinal: it begins with the same key as another one
 ---@field answers table<lunadex.Rule, table<string, table[]>>   # what they had to say, by kind of subject
 ---@field err lunadex.Error?       # the run was interrupted
 local Judge = {}
@@ -175,9 +175,9 @@ function Judge:statistics()
 end
 
 ---@class lunadex.rules.Subjects   # what a rule is asked about; three lists
----@field views table[]
+---@field views userdata[]
 ---@field relations (string|false)[]
----@field abouts table[]           # what a finding has to say of each
+---@field abouts (table|integer)[]   # what a finding has to say of each; of a declared index its ordinal
 
 local function no_subjects()
   return { views = {}, relations = {}, abouts = {} }
@@ -200,67 +200,95 @@ function Judge:planned_for(rule)
   return subjects
 end
 
--- What is declared on one relation, added to what a batch has of each kind.
-local declared = { "index", "overlap", "relation", "query" }
+-- Subjects that are declared, and what makes them of names of relations. Those of "overlap" are some of "index".
+local declared = { "index", "relation", "query" }
+local subjects_of = { index = "indexes_of", relation = "relations_of", query = "queries_of" }
 
-function Judge:add_declared(batch, name)
-  local scene, view = self.scene, self.scene:relation(name)
-  for _, record in ipairs((batch.index or batch.overlap) and scene:relations()[name].declared or {}) do
-    if not self.plan.only or self.by_ordinal[record.ordinal] then
-      if batch.index then add(batch.index, scene:index(record), name, record) end
-      if batch.overlap and self.overlaps[record.ordinal] then add(batch.overlap, scene:index(record), name, record) end
+-- Which rules are asked about what is declared, by kind; apart those about some indexes only.
+function Judge:askable()
+  local rules_on = { index = {}, relation = {}, query = {}, some = {} }
+  for _, rule in ipairs(self.list) do
+    if rule.asked and not rule.broken then
+      if rule.on.index or rule.on.overlap then
+        table.insert(rules_on[rule.on.index and not rule.only and "index" or "some"], rule)
+      end
+      if rule.on.relation then table.insert(rules_on.relation, rule) end
+      if rule.on.query and not self.plan.only then table.insert(rules_on.query, rule) end
     end
   end
-  if batch.relation then add(batch.relation, view, name, { relation = name, file = view.file, line = view.line }) end
-  for _, query in ipairs(batch.query and not self.plan.only and view.queries or {}) do
-    add(batch.query, query, name, { query = true, relation = name, file = query.file, line = query.line })
+  return rules_on
+end
+
+-- Indexes as subjects, by their ordinals; added to those that are there.
+function Judge:add_indexes(subjects, ordinals)
+  if #ordinals == 0 then return subjects end
+  local scene, records, only = self.scene, self.scene:records(), self.plan.only
+  local views, relations, abouts, count = subjects.views, subjects.relations, subjects.abouts, #subjects.views
+  for _, ordinal in ipairs(ordinals) do
+    if not only or self.by_ordinal[ordinal] then
+      local name = records[ordinal].name
+      count = count + 1
+      views[count], relations[count], abouts[count] = scene:index(ordinal, name), name, ordinal
+    end
   end
+  return subjects
+end
+
+function Judge:indexes_of(names)
+  local subjects = no_subjects()
+  for _, name in ipairs(names) do self:add_indexes(subjects, self.scene:relations()[name].declared) end
+  return subjects
+end
+
+function Judge:relations_of(names)
+  local subjects = no_subjects()
+  for _, name in ipairs(names) do
+    local view = self.scene:relation(name)
+    add(subjects, view, name, { relation = name, file = view.file, line = view.line })
+  end
+  return subjects
+end
+
+function Judge:queries_of(names)
+  local subjects = no_subjects()
+  for _, name in ipairs(names) do
+    for _, query in ipairs(self.scene:relation(name).queries) do
+      add(subjects, query, name, { query = true, relation = name, file = query.file, line = query.line })
+    end
+  end
+  return subjects
 end
 
 -- Asks all rules about what is declared, some relations at a time: a view is made once, asked about while it is at
 -- hand, and let go. Were tens of thousands kept from rule to rule, each look at one would come from main memory.
 function Judge:ask_declared()
-  local scene, rules_on = self.scene, {}
-  for _, kind in ipairs(declared) do
-    for _, rule in ipairs(self.list) do
-      local also = kind == "overlap" and rule.on.index -- asked about all of them
-      if rule.asked and rule.on[kind] and not rule.broken and not also then
-        rules_on[kind] = rules_on[kind] or {}
-        table.insert(rules_on[kind], rule)
-      end
-    end
+  local scene, rules_on = self.scene, self:askable()
+  for _, rule in ipairs(rules_on.some) do
+    self:ask(rule, "index", self:add_indexes(no_subjects(), scene:asked_about(rule)))
+    scene:forget()
   end
-  if rules_on.overlap then
-    self.overlaps = self.plan.set:overlapping(self.plan.diff)
-    if not next(self.overlaps) then rules_on.overlap = nil end
-  end
-  if not next(rules_on) then return end
-  scene:records()
-  local only = self.plan.only and self:touched()
-  local batch, size
-  local function begin()
-    batch, size = {}, 0
-    for kind in pairs(rules_on) do batch[kind] = no_subjects() end
-  end
-  local function finish()
+  if not (next(rules_on.index) or next(rules_on.relation) or next(rules_on.query)) then return end
+  local function ask_about(names)
     for _, kind in ipairs(declared) do
-      for _, rule in ipairs(rules_on[kind] or {}) do self:ask(rule, kind, batch[kind]) end
+      local subjects = next(rules_on[kind]) and self[subjects_of[kind]](self, names)
+      for _, rule in ipairs(rules_on[kind]) do self:ask(rule, kind, subjects) end
     end
     scene:forget()
   end
-  begin()
+  scene:records()
+  local only, names, size = self.plan.only and self:touched(), {}, 0
   for _, name in ipairs(scene.names) do
     if not only or only[name] then
-      self:add_declared(batch, name)
+      names[#names + 1] = name
       size = size + 1 + #scene:relations()[name].declared
       if size >= ask.at_once then
-        finish()
-        begin()
+        ask_about(names)
+        names, size = {}, 0
       end
     end
     if self.err then return end
   end
-  finish()
+  ask_about(names)
 end
 
 -- The relations that planned changes are about.
@@ -315,13 +343,17 @@ end
 -- What a rule had to say of one subject.
 function Judge:pronounce(rule, about, verdict, failed)
   local plan = self.plan
-  local record = about.ordinal and about
   local change = about.change or about.ordinal and self.by_ordinal[about.ordinal] or nil
   local entry = change and change.entry or about.ordinal and plan.entries[about.ordinal]
   if verdict.verdict == "allow" and verdict.message == "" and not verdict.amend then return end
+  local kept = about.ordinal and not change and entry or nil -- which has no change to tell it of
   local finding = {
     level = verdicts.levels[verdict.verdict], rule = rule.name, verdict = verdict.verdict, amend = verdict.amend,
-    message = self.secrets:clean(verdict.message), relation = about.relation, file = about.file, line = about.line,
+    message = self.secrets:clean(verdict.message),
+    relation = kept and self.scene:records()[about.ordinal].name or about.relation,
+    name = kept and (kept.name or self.scene:index(about.ordinal).name),
+    definition = kept and plan.set:text(about.ordinal),
+    file = (kept or about).file, line = (kept or about).line,
   }
   if failed then finding.hint = "A rule that fails blocks what it was asked about; --without leaves it out." end
   if finding.amend then
@@ -329,15 +361,11 @@ function Judge:pronounce(rule, about, verdict, failed)
   elseif finding.message == "" then
     finding.message = "no reason is given"
   end
-  if record and not change then
-    finding.relation, finding.name = record.relation, entry.name or record.live and record.live.name
-    finding.definition, finding.file, finding.line = plan.set:text(about.ordinal), entry.file, entry.line
-  end
   local reason = entry and entry.allow and entry.allow[rule.name]
   if reason then
     finding.level, finding.allowed, finding.verdict, finding.amend = "info", reason, "allow", nil
     finding.message = ("%s; allowed: %s"):format(finding.message, reason)
-  elseif not plan.offline then
+  elseif not plan.offline and not kept then
     for _, each in ipairs(self:meant(about)) do
       local excused = each.entry and each.entry.allow and each.entry.allow[rule.name]
       if excused then
@@ -351,7 +379,7 @@ function Judge:pronounce(rule, about, verdict, failed)
   end
   if finding.level == "error" then plan.blocked = true end
   self.tell(change, finding)
-  if record and not change then
+  if kept then
     plan.told = plan.told or {}
     plan.told[about.ordinal] = plan.told[about.ordinal] or {}
     table.insert(plan.told[about.ordinal], finding)
@@ -367,17 +395,30 @@ function Judge:ask(rule, kind, subjects)
   self.answers[rule] = kept
   kept[kind] = kept[kind] or {}
   for _, answer in ipairs(asker:all(subjects, function(what) self:read(what) end)) do
+    if math.type(answer.about) then answer.about = { ordinal = answer.about } end
     if answer.unasked then rule.unasked = true else table.insert(kept[kind], answer) end
   end
+end
+
+-- Answers about declarations in the order of these: mostly they were asked relation by relation.
+local function in_order(answers)
+  local of, ordinals, before, sorted = {}, {}, 0, true
+  for i, answer in ipairs(answers) do
+    local ordinal = answer.about.ordinal
+    if not ordinal then return answers end
+    of[ordinal], ordinals[i], sorted, before = answer, ordinal, sorted and before < ordinal, ordinal
+  end
+  if sorted then return answers end
+  table.sort(ordinals)
+  for i, ordinal in ipairs(ordinals) do answers[i] = of[ordinal] end
+  return answers
 end
 
 -- What a rule had to say, in the order of what it was asked about.
 function Judge:tell_answers(rule)
   local dialect, kept = self.plan.dialect, self.answers[rule] or {}
-  -- They were asked relation by relation.
-  table.sort(kept.index or kept.overlap or {}, function(a, b) return a.about.ordinal < b.about.ordinal end)
   for _, kind in ipairs { "plan", table.unpack(declared) } do
-    for _, answer in ipairs(kept[kind] or {}) do
+    for _, answer in ipairs(in_order(kept[kind] or {})) do
       local about, verdict, flaw = answer.about, nil, answer.failed
       local change = about.change or about.ordinal and self.by_ordinal[about.ordinal]
       if not flaw then

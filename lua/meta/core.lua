@@ -177,11 +177,18 @@ function Declarations:text(ordinal) end
 ---@return lunadex.Fields
 function Declarations:fields(ordinal) end
 
---- By ordinal, which declarations begin with the same key as another one of their relation, or as something live
---- there that is not declared; without a diff only declarations count.
+--- By ordinal, which other indexes begin with all keys of a declared index or key, whatever the direction, on the same
+--- relation, by the same method and with the same predicate: ordinals of others, then what is live there and not
+--- declared. Without a diff only declarations count.
 ---@param diff lunadex.Diff?
----@return table<integer, true>
-function Declarations:overlapping(diff) end
+---@return table<integer, (integer|lunadex.Index)[]>
+function Declarations:overlaps(diff) end
+
+--- The ordinals, in order, of declared indexes and keys that are like this; what is nil may be anything.
+---@param filter {kind: string?, method: string?, unique: boolean?, where: boolean?, keys: integer?, type: integer?}
+--- where: whether there is a predicate; keys: how many; type: of the column, where there is but one key
+---@return integer[]
+function Declarations:select(filter) end
 
 ---@class lunadex.Catalog          # what is live; immutable; made by a catalog job
 ---@field relation_count integer
@@ -301,9 +308,36 @@ function Diff:total(action) end
 ---@return fun(): lunadex.Change?
 function Diff:changes(quiet_keeps) end
 
---- Each declaration with its relation and what is live of it, and nothing more.
----@return fun(): integer?, lunadex.Relation?, lunadex.Index?
-function Diff:pairs() end
+--- Declarations that stand together and are on one relation: the ordinals of the first and the last, and the relation;
+--- what is on no relation that is there comes one by one.
+---@return fun(): integer?, integer?, lunadex.Relation?
+function Diff:runs() end
+
+--- The indexes of a relation that no declaration is about.
+---@param relation lunadex.Relation
+---@return lunadex.Index[]
+function Diff:undeclared(relation) end
+
+--- A class of views: what is behind them cannot be changed. A field is true: a value that is given with the view; or a
+--- function that makes its value when it is first asked for. Tables among the values are views as well, with `#` and
+--- `pairs`. Other fields raise.
+---@param name string              # "a relation", for messages
+---@param fields table<string, true|fun(scene: any, values: table): any>
+---@param scene any                # handed to those functions
+---@param hint fun(field: string, fields: table): string?   # behind a message about an unknown field
+---@return fun(values: table): userdata
+function core.views(name, fields, scene, hint) end
+
+--- The class of views of indexes and keys: beside `fields` it has those of lunadex.Fields, `position` (its ordinal) and
+--- `declared`. Functions are given the ordinal and what is live; those of `key_fields` the number of the column's type, and
+--- whether it is not null.
+---@param name string
+---@param fields table<string, fun(scene: any, ordinal: integer?, live: lunadex.Index?): any>
+---@param scene any
+---@param hint fun(field: string, fields: table): string?
+---@param key_fields table<string, fun(scene: any, type: integer?, not_null: boolean?): any>
+---@return fun(from: lunadex.Diff|lunadex.Declarations, of: integer|lunadex.Index, relation: string): userdata
+function core.index_views(name, fields, scene, hint, key_fields) end
 
 ---@class lunadex.Step             # core/include/lunadex/driver.h, ldx_step
 ---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"await"|"drop_constraint"

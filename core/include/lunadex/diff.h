@@ -76,14 +76,28 @@ typedef struct ldx_diff {
   ldx_change *items;     /* declared ones in order of declaration, then strays in order of relation and name */
   size_t declared, live; /* totals: declarations; live indexes and declared-kind keys of declared relations */
   size_t by_action[LDX_ACTION_ERROR + 1];
+  bool *taken; /* by live ordinal: some declaration's change has it */
 } ldx_diff;
 
 /* Results are allocated in `arena` and point into set and catalog. */
 ldx_diff *ldx_diff_make(ldx_arena *arena, ldx_declarations *set, ldx_catalog *catalog);
 
-/* By ordinal: whether a declaration begins with the same key as another one of its relation, or as something live there
- * that is not declared. Without a database (`diff` and `catalog` NULL) only declarations count. In `arena`. */
-bool *ldx_declarations_overlap(ldx_arena *arena, ldx_declarations *set, const ldx_diff *diff,
-                               const ldx_catalog *catalog);
+/* An index over all rows of another one, which begins with its keys: what the one serves the other serves as well. */
+typedef struct ldx_overlap {
+  size_t ordinal; /* of the declaration */
+  size_t other;   /* that of the one that begins with its keys; */
+  ldx_live *live; /* or that is live and not declared */
+} ldx_overlap;
+
+typedef struct ldx_overlaps {
+  size_t count;
+  ldx_overlap *items; /* those of one declaration side by side, declared ones first, in order */
+} ldx_overlaps;
+
+/* The overlaps of declared indexes and keys with others of their relations, by the same method and with the same
+ * predicate; backwards is as good as forwards. Foreign keys and exclusion constraints have none. Without a database
+ * (`diff` and `catalog` NULL) only declarations count. In `arena`. */
+ldx_overlaps *ldx_overlaps_find(ldx_arena *arena, ldx_declarations *set, const ldx_diff *diff,
+                                const ldx_catalog *catalog);
 
 #endif

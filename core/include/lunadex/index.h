@@ -109,6 +109,9 @@ ldx_fingerprint ldx_definition_index_fingerprint(const ldx_definition *key);
  * tablespace if `declared` names one. */
 bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_definition *live);
 
+/* Whether an index, unique constraint or primary key lets every value in but once. */
+bool ldx_definition_is_unique(const ldx_definition *definition);
+
 /* Deep copies into `arena`. */
 void ldx_strings_copy(ldx_arena *arena, ldx_strings *to, const ldx_strings *from);
 void ldx_definition_copy(ldx_arena *arena, ldx_definition *to, const ldx_definition *from);

@@ -223,6 +223,8 @@ function Checker:rule(made, database)
     local message, expected = rule_options.flaw(rule.options)
     if message then self:problem(made, nil, ("rule %s: %s"):format(show(made.title), message), expected) end
   end
+  local message, expected = rule_options.lost_only(rule)
+  if message then self:problem(made, nil, ("rule %s: %s"):format(show(made.title), message), expected) end
   self.rules[#self.rules + 1] = rule
 end
 

@@ -216,6 +216,25 @@ local function subjects(value)
   return list
 end
 
+-- `only` of a rule: what is looked at before it is asked, by the core, and of which type that is.
+M.narrowing = { kind = "string", method = "string", unique = "boolean", where = "boolean", keys = "number",
+  type = "string" }
+
+local function narrowing(value)
+  local expected = 'fields of an index, as in { kind = "index", unique = false, where = false, keys = 1 }'
+  for field, wanted in pairs(value) do
+    local type_of = M.narrowing[field]
+    if not type_of then
+      return nil, "kind, method, unique, where (whether there is a predicate), keys (how many), type (of its column)",
+        "holds " .. M.show(field)
+    elseif type(wanted) ~= type_of or type_of == "number" and math.type(wanted) ~= "integer" then
+      return nil, expected, ("has %s = %s"):format(field, M.show(wanted))
+    end
+  end
+  if not next(value) then return nil, expected, "is empty" end
+  return value
+end
+
 M.kinds.rule = M.kind {
   name = "rule",
   description = "A rule on changes, indexes, relations or queries (docs/rules.md); without `check`, one that is there.",
@@ -226,6 +245,8 @@ M.kinds.rule = M.kind {
     { name = "on", type = "table|string", check = subjects,
       description = 'What it looks at: { "create", "drop" }, "index", "overlap", "relation", "query", "plan". '
         .. "Default: all changes." },
+    { name = "only", type = "table", check = narrowing,
+      description = 'About which indexes it is asked: { kind = "index", unique = false, where = false, keys = 1 }.' },
     { name = "check", type = "function", description = "function(change, context) → verdict, message." },
     { name = "options", type = "table",
       description = 'With `check`: the options it has, { days = { type = "number", default = 30 } }. Without: their '

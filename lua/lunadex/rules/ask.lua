@@ -15,7 +15,7 @@ M.at_once = 200
 local MOST_STOPPED = 10
 
 ---@class lunadex.rules.Answer
----@field about table             # of the subject
+---@field about table|integer     # of the subject
 ---@field failed string?           # what went wrong, with its place
 ---@field unasked boolean?         # there is no server, or it did not tell: nothing can be said
 ---@field [1] any                  # else what the rule gave
@@ -40,7 +40,7 @@ end
 ---@class lunadex.rules.Asker     # a rule, and what it is asked with
 ---@field rule lunadex.Rule
 ---@field scene lunadex.rules.Scene
----@field context table
+---@field context userdata
 ---@field aim fun(relation: string?)
 ---@field stopped integer          # how often it was
 local Asker = {}
@@ -62,15 +62,12 @@ function Asker:all(subjects, read)
   local rule, scene, context, aim = self.rule, self.scene, self.context, self.aim
   local views, relations, abouts, count = subjects.views, subjects.relations, subjects.abouts, #subjects.views
   local answers, check = {}, rule.check
-  local function answer(k, given)
-    given.about = abouts[k]
-    answers[#answers + 1] = given
-  end
   local i, alone = 1, false
   while i <= count do
     if self.stopped >= MOST_STOPPED then
       for k = i, count do
-        answer(k, { failed = failure(rule, ("was stopped %d times and is not asked any more"):format(MOST_STOPPED)) })
+        answers[#answers + 1] = { about = abouts[k],
+          failed = failure(rule, ("was stopped %d times and is not asked any more"):format(MOST_STOPPED)) }
       end
       break
     end
@@ -86,7 +83,7 @@ function Asker:all(subjects, read)
         end
         local verdict, text = check(views[k], context)
         if scene.needed then return end -- somebody caught the interruption
-        if verdict ~= nil then answer(k, { verdict, text }) end
+        if verdict ~= nil then answers[#answers + 1] = { verdict, text, about = abouts[k] } end
       end
       i = last + 1
     end)
@@ -95,14 +92,14 @@ function Asker:all(subjects, read)
     if needed then
       if not scene.missing[needed] then read(needed) end
       if scene.missing[needed] then
-        answer(i, { unasked = true })
+        answers[#answers + 1] = { about = abouts[i], unasked = true }
         i = i + 1
       end
     elseif not ok then
       if limit and i > first then
         alone = true
       else
-        answer(i, { failed = failure(rule, message, line, file) })
+        answers[#answers + 1] = { about = abouts[i], failed = failure(rule, message, line, file) }
         if limit then self.stopped = self.stopped + 1 end
         i = i + 1
       end

@@ -68,6 +68,19 @@ function M.flaw(declared)
   end
 end
 
+--- What is wrong with the `only` of a rule, apart from what stands in it; nil: nothing.
+---@param rule {on: string[]?, only: table?, check: function?}
+---@return string? message
+---@return string? expected
+function M.lost_only(rule)
+  if not rule.only then return nil end
+  if not rule.check then return "only belongs to a rule with check", "on, options, off, description" end
+  for _, subject in ipairs(rule.on or {}) do
+    if subject == "index" or subject == "overlap" then return nil end
+  end
+  return "only is about indexes, which it is not asked about", 'on = "index" or "overlap"'
+end
+
 --- Calls `tell` with what is wrong with values that somebody gave.
 ---@param declared table<string, lunadex.RuleOption>
 ---@param values table

@@ -1,8 +1,10 @@
 --- What rules are told: views of a plan's changes, indexes, relations and queries, and the context beside them.
 --
--- Views are made when somebody looks, and can change nothing. What only the server knows is not asked for beforehand:
--- whoever needs it is interrupted (`need`), it is read in one go for all, and he is asked again (rules/ask.lua).
+-- Views are made when somebody looks, and can change nothing (core/lua/view.c). What only the server knows is not asked
+-- for beforehand: whoever needs it is interrupted (`need`), it is read in one go for all, and he is asked again
+-- (rules/ask.lua).
 
+local core = require "lunadex.core"
 local suggest = require "lunadex.suggest"
 
 local M = {}
@@ -13,7 +15,8 @@ local M = {}
 ---@field facts table<string, any> # what was read, by name
 ---@field missing table<string, string>   # what could not be read, and why
 ---@field needed string?           # what somebody was interrupted for
----@field views table<table, table>    # by what they are made of
+---@field make table<string, function>   # makes views, by kind
+---@field views table<any, userdata>      # by what they are made of: of declared indexes, their ordinals
 local Scene = {}
 Scene.__index = Scene
 
@@ -39,38 +42,12 @@ local function known(number)
 end
 
 -- Views ---------------------------------------------------------------------------------------------------------------
-
-local DATA = {} -- the key of what a view is made of
-
--- A kind of view: its fields by name, each with how it comes to its value, or false: it is given when the view is made.
--- The values that were asked for are kept in a table behind the view, which nobody else sees.
-local function class(name, fields)
-  local lazily = {}
-  function lazily.__index(values, key)
-    local get = fields[key]
-    if get == nil then
-      local hint = type(key) == "string" and suggest.hint(key, fields)
-      error(("%s has no field %q%s"):format(name, tostring(key), hint and "; " .. hint or ""), 2)
-    end
-    if not get then return nil end
-    local data = values[DATA]
-    local value = get(data.scene, data, values)
-    if value ~= nil then values[key] = value end
-    return value
-  end
-  local function refuse(_, key)
-    error(("a rule cannot set %s of %s: it gives a verdict"):format(tostring(key), name), 2)
-  end
-  return function(values, data)
-    values[DATA] = data
-    return setmetatable({}, { __index = setmetatable(values, lazily), __newindex = refuse, __metatable = false })
-  end
-end
+--
+-- A kind of view is its fields by name, each with how it comes to its value, or true: that is given with the view.
 
 local function statistic(name)
-  return function(scene, data)
+  return function(scene, _, live)
     if scene.offline then scene:need "target" end
-    local live = data.live
     if not live then return nil end
     local measure = scene:need("statistics")[live.relation.display .. "\0" .. live.name]
     return measure and known(measure[name])
@@ -78,119 +55,120 @@ local function statistic(name)
 end
 
 local function of_live(name)
-  return function(scene, data)
+  return function(scene, _, live)
     if scene.offline then scene:need "target" end
-    local live = data.live
-    if live then return live[name] end
+    return live and live[name]
   end
 end
 
 local function of_entry(name)
-  return function(scene, data)
-    local entry = data.ordinal and scene.plan.entries[data.ordinal]
-    return entry and entry[name]
+  return function(scene, ordinal)
+    return ordinal and scene.plan.entries[ordinal][name]
   end
 end
 
+-- Beside those that the definition itself has.
 local index_fields = {
   action = function() return "index" end,
-  declared = function(_, data) return data.ordinal ~= nil end,
-  critical = function(scene, data) return data.ordinal ~= nil and scene.plan.entries[data.ordinal].critical end,
+  critical = function(scene, ordinal) return ordinal ~= nil and scene.plan.entries[ordinal].critical end,
   description = of_entry "description", file = of_entry "file", line = of_entry "line",
-  definition = function(scene, data) return data.ordinal and scene.plan.set:text(data.ordinal) or data.live.text end,
-  live = function(scene, data)
+  definition = function(scene, ordinal, live) return ordinal and scene.plan.set:text(ordinal) or live.text end,
+  live = function(scene, _, live)
     if scene.offline then scene:need "target" end
-    return data.live ~= nil
+    return live ~= nil
   end,
   live_name = of_live "name", valid = of_live "valid", constraint = of_live "constraint",
   inherited = of_live "inherited", replica_identity = of_live "replica_identity", referenced = of_live "referenced",
   bytes = statistic "index_bytes", scans = statistic "scans", scans_since = statistic "scans_since",
+  overlaps = function(scene, ordinal)
+    local list = {}
+    for i, other in ipairs(ordinal and scene:overlaps()[ordinal] or {}) do list[i] = scene:index(other) end
+    return list
+  end,
 }
-for field in ("name relation kind method keys include where unique "
-  .. "nulls_not_distinct without_overlaps traits with tablespace deferrable initially_deferred not_enforced references "
-  .. "on_update on_delete on_delete_columns match"):gmatch "%S+" do
-  index_fields[field] = false
-end
-local new_index = class("an index", index_fields)
 
--- `data`: ordinal or live or both, and the relation's display name.
-function Scene:index(data)
-  local view = self.views[data]
-  if view then return view end
-  local live, ordinal = data.live, data.ordinal
-  data.scene = self
-  -- A table of its own, to which little is added: there may be many of them.
-  local values = ordinal and self.plan.set:fields(ordinal) or live:fields()
-  local kind = values.kind
-  values.relation, values.schema = data.relation, nil
-  if live and not values.name then values.name = live.name end
-  if kind ~= "foreign_key" then
-    values.unique = values.unique or kind == "primary_key" or kind == "unique_constraint"
-    values.method = values.method or "btree"
+-- Of the column that a key is: nil where it is none.
+local key_fields = {
+  type = function(scene, number)
+    if scene.offline then scene:need "target" end
+    return number and scene.plan.dialect.facts.types[number]
+  end,
+  not_null = function(scene, _, not_null)
+    if scene.offline then scene:need "target" end
+    return not_null
+  end,
+}
+
+--- Of a declared index by its ordinal, of another one that is live.
+---@param of integer|lunadex.Index
+---@param relation string?         # the name of its relation, where that is at hand
+function Scene:index(of, relation)
+  local views = self.views
+  local view = views[of]
+  if not view then
+    relation = relation or (math.type(of) and self:records()[of].name or of.relation.display)
+    view = self.make.index(self.source, of, relation)
+    views[of] = view
   end
-  view = new_index(values, data)
-  self.views[data] = view
   return view
 end
 
 local function of_relation(name)
-  return function(scene, data)
+  return function(scene, values)
     if scene.offline then scene:need "target" end
-    local value = data.on and data.on[name]
+    local on = values.data.on
+    local value = on and on[name]
     if type(value) == "number" then return known(value) end
     return value
   end
 end
 
 -- All that will be there: what is declared, and what is live and stays.
-local function indexes_of(scene, data)
-  local list, claimed = {}, {}
-  for i, each in ipairs(data.declared) do
-    list[i] = scene:index(each)
-    if each.live then claimed[each.live] = true end
-  end
-  for _, live in ipairs(data.on and data.on:indexes() or {}) do
-    if not claimed[live] and not scene:drops(live) then
-      list[#list + 1] = scene:index { live = live, relation = data.name }
-    end
+local function indexes_of(scene, values)
+  local list, data = {}, values.data
+  for i, ordinal in ipairs(data.declared) do list[i] = scene:index(ordinal, data.name) end
+  for _, live in ipairs(data.on and scene.plan.diff:undeclared(data.on) or {}) do
+    if not scene:drops(live) then list[#list + 1] = scene:index(live) end
   end
   return list
 end
 
-local new_relation = class("a relation", {
-  action = false, name = false, description = false, file = false, line = false,
+local relation_fields = {
+  action = true, name = true, description = true, file = true, line = true,
   kind = of_relation "kind", rows = of_relation "rows", bytes = of_relation "bytes",
   partition = of_relation "partition", shard_key = of_relation "shard_key",
-  parent = function(scene, data)
+  parent = function(scene, values)
     if scene.offline then scene:need "target" end
-    return data.on and data.on.parent and data.on.parent.display
+    local on = values.data.on
+    return on and on.parent and on.parent.display
   end,
-  columns = function(scene, data)
+  columns = function(scene, values)
     if scene.offline then scene:need "target" end
-    local columns, types = {}, scene.plan.dialect.facts.types
-    for _, column in ipairs(data.on and data.on:columns() or {}) do
-      columns[column.name] = { name = column.name, not_null = column.not_null, type = types[column.type] }
+    local columns, types, on = {}, scene.plan.dialect.facts.types, values.data.on
+    for _, column in ipairs(on and on:columns() or {}) do
+      column.type = types[column.type]
+      columns[column.name] = column
     end
     return columns
   end,
   indexes = indexes_of,
-  queries = function(scene, data)
-    local list = {}
-    for i, query in ipairs(data.info and data.info.queries or {}) do list[i] = scene:query(query, data) end
+  queries = function(scene, values)
+    local list, info = {}, values.data.info
+    for i, query in ipairs(info and info.queries or {}) do list[i] = scene:query(query, values.name) end
     return list
   end,
-})
+}
 
--- By its name as the plan shows it, or as the registry writes it.
+--- By its name as the plan shows it, or as the registry writes it.
+---@param name string
 function Scene:relation(name)
   local data = self:relations()[name]
   if not data then return nil end
   local view = self.views[data]
   if not view then
-    local info = data.info
-    data.scene = self
-    view = new_relation({ action = "relation", name = data.name, description = info and info.description,
-      file = info and info.file, line = info and info.line }, data)
+    local info = data.info or {}
+    view = self.make.relation { action = "relation", name = data.name, description = info.description, file = info.file,
+      line = info.line, data = data }
     self.views[data] = view
   end
   return view
@@ -202,68 +180,66 @@ function Scene:forget()
 end
 
 local function explained(name)
-  return function(scene, data)
+  return function(scene, values)
     if scene.offline then scene:need "target" end
-    local answer = scene:need("explain")[data.query]
-    if answer then return answer[name] end
+    local answer = scene:need("explain")[values.query]
+    return answer and answer[name]
   end
 end
 
-local new_query = class("a query", {
-  action = false, name = false, relation = false, text = false, description = false, expect_index = false, file = false,
-  line = false,
+local query_fields = {
+  action = true, name = true, relation = true, text = true, description = true, expect_index = true, file = true,
+  line = true,
   served = explained "served", uses = explained "uses", refused = explained "refused",
-})
+}
 
 function Scene:query(query, relation)
   local view = self.views[query]
   if not view then
-    view = new_query({ action = "query", name = query.name, relation = relation.name, text = query.sql or query.filter,
-      description = query.description, expect_index = query.expect_index, file = query.file, line = query.line },
-      { scene = self, query = query })
+    view = self.make.query { action = "query", name = query.name, relation = relation, text = query.sql or query.filter,
+      description = query.description, expect_index = query.expect_index, file = query.file, line = query.line,
+      query = query }
     self.views[query] = view
   end
   return view
 end
 
-local new_estimate = class("an estimate", { rows = false, table_bytes = false, index_bytes = false, seconds = false })
+local estimate_fields = { rows = true, table_bytes = true, index_bytes = true, seconds = true }
 
 local function measured(name)
-  return function(_, data)
-    return data.change.measure and known(data.change.measure[name])
+  return function(_, values)
+    local measure = values.change.measure
+    return measure and known(measure[name])
   end
 end
 
 local change_fields = {
-  action = false, relation = false, name = false, live_name = false, definition = false, reason = false,
-  builder = false, critical = false, description = false, mode = false,
+  action = true, relation = true, name = true, live_name = true, definition = true, reason = true,
+  builder = true, critical = true, description = true, mode = true,
   scans = measured "scans", scans_since = measured "scans_since",
-  held = function(_, data) return data.change.held and data.change.held.verdict end,
-  estimate = function(_, data)
-    local estimate = data.change.estimate
-    return new_estimate({ rows = estimate.rows, table_bytes = estimate.table_bytes, index_bytes = estimate.index_bytes,
-      seconds = estimate.seconds }, {})
+  held = function(_, values) return values.change.held and values.change.held.verdict end,
+  estimate = function(scene, values)
+    local estimate = values.change.estimate
+    return scene.make.estimate { rows = estimate.rows, table_bytes = estimate.table_bytes,
+      index_bytes = estimate.index_bytes, seconds = estimate.seconds }
   end,
-  index = function(scene, data)
-    local change = data.change
-    return scene:index(change.ordinal and scene:records()[change.ordinal]
-      or { live = change.fact.live, relation = change.relation })
+  index = function(scene, values)
+    return scene:index(values.change.ordinal or values.change.fact.live)
   end,
 }
-local new_change = class("a change", change_fields)
 
 --- A new one each time: what rules before amended shows.
 ---@param change lunadex.PlannedChange
 function Scene:change(change)
   local entry = change.entry
-  return new_change({ action = change.action, relation = change.relation, name = change.name,
+  return self.make.change { action = change.action, relation = change.relation, name = change.name,
     live_name = change.live_name, definition = change.definition, reason = change.reason, builder = change.builder,
     critical = change.critical, description = change.description,
-    mode = self.plan.options.mode or entry and entry.mode or "auto" }, { scene = self, change = change })
+    mode = self.plan.options.mode or entry and entry.mode or "auto", change = change }
 end
 
-local new_plan = class("a plan", {
-  action = false, database = false, target = false,
+local plan_fields = {
+  action = true, database = true, target = true,
   summary = function(scene)
     local summary = {}
     for name, count in pairs(scene.plan.summary) do summary[name] = count end
@@ -274,10 +250,10 @@ local new_plan = class("a plan", {
     for i, change in ipairs(scene.plan.planned) do list[i] = scene:change(change) end
     return list
   end,
-})
+}
 
 function Scene:whole()
-  return new_plan({ action = "plan", database = self.plan.database, target = self.plan.target }, { scene = self })
+  return self.make.plan { action = "plan", database = self.plan.database, target = self.plan.target }
 end
 
 -- What the views are made of -----------------------------------------------------------------------------------------
@@ -292,31 +268,23 @@ local function add_relation(self, name, on)
   return data
 end
 
--- One pass over the facts: what is declared, by ordinal, and by relation.
+-- What relation each declaration is on, by ordinal; and those relations.
 function Scene:records()
   if self.by_ordinal then return self.by_ordinal end
   local plan = self.plan
-  local by_ordinal, of, entries = {}, {}, plan.entries
+  local by_ordinal, entries = {}, plan.entries
   self.by_ordinal, self.all, self.names = by_ordinal, {}, {}
-  local before, title, place -- those of one relation mostly stand together
-  local function add(ordinal, live, on)
-    local its_title = entries[ordinal].relation
-    if its_title ~= title or on ~= place then
-      title, place = its_title, on
-      before = of[on or title]
-      if not before then
-        before = add_relation(self, on and on.display or title, on)
-        of[on or title] = before
-      end
-      self.all[title] = before
-    end
-    local record = { ordinal = ordinal, live = live, relation = before.name, scene = self }
-    by_ordinal[ordinal], before.declared[#before.declared + 1] = record, record
+  local function add(first, last, on)
+    local title = entries[first].relation
+    local data = add_relation(self, on and on.display or title, on)
+    self.all[title] = data
+    local declared = data.declared
+    for ordinal = first, last do by_ordinal[ordinal], declared[#declared + 1] = data, ordinal end
   end
   if plan.diff then
-    for ordinal, relation, live in plan.diff:pairs() do add(ordinal, live, relation) end
+    for first, last, relation in plan.diff:runs() do add(first, last, relation) end
   else
-    for ordinal in ipairs(plan.entries) do add(ordinal) end
+    for ordinal in ipairs(entries) do add(ordinal, ordinal) end
   end
   for written, info in pairs(self.registry_relations) do
     local data = self.all[written]
@@ -336,6 +304,33 @@ end
 function Scene:relations()
   self:records()
   return self.all
+end
+
+--- The ordinals of declared indexes that a rule is asked about which is not asked about all, in order.
+---@param rule lunadex.Rule
+---@return integer[]
+function Scene:asked_about(rule)
+  local filter = {}
+  for field, value in pairs(rule.only or {}) do filter[field] = value end
+  if filter.type then
+    filter.type = -2 -- no type at all
+    for number, name in pairs(self.plan.dialect.facts.types) do
+      if name == rule.only.type then filter.type = number end
+    end
+  end
+  local list = self.plan.set:select(filter)
+  if rule.on.index then return list end
+  local overlapping, overlaps = {}, self:overlaps()
+  for _, ordinal in ipairs(list) do
+    if overlaps[ordinal] then overlapping[#overlapping + 1] = ordinal end
+  end
+  return overlapping
+end
+
+--- By ordinal, which other indexes begin with the keys of a declared one.
+function Scene:overlaps()
+  self.overlapping = self.overlapping or self.plan.set:overlaps(self.plan.diff)
+  return self.overlapping
 end
 
 -- Whether the plan drops a live index.
@@ -374,38 +369,26 @@ local context_fields = {
   env = function(scene) return scene.env end,
   find = function(scene) return scene.find end,
   relations = function(scene) return scene.each_relation end,
-  options = false, relation = false,
+  relation = function(scene, values) return values.about and scene:relation(values.about) end,
+  options = true,
 }
 
 --- The context of one rule. `aim` says of which relation the subject is: of another one each time it is asked.
 ---@param options table
----@return table context
+---@return userdata context
 ---@return fun(relation: string?) aim
 function Scene:context(options)
-  local about
-  local kept = setmetatable({ options = options }, { __index = function(values, key)
-    local value
-    if key == "relation" then
-      value = about and self:relation(about)
-    else
-      local get = context_fields[key]
-      if not get then
-        local hint = type(key) == "string" and suggest.hint(key, context_fields)
-        error(("the context has no field %q%s"):format(tostring(key), hint and "; " .. hint or ""), 2)
-      end
-      value = get(self)
-    end
-    values[key] = value
-    return value
-  end })
-  local context = setmetatable({}, { __index = kept, __metatable = false, __newindex = function(_, key)
-    error(("a rule cannot set %s of the context"):format(tostring(key)), 2)
-  end })
-  return context, function(relation)
-    if relation == about then return end
-    about, kept.relation = relation, nil
+  local values = { options = options }
+  return self.make.context(values), function(relation)
+    if relation ~= values.about then values.about, values.relation = relation, nil end
   end
 end
+
+local kinds = {
+  relation = { "a relation", relation_fields }, query = { "a query", query_fields },
+  change = { "a change", change_fields }, estimate = { "an estimate", estimate_fields },
+  plan = { "a plan", plan_fields }, context = { "the context", context_fields },
+}
 
 --- What rules about this plan are told.
 ---@param plan lunadex.Plan|lunadex.rules.Declared
@@ -413,8 +396,10 @@ end
 ---@param secrets lunadex.registry.Problems   # hides what variables of the environment held
 ---@return lunadex.rules.Scene
 function M.of(plan, relations, secrets)
-  local self = setmetatable({ plan = plan, offline = plan.offline or false, registry_relations = relations, facts = {},
-    missing = {}, views = {}, time = os.time() }, Scene)
+  local self = setmetatable({ plan = plan, source = plan.diff or plan.set, offline = plan.offline or false,
+    registry_relations = relations, facts = {}, missing = {}, views = {}, time = os.time() }, Scene)
+  self.make = { index = core.index_views("an index", index_fields, self, suggest.hint, key_fields) }
+  for kind, of in pairs(kinds) do self.make[kind] = core.views(of[1], of[2], self, suggest.hint) end
   function self.env(name)
     if type(name) ~= "string" then error("context.env takes the name of a variable", 2) end
     local value = os.getenv(name)

@@ -70,8 +70,17 @@ local index = relation:indexes()[1]
 index:fields(); index:equals(index); index:matches(wanted, 1, { storage = true }); tostring(index)
 _ = index.text, index.relation
 finish(held:measure { { relation = relation, index = index, fields = fields } }, held)
-for _, relation, index in core.diff(wanted, live):pairs() do tostring(relation) end
-wanted:overlapping(core.diff(wanted, live))
+local compared = core.diff(wanted, live)
+for _, _, on in compared:runs() do tostring(on) end
+compared:undeclared(relation); wanted:overlaps(compared); wanted:select { unique = true }
+local makes = core.views("a thing", { given = true, made = function() return { { 1 } } end }, nil, core.nearest)
+local thing = makes { given = { a = { 1 } } }
+_ = thing.given.a[1], #thing.made[1]; pcall(function() return thing.mad end)
+for _, value in pairs(thing.given) do tostring(value) end
+local shows = core.index_views("an index", { more = function() return { 1 } end }, nil, core.nearest, {})
+for _, view in ipairs { shows(compared, 1, "t"), shows(wanted, 1, "t"), shows(nil, index, "t") } do
+  _ = view.more[1], view.keys[1].column, view.kind, view.include, view.name
+end
 core.nearest('ab', { 'abc' }); core.writable(1); core.private_file '/dev/null'; pcall(core.editor, print)
 coroutine.wrap(function() core.call_while_computing(function() return {} end) for _ = 1, 3e4 do end end)()
 core.catch_signals(); core.forget_signal()

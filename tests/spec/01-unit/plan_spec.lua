@@ -42,7 +42,8 @@ describe("plan", function()
       end,
       text = function(_, i) return "btree (" .. entries[i].fields.keys[1].column .. ")" end,
       copy = function(self) return self end,
-      overlapping = function() return {} end,
+      overlaps = function() return {} end,
+      select = function() return {} end,
     }
     return planning.make({ name = "default", set = set, entries = entries, allowing = {} }, {
       connect = function()
@@ -84,6 +85,7 @@ describe("plan", function()
     function catalog:relation(schema, name) return self.tables[schema .. "." .. name] end
     function catalog.ending() return {} end
     core = setmetatable({
+      index_views = function() return function(_, ordinal) return { ordinal = ordinal, kind = "index" } end end,
       quote_name = function(schema, name) return schema .. "." .. name end,
       diff = function()
         return {
@@ -93,11 +95,11 @@ describe("plan", function()
             for _, each in ipairs(facts) do n = n + (each.action == action and 1 or 0) end
             return n
           end,
-          pairs = function()
+          runs = function()
             local i = 0
             return function()
               i = i + 1
-              if facts[i] and facts[i].ordinal then return facts[i].ordinal, facts[i].relation, facts[i].live end
+              if facts[i] and facts[i].ordinal then return facts[i].ordinal, facts[i].ordinal, facts[i].relation end
             end
           end,
           changes = function(_, quiet)

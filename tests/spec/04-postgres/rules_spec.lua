@@ -250,21 +250,91 @@ return { name = "policy", describe = "ours", rule = {
     assert.matches("r.words: its importer cannot be loaded: plugins/words.lua:1: ", result.stderr, 1, true)
   end)
 
-  it("on \"overlap\" are asked about what begins with the same key as another index", function()
+  it("on \"overlap\" are asked about that with whose keys another index begins", function()
     server:psql(database, "CREATE INDEX t_live ON t (n, b); CREATE INDEX t_kept ON t ((a + 1))")
-    local rule = [[ rule "r" { on = %s, check = function(index) return "warn", index.action end } ]]
-    local text = [[ on "t" { index { "a", name = "first" }, index { desc "a", "b", name = "second", where = "n > 1" },
+    local rule = [[ rule "r" { on = %s, check = function(index)
+        local names = {}
+        for i, other in ipairs(index.overlaps) do names[i] = other.name end
+        if #names > 0 then return "warn", index.name .. " by " .. table.concat(names, " ") end
+      end } ]]
+    local text = [[ on "t" { index { "a", name = "first" }, index { desc "a", "b", name = "second" },
+        index { "a", name = "some", where = "n > 1" }, index { "a", name = "hash", method = "hash" },
+        index { desc "a", "b", "n", name = "third" }, index { "a", "b", name = "fourth" },
         index { "b", name = "alone" }, index { "n", name = "as_live" }, index { expr "a+1", name = "t_kept" },
         index { expr "lower(b)", name = "lower" }, index { expr "upper(b)", name = "upper" } }
-      on "other" { index { "id", name = "as_key", method = "hash" } } ]]
-    assert.same({ "warning r first", "warning r second", "warning r as_live", "warning r as_key" },
-      check(rule:format '"overlap"' .. text))
+      on "other" { index { "id", name = "as_key" } } ]]
+    local function messages(result)
+      local list = {}
+      for _, finding in ipairs(result:json().findings) do
+        if finding.rule == "r" then list[#list + 1] = finding.message end
+      end
+      return list
+    end
+    local without = { "--without", "redundant-index", "--without", "lone-boolean" }
+    assert.same({ "first by second third fourth", "second by third", "as_live by t_live", "as_key by other_pkey" },
+      messages(run("check", rule:format '"overlap"' .. text, "--json", table.unpack(without))))
     -- Without a database, declarations alone; and no index is asked about twice.
     local function offline(on)
-      return said(lunadex.run { "check", lunadex.registry(rule:format(on) .. text), "--offline", "--json" })
+      return messages(lunadex.run { "check", lunadex.registry(rule:format(on) .. text), "--offline", "--json",
+        table.unpack(without) })
     end
-    assert.same({ "warning r first", "warning r second" }, offline '"overlap"')
-    assert.equal(8, #offline '{ "overlap", "index" }')
+    assert.same({ "first by second third fourth", "second by third" }, offline '"overlap"')
+    assert.same({ "first by second third fourth", "second by third" }, offline '{ "overlap", "index" }')
+  end)
+
+  it("change nothing of what others are told", function()
+    local text = [[ rule "a" { on = "index", options = { days = { type = "table" } }, check = function(index, context)
+        %s
+      end }
+      rule "b" { on = "index", check = function(index, context)
+        local relation, names = context.relation, {}
+        for name, column in pairs(relation.columns) do names[#names + 1] = name .. " " .. tostring(column.type) end
+        table.sort(names)
+        return "warn", relation.indexes[1].keys[1].column .. #relation.indexes .. table.concat(index.include, "+")
+          .. table.concat(names, ",")
+      end }
+      rule "a" { options = { days = { "sat", "sun" } } }
+      on "t" { index { "a", include = { "b", "n" }, name = "x" } } ]]
+    for what, message in pairs {
+      ["index.keys[1].column = 'b'"] = "a rule cannot set column of a key: it gives a verdict",
+      ["index.keys[1] = nil"] = "a rule cannot set 1: it gives a verdict",
+      ["index.name = 'b'"] = "name of an index",
+      ["table.remove(context.relation.indexes)"] = "a rule cannot set 1", ["index.include[3] = 'a'"] = "cannot set 3",
+      ["table.sort(index.include, function() return true end)"] = "a rule cannot set",
+      ["context.relation.columns.a.type = 'text'"] = "a rule cannot set type",
+      ["for _, each in pairs(context.relation.columns) do each.type = 1 end"] = "a rule cannot set type",
+      ["context.options.days[1] = 'fri'"] = "a rule cannot set 1", ["context.date.hour = 1"] = "a rule cannot set hour",
+      ["context.options = {}"] = "a rule cannot set options of the context",
+      ["return index.nme"] = 'did you mean "name"?',
+      ["return index.keys[1].colum"] = 'a key has no field "colum"; did you mean "column"?',
+    } do
+      local result = run("check", text:format(what), "--json")
+      assert.equal(6, result.status, tostring(result))
+      local messages = {}
+      for _, finding in ipairs(result:json().findings) do messages[finding.rule] = finding.message end
+      assert(messages.a:find(message, 1, true), what .. ": " .. messages.a)
+      assert.equal("a1b+na integer,b text,flag boolean,n integer", messages.b)
+    end
+  end)
+
+  it("are asked only about those that they narrow down to", function()
+    local function about(on, only)
+      return table.concat(check(([[ rule "r" { on = %s, only = %s, check = function(index) return "warn", "x" end }
+        rule "lone-boolean" { off = "x" } rule "redundant-index" { off = "x" } rule "nullable-unique" { off = "x" }
+        on "t" { index { "a", name = "a" }, index { "a", "b", name = "ab" },
+          index { "b", name = "bw", where = "n > 1" }, index { "n", name = "u", unique = true },
+          unique_constraint { "n", "a", name = "uc" },
+          index { "b", name = "h", method = "hash" }, index { "flag", name = "f" },
+          foreign_key { "a", references = "other", name = "fk" } } ]]):format(on, only)), ","):gsub("warning r ", "")
+    end
+    for only, expected in pairs {
+      ['{ kind = "foreign_key" }'] = "fk", ['{ kind = "index", unique = true }'] = "u", ["{ unique = true }"] = "u,uc",
+      ["{ where = true }"] = "bw", ['{ method = "hash" }'] = "h", ["{ keys = 2 }"] = "ab,uc",
+      ['{ type = "boolean" }'] = "f", ['{ type = "point" }'] = "", ['{ type = "text", where = false }'] = "h",
+    } do
+      assert.equal(expected, (about('"index"', only):gsub("warning foreign%-key%-without%-index fk,?", "")), only)
+    end
+    assert.equal("a,u", (about('"overlap"', '{ kind = "index" }')))
   end)
 
   it("ask for nothing that nobody needs", function()
