@@ -31,6 +31,7 @@ local M = {}
 ---@field definition string?
 ---@field file string?
 ---@field line integer?
+---@field ordinal integer?         # of the plain keep that it is about
 
 ---@class lunadex.PlannedChange
 ---@field action "create"|"replace"|"rename"|"alter"|"rebuild"|"drop"|"wait"|"keep"
@@ -71,7 +72,6 @@ local M = {}
 ---@field is_wrong boolean?        # as the registry contradicts the database
 ---@field blocked boolean?         # a rule found an error: what it was about is not made
 ---@field rules lunadex.Rule[]     # in the order in which they were asked
----@field told table<integer, lunadex.Finding[]>?   # of plain keeps, by ordinal
 ---@field decided lunadex.PlannedChange[]   # what follows from the facts, before it is known what is possible
 ---@field planned lunadex.PlannedChange[]   # all but plain keeps
 ---@field builds_at_once integer?  # what the server runs at a time, where it says so
@@ -262,7 +262,14 @@ function Plan:changes(options)
   for _, change in ipairs(self.planned) do
     if change.ordinal then by_ordinal[change.ordinal] = change else rest[#rest + 1] = change end
   end
-  local maker = Maker.of(self)
+  local maker, told = Maker.of(self), {} -- of plain keeps
+  for _, finding in ipairs(self.findings) do
+    local ordinal = finding.ordinal
+    if ordinal then
+      told[ordinal] = told[ordinal] or {}
+      table.insert(told[ordinal], finding)
+    end
+  end
   local next_fact, i = self.diff:changes(false), 0
   return function()
     for fact in next_fact do
@@ -273,7 +280,7 @@ function Plan:changes(options)
       if fact.action == "keep" and not fact.name_differs and not self.only then
         change = maker:change(fact)
         change.name = change.name or change.live_name
-        change.findings = self.told and self.told[ordinal] or change.findings
+        change.findings = told[ordinal] or change.findings
         return change
       end
     end

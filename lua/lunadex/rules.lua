@@ -353,7 +353,7 @@ function Judge:pronounce(rule, about, verdict, failed)
     relation = kept and self.scene:records()[about.ordinal].name or about.relation,
     name = kept and (kept.name or self.scene:index(about.ordinal).name),
     definition = kept and plan.set:text(about.ordinal),
-    file = (kept or about).file, line = (kept or about).line,
+    file = (kept or about).file, line = (kept or about).line, ordinal = kept and about.ordinal,
   }
   if failed then finding.hint = "A rule that fails blocks what it was asked about; --without leaves it out." end
   if finding.amend then
@@ -379,11 +379,6 @@ function Judge:pronounce(rule, about, verdict, failed)
   end
   if finding.level == "error" then plan.blocked = true end
   self.tell(change, finding)
-  if kept then
-    plan.told = plan.told or {}
-    plan.told[about.ordinal] = plan.told[about.ordinal] or {}
-    table.insert(plan.told[about.ordinal], finding)
-  end
 end
 
 -- Asks a rule about some subjects, and keeps what it had to say: later, it is told rule by rule.
