@@ -8,19 +8,36 @@
 
 local function minutes(text)
   local hours, rest = text:match "^(%d%d?):(%d%d)$"
-  if not hours then error(("%q is no time of day such as 22:00"):format(text), 0) end
-  return hours * 60 + rest
+  hours, rest = tonumber(hours), tonumber(rest)
+  return hours and hours < 24 and rest < 60 and hours * 60 + rest or nil
+end
+
+local function is_time(text)
+  return minutes(text) ~= nil, 'a time of day such as "22:00"'
 end
 
 local names = { "sun", "mon", "tue", "wed", "thu", "fri", "sat" }
+
+local function are_days(list)
+  local known = {}
+  for _, name in ipairs(names) do known[name] = true end
+  local count = 0
+  for _, name in pairs(list) do
+    if not known[name] then count = -1 break end
+    count = count + 1
+  end
+  return count > 0 and count == #list, 'some of "' .. table.concat(names, '", "') .. '"'
+end
 
 return {
   name = "build-window",
   describe = "large builds outside of their hours",
   options = {
-    from = { type = "text", default = "22:00", description = "When it opens." },
-    to = { type = "text", default = "06:00", description = "When it closes; before `from`: on the next day." },
-    days = { type = "table", description = 'On which days it opens: { "sat", "sun" }. Default: all.' },
+    from = { type = "text", default = "22:00", check = is_time, description = "When it opens." },
+    to = { type = "text", default = "06:00", check = is_time,
+      description = "When it closes; before `from`: on the next day." },
+    days = { type = "table", check = are_days,
+      description = 'On which days it opens: { "sat", "sun" }. Default: all.' },
     larger_than = { type = "size", default = "1GB", description = "Relations from which size on." },
   },
   rule = {

@@ -11,6 +11,7 @@ return {
       local key = index.keys[1]
       if key.type == "boolean" then
         local name = key.column
+        if not name:find "^[%l_][%w_]*$" or name:find "%u" then name = '"' .. name:gsub('"', '""') .. '"' end
         return "warn", ("%s is a boolean: the rare value belongs into a predicate, where = %q"):format(name, name)
       end
     end,

@@ -15,20 +15,31 @@ local last = {}
 
 local function pattern_for(template, relation, kind)
   if last.template ~= template or last.relation ~= relation or last.kind ~= kind then
-    local name = relation:match('([^."]+)"?$') or relation
+    local quoted = relation:gsub('""', "\0"):match '"([^"]*)"$'
+    local name = quoted and quoted:gsub("%z", '"') or relation:match "([^.]+)$" or relation
     last = { template = template, relation = relation, kind = kind,
       pattern = (template:gsub("{(%l+)}", { relation = escaped(name), kind = kind })) }
   end
   return last.pattern
 end
 
+local known = { index = true, unique_constraint = true, primary_key = true, foreign_key = true,
+  exclusion_constraint = true }
+
+local function are_kinds(list)
+  local count = 0
+  for _, kind in pairs(list) do count = known[kind] and count + 1 or -math.huge end
+  return count > 0 and count == #list, 'some of "index", "unique_constraint", "primary_key", "foreign_key"'
+end
+
 return {
   name = "naming",
   describe = "names that break a convention",
   options = {
-    pattern = { type = "text", default = "^{relation}_",
+    pattern = { type = "pattern", default = "^{relation}_",
       description = "A Lua pattern; {relation} and {kind} stand for those." },
-    kinds = { type = "table", description = 'Only of these: { "index", "unique_constraint" }. Default: all.' },
+    kinds = { type = "table", check = are_kinds,
+      description = 'Only of these: { "index", "unique_constraint" }. Default: all.' },
   },
   rule = {
     on = { "index" },

@@ -4,7 +4,8 @@
 return {
   name = "too-many-indexes",
   describe = "more indexes on one relation than it can bear",
-  options = { most = { type = "number", default = 15, description = "How many there may be." } },
+  options = { most = { type = "number", default = 15, description = "How many there may be.",
+    check = function(value) return math.tointeger(value) and value > 0, "a whole number" end } },
   rule = {
     on = { "relation" }, default = "check",
     check = function(relation, context)

@@ -2,6 +2,7 @@
 --
 -- The count is of the server that was asked: what only replicas use counts as unused here. It begins anew when
 -- statistics are reset (MongoDB: when the server is restarted), and where it is younger than `since` nothing is said.
+-- How old an index is the server does not know: one of yesterday is told of as well, if its server counts for long.
 -- Unique indexes and keys do their work without being read, and so does what expires documents.
 
 local function expires(index)
@@ -24,8 +25,8 @@ return {
       end
       local age = index.scans == 0 and index.scans_since
       if age and age >= context.options.since then
-        return "warn", ("not used once in %d days, as far as this server counts; replicas count for themselves"):format(
-          age // 86400)
+        return "warn", ("not used once in %d days, or since it was made, as far as this server counts; replicas count "
+          .. "for themselves"):format(age // 86400)
       end
     end,
   },

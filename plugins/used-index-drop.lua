@@ -2,6 +2,14 @@
 -- the server began to count (of a younger count than a day: in all). What backs a constraint, is a replica identity or
 -- carries a shard key is never dropped, whatever the rules say.
 
+local function since(seconds)
+  if not seconds then return "unknown time" end
+  for _, unit in ipairs { { 86400, "days" }, { 3600, "hours" }, { 60, "minutes" } } do
+    if seconds >= 2 * unit[1] then return ("%.0f %s"):format(seconds / unit[1], unit[2]) end
+  end
+  return ("%.0f seconds"):format(seconds)
+end
+
 return {
   name = "used-index-drop",
   describe = "the drop of an index that is in use",
@@ -14,8 +22,8 @@ return {
       if not scans or scans == 0 or change.reason:find "^left by" or change.index.valid == false then return end
       local days = math.max((change.scans_since or 0) / 86400, 1)
       if scans / days >= context.options.scans then
-        return "block", ("it was used %d times in %.0f day%s: declare it, or use --without used-index-drop"):format(
-          scans, days, days < 1.5 and "" or "s")
+        return "block", ("it was used %s in %s: declare it, or use --without used-index-drop"):format(
+          scans == 1 and "once" or ("%.0f times"):format(scans), since(change.scans_since))
       end
     end,
   },

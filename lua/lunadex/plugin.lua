@@ -5,7 +5,7 @@
 --   return {
 --     name = "dictionary",                  -- as the file is called
 --     describe = "what it does, in a line",
---     options = { … },                      -- optional: name → { type =, description =, default = }
+--     options = { … },                      -- optional: name → { type =, description =, default =, check = }
 --     hooks = { … },                        -- optional: name → function
 --     rule = {                              -- optional: it judges changes; docs/rules.md says how
 --       on = { "create" }, default = "plan", driver = "postgres",
@@ -80,7 +80,7 @@ local function wrong_rule(rule, options)
     end
   end
   local message, expected = rule_options.lost_only(rule)
-  if not message then message, expected = rule_options.flaw(options or {}) end
+  if not message then message, expected = rule_options.flaw(options or {}, true) end
   return message and ("%s; expected %s"):format(message, expected)
 end
 

@@ -185,6 +185,15 @@ local function powers(pattern)
   return power, twos
 end
 
+--- Whether matching a pattern against so many bytes could take more than a moment.
+---@param pattern string
+---@param length integer
+---@return boolean
+function M.is_slow(pattern, length)
+  local power, twos = powers(pattern)
+  return (length + 1) ^ (power - 1) * 2 ^ twos > 1e6
+end
+
 local function guard(name)
   local original = string[name]
   return function(s, pattern, ...)

@@ -12,8 +12,8 @@ local M = {}
 local order = {
   keyorder = {
     "event", "number", "total", "action", "hide", "outcome", "target", "database", "relation", "name", "live_name",
-    "definition", "reason", "waits", "critical", "description", "estimate", "findings", "level", "rule", "message",
-    "hint", "verdict", "amend", "allowed", "file", "line", "rows", "table_bytes", "index_bytes", "code",
+    "definition", "reason", "waits", "mode", "critical", "description", "estimate", "findings", "level", "rule",
+    "message", "hint", "verdict", "amend", "allowed", "file", "line", "rows", "table_bytes", "index_bytes", "code",
     "detail", "native", "phase", "percent", "done", "of",
     "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create",
     "replace", "rename", "alter", "rebuild", "drop", "wait", "blocked", "skipped", "put_off", "stray",
@@ -63,7 +63,7 @@ local function change(each)
       rows = or_null(estimate.rows), table_bytes = or_null(estimate.table_bytes),
       index_bytes = or_null(estimate.index_bytes),
     },
-    findings = findings(each.findings), waits = each.waits, held = each.held,
+    findings = findings(each.findings), waits = each.waits, held = each.held, mode = each.entry and each.entry.mode,
   }
 end
 

@@ -120,6 +120,15 @@ function M.copy(template)
   return result
 end
 
+-- `allow`: a rule's name → why it does not count here.
+local function reasons(value)
+  local map, expected, message = M.string_map { string = true }(value)
+  for name, reason in pairs(map or {}) do
+    if not reason:find "%S" then return nil, "the reason", ("has %s = %s"):format(M.show(name), M.show(reason)) end
+  end
+  return map, expected, message
+end
+
 M.options = {
   name = { name = "name", type = "string", into = "fields", shared = true,
     description = "Its name. Without one the server chooses. A name is no part of the definition: a live index of the "
@@ -128,7 +137,7 @@ M.options = {
     description = "What it is for; shown while it is built." },
   critical = { name = "critical", type = "boolean", shared = true,
     description = "Whether the deployment fails when it cannot be built. Default: false." },
-  allow = { name = "allow", type = "table", shared = true, check = M.string_map { string = true },
+  allow = { name = "allow", type = "table", shared = true, check = reasons,
     description = 'Rules that do not apply here, with the reason: { ["rule"] = "because …" }.' },
   duplicate_of = { name = "duplicate_of", type = "string", into = "fields", shared = true,
     description = "The name of another declaration that this one repeats on purpose." },

@@ -1,15 +1,17 @@
 --- Options of rules: what a rule says of them, and values against that.
 
 local format = require "lunadex.format"
+local sandbox = require "lunadex.sandbox"
 local schema = require "lunadex.registry.schema"
 local suggest = require "lunadex.suggest"
 
 local M = {}
 
 ---@class lunadex.RuleOption
----@field type "text"|"number"|"boolean"|"table"|"duration"|"size"
+---@field type "text"|"number"|"boolean"|"table"|"pattern"|"duration"|"size"
 ---@field default any
 ---@field description string?
+---@field check (fun(value: any): boolean?, string?)?   # of a plugin: nil and what was expected, if it is not right
 
 -- For each type: what a value becomes (nil: it is none), and what was expected.
 local types = {
@@ -17,6 +19,9 @@ local types = {
   number = { function(value) return type(value) == "number" and value == value and value or nil end, "a number" },
   boolean = { function(value) if type(value) == "boolean" then return value end end, "true or false" },
   table = { function(value) return type(value) == "table" and value or nil end, "a table" },
+  pattern = { function(value)
+    return type(value) == "string" and pcall(string.find, "", value) and not sandbox.is_slow(value, 64) and value or nil
+  end, "a Lua pattern that is quickly matched" },
   duration = { function(value)
     if type(value) == "string" then return format.parse_duration(value) end
     return type(value) == "number" and value >= 0 and value or nil
@@ -33,6 +38,16 @@ local function value_of(option, value)
   return types[option.type][1](value)
 end
 
+-- What was expected where a value is not right; else nil.
+local function expected_of(option, value)
+  local kept = value_of(option, value)
+  if kept == nil then return types[option.type][2] end
+  if not option.check then return nil end
+  local fine, right, expected = pcall(option.check, kept)
+  if fine and right then return nil end
+  return not fine and tostring(right) or expected or "another value"
+end
+
 local function keys(map)
   local list = {}
   for key in pairs(map) do list[#list + 1] = tostring(key) end
@@ -42,9 +57,10 @@ end
 
 --- What is wrong with the options that a rule says it has; nil: nothing.
 ---@param declared table
+---@param checks boolean?          # they may have a function that looks at values: it runs without limits
 ---@return string? message
 ---@return string? expected
-function M.flaw(declared)
+function M.flaw(declared, checks)
   for name, option in pairs(declared) do
     if type(name) ~= "string" then return "options holds the key " .. schema.show(name), "names of options" end
     local what = "option " .. schema.show(name)
@@ -52,7 +68,7 @@ function M.flaw(declared)
       return ("%s is %s"):format(what, schema.show(option)), '{ type = "number", default = 30, description = "…" }'
     end
     for field in pairs(option) do
-      if not known_fields[field] then
+      if not known_fields[field] and not (checks and field == "check" and type(option.check) == "function") then
         return ("%s holds %s"):format(what, schema.show(field)), "type, default, description"
       end
     end
@@ -62,9 +78,8 @@ function M.flaw(declared)
     if option.description ~= nil and type(option.description) ~= "string" then
       return ("%s has the description %s"):format(what, schema.show(option.description)), "a text"
     end
-    if option.default ~= nil and value_of(option, option.default) == nil then
-      return ("%s has the default %s"):format(what, schema.show(option.default)), types[option.type][2]
-    end
+    local expected = option.default ~= nil and expected_of(option, option.default)
+    if expected then return ("%s has the default %s"):format(what, schema.show(option.default)), expected end
   end
 end
 
@@ -92,8 +107,9 @@ function M.check(declared, values, tell)
       local names = keys(declared)
       tell("has no option " .. schema.show(name), #names > 0 and "one of " .. table.concat(names, ", ") or "none",
         type(name) == "string" and suggest.hint(name, declared) or nil)
-    elseif value_of(option, value) == nil then
-      tell(("option %s is %s"):format(name, schema.show(value)), types[option.type][2])
+    else
+      local expected = expected_of(option, value)
+      if expected then tell(("option %s is %s"):format(name, schema.show(value)), expected) end
     end
   end
 end

@@ -41,7 +41,15 @@ describe("a rule's declaration", function()
     { [[rule "r" { check = error, options = { a = { type = "number", min = 1 } } }]], 'option "a" holds "min"' },
     { [[rule "naming" { options = { pattrn = "x" } }]],
       'has no option "pattrn"; expected one of kinds, pattern; did you mean' },
-    { [[rule "naming" { options = { pattern = 5 } }]], "option pattern is 5; expected a text" },
+    { [[rule "naming" { options = { pattern = 5 } }]], "option pattern is 5; expected a Lua pattern" },
+    { [[rule "naming" { options = { pattern = "(" } }]], 'option pattern is "("; expected a Lua pattern' },
+    { [[rule "naming" { options = { pattern = "^.-.-.-.-.-.-.-x" } }]], "a Lua pattern that is quickly matched" },
+    { [[rule "naming" { options = { kinds = { "idx" } } }]], 'expected some of "index"' },
+    { [[rule "too-many-indexes" { options = { most = 0.5 } }]], "option most is 0.5; expected a whole number" },
+    { [[rule "build-window" { options = { from = "25:99" } }]], 'option from is "25:99"; expected a time of day' },
+    { [[rule "build-window" { options = { days = { "saturday" } } }]], 'expected some of "sun", "mon"' },
+    { [[rule "r" { check = error, options = { a = { type = "text", check = error } } }]], 'option "a" holds "check"' },
+    { [[on "t" { index { "a", allow = { naming = "  " } } }]], 'option allow of index has "naming" = "  "' },
     { [[rule "unused-index" { options = { since = "soon" } }]], 'option since is "soon"; expected seconds' },
     { [[rule "naming" { check = error }]], "is the name of one that is there already" },
     { [[rule "naming" { off = true }]], "option off of rule is true; expected a text" },
@@ -136,6 +144,22 @@ describe("a plugin's rule", function()
       assert.is_nil(loaded)
       assert(message:find(folder .. "/p.lua", 1, true) and message:find(expected, 1, true), message)
     end
+  end)
+
+  it("looks at the values of its options itself", function()
+    write("p", [[return { name = "p", describe = "x", rule = { check = print }, options = { n = { type = "number",
+      default = 2, check = function(value) return value % 2 == 0, "an even number" end } } }]])
+    local function set(value)
+      local loaded, errors = registry.parse(("rule 'p' { options = { n = %s } }"):format(value), "r.lua",
+        { plugins = { folder = folder, path = "" } })
+      return loaded and "fine" or tostring(errors[1])
+    end
+    assert.equal("fine", set(4))
+    assert.matches("r.lua:1: rule \"p\": option n is 3; expected an even number", set(3), 1, true)
+    write("p", [[return { name = "p", describe = "x", rule = { check = print }, options = { n = { type = "number",
+      default = 1, check = function(value) return value % 2 == 0, "an even number" end } } }]])
+    local _, message = plugin.load("p", { folder = folder, path = "" })
+    assert.matches("has the default 1; expected an even number", message, 1, true)
   end)
 
   it("comes after those of Lunadex, or takes the place of one", function()

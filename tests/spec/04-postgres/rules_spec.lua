@@ -128,6 +128,9 @@ on "t" { index { "a", name = "a" }, index { "b", name = "b" }, index { "n", name
       assert.same({ "skip", "put off", "made", "made" }, held)
       local findings = object.changes[3].findings
       assert.same({ mode = "blocking", lock_timeout = 7 }, findings[1].amend)
+      local modes = {}
+      for _, change in ipairs(result:json().changes) do modes[change.name] = change.mode end
+      assert.same({ c = "blocking" }, modes)
       assert.equal("writers can wait; amended: lock_timeout = 7, mode = blocking", findings[1].message)
       assert.equal("after", findings[2].rule)
     end)
@@ -406,6 +409,9 @@ return { name = "policy", describe = "ours", rule = {
       assert.same({ "warning naming t_a" },
         check(text .. [[ rule "naming" { options = { pattern = "^x{relation}_" } } ]]))
       assert.same({}, check(text .. [[ rule "naming" { options = { kinds = { "primary_key" } } } ]]))
+      server:psql(database, [[CREATE TABLE "a.b" (a int); CREATE TABLE "q""t" (a int)]])
+      assert.same({}, check([[ on 'public."a.b"' { index { "a", name = "a.b_a" } }
+        on 'public."q""t"' { index { "a", name = 'q"t_a' } } rule "naming" {} ]]))
     end)
 
     it("too-many-indexes", function()
@@ -434,6 +440,9 @@ return { name = "policy", describe = "ours", rule = {
 
     it("lone-boolean", function()
       assert.same({ "warning lone-boolean f" }, check [[ on "t" { index { "flag", name = "f" } } ]])
+      server:psql(database, [[ALTER TABLE t ADD "is ""so" boolean]])
+      local odd = run("check", [=[ on "t" { index { [[is "so]], name = "f" } } ]=])
+      assert.matches([[predicate, where = "\"is \"\"so\""]], odd.stdout, 1, true)
       assert.same({}, check [[ on "t" { index { "flag", "a" }, index { "n", where = "flag" },
         index { "a" } } ]])
     end)
@@ -451,6 +460,7 @@ return { name = "policy", describe = "ours", rule = {
       local result = run("plan", [[ on "t" {} ]], "--drop-strays", "--json")
       assert.equal(6, result.status, tostring(result))
       assert.same({ "error used-index-drop used" }, said(result))
+      assert.matches("it was used once in %d+ %l+s: declare it", result.stdout)
       assert.same({ 2, 1 }, { result:json().summary.drop, result:json().summary.blocked })
       result = run("plan", [[ on "t" {} rule "used-index-drop" { options = { scans = 1000 } } ]], "--drop-strays",
         "--json")
@@ -475,8 +485,9 @@ return { name = "policy", describe = "ours", rule = {
       local today = os.date("*t").wday
       assert.same({ "info build-window t_a" }, check(at(-2, 2, (', days = { %q }'):format(days[(today + 2) % 7 + 1]))))
       local wrong = run("check", (at(3, 5):gsub("%d%d:00", "late", 1)))
-      assert.equal(6, wrong.status, tostring(wrong))
-      assert.matches('"late" is no time of day', wrong.stdout, 1, true)
+      assert.equal(65, wrong.status, tostring(wrong))
+      assert.matches('registry.lua:1: rule "build-window": option', wrong.stderr, 1, true)
+      assert.matches('is "late"; expected a time of day', wrong.stderr, 1, true)
       local result = run("apply", at(3, 5))
       assert.equal(0, result.status, tostring(result))
       assert.is_nil(server:indexes(database)["public.t_a"])
