@@ -7,6 +7,7 @@
 --   rule "disk-space" { options = { free = env "DISK_FREE" } }          -- DISK_FREE=80GB
 
 local builds = { create = true, replace = true, rebuild = true }
+local actions = { "create", "replace", "rebuild" } -- what frees room, or takes none, may go on
 
 local function gigabytes(bytes)
   return ("%.1f GB"):format(bytes / 1024 ^ 3)
@@ -30,8 +31,9 @@ return {
       if sum == 0 then return end
       local free = options.free or context.disk and context.disk.free
       if not free or sum + largest + options.reserve <= free then return end
-      return "block", ("the builds need about %s, %s for sorting included; %s are free, of which %s stay in reserve")
-        :format(gigabytes(sum + largest), gigabytes(largest), gigabytes(free), gigabytes(options.reserve))
+      local message = "the builds need about %s, %s for sorting included; %s are free, of which %s stay in reserve"
+      return { verdict = "block", changes = actions, message = message:format(gigabytes(sum + largest),
+        gigabytes(largest), gigabytes(free), gigabytes(options.reserve)) }
     end,
   },
 }

@@ -6,7 +6,7 @@ return {
   describe = "an index on a boolean alone, without a predicate",
   rule = {
     on = { "index" }, only = { kind = "index", unique = false, where = false, type = "boolean" },
-    default = "check", driver = "postgres",
+    default = "check", database = true, driver = "postgres",
     check = function(index)
       local key = index.keys[1]
       if key.type == "boolean" then

@@ -35,7 +35,7 @@ return {
   name = "nullable-unique",
   describe = "unique over columns that may be null",
   rule = {
-    on = { "index" }, only = { unique = true }, default = "check", driver = "postgres",
+    on = { "index" }, only = { unique = true }, default = "check", database = true, driver = "postgres",
     check = function(index)
       if index.nulls_not_distinct or index.kind == "primary_key" then return end
       local nullable, where = {}, index.where

@@ -6,7 +6,7 @@ return {
   name = "unserved-query",
   describe = "a declared query that no index serves",
   rule = {
-    on = { "query" }, default = "plan", driver = "postgres",
+    on = { "query" }, default = "plan", database = true, driver = "postgres",
     check = function(query)
       if not query.expect_index then return end
       local shown = query.name and ("the query %q"):format(query.name) or "the query"

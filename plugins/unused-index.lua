@@ -17,7 +17,7 @@ return {
   describe = "a declared index that no query uses",
   options = { since = { type = "duration", default = 30 * 86400, description = "How long it has to be unused." } },
   rule = {
-    on = { "index" }, default = "check",
+    on = { "index" }, default = "check", database = true,
     check = function(index, context)
       if index.kind ~= "index" or index.unique or not index.live or index.replica_identity or index.referenced
         or expires(index) then

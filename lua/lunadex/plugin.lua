@@ -33,7 +33,8 @@ local SHIPPED_RULES = { "build-window", "concurrent-build-bug", "disk-space", "f
 ---@field describe string
 ---@field options table<string, table>?
 ---@field hooks table<string, function>?
----@field rule {on: string[]?, only: table?, check: function, default: "plan"|"check"|nil, driver: string?}?
+---@field rule {on: string[]?, only: table?, check: function, default: "plan"|"check"|nil, driver: string?,
+---       database: boolean?}?
 ---@field import {extensions: string[], load: function}?
 ---@field file string              # where it came from
 ---@field shipped boolean?         # with Lunadex
@@ -56,7 +57,8 @@ end
 local TOP = { name = "string", describe = "string", options = "table", hooks = "table", rule = "table",
   import = "table" }
 
-local RULE = { on = "table", only = "table", check = "function", default = "string", driver = "string" }
+local RULE = { on = "table", only = "table", database = "boolean",
+  check = "function", default = "string", driver = "string" }
 local DEFAULTS, DRIVERS = { plan = true, check = true }, { postgres = true, mongodb = true }
 
 -- What is wrong with a plugin's rule, or nil.

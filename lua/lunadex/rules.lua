@@ -26,6 +26,7 @@ local M = {}
 ---@field values table             # of its options
 ---@field asked boolean
 ---@field off string?              # why it is not asked, where somebody said so
+---@field database boolean?        # without one it says nothing
 ---@field unasked boolean?         # of some subject: there is no database, or it did not tell
 ---@field environment table?       # of a registry's sandbox
 ---@field trusted boolean?         # it comes with Lunadex
@@ -62,6 +63,7 @@ local function rule_of(name, rule, setting, default)
     name = name, check = rule.check, on = set_of(setting.on or rule.on), off = off, asked = not off and default,
     values = options_of.values(rule.options or {}, setting.options), file = rule.file, line = rule.line,
     environment = rule.environment, trusted = rule.trusted, broken = rule.broken, only = rule.only,
+    database = rule.database,
     description = setting.description or rule.description or "",
   }
 end
@@ -79,7 +81,8 @@ function M.of(database, driver, advice)
     if not rule.driver or rule.driver == driver then
       local default = setting ~= nil or rule.default == "plan" or rule.default == "check" and advice or false
       list[#list + 1] = rule_of(each.name, { check = rule.check, on = rule.on, only = rule.only, options = each.options,
-        description = each.describe, file = each.file, trusted = each.shipped, broken = each.broken }, setting, default)
+        database = rule.database, description = each.describe, file = each.file, trusted = each.shipped,
+        broken = each.broken }, setting, default)
     end
   end
   for _, rule in ipairs(database.rules or {}) do
@@ -298,14 +301,16 @@ function Judge:touched()
   return set
 end
 
--- The changes that a verdict on this holds back or amends.
-function Judge:meant(about)
-  local plan, list = self.plan, {}
+-- The changes that a verdict on this holds back or amends: of the actions that it names, if it does.
+function Judge:meant(about, verdict)
+  local plan, list, actions = self.plan, {}, verdict.changes and set_of(verdict.changes)
   if about.change then return { about.change } end
   if about.ordinal then return { self.by_ordinal[about.ordinal] } end
   if about.query then return list end
   for _, change in ipairs(plan.planned or {}) do
-    if about.all or change.relation == about.relation then list[#list + 1] = change end
+    if (about.all or change.relation == about.relation) and (not actions or actions[change.action]) then
+      list[#list + 1] = change
+    end
   end
   return list
 end
@@ -366,7 +371,7 @@ function Judge:pronounce(rule, about, verdict, failed)
     finding.level, finding.allowed, finding.verdict, finding.amend = "info", reason, "allow", nil
     finding.message = ("%s; allowed: %s"):format(finding.message, reason)
   elseif not plan.offline and not kept then
-    for _, each in ipairs(self:meant(about)) do
+    for _, each in ipairs(self:meant(about, verdict)) do
       local excused = each.entry and each.entry.allow and each.entry.allow[rule.name]
       if excused then
         self.tell(each, { level = "info", rule = rule.name, verdict = "allow", allowed = excused,
@@ -389,7 +394,14 @@ function Judge:ask(rule, kind, subjects)
   local kept = self.answers[rule] or {}
   self.answers[rule] = kept
   kept[kind] = kept[kind] or {}
-  for _, answer in ipairs(asker:all(subjects, function(what) self:read(what) end)) do
+  local dialect, by_ordinal = self.plan.dialect, self.by_ordinal
+  local function read(what) self:read(what) end
+  local function verdict_of(about, first, second)
+    local change
+    if math.type(about) then change = by_ordinal[about] else change = about.change end
+    return verdicts.of(first, second, dialect, not change and {} or change.entry)
+  end
+  for _, answer in ipairs(asker:all(subjects, read, verdict_of)) do
     if math.type(answer.about) then answer.about = { ordinal = answer.about } end
     if answer.unasked then rule.unasked = true else table.insert(kept[kind], answer) end
   end
@@ -411,17 +423,12 @@ end
 
 -- What a rule had to say, in the order of what it was asked about.
 function Judge:tell_answers(rule)
-  local dialect, kept = self.plan.dialect, self.answers[rule] or {}
+  local kept = self.answers[rule] or {}
   for _, kind in ipairs { "plan", table.unpack(declared) } do
     for _, answer in ipairs(in_order(kept[kind] or {})) do
-      local about, verdict, flaw = answer.about, nil, answer.failed
-      local change = about.change or about.ordinal and self.by_ordinal[about.ordinal]
-      if not flaw then
-        verdict, flaw = verdicts.of(answer[1], answer[2], dialect, not change and {} or change.entry)
-        flaw = flaw and ("%s%s: %s"):format(rule.file, rule.line and ":" .. rule.line or "", flaw)
-      end
+      local verdict, flaw = answer.verdict, answer.failed
       if flaw then verdict = { verdict = "block", message = "the rule failed: " .. flaw } end
-      self:pronounce(rule, about, verdict, flaw)
+      self:pronounce(rule, answer.about, verdict, flaw)
     end
   end
 end
@@ -545,8 +552,8 @@ function M.judge(plan, database, options, tell)
   for _, rule in ipairs(list) do
     if without[rule.name] then rule.asked, rule.off = false, "--without" end
     -- Without a database there are no changes.
-    rule.unasked = plan.offline and not rule.broken and not (rule.on.index or rule.on.overlap
-      or rule.on.relation or rule.on.query)
+    rule.unasked = plan.offline and not rule.broken and (rule.database or not (rule.on.index or rule.on.overlap
+      or rule.on.relation or rule.on.query))
   end
   self:ask_declared()
   for _, rule in ipairs(list) do

@@ -1,12 +1,14 @@
 --- lunadex check: what rules have to say of the registry, and of the database if there is one. Changes nothing.
 
 local common = require "lunadex.cli.common"
+local core = require "lunadex.core"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 local planning = require "lunadex.plan"
+local registry = require "lunadex.registry"
 local rules = require "lunadex.rules"
 local target = require "lunadex.target"
 
@@ -88,7 +90,12 @@ local function look(options)
   if options.offline and options.target then
     return nil, { { error = errors.new("usage", "--offline with --target", "Leave one of them out.") } }
   end
-  local loaded, err = common.load(options)
+  local loaded, err
+  if options.rules and not options.given_registry and select(3, core.list_directory "registry") == "missing" then
+    loaded = registry.parse("", "registry/", { target = options.target }) -- nothing asks for rules or sets any
+  else
+    loaded, err = common.load(options)
+  end
   local databases
   if loaded then databases, err = common.databases(loaded, options) end
   if not databases then return nil, { { error = err } } end

@@ -211,8 +211,12 @@ M.subjects = { "create", "replace", "rename", "alter", "rebuild", "drop", "wait"
 local is_subject = {}
 for _, subject in ipairs(M.subjects) do is_subject[subject] = true end
 
--- `on` of a rule: a name or a list of them → a list.
-local function subjects(value)
+--- A name or a list of them → a list; nil, what was expected, and what is wrong with it.
+---@param value any
+---@return string[]?
+---@return string? expected
+---@return string? wrong
+function M.subject_list(value)
   local expected = 'some of "' .. table.concat(M.subjects, '", "') .. '"'
   if type(value) ~= "table" then value = { value } end
   local list = {}
@@ -251,7 +255,7 @@ M.kinds.rule = M.kind {
     enabled = 'off = "why" switches a rule off', disabled = 'off = "why" switches a rule off',
     values = 'did you mean "options"?' },
   list = {
-    { name = "on", type = "table|string", check = subjects,
+    { name = "on", type = "table|string", check = M.subject_list,
       description = 'What it looks at: { "create", "drop" }, "index", "overlap", "relation", "query", "plan". '
         .. "Default: all changes." },
     { name = "only", type = "table", check = narrowing,

@@ -18,8 +18,7 @@ local MOST_STOPPED = 10
 ---@field about table|integer     # of the subject
 ---@field failed string?           # what went wrong, with its place
 ---@field unasked boolean?         # there is no server, or it did not tell: nothing can be said
----@field [1] any                  # else what the rule gave
----@field [2] any
+---@field verdict lunadex.Verdict? # else
 
 -- From sandbox.run's result to a text with a place. Where a tail call raises, the line is one of ours.
 local function failure(rule, message, line, file)
@@ -57,11 +56,21 @@ end
 --- What the rule has to say, in the order of the subjects; nothing of those about which it says nothing.
 ---@param subjects lunadex.rules.Subjects
 ---@param read fun(what: string)   # reads what a rule asks for into the scene's facts, or says what is missing
+---@param verdict_of fun(about: table|integer, first: any, second: any): lunadex.Verdict?, string?   # or what is wrong
 ---@return lunadex.rules.Answer[]
-function Asker:all(subjects, read)
+function Asker:all(subjects, read, verdict_of)
   local rule, scene, context, aim = self.rule, self.scene, self.context, self.aim
   local views, relations, abouts, count = subjects.views, subjects.relations, subjects.abouts, #subjects.views
   local answers, check = {}, rule.check
+  -- What a rule gave is looked at as soon as the limits no longer hold: as it came it may be large.
+  local settled = 0
+  local function settle()
+    for k = settled + 1, #answers do
+      local answer = answers[k]
+      local verdict, flaw = verdict_of(answer.about, answer[1], answer[2])
+      answers[k] = { about = answer.about, verdict = verdict, failed = flaw and failure(rule, flaw, rule.line or 0) }
+    end
+  end
   local i, alone = 1, false
   while i <= count do
     if self.stopped >= MOST_STOPPED then
@@ -88,6 +97,7 @@ function Asker:all(subjects, read)
       i = last + 1
     end)
     alone = false
+    settle()
     local needed = scene.needed
     if needed then
       if not scene.missing[needed] then read(needed) end
@@ -104,6 +114,7 @@ function Asker:all(subjects, read)
         i = i + 1
       end
     end
+    settled = #answers
   end
   return answers
 end

@@ -10,6 +10,7 @@ local M = {}
 ---@field verdict "allow"|"warn"|"skip"|"put off"|"block"
 ---@field message string
 ---@field amend table<string, any>?   # options of the declaration as they are for this run
+---@field changes string[]?        # on a relation or plan: by action, which changes it counts for
 
 --- How each is told.
 M.levels = { allow = "info", warn = "warning", skip = "info", ["put off"] = "info", block = "error" }
@@ -21,7 +22,7 @@ local WORDS = '"allow", "warn", "skip" or "block"'
 local EXPECTED = "expected nothing, or " .. WORDS
   .. ' and a message, or { verdict = "…", message = "…", amend = { … } }'
 local words = { allow = true, warn = true, skip = true, block = true }
-local known_fields = { verdict = true, message = true, amend = true }
+local known_fields = { verdict = true, message = true, amend = true, changes = true }
 
 -- What is no part of the definition, and may be another for one run.
 local amendable = { "mode", "lock_timeout", "maintenance_work_mem", "parallel_workers", "commit_quorum", "critical",
@@ -79,19 +80,24 @@ end
 ---@return lunadex.Verdict?
 ---@return string? flaw
 function M.of(first, second, dialect, entry)
-  local verdict, message, amend = first, second, nil
+  local verdict, message, amend, changes = first, second, nil, nil
   if type(first) == "table" then
     for field in pairs(first) do
       if not known_fields[field] then return nil, ("gave a table with %s; %s"):format(schema.show(field), EXPECTED) end
     end
     verdict, message, amend = first.verdict or first.amend and "allow", first.message, first.amend
+    if first.changes ~= nil then
+      local expected, wrong
+      changes, expected, wrong = schema.subject_list(first.changes)
+      if not changes then return nil, ("changes %s; expected %s"):format(wrong, expected) end
+    end
   end
   if type(verdict) ~= "string" or not words[verdict] then
     return nil, ("gave %s; %s"):format(schema.show(verdict), EXPECTED)
   end
   local text, flaw = text_of(message)
   if not text then return nil, flaw end
-  local result = { verdict = verdict, message = text }
+  local result = { verdict = verdict, message = text, changes = changes }
   if amend ~= nil then
     result.amend, flaw = amendments(amend, dialect, entry)
     if not result.amend then return nil, flaw end

@@ -1,4 +1,5 @@
 -- What may be declared of rules, and what is said of all else; what their verdicts may be.
+local ask = require "lunadex.rules.ask"
 local dialect = require "lunadex.dialect"
 local options = require "lunadex.rules.options"
 local plugin = require "lunadex.plugin"
@@ -203,6 +204,7 @@ describe("a verdict", function()
     flaw("the message is 5", "warn", 5, postgres, entry)
     flaw('gave a table with "mesage"', { mesage = "x" }, nil, postgres, entry)
     flaw("gave nil", {}, nil, postgres, entry)
+    flaw('changes holds "creat"; expected', { verdict = "block", changes = "creat" }, nil, postgres, entry)
     flaw("amend is 5", { amend = 5 }, nil, postgres, entry)
     flaw('cannot change "where"', { amend = { where = "x" } }, nil, postgres, entry)
     flaw('did you mean "mode"?', { amend = { mod = "auto" } }, nil, postgres, entry)
@@ -215,6 +217,24 @@ describe("a verdict", function()
 
   it("is no longer than anybody reads", function()
     assert.is_true(#verdict.of("warn", ("x"):rep(1e6), postgres, entry).message < 2100)
+  end)
+end)
+
+describe("what a rule gives", function()
+  it("is not kept as it came", function()
+    local views, relations, abouts = {}, {}, {}
+    for i = 1, 150 do views[i], relations[i], abouts[i] = {}, false, i end
+    local scene = { missing = {}, context = function() return {}, function() end end }
+    local rule = { name = "r", file = "r.lua", check = function() return "warn", ("x"):rep(1000 * 1000) end }
+    local answers = ask.of(rule, scene):all({ views = views, relations = relations, abouts = abouts }, error,
+      function(_, first, second) return verdict.of(first, second, dialect.of "postgres", {}) end)
+    collectgarbage()
+    assert.equal(150, #answers)
+    assert.is_true(collectgarbage "count" < 100 * 1000)
+    for i, answer in ipairs(answers) do
+      assert.same({ i, nil, "warn" }, { answer.about, answer.failed, answer.verdict.verdict })
+      assert.is_true(#answer.verdict.message < 2100)
+    end
   end)
 end)
 
