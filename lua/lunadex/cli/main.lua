@@ -56,7 +56,19 @@ local function common_options(command, module)
   command:flag "--no-color" :description "No colours."
 end
 
-local function make_parser()
+-- Those that look at, or run, others.
+local looks_around = { repl = true, completion = true }
+
+-- The commands that a command line can be about: to load them all takes longer than most of them do.
+local function commands_of(arguments)
+  local word = arguments[1]
+  for _, name in ipairs(commands) do
+    if name == word and not looks_around[name] then return { name } end
+  end
+  return commands
+end
+
+local function make_parser(names)
   local parser = argparse("lunadex", "Index management for PostgreSQL and MongoDB: declare, plan, apply.")
   parser:usage_max_width(100)
   parser:help_max_width(100)
@@ -75,7 +87,7 @@ local function make_parser()
     .. "  lunadex run migrate.lua\n"
     .. "  lunadex plan --help\n\n" .. exit_statuses)
   local modules = {}
-  for _, name in ipairs(commands) do
+  for _, name in ipairs(names) do
     local module = require("lunadex.cli." .. name)
     local command = parser:command(name)
     command:summary(module.summary)
@@ -129,7 +141,7 @@ end
 ---@param arguments string[]
 ---@return integer status
 local function main(arguments)
-  local parser, modules = make_parser()
+  local parser, modules = make_parser(commands_of(arguments))
   local module, options = read(parser, modules, arguments)
   if not module then return options end
   output.setup(not options.no_color)
