@@ -113,17 +113,29 @@ describe("a backfill that must not be done twice", function()
   end)
 
   it("is done once by two runs at the same time, where the lock keeps neither out", function()
+    -- A batch that is under way until the gate is open.
+    server:psql(database, [[
+      CREATE TABLE gate ();
+      CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.02); END LOOP;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER pass BEFORE UPDATE ON accounts FOR EACH ROW WHEN (OLD.id = 2000) EXECUTE FUNCTION pass()]])
     local first = start()
-    begun()
-    -- As if the session that holds it had been lost.
-    local runs = { first }
-    repeat
-      server:psql(database, [[SELECT pg_terminate_backend(pid) FROM pg_locks
-        WHERE locktype = 'advisory' AND classid = 1819635298]])
-      runs[#runs + 1] = start()
-      shell.sleep(0.1)
-    until #runs > 5 or not first:running()
-    for _, each in ipairs(runs) do each:wait() end
+    faults.holds(server, database, "a batch to be under way",
+      "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+    -- The session that has the lock is lost, and a second run is there before it is taken again.
+    first:kill "STOP"
+    server:psql(database, [[SELECT pg_terminate_backend(pid) FROM pg_locks
+      WHERE locktype = 'advisory' AND classid = 1819635298]])
+    local second = start()
+    shell.eventually("the second to meet the first", function()
+      return second:stdout():find('could not obtain lock on row in relation \\"backfill_range', 1, true)
+    end)
+    first:kill "CONT"
+    server:psql(database, "INSERT INTO gate DEFAULT VALUES")
+    first:wait()
+    second:wait()
     completes()
   end)
 
