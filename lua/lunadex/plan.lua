@@ -84,6 +84,7 @@ local M = {}
 ---@field connection lunadex.Connection
 ---@field options lunadex.PlanOptions
 ---@field several boolean?         # the registry has other databases
+---@field backfills lunadex.Backfill[]   # of its database
 ---@field applied boolean?         # that was begun: what is live is another thing now
 ---@field unfound table<string, string>?   # names of --only that nothing here answers to, each with a hint or ""
 local Plan = {}
@@ -140,7 +141,7 @@ local function compare(database, connection, options, several)
   return setmetatable({
     target = info.display, database = database.name, info = info, dialect = dialect, findings = {}, planned = {},
     entries = database.entries, diff = diff, set = set, catalog = catalog, connection = connection, options = options,
-    several = several,
+    several = several, backfills = database.backfills or {},
     summary = {
       declared = diff.declared, live = diff.live, keep = diff:total("keep"), create = 0, replace = 0, rename = 0,
       alter = 0, rebuild = 0, drop = 0, wait = 0, blocked = 0, skipped = 0, put_off = 0, stray = 0, error = 0,

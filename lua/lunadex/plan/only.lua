@@ -58,6 +58,15 @@ local function answers(plan, made_up)
   return names
 end
 
+-- Backfills change data, and no plan does.
+local function backfill_hint(plan, name)
+  for _, backfill in ipairs(plan.backfills) do
+    if backfill.name == name then
+      return ("%s is a backfill: lunadex backfill run --only %s does that."):format(name, name)
+    end
+  end
+end
+
 --- The names of --only that nothing answers to, each with a hint, which may be empty; nil: all were found.
 ---@return table<string, string>?
 function Maker:unfound()
@@ -65,7 +74,7 @@ function Maker:unfound()
   for _, name in ipairs(self.options.only or {}) do
     if self.only.names[name] ~= "found" then
       missing, names = missing or {}, names or answers(self.plan, self.chosen)
-      missing[name] = Maker.did_you_mean(name, names) or ""
+      missing[name] = backfill_hint(self.plan, name) or Maker.did_you_mean(name, names) or ""
     end
   end
   return missing
