@@ -96,7 +96,8 @@ local function read_keys(connection, subject)
   if not keys then return nil, err end
   if not keys[1] then
     return nil, errors.new("refused", ("%s has neither a primary key nor a unique index on columns that are never null")
-      :format(subject.relation), "A backfill goes along such a key: build one first.")
+      :format(subject.relation), "A backfill goes along such a key: build one first. One that is deferrable, "
+        .. "descending, partial, or of another operator class or collation than its columns will not do.")
   end
   subject.keys, subject.along, subject.key = keys, keys[1], keys[1].names
   return true
