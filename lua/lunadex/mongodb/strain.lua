@@ -49,6 +49,7 @@ end
 local function of_majority(control)
   local rows, err = control:ask "hello"
   if not rows then return nil, err end
+  if not rows[1].setName and rows[1].msg ~= "isdbgrid" then return 0 end -- nobody follows it
   local last = rows[1].lastWrite
   local written, kept = last and time_of(last.lastWriteDate), last and time_of(last.majorityWriteDate)
   if not kept then return nil, errors.new("unsupported", "the server does not say how far its replica set is") end
