@@ -389,8 +389,10 @@ function Run:verify()
   local count, err = self.patience:try(self.dialect.backfill.verify, self.connection, self.subject)
   if not count then return nil, err end
   if count == 0 then return true end
+  -- Without `where`, from the start is from the start for all.
+  local cure = self.backfill.where and "give --restart" or "correct them by another: --restart would change all anew"
   return nil, errors.new("failed", ("all rows were walked, and verify counts %s"):format(count),
-    "Rows came in that are not as they should be: see to what writes them, and then give --restart.")
+    ("Rows came in that are not as they should be: see to what writes them, and then %s."):format(cure))
 end
 
 function Run:work()

@@ -327,7 +327,11 @@ describe("a backfill", function()
     orders(100)
     local text = [[backfill "b" { on = "orders", where = "id < 50", set = "note = 'x'",
       verify = "SELECT count(*) FROM orders WHERE note IS NULL" }]]
-    refused(3, text, "all rows were walked, and verify counts 51")
+    local result = refused(3, text, "all rows were walked, and verify counts 51")
+    assert.matches("see to what writes them, and then give --restart.", result.stderr, 1, true)
+    result = refused(3, [[backfill "c" { on = "orders", set = "total = coalesce(total, 0) + 1",
+      verify = "SELECT 1" }]], "verify counts 1")
+    assert.matches("--restart would change all anew", result.stderr, 1, true)
     sql "UPDATE orders SET note = 'y' WHERE note IS NULL"
     runs(text)
   end)
