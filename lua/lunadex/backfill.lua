@@ -125,8 +125,8 @@ local M = {}
 ---       makes its entry if there is none, and takes its lock (code "lock_held"); `state` is what it was before. The
 ---       lock ends with the control's session, or soon after the last `poll`
 ---@field begin fun(control, state, subject, definition, ranges): lunadex.backfill.State?, lunadex.Error?
----       from the start, forgetting all there was: no batch of before may set a checkpoint any more. `definition` is
----       { text, fingerprint }
+---       from the start, forgetting all there was, state.command included: no batch of before may set a checkpoint any
+---       more. `definition` is { text, fingerprint }
 ---@field go_on fun(control, state, definition): lunadex.backfill.State?, lunadex.Error?
 ---       from where it was, with this definition; takes the error away, counts the attempt
 ---@field poll fun(control, state, figures: {rate: number?, waits: string?}): {command: string?}?, lunadex.Error?
@@ -331,13 +331,15 @@ end
 
 -- What is to be done about what there is already: "nothing", "begin" or "go on"; or nil and why not.
 local function decide(state, definition, options)
-  if state.state == "new" or options.restart then return "begin" end
-  local same = state.fingerprint == definition.fingerprint
+  if options.restart then return "begin" end
+  local new = state.state == "new"
+  local same = new or state.fingerprint == definition.fingerprint
   if not same and not options.carry_on then
     return nil, refusal("changed", state.name, ("\n  then: %s\n  now:  %s"):format(state.definition, definition.text))
   end
-  if state.state == "aborted" then return nil, refusal("aborted", state.name) end
+  if state.state == "aborted" or state.command == "abort" then return nil, refusal("aborted", state.name) end
   if state.command == "pause" then return nil, refusal("paused", state.name) end
+  if new then return "begin" end
   return same and state.state == "finished" and "nothing" or "go on"
 end
 

@@ -298,8 +298,10 @@ function M.begin(control, state, subject, definition, ranges)
       local done, err = update(tx, BACKFILLS, own(state), {
         { ["$set"] = { generation = new.generation, relation = { ["$literal"] = subject.relation },
           definition = { ["$literal"] = definition.text }, fingerprint = definition.fingerprint, rows = subject.rows,
-          ranges = #documents, attempts = 1, started = "$$NOW" } },
-        { ["$unset"] = { "command", "outcome", "error", "ended", "rate", "waits" } } })
+          ranges = #documents, attempts = 1, started = "$$NOW",
+          command = { ["$cond"] = { { ["$eq"] = { "$command", state.command or core.null } }, "$$REMOVE",
+            "$command" } } } },
+        { ["$unset"] = { "outcome", "error", "ended", "rate", "waits" } } })
       if not done then return nil, err end
       if done.n == 0 then return gone() end
       return true

@@ -207,8 +207,8 @@ function M.begin(control, state, subject, definition, ranges)
     WITH begun AS (
       UPDATE lunadex.backfill
          SET generation = generation + 1, relation = $2, definition = $3, fingerprint = $4, key = $5,
-             rows = $6::bigint, ranges = cardinality($7::int[]), command = NULL, outcome = NULL, error = NULL,
-             started = pg_catalog.clock_timestamp(), ended = NULL, attempts = 1, rate = NULL, waits = NULL
+             rows = $6::bigint, ranges = cardinality($7::int[]), command = NULLIF(command, $10), outcome = NULL,
+             error = NULL, started = pg_catalog.clock_timestamp(), ended = NULL, attempts = 1, rate = NULL, waits = NULL
        WHERE id = $1::int RETURNING id, generation
     ), no_ranges AS (
       DELETE FROM lunadex.backfill_range r USING begun b WHERE r.backfill = b.id
@@ -219,7 +219,7 @@ function M.begin(control, state, subject, definition, ranges)
     SELECT b.id, b.generation, n.number, n.cursor::text[], n.high::text[]
       FROM begun b, unnest($7::int[], $8::text[], $9::text[]) AS n (number, cursor, high)]],
     { state.id, subject.relation, definition.text, definition.fingerprint, subject.along.definition,
-      math.tointeger(subject.rows // 1), numbers, cursors, highs })
+      math.tointeger(subject.rows // 1), numbers, cursors, highs, state.command, n = 10 })
   if not rows then return nil, err end
   return one(control, state.name)
 end

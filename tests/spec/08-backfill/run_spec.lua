@@ -569,6 +569,21 @@ describe("a backfill", function()
     assert.matches("no backfill was ever begun", backfill("status", path).stdout, 1, true)
   end)
 
+  it("that was never begun is held as well", function()
+    orders(10)
+    runs [[backfill "a" { on = "orders", set = "total = 1" }]]
+    local text = [[backfill "b" { on = "orders", set = "total = 2" }]]
+    for _, each in ipairs { { "pause", "it is paused" }, { "abort", "it was aborted" } } do
+      -- As a run leaves it that is killed between its entry and its ranges.
+      sql [[DELETE FROM lunadex.backfill WHERE name = 'b';
+        INSERT INTO lunadex.backfill (name, relation) VALUES ('b', 'orders')]]
+      lunadex.run { "backfill", each[1], "--only", "b", "--target", server:url(database) }
+      refused(6, text, each[2])
+      lunadex.run { "backfill", "resume", "--only", "b", "--target", server:url(database) }
+      runs(text)
+    end
+  end)
+
   it("is looked at and held without a registry", function()
     orders(10)
     refused(3, [[backfill "b" { on = "orders", set = "total = 1", verify = "SELECT 1" }]], "verify counts 1")
