@@ -66,7 +66,8 @@ local M = {}
 ---@class lunadex.backfill.Preview
 ---@field rows number              # of the relation, as far as is known
 ---@field matching integer?        # rows that `where` finds; nil where they could not be counted in time
----@field samples {key: string, before: table, after: table?, failed: string?}[]   # rows by name of column
+---@field samples {key: string, before: table, after: table?, failed: string?}[]   # rows by name of column; with
+---       neither: it could not be tried
 ---@field seconds number?         # that it may take, one batch after the other; nil: it cannot be said
 
 -- Of the functions: `connection` and `control` are lunadex.Connections, the latter with one session; `subject`,

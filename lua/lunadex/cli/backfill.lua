@@ -195,15 +195,16 @@ end
 
 local function change_text(sample)
   if sample.failed then return "would fail: " .. sample.failed end
+  if not sample.after then return "was not tried" end
   local names, parts, seen = {}, {}, {}
-  for _, row in ipairs { sample.before, sample.after or sample.before } do
+  for _, row in ipairs { sample.before, sample.after } do
     for name in pairs(row) do
       if not seen[name] then names[#names + 1], seen[name] = name, true end
     end
   end
   table.sort(names)
   for _, name in ipairs(names) do
-    local before, after = value_text(sample.before[name]), value_text((sample.after or sample.before)[name])
+    local before, after = value_text(sample.before[name]), value_text(sample.after[name])
     if before ~= after then parts[#parts + 1] = ("%s: %s → %s"):format(name, before, after) end
   end
   return #parts > 0 and table.concat(parts, ", ") or "stays as it is"

@@ -408,6 +408,7 @@ describe("a backfill on MongoDB", function()
     assert.equal(0, count("c", { times = { ["$exists"] = true } }))
     local path = lunadex.registry [[backfill "b" { on = "c", set = { times = 1 }, batch = 10, jobs = 2, verify = {
       times = { ["$ne"] = 1 } } }]]
+    assert.matches("\n  1: was not tried\n", does(shell.read_file(path), "--dry-run").stdout, 1, true)
     local process = lunadex.start { "backfill", "run", path, "--target", server:url(database) }
     shell.eventually("the first batches", function() return count("c", { times = 1 }) > 100 end)
     process:kill "KILL"

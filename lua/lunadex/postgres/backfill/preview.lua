@@ -62,7 +62,8 @@ local function change_samples(connection, subject, samples)
   for i, sample in ipairs(samples) do
     local rows, err = rehearse(connection, function(tx) return change_sample(tx, subject, samples.keys[i]) end)
     if not rows and (err.retryable or err.code == "cancelled") then return nil, err end
-    if rows then sample.after = rows[1] else sample.failed = err.message end
+    -- A trigger may keep the row as it is.
+    if rows then sample.after = rows[1] or sample.before else sample.failed = err.message end
   end
   return true
 end
