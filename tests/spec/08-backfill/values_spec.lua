@@ -12,9 +12,11 @@ describe("a transform's values", function()
     database = server:create_database()
     server:psql(database, [[
       CREATE DOMAIN bytes AS bytea; CREATE DOMAIN byte_list AS bytea[]; CREATE DOMAIN payload AS jsonb;
+      CREATE DOMAIN short AS varchar(3); CREATE DOMAIN code AS short CHECK (VALUE <> 'no');
       CREATE TABLE given (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED,
         number int GENERATED ALWAYS AS IDENTITY, t text, b bytes, bs bytea[], bl byte_list, ds bytes[], j payload,
-        js json[], f float8[], x numeric, a int[], r int4range, m timestamptz);
+        js json[], f float8[], x numeric, a int[], r int4range, m timestamptz, v varchar(5), c code, w varchar(3)[],
+        y char(4), z bit(3));
       INSERT INTO given (id, t, b, bs, bl, ds, j, js, f, x, a, r, m) SELECT i, 't', '\x5c78343100', '{"\\x5c783431"}',
         '{"\\x00ff"}', '{"\\x00ff"}', '{"a":  [0.1]}', '{"{}"}', '{0.30000000000000004,-0,NaN}', 1e-20, '[0:1]={1,2}',
         '[1,5)', '2026-03-29 00:59:59.123456+00' FROM generate_series(1, 100) i;
@@ -45,10 +47,19 @@ describe("a transform's values", function()
     { [[{ a = { { 1, 2 }, { 3, null } } }]], "a", "{{1,2},{3,NULL}}" },
     { [[{ a = {} }]], "a", "{}" },
     { [[{ r = "[7,9)" }]], "r", "[7,9)" },
+    { [[{ v = "fives", c = "few", w = { "abc", null }, y = "four", z = "101" }]], "(v, c, w, y, z)",
+      [[(fives,few,"{abc,NULL}",four,101)]] },
+    { [[{ t = "t", v = "v", c = null }]], "(t, v, c)", "(t,v,)" },
   }
   -- What is given, and why the row is left as it is.
   local refused = {
     { [[{ j = "[" }]], "invalid input syntax for type json" },
+    { [[{ v = "longer" }]], "value too long for type character varying(5)" },
+    { [[{ c = "longer" }]], "value too long for type character varying(3)" },
+    { [[{ c = "no" }]], 'value for domain code violates check constraint "code_check"' },
+    { [[{ w = { "abcd" } }]], "value too long for type character varying(3)" },
+    { [[{ y = "longer" }]], "value too long for type character(4)" },
+    { [[{ z = "1111" }]], "bit string length 4 does not match type bit(3)" },
     { [[{ t = { a = 1 } }]], "transform gave a table for t, which is of type text" },
     { [[{ t = {} }]], "transform gave a table for t, which is of type text" },
     { [[{ t = function() end }]], "transform gave a function for t, which is of type text" },
@@ -78,7 +89,7 @@ describe("a transform's values", function()
       local many = {}
       for i = 1, 60 do many = { many, many } end
       local given = { %s }
-      backfill "b" { on = "given", errors = 100, batch = 20, transform = function(row)
+      backfill "b" { on = "given", errors = 100, batch = 10, transform = function(row)
         for name, item in pairs(given[row.id] and given[row.id](row) or {}) do row[name] = item end
         return row
       end }]]):format(table.concat(functions, ",\n")))
@@ -92,6 +103,9 @@ describe("a transform's values", function()
       assert.matches(case[2], value(("SELECT message FROM lunadex.backfill_error WHERE key = '{%d}'")
         :format(#taken + i)), 1, true)
     end
+    -- Rows keep what they were not given anew, whatever other rows of their batch were given.
+    assert.equal("99,98", value [[SELECT concat_ws(',', count(*) FILTER (WHERE x = 1e-20),
+      count(*) FILTER (WHERE a::text = '[0:1]={1,2}')) FROM given]])
     assert.same({ seen = 100, changed = #taken - 1, failed = #refused }, events[#events].rows)
     assert.equal("0", value(([[SELECT count(*) FROM given g JOIN before o USING (id)
       WHERE id > %d AND g::text <> o::text]]):format(#taken)))

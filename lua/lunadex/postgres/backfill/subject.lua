@@ -22,7 +22,7 @@ SELECT c.oid::int8 AS oid, c.relkind::text AS kind, n.nspname::text AS schema, c
 
 local columns_of = [[
 SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-       a.attgenerated <> '' OR a.attidentity = 'a' AS generated, base.list, base.holds,
+       a.attgenerated <> '' OR a.attidentity = 'a' AS generated, made.list, made.holds, made.base,
        ARRAY(SELECT b.attname::text FROM pg_catalog.pg_attribute b
               WHERE a.attgenerated <> '' AND b.attrelid = a.attrelid AND EXISTS (
                     SELECT FROM pg_catalog.pg_depend p LEFT JOIN pg_catalog.pg_attrdef e ON e.oid = p.objid
@@ -40,7 +40,10 @@ SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) 
              FROM made m JOIN pg_catalog.pg_type t ON t.oid = m.type
              LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
             WHERE t.typtype = 'd' OR e.oid IS NOT NULL)
-         SELECT m.list, pg_catalog.format_type(m.type, NULL) AS holds FROM made m ORDER BY m.n DESC LIMIT 1) base
+         SELECT m.list, pg_catalog.format_type(m.type, NULL) AS holds, pg_catalog.format_type((
+                SELECT b.type FROM made b JOIN pg_catalog.pg_type t ON t.oid = b.type
+                 WHERE t.typtype <> 'd' ORDER BY b.n LIMIT 1), -1) AS base
+           FROM made m ORDER BY m.n DESC LIMIT 1) made
  WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum]]
 
@@ -49,7 +52,8 @@ local kinds = { r = true, p = true }
 ---@class lunadex.postgres.BackfillColumn
 ---@field type string
 ---@field list boolean             # it is an array
----@field holds string             # its type, or that of its elements, without domains
+---@field base string             # its type without domains, and without a length or the like
+---@field holds string             # the same, or of an array that of its elements
 ---@field generated boolean        # nothing can be written to it
 ---@field made_of string[]         # columns that the server makes it of
 

@@ -1,13 +1,14 @@
 --- What a `transform` changes in the rows of a batch: the rows that it is given, its values as the server reads them.
 
+local core = require "lunadex.core"
 local key = require "lunadex.postgres.backfill.key"
 local statement = require "lunadex.postgres.backfill.statement"
 local value = require "lunadex.postgres.backfill.value"
 
 local M = {}
 
--- What changes in a row: the names in order, and texts for the server by them; or nil and why it cannot be done. What
--- is given back as it was given is no change: it need not be the whole of what the server has.
+-- What changes in a row, as texts for the server by the names of columns; or nil and why it cannot be done. What is
+-- given back as it was given is no change: it need not be the whole of what the server has.
 local function changes_of(subject, shown, row, given)
   local names, texts = {}, {}
   for name, item in next, given do
@@ -24,40 +25,75 @@ local function changes_of(subject, shown, row, given)
   end
   local err = key.refuse_change(subject, texts)
   if err then return nil, err.message end
-  return names, texts
+  return texts
 end
 
--- Rows by what changes in them, so that each group is one statement.
-local function groups_of(subject, rows, changes, failures)
+-- The rows in which something changes: key, texts, and all that they were given; and the names of all columns that
+-- change in one of them, in order.
+local function changed_rows(subject, rows, results, failures)
   local shown = subject.backfill.columns and {} or subject.columns
   for _, name in ipairs(subject.backfill.columns or {}) do shown[name] = true end
-  local groups, by_columns = {}, {}
+  local changed, names, known = {}, {}, {}
   for i, row in ipairs(rows) do
-    local names, result = nil, changes[i].failed
-    if not result then names, result = changes_of(subject, shown, row, changes[i].changes or {}) end
-    if not names then
-      failures[#failures + 1] = { key = row[subject.mark], message = result }
-    elseif #names > 0 then
-      local signature = table.concat(names, "\0")
-      local group = by_columns[signature]
-      if not group then
-        group = { names = names, keys = {}, values = {} }
-        for k in ipairs(names) do group.values[k] = {} end
-        by_columns[signature], groups[#groups + 1] = group, group
+    local given, texts, wrong = results[i].changes or {}, nil, results[i].failed
+    if not wrong then texts, wrong = changes_of(subject, shown, row, given) end
+    if wrong then
+      failures[#failures + 1] = { key = row[subject.mark], message = wrong }
+    elseif next(texts) then
+      changed[#changed + 1] = { key = row[subject.mark], texts = texts, given = given }
+      for name in next, texts do
+        if not known[name] then known[name], names[#names + 1] = true, name end
       end
-      group.keys[#group.keys + 1] = row[subject.mark]
-      for k, name in ipairs(names) do group.values[k][#group.keys] = result[name] end
+    end
+  end
+  table.sort(names)
+  return changed, names
+end
+
+-- Rows by the columns that they were given, so that each group is one statement; a column that it was given as it is, a
+-- row keeps. (By the columns that change there could be as many groups as rows.)
+local function groups_of(changed, all)
+  local groups, by_names = {}, {}
+  for _, row in ipairs(changed) do
+    local names = {}
+    for _, name in ipairs(all) do
+      if row.given[name] ~= nil then names[#names + 1] = name end
+    end
+    local signature = table.concat(names, "\0")
+    local group = by_names[signature]
+    if not group then
+      group = { keys = {}, columns = {} }
+      for k, name in ipairs(names) do group.columns[k] = { name = name, texts = {}, kept = {} } end
+      by_names[signature], groups[#groups + 1] = group, group
+    end
+    local n = #group.keys + 1
+    group.keys[n] = row.key
+    for _, column in ipairs(group.columns) do
+      local text = row.texts[column.name]
+      column.texts[n], column.kept[n] = text == nil and core.null or text, text == nil
+      column.keeps = column.keeps or text == nil
     end
   end
   return groups
 end
 
+-- A text that is made a varchar(5) is cut off, and one that is assigned to such a column is refused: the length is left
+-- to the assignment.
 local function update_group(tx, subject, range, batch, group)
   local it = statement.new()
   local sets, names, lists = {}, { "key" }, { it:value(group.keys, "text[]") }
-  for k, name in ipairs(group.names) do
-    sets[k] = ("%s = given.c%d::%s"):format(statement.quoted(name), k, subject.columns[name].type)
-    names[k + 1], lists[k + 1] = "c" .. k, it:value(group.values[k], "text[]")
+  local function list(name, values, type)
+    names[#names + 1], lists[#lists + 1] = name, it:value(values, type)
+  end
+  for k, column in ipairs(group.columns) do
+    local quoted = statement.quoted(column.name)
+    local given = ("given.c%d::%s"):format(k, subject.columns[column.name].base)
+    list("c" .. k, column.texts, "text[]")
+    if column.keeps then
+      list("k" .. k, column.kept, "boolean[]")
+      given = ("CASE WHEN given.k%d THEN t.%s ELSE %s END"):format(k, quoted, given)
+    end
+    sets[k] = quoted .. " = " .. given
   end
   -- All are between these two keys anyway: the server need not look for each of them by itself.
   local rows, err = it:ask(tx, ("UPDATE %s AS t SET %s FROM unnest(%s) AS given (%s) WHERE %s AND %s"):format(
@@ -102,7 +138,7 @@ function M.run(tx, subject, range, batch, transform)
   local given = {}
   for i, row in ipairs(rows) do given[i] = M.plain(subject, row) end
   local failures = {}
-  for _, group in ipairs(groups_of(subject, rows, transform(given), failures)) do
+  for _, group in ipairs(groups_of(changed_rows(subject, rows, transform(given), failures))) do
     local ok
     ok, err = update_group(tx, subject, range, batch, group)
     if not ok then return nil, err end
