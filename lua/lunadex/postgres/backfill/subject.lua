@@ -38,7 +38,7 @@ SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) 
             UNION ALL
            SELECT coalesce(e.oid, t.typbasetype), m.list OR e.oid IS NOT NULL, m.n + 1
              FROM made m JOIN pg_catalog.pg_type t ON t.oid = m.type
-             LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
+             LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
             WHERE t.typtype = 'd' OR e.oid IS NOT NULL)
          SELECT m.list, pg_catalog.format_type(m.type, NULL) AS holds, pg_catalog.format_type((
                 SELECT b.type FROM made b JOIN pg_catalog.pg_type t ON t.oid = b.type
