@@ -117,6 +117,10 @@ describe("a throttled backfill", function()
 
     it("holds while a vacuum has to come first", function()
       server:psql(database, "ALTER TABLE orders SET (autovacuum_enabled = off); UPDATE orders SET n = 0")
+      -- A session tells of them when it has ended, which psql does not wait for.
+      shell.eventually("the dead rows to be counted", function()
+        return server:value(database, "SELECT n_dead_tup >= 300 FROM pg_stat_user_tables") == "t"
+      end)
       local run = start(server, database, [[dead = "20%"]])
       says(run, "of the rows of public.orders are dead; the limit is 20 %")
       assert.equal("0", stands(server, database))
