@@ -24,6 +24,7 @@ describe("docs/rules.md", function()
   end
 
   local no_archive, few = block "no-index-on-archive", block 'rule "few-on-hot-tables" {\n'
+  local narrow = block "short-hash"
   local settings, allowed, plugin = block 'rule "disk-space" { off', block "allow = {", block 'name = "no-hash"'
 
   it("has no other examples", function() assert.equal("", table.concat(blocks)) end)
@@ -42,6 +43,21 @@ describe("docs/rules.md", function()
     assert.matches("the archive is append-only", result.stderr, 1, true)
     assert.equal("orders", server:value(database, [[SELECT string_agg(relname, ' ') FROM pg_class c
       JOIN pg_index i ON i.indrelid = c.oid WHERE relnamespace = 'public'::regnamespace]]))
+  end)
+
+  it("a rule is asked about some indexes only", function()
+    local reason = pg.missing()
+    if reason then return pending(reason) end
+    local server = pg.shared()
+    local database = server:create_database()
+    finally(function() server:drop_database(database) end)
+    server:psql(database, "CREATE TABLE t (a int, b text)")
+    local registry = lunadex.registry([[on "t" { index { "a", method = "hash", name = "t_a" },
+      index { "b", name = "t_b" }, index { "b", method = "hash", name = "t_hash" } } ]] .. narrow)
+    local result = lunadex.run { "check", registry, "--target", server:url(database) }
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("warning short%-hash: .* t_hash hashes a text\n", result.stdout)
+    assert.matches("Check: 0 errors, 1 warning.", result.stdout, 1, true)
   end)
 
   it("a rule has options, which a registry sets", function()
