@@ -10,6 +10,15 @@ local kinds = {
   list = function(value) return type(value) == "table" end,
 }
 
+-- An application without a name is every session that gives none.
+function kinds.applications(value)
+  if type(value) ~= "table" then return false end
+  for _, name in ipairs(value) do
+    if type(name) ~= "string" or name == "" then return false end
+  end
+  return true
+end
+
 local function is(value, kind)
   local test = kinds[kind]
   if test then return test(value) end
@@ -18,6 +27,12 @@ end
 
 local function complain(position, call, text)
   error(("bad argument #%d to '%s' (%s)"):format(position, call, text), 4)
+end
+
+local described = { applications = "names of applications, none of them empty," }
+
+local function describe(expected)
+  return (expected:gsub("%a+", described):gsub("|", " or "))
 end
 
 local function got(value)
@@ -40,7 +55,7 @@ end
 ---@param expected string          # "string|table"; besides Lua's types "integer", "list", and a number is one
 function M.check(position, call, value, expected)
   if not matches(value, expected) then
-    complain(position, call, ("%s expected, got %s"):format(expected:gsub("|", " or "), got(value)))
+    complain(position, call, ("%s expected, got %s"):format(describe(expected), got(value)))
   end
 end
 
@@ -61,14 +76,15 @@ function M.options(position, call, options, known)
       complain(position, call, ("unknown option %q; %s"):format(tostring(name),
         suggest.hint(tostring(name), known) or "expected one of " .. table.concat(names, ", ")))
     elseif not matches(value, expected) then
-      complain(position, call, ("option %q: %s expected, got %s"):format(name, expected:gsub("|", " or "), got(value)))
+      complain(position, call, ("option %q: %s expected, got %s"):format(name, describe(expected), got(value)))
     end
   end
 end
 
 local steps = {
-  mode = "string", lock_timeout = "number", retries = "integer", drain_timeout = "number", cancel_blockers = "list",
-  terminate_blockers = "list", blockers_after = "number", check_duplicates = "boolean",
+  mode = "string", lock_timeout = "number", retries = "integer", drain_timeout = "number",
+  cancel_blockers = "applications", terminate_blockers = "applications", blockers_after = "number",
+  check_duplicates = "boolean",
   maintenance_work_mem = "string", parallel_workers = "integer",
 }
 

@@ -39,6 +39,12 @@ local function workers(text)
   return nil, ("'%s' is no number of workers: give 0 to 1024"):format(text)
 end
 
+-- Most sessions have no name: a script's variable that is not set would mean them all.
+local function application(text)
+  if text ~= "" then return text end
+  return nil, "'' is no application's name: give the application_name of those who may be sent away"
+end
+
 local function positive(text)
   local number = math.tointeger(tonumber(text))
   if number and number >= 1 then return number end
@@ -79,10 +85,10 @@ function M.define(command)
   command:option "--drain-timeout" :argname "<time>" :convert(duration)
     :description("How long a build whose work is done may wait for other transactions; then it is given up and tried "
       .. "again. Default: as long as it takes.")
-  command:option "--cancel-blockers" :argname "<application>" :count "*"
+  command:option "--cancel-blockers" :argname "<application>" :count "*" :convert(application)
     :description("Cancel what sessions of this application_name run when it has been in the way of a change. May be "
       .. "repeated. Default: nobody is touched.")
-  command:option "--terminate-blockers" :argname "<application>" :count "*"
+  command:option "--terminate-blockers" :argname "<application>" :count "*" :convert(application)
     :description "End such sessions instead: the only way with an idle transaction. May be repeated."
   command:option "--blockers-after" :argname "<time>" :convert(duration)
     :description "How long they may be in the way before. Default: 30s."

@@ -80,6 +80,28 @@ describe("who blocks", function()
     report:close()
   end)
 
+  it("is nobody where the name given is empty: sessions without a name are left alone", function()
+    local nameless = session ""
+    for _, option in ipairs { "--terminate-blockers", "--cancel-blockers" } do
+      local result = apply("--lock-timeout", "1s", "--retries", "1", option, "report", option, "",
+        "--blockers-after", "0.1s")
+      assert.equal(64, result.status, tostring(result))
+      assert.matches("'' is no application's name", result.stderr, 1, true)
+    end
+    local script = lunadex.registry(([[
+      local lunadex = require "lunadex"
+      local db = lunadex.connect(%q)
+      for _, names in ipairs { { "report", "" }, { 1 }, "report" } do
+        local ok, problem = pcall(lunadex.plan, lunadex.load(%q), db, { terminate_blockers = names })
+        assert(not ok and tostring(problem):find("names of applications", 1, true), problem)
+      end
+      assert(lunadex.plan(lunadex.load(%q), db, { cancel_blockers = { "report" } }))
+    ]]):format(server:url(database), registry, registry))
+    assert.equal(0, lunadex.run({ "run", script }).status)
+    assert.equal("1", server:value(nil, "SELECT count(*) FROM pg_stat_activity WHERE pid = " .. nameless.pid))
+    nameless:close()
+  end)
+
   it("is ended by a role that may signal others and not read what they do; one that may not says so", function()
     local role = "signals_" .. database
     server:psql(database, ([[CREATE ROLE %s LOGIN; ALTER TABLE t OWNER TO %s; GRANT CREATE ON SCHEMA public TO %s;
