@@ -74,13 +74,26 @@ static bool settle(ldx_pg_attempt *attempt, const char *name, ldx_pg_index_state
   }
 }
 
+/* pg_get_indexdef says ON ONLY of a partitioned index; with it go those of the partitions, so that the way back is to
+ * build on all of them. */
+static const char *way_back(ldx_arena *arena, const ldx_pg_index_state *state) {
+  const char *definition = state->definition;
+  static const char create[] = "CREATE ", unique[] = "UNIQUE ", index[] = "INDEX ", only[] = " ON ONLY ";
+  const char *p = definition + strlen(create);
+  if (!strncmp(p, unique, strlen(unique))) p += strlen(unique);
+  p = ldx_pg_token_end(p + strlen(index));
+  if (!strncmp(p, only, strlen(only)))
+    definition = ldx_arena_printf(arena, "%.*s ON %s", (int)(p - definition), definition, p + strlen(only));
+  return ldx_pg_in_tablespace(arena, state->tablespace, definition);
+}
+
 /* --- leftovers -------------------------------------------------------------------------------------------------------- */
 
 static bool drop_invalid(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
   ldx_name index = {.schema = attempt->step->relation.schema, .name = name};
   if (!ldx_pg_wait_for_table(attempt, state->relation, true)) return false;
   ldx_context_note(attempt->context, "drops the invalid leftover %s; to bring it back: %s", display(attempt, name),
-                   state->definition);
+                   way_back(attempt->arena, state));
   bool concurrently = state->object_kind == 'i';
   const char *guard =
       concurrently ? "" : ldx_pg_sql_guard(attempt, &(ldx_pg_thing){.name = name, .index = *state}, NULL);
@@ -120,7 +133,7 @@ static void drop_leftover(ldx_pg_attempt *attempt, const char *oid, const char *
                                 ldx_pg_sql_drop_index(attempt->arena, attempt->step, index, true, ""), limit, &error);
   if (result)
     ldx_context_note(attempt->context, "dropped what the failed build left invalid: %s; to bring it back: %s", shown,
-                     state.definition);
+                     way_back(attempt->arena, &state));
   else
     ldx_context_note(
         attempt->context,
@@ -231,17 +244,6 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
 
 /* --- dropping --------------------------------------------------------------------------------------------------------- */
 
-/* pg_get_indexdef says ON ONLY of a partitioned index; with it go those of the partitions, so that the way back is to
- * build on all of them. */
-static const char *undo_of(ldx_arena *arena, const char *definition) {
-  static const char create[] = "CREATE ", unique[] = "UNIQUE ", index[] = "INDEX ", only[] = " ON ONLY ";
-  const char *p = definition + strlen(create);
-  if (!strncmp(p, unique, strlen(unique))) p += strlen(unique);
-  p = ldx_pg_token_end(p + strlen(index));
-  if (strncmp(p, only, strlen(only))) return definition;
-  return ldx_arena_printf(arena, "%.*s ON %s", (int)(p - definition), definition, p + strlen(only));
-}
-
 /* Looks at what is to go once nobody is at it; `gone`: there is nothing. False also where it is not what was planned to
  * go: that was decided about another index, or about one that was of no use. */
 static bool see_doomed(ldx_pg_attempt *attempt, ldx_pg_thing *thing, bool *gone) {
@@ -281,7 +283,7 @@ bool ldx_pg_drop_index(ldx_pg_attempt *attempt) {
   bool was_valid = state.valid;
   /* Before it goes: whoever is cut off from the answer has to know as well. */
   ldx_context_note(attempt->context, "drops %s; to bring it back: %s", display(attempt, step->name),
-                   undo_of(attempt->arena, state.definition));
+                   way_back(attempt->arena, &state));
   const char *guard = concurrently ? "" : ldx_pg_sql_guard(attempt, &thing, NULL);
   const char *sql = ldx_pg_sql_drop_index(attempt->arena, step, index, concurrently, guard);
   if (concurrently ? ldx_pg_send(attempt, sql) : ldx_pg_send_guarded(attempt, sql)) return true;

@@ -201,7 +201,7 @@ static bool add_constraint(ldx_pg_attempt *attempt, const ldx_pg_constraint_stat
   char *marks = old ? ldx_pg_sql_inherit_marks(attempt, step.name, NULL, true) : "";
   if (!marks) return false;
   char *guard = old ? ldx_pg_sql_guard(attempt, old, NULL) : "";
-  if (old) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
+  if (old) ldx_pg_note_constraint_drop(attempt, step.name, state);
   if (ldx_pg_send_guarded(attempt, ldx_pg_sql_add_constraint(attempt->arena, &step, &nullable, guard, marks)))
     return true;
   if (nullable.count && !goes_on(attempt))
@@ -233,10 +233,12 @@ static bool build_foreign_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_s
 
 /* --- replacing a key -------------------------------------------------------------------------------------------------- */
 
-void ldx_pg_note_constraint_drop(ldx_pg_attempt *attempt, const char *name, const char *definition) {
-  ldx_context_note(attempt->context, "drops constraint %s; to bring it back: ALTER TABLE %s ADD CONSTRAINT %s %s", name,
-                   ldx_pg_quote_name(attempt->arena, attempt->step->relation),
-                   ldx_pg_quote_identifier(attempt->arena, name), definition);
+void ldx_pg_note_constraint_drop(ldx_pg_attempt *attempt, const char *name, const ldx_pg_constraint_state *state) {
+  char *add = ldx_arena_printf(attempt->arena, "ALTER TABLE %s ADD CONSTRAINT %s %s",
+                               ldx_pg_quote_name(attempt->arena, attempt->step->relation),
+                               ldx_pg_quote_identifier(attempt->arena, name), state->definition);
+  ldx_context_note(attempt->context, "drops constraint %s; to bring it back: %s", name,
+                   ldx_pg_in_tablespace(attempt->arena, state->tablespace, add));
 }
 
 /* The old one goes and the new one comes in one statement, which gives the index the name of the constraint: while the
@@ -255,7 +257,7 @@ static bool replace_key(ldx_pg_attempt *attempt, const ldx_pg_constraint_state *
   ldx_pg_attempt own = *attempt;
   own.step = &step;
   if (old && !ldx_pg_is_meant(attempt, old, step.id, step.old)) return false;
-  if (old) ldx_pg_note_constraint_drop(attempt, step.name, state->definition);
+  if (old) ldx_pg_note_constraint_drop(attempt, step.name, state);
   return build_key_from_index(&own, state, old);
 }
 
@@ -307,7 +309,7 @@ bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt) {
   if (!ldx_pg_see_thing(attempt, step->name, &thing)) return false;
   if (!thing.constraint.type) return true;
   if (!ldx_pg_is_meant(attempt, &thing, step->id, step->definition)) return false;
-  ldx_pg_note_constraint_drop(attempt, step->name, thing.constraint.definition);
+  ldx_pg_note_constraint_drop(attempt, step->name, &thing.constraint);
   char *guard = ldx_pg_sql_guard(attempt, &thing, NULL);
   const ldx_strings *nullable = &step->nullable;
   bool ok = ldx_pg_send_guarded(attempt, ldx_pg_sql_drop_constraint(attempt->arena, step, step->name, nullable, guard));

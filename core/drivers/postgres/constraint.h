@@ -12,6 +12,6 @@ bool ldx_pg_validate_constraint(ldx_pg_attempt *attempt);
 /* Drops constraint `name`; done if it is gone. */
 bool ldx_pg_drop_constraint(ldx_pg_attempt *attempt);
 /* Tells that constraint `name` of the step's relation is about to go, with the SQL that brings it back. */
-void ldx_pg_note_constraint_drop(ldx_pg_attempt *attempt, const char *name, const char *definition);
+void ldx_pg_note_constraint_drop(ldx_pg_attempt *attempt, const char *name, const ldx_pg_constraint_state *state);
 
 #endif

@@ -61,6 +61,7 @@ bool ldx_pg_look_at_index(const ldx_pg_look *look, ldx_name relation, const char
     }
     state->parent = ldx_arena_strdup(arena, value(r, 0, 16));
     state->options = options_of(arena, value(r, 0, 17));
+    state->tablespace = ldx_arena_strdup(arena, value(r, 0, 18));
   }
   PQclear(r);
   return true;
@@ -84,7 +85,13 @@ bool ldx_pg_look_at_constraint(const ldx_pg_look *look, ldx_name relation, const
     state->has_check = truth(r, 0, 6);
     state->check_validated = truth(r, 0, 7);
     state->object = ldx_arena_strdup(arena, value(r, 0, 8));
+    state->tablespace = ldx_arena_strdup(arena, value(r, 0, 9));
   }
   PQclear(r);
   return true;
+}
+
+const char *ldx_pg_in_tablespace(ldx_arena *arena, const char *tablespace, const char *statement) {
+  if (!tablespace) return statement;
+  return ldx_arena_printf(arena, "SET default_tablespace = %s; %s; RESET default_tablespace", tablespace, statement);
 }

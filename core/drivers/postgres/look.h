@@ -21,7 +21,8 @@ typedef struct ldx_pg_index_state {
   bool index;         /* it is an index */
   bool same_relation; /* of the relation */
   bool valid;
-  const char *definition; /* CREATE INDEX …, to bring it back */
+  const char *definition; /* CREATE INDEX … */
+  const char *tablespace; /* quoted; NULL: the database's */
   int64_t builder;        /* somebody is at it; 0: nobody */
   char builder_who[512], builder_phase[96];
   const char *parent; /* oid of the partitioned index it is attached to */
@@ -39,6 +40,7 @@ typedef struct ldx_pg_constraint_state {
   char type;          /* pg_constraint.contype; 0: likewise */
   bool validated;
   const char *definition;
+  const char *tablespace; /* of its index, quoted; NULL: the database's, or it has none */
   const char *other_primary_key;
   bool has_check, check_validated; /* LDX_PG_NOT_NULL_CHECK */
 } ldx_pg_constraint_state;
@@ -46,5 +48,9 @@ typedef struct ldx_pg_constraint_state {
 /* The same for the constraint `name` of `relation`. */
 bool ldx_pg_look_at_constraint(const ldx_pg_look *look, ldx_name relation, const char *name,
                                ldx_pg_constraint_state *state, ldx_error *error);
+
+/* `statement`, which makes an index, as what makes it in its tablespace: the texts that the server has of indexes and
+ * constraints do not say where they are. */
+const char *ldx_pg_in_tablespace(ldx_arena *arena, const char *tablespace, const char *statement);
 
 #endif

@@ -71,7 +71,7 @@ static bool rename_it(ldx_pg_attempt *attempt) {
   if (!marks) return false;
   marks = ldx_arena_printf(attempt->arena, "%s%s", marks, ldx_pg_sql_see_renamed(attempt->arena, &from, step->other));
   char *guard = now.replace ? ldx_pg_sql_guard(attempt, &to, NULL) : "";
-  if (now.replace) ldx_pg_note_constraint_drop(attempt, step->other, to.constraint.definition);
+  if (now.replace) ldx_pg_note_constraint_drop(attempt, step->other, &to.constraint);
   return ldx_pg_send_guarded(attempt, ldx_pg_sql_rename(attempt->arena, &now, from.what, guard, marks));
 }
 

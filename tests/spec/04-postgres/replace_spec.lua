@@ -120,6 +120,28 @@ describe("a replacement", function()
       obj_description(i.indexrelid, 'pg_class'), r.relreplident) FROM pg_index i JOIN pg_class r ON r.oid = i.indrelid
       WHERE r.relname = 'p1']]))
   end)
+  it("is told with the tablespace of what goes", function()
+    if server.version < 15 then return pending "PostgreSQL 15 makes tablespaces within its data directory" end
+    server:psql(database, [[SET allow_in_place_tablespaces = on; CREATE TABLESPACE "Odd ""Place" LOCATION '']])
+    finally(function()
+      server:drop_database(database)
+      server:psql("postgres", [[DROP TABLESPACE "Odd ""Place"]])
+    end)
+    server:psql(database, [[CREATE TABLE placed (a int, b int);
+      CREATE INDEX placed_a ON placed (a) TABLESPACE "Odd ""Place";
+      ALTER TABLE placed ADD CONSTRAINT placed_key UNIQUE (b) USING INDEX TABLESPACE "Odd ""Place"]])
+    local path = lunadex.registry [[ on "placed" { index { "a", "b", name = "placed_a" },
+      unique_constraint { "b", "a", name = "placed_key" } } ]]
+    local result = lunadex.run { "apply", path, "--target", server:url(database), "--fail-on", "any" }
+    assert.equal(0, result.status, tostring(result))
+    local ways = {}
+    for sql in result.stdout:gmatch "to bring it back: ([^\n]+)" do ways[#ways + 1] = sql end
+    assert.equal(2, #ways, tostring(result))
+    server:psql(database, "ALTER TABLE placed DROP CONSTRAINT placed_key; " .. table.concat(ways, "; "))
+    assert.equal("2", server:value(database, [[SELECT count(*) FROM pg_class c JOIN pg_tablespace t
+      ON t.oid = c.reltablespace WHERE t.spcname = 'Odd "Place' AND c.relname IN ('placed_a_ldx_old', 'placed_key')]]))
+  end)
+
   it("statistics targets of expressions that stay go over", function()
     server:psql(database, [[CREATE TABLE s (a text, b int); CREATE INDEX s_x ON s (lower(a), (b + 1));
       ALTER INDEX s_x ALTER COLUMN 1 SET STATISTICS 777; ALTER INDEX s_x ALTER COLUMN 2 SET STATISTICS 333]])

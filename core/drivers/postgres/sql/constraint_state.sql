@@ -10,7 +10,10 @@ SELECT r.oid,                                   -- 0
                 WHERE c.conrelid = r.oid AND c.conname = 'lunadex_not_null'),
        (SELECT c.convalidated FROM pg_catalog.pg_constraint c
          WHERE c.conrelid = r.oid AND c.conname = 'lunadex_not_null'),
-       k.oid
+       k.oid,
+       (SELECT pg_catalog.quote_ident(t.spcname)
+          FROM pg_catalog.pg_class i JOIN pg_catalog.pg_tablespace t ON t.oid = i.reltablespace
+         WHERE i.oid = k.conindid AND k.contype IN ('p', 'u', 'x'))
   FROM pg_catalog.pg_namespace n
   JOIN pg_catalog.pg_class r ON r.relnamespace = n.oid AND r.relname = $2 AND r.relkind IN ('r', 'p', 'm', 'f')
   LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid AND k.conname = $3

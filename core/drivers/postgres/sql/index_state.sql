@@ -17,7 +17,8 @@ SELECT r.oid,                                   -- 0
        s.query,
        (SELECT c.oid FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhparent
          WHERE h.inhrelid = o.oid),             -- 16
-       pg_catalog.array_to_string(o.reloptions, pg_catalog.chr(10))
+       pg_catalog.array_to_string(o.reloptions, pg_catalog.chr(10)),
+       (SELECT pg_catalog.quote_ident(t.spcname) FROM pg_catalog.pg_tablespace t WHERE t.oid = o.reltablespace)
   FROM pg_catalog.pg_namespace n
   LEFT JOIN pg_catalog.pg_class r
     ON r.relnamespace = n.oid AND r.relname = $2 AND r.relkind IN ('r', 'p', 'm', 'f')
