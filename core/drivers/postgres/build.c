@@ -177,6 +177,19 @@ static bool set_memory(ldx_pg_attempt *attempt, bool set) {
   return ldx_pg_do(attempt->session, ldx_buffer_string(&b), set ? attempt->error : NULL);
 }
 
+/* A build fails in a function, of the index or of an event trigger, whose words alone do not say so. */
+static void tell_function(ldx_pg_attempt *attempt) {
+  ldx_error *error = attempt->error;
+  if (!*error->context || !strcmp(error->context, "parallel worker")) return;
+  bool lacks = error->code == LDX_ERROR_UNDEFINED && ldx_pg_version(attempt->session) >= 170000;
+  if (*error->hint && !lacks) return;
+  ldx_error_hint(error, "It happened here: %s.%s", error->context,
+                 lacks
+                     ? " Since PostgreSQL 17 the functions of an index see no schemas but pg_catalog and pg_temp while "
+                       "it is built: qualify what they use, or ALTER FUNCTION … SET search_path."
+                     : "");
+}
+
 /* One CREATE INDEX. */
 static bool create(ldx_pg_attempt *attempt, const char *name, const ldx_pg_index_state *state) {
   const ldx_step *step = attempt->step;
@@ -225,6 +238,7 @@ bool ldx_pg_build_index(ldx_pg_attempt *attempt, const char *name, bool *built) 
     if (attempt->error->code != LDX_ERROR_DUPLICATE_NAME)
       drop_leftover(attempt, oid, name, hurry ? hurried_cleanup_limit : cleanup_limit);
     if (attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_pg_explain_duplicates(attempt);
+    tell_function(attempt);
     return false;
   }
   if (!ldx_pg_see_index(attempt, name, &state)) return false;

@@ -211,8 +211,9 @@ bool ldx_pg_perform(ldx_session *session, const ldx_step *step, ldx_context *con
   ldx_error_clear(attempt.error);
   bool ok = dispatch(&attempt);
   /* Between look and statement somebody may have done just that: an attempt before this one, whose statement still stood
-   * in the server's queue when its link was lost. */
-  if (!ok && (attempt.error->code == LDX_ERROR_DUPLICATE_NAME || attempt.error->code == LDX_ERROR_UNDEFINED)) {
+   * in the server's queue when its link was lost. What a function of the index misses is no matter of that. */
+  bool lacking = attempt.error->code == LDX_ERROR_UNDEFINED && !*attempt.error->context;
+  if (!ok && (attempt.error->code == LDX_ERROR_DUPLICATE_NAME || lacking)) {
     ldx_error_clear(attempt.error);
     ok = dispatch(&attempt);
   }

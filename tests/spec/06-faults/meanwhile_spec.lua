@@ -188,6 +188,28 @@ describe("meanwhile", function()
     end)
   end)
 
+  it("a function of the index misses what it uses: it is built once, and said where that happened", function()
+    server:psql(database, [[
+      CREATE SCHEMA app;
+      CREATE TABLE app.lookup (n int);
+      CREATE FUNCTION looks_up(int) RETURNS int LANGUAGE plpgsql IMMUTABLE
+        AS 'BEGIN RETURN $1 + count(*) FROM lookup; END']])
+    local path = lunadex.registry [[ on "t" { index { expr "looks_up(a)", name = "t_looks_up", critical = true } } ]]
+    local result = lunadex.run { "apply", path, "--mode", "concurrent", "--json", "--target", server:url(database) }
+    assert.equal(3, result.status, tostring(result))
+    local dropped = 0
+    for _, event in ipairs(result:events()) do
+      if event.event == "note" and event.text:find("dropped what the failed build left", 1, true) then
+        dropped = dropped + 1
+      end
+    end
+    assert.equal(1, dropped)
+    local told = failure(result).error
+    assert.equal("undefined", told.code)
+    assert.matches("It happened here: .*function [%w.]*looks_up", told.hint)
+    assert.equal(server.version >= 17, told.hint:find("SET search_path", 1, true) ~= nil, told.hint)
+  end)
+
   it("somebody makes another index of the name of one that is to go: it stays", function()
     server:try(database, "CREATE UNIQUE INDEX CONCURRENTLY t_left ON t (b)") -- fails, and leaves it invalid
     local link = proxies.start(server)
