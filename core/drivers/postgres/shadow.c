@@ -8,6 +8,7 @@
  */
 #include "shadow.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,8 +185,16 @@ static bool is_link(const ldx_error *error) {
   return ldx_error_retry(error->code) != LDX_RETRY_NEVER || error->code == LDX_ERROR_CANCELLED;
 }
 
+static bool in_word(char c) {
+  return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80;
+}
+
+/* As a word of its own. */
 static bool mentions(const char *text, const char *name) {
-  return text && strstr(text, name) != NULL;
+  size_t length = strlen(name);
+  for (const char *p = text; p && (p = strstr(p, name)); p++)
+    if ((p == text || !in_word(p[-1])) && !in_word(p[length])) return true;
+  return false;
 }
 
 /* A function that takes a row of the relation does not take a row of its copy. */
@@ -202,12 +211,29 @@ static bool needs_rows_of_the_relation(const ldx_declared *declared, const ldx_e
   return type_error && mentioned;
 }
 
+static void set_error(work *w, ldx_declared *declared, const ldx_error *error) {
+  declared->error = LDX_ARENA_NEW(w->arena, ldx_error, 1);
+  *declared->error = *error;
+}
+
+/* No function of a declaration is called by a copy that holds nothing, nor by the plainest index on it. */
+static void refuse_copy(work *w, ldx_declared *declared, const ldx_error *error) {
+  set_error(w, declared, error);
+  if (!*error->context) return;
+  ldx_error_set(declared->error, error->code,
+                "cannot be compared, since an event trigger refuses the temporary copy "
+                "that it takes: %s",
+                error->message);
+  strcpy(declared->error->native, error->native);
+  ldx_error_hint(declared->error, "Let it pass what is made in pg_temp, or write expressions and predicates exactly as "
+                                  "pg_get_expr prints them.");
+}
+
 /* A function that fails itself may do so because of who calls it, which is the owner in a real build. Then the text has
  * to do, as with rows that no cast helped; should it be wrong, the build will say so. */
 static void refuse(work *w, ldx_declared *declared, const ldx_error *error) {
   if (*error->context || needs_rows_of_the_relation(declared, error)) return;
-  declared->error = LDX_ARENA_NEW(w->arena, ldx_error, 1);
-  *declared->error = *error;
+  set_error(w, declared, error);
 }
 
 /* --- batches ------------------------------------------------------------------------------------------------------ */
@@ -250,6 +276,21 @@ static bool try_definition(work *w, ldx_arena *scratch, size_t place, ldx_error 
     if (!cast) first = refusal;
     if (cast || !needs_rows_of_the_relation(declared, &refusal)) break;
   }
+  if (*first.context) {
+    char *plainest = ldx_arena_printf(scratch, "create index on %s ((0))", shadow_name(scratch, declared->relation));
+    ldx_error refusal;
+    ldx_error_clear(&refusal);
+    bool refused = !ldx_pg_do(w->session, plainest, &refusal);
+    if (refused && is_link(&refusal)) {
+      *error = refusal;
+      return false;
+    }
+    if (!ldx_pg_do(w->session, "rollback to savepoint definition", error)) return false;
+    if (refused) {
+      refuse_copy(w, declared, &refusal);
+      return true;
+    }
+  }
   refuse(w, declared, &first);
   return true;
 }
@@ -274,7 +315,7 @@ static bool try_apart(work *w, ldx_error *error) {
           break;
         }
         for (size_t j = i; j < w->count && w->items[j]->relation == w->items[i]->relation; j++)
-          refuse(w, w->items[j], &refusal);
+          refuse_copy(w, w->items[j], &refusal);
       }
       ldx_buffer_clear(&text);
     }

@@ -121,6 +121,37 @@ describe("plan", function()
     assert.equal(2, result.status, tostring(result))
   end)
 
+  it("says so where an event trigger refuses the copy that texts are compared on", function()
+    local text = [[ on "t" { index { "a", where = "b is not null", name = "t_a" } } ]]
+    server:psql(database, [[
+      CREATE INDEX t_a ON t (a) WHERE b IS NOT NULL;
+      CREATE FUNCTION refuses() RETURNS event_trigger LANGUAGE plpgsql AS
+        $$BEGIN IF current_query() !~* 'concurrently' THEN RAISE EXCEPTION 'ask the % first', 'dba'; END IF; END$$]])
+    finally(function() server:psql(database, "DROP EVENT TRIGGER IF EXISTS refuses") end)
+    for _, tag in ipairs { "CREATE TABLE", "CREATE INDEX" } do
+      server:psql(database, ([[DROP EVENT TRIGGER IF EXISTS refuses; CREATE EVENT TRIGGER refuses ON ddl_command_start
+        WHEN TAG IN ('%s') EXECUTE FUNCTION refuses()]]):format(tag))
+      local result = plan(text, "--json")
+      assert.equal(65, result.status, tostring(result))
+      local finding = result:json().findings[1]
+      assert.equal("error", finding.level)
+      assert.matches("an event trigger refuses the temporary copy that it takes: ask the dba first", finding.message, 1,
+        true)
+      -- As the server prints it, there is nothing to try.
+      result = plan([[ on "t" { index { "a", where = "b IS NOT NULL", name = "t_a" } } ]], "--json")
+      assert.equal(1, result:json().summary.keep, tostring(result))
+    end
+    server:psql(database, "DROP EVENT TRIGGER refuses")
+    assert.equal(1, plan(text, "--json"):json().summary.keep)
+  end)
+
+  it("refuses what the server does, also where the relation's name stands within a word", function()
+    local result = plan([[ on "t" { index { expr "to_char(now() + a * interval '1 s', 'YYYY')", name = "x" } } ]],
+      "--json")
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("must be marked IMMUTABLE", result:json().findings[1].message, 1, true)
+  end)
+
   it("is not disturbed by names without an encoding, be they of other tables or of what is in the way", function()
     local other = server:create_database(nil, "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
     server:psql(other, "SET client_encoding = 'SQL_ASCII';" .. ([[
