@@ -429,6 +429,14 @@ static bool introduce(ldx_session *session, ldx_error *error) {
                      ", CASE WHEN pg_catalog.pg_backend_pid() = %d AND pg_catalog.current_setting('server_encoding') = "
                      "'SQL_ASCII' THEN pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) END",
                      pid);
+  /* The name of the tablespace that is taken anyway would be refused for everything partitioned. */
+  ldx_buffer_appendf(
+      &sql,
+      ", CASE WHEN pg_catalog.pg_backend_pid() = %d AND pg_catalog.current_setting('default_tablespace') = "
+      "(SELECT t.spcname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t "
+      "ON t.oid = d.dattablespace WHERE d.datname = pg_catalog.current_database()) "
+      "THEN pg_catalog.set_config('default_tablespace', '', false) END",
+      pid);
   PGresult *result = ldx_pg_exec(session, ldx_buffer_string(&sql), error);
   ldx_buffer_free(&sql);
   if (!result) return false;

@@ -48,6 +48,14 @@ describe("apply on partitions", function()
     assert.equal("b0_b_idx b1_b_idx b1a_b_idx big_b", names())
   end)
 
+  it("are built where default_tablespace names the database's own", function()
+    server:psql(database, ("ALTER DATABASE %s SET default_tablespace = 'pg_default'"):format(database))
+    local path = lunadex.registry [[ on "big" { index { "b", name = "big_b" }, primary_key { "a", "b" } } ]]
+    local result = lunadex.run { "apply", path, "--target", server:url(database), "--fail-on", "any" }
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("b0_b_idx b0_pkey b1_b_idx b1_pkey b1a_b_idx b1a_pkey big_b big_pkey", names())
+  end)
+
   it("gives columns back that a primary key made NOT NULL, when it fails", function()
     local function not_null()
       return server:value(database, [[SELECT coalesce(string_agg(attrelid::regclass || '.' || attname, ' '
