@@ -1,0 +1,369 @@
+--- The run of one backfill: its ranges and workers, what it is told meanwhile, and how it ends.
+
+local core = require "lunadex.core"
+local database = require "lunadex.database"
+local definitions = require "lunadex.backfill.definition"
+local dialects = require "lunadex.dialect"
+local errors = require "lunadex.errors"
+local order = require "lunadex.backfill.order"
+local patience = require "lunadex.backfill.patience"
+local task = require "lunadex.task"
+local throttle = require "lunadex.backfill.throttle"
+local transforms = require "lunadex.backfill.transform"
+local worker = require "lunadex.backfill.worker"
+
+---@class lunadex.backfill.Run
+---@field connection lunadex.Connection
+---@field batches lunadex.Connection      # batches run on sessions of it
+---@field control lunadex.Connection      # one session: lock, commands, figures
+---@field subject lunadex.backfill.Subject
+---@field state lunadex.backfill.State
+---@field failure lunadex.Error?
+---@field aborted boolean?
+---@field holds string?            # why no batch begins
+---@field patience lunadex.backfill.Patience
+---@field admitted table<lunadex.backfill.Worker, integer>   # rows that batches under way will record as failed
+local Run = {}
+Run.__index = Run
+
+local beat = 1           -- seconds between two looks at commands and strain
+local window = 30        -- seconds that the rate is of
+local range_rows = 50000 -- rows that are worth a range of their own
+local most_ranges = 64
+local least_rows = 1000  -- rows below which a range is not worth a worker
+local silence = 600      -- seconds without an answer to the control, after which batches stop
+
+--- Nothing is done yet.
+---@param backfill lunadex.Backfill
+---@param all lunadex.Backfill[]   # of the database, whether they run or not
+---@param connection lunadex.Connection
+---@param options lunadex.BackfillOptions
+---@return lunadex.backfill.Run
+function Run.new(backfill, all, connection, options)
+  local self = setmetatable({ backfill = backfill, all = all, connection = connection, options = options,
+    on_event = options.on_event, label = connection.label, dialect = dialects.of(connection.info.driver),
+    jobs = options.jobs or backfill.jobs or 1, woken = task.point(), admitted = {}, looks = {}, memory = {},
+    next_range = 1, seen = 0, changed = 0, failed = 0,
+    transform = transforms.of(backfill) }, Run)
+  self.patience = self:new_patience()
+  return self
+end
+
+function Run:emit(name, fields)
+  fields = fields or {}
+  fields.event, fields.number, fields.total = name, self.number, self.total
+  fields.action, fields.relation, fields.name = "backfill", self.backfill.on, self.backfill.name
+  fields.database = self.label
+  if self.on_event then self.on_event(fields) end
+end
+
+function Run:new_patience()
+  return patience.new(function(err, attempt, delay)
+    self:emit("retry", { attempt = attempt, delay = delay, error = errors.plain(err) })
+  end)
+end
+
+function Run:fail(err)
+  if not self.failure and not task.stopping() then self.failure = err end
+  self.woken:announce()
+end
+
+--- Whether nothing more is begun.
+function Run:is_over()
+  return self.failure ~= nil or self.aborted or task.ending()
+end
+
+--- Whether the next batch may begin; waits while there is something to wait for.
+function Run:may_go_on()
+  while self.holds and not self:is_over() do self.woken:wait() end
+  return not self:is_over()
+end
+
+--- The next range for a worker.
+function Run:take()
+  while self.next_range <= #self.ranges do
+    local range = self.ranges[self.next_range]
+    self.next_range = self.next_range + 1
+    if not range.done then return range end
+  end
+end
+
+local sums = { "seen", "changed", "failed" }
+
+--- Takes in what a batch has done.
+function Run:advance(range, batch)
+  range.cursor, range.done = batch.cursor, batch.done
+  for _, name in ipairs(sums) do
+    range[name] = range[name] + batch[name]
+    self[name] = self[name] + batch[name]
+  end
+end
+
+--- Takes in what the database says of a range.
+function Run:replace(range, is)
+  range.cursor, range.done = is.cursor, is.done
+  for _, name in ipairs(sums) do
+    self[name] = self[name] + is[name] - range[name]
+    range[name] = is[name]
+  end
+end
+
+--- Whether so many rows more may fail.
+function Run:admit(own, count, key, message)
+  local total, limit = self.failed + count, self.backfill.errors or 0
+  for other, more in pairs(self.admitted) do
+    if other ~= own then total = total + more end
+  end
+  if total <= limit then
+    self.admitted[own] = count
+    return true
+  end
+  return nil, errors.new("failed", ("row %s: %s; %s"):format(key, message, limit == 0 and "no row may fail"
+    or ("no more than %d rows may fail"):format(limit)),
+    "Correct the row or the backfill and run it again, or let more rows fail with its option errors.")
+end
+
+-- Rows a second, of the last half minute.
+function Run:pace()
+  local now, looks = core.now(), self.looks
+  looks[#looks + 1] = { at = now, seen = self.seen }
+  while now - looks[1].at > window and #looks > 2 do table.remove(looks, 1) end
+  local seconds, rows = now - looks[1].at, self.seen - looks[1].seen
+  return seconds >= beat / 2 and rows / seconds or nil
+end
+
+function Run:progress()
+  local rate, rows = self:pace(), self.state.rows
+  local percent, left
+  if rows > 0 then
+    percent = math.min(100 * self.seen / rows, 99) -- how many there are is an estimate
+    left = rate and rate > 0 and math.max(rows - self.seen, 0) / rate or nil
+  end
+  self.rate = rate
+  local noun = self.dialect.row .. "s"
+  self:emit("progress", { phase = self.holds or "changing " .. noun, done = self.seen, of = rows >= 0 and rows or nil,
+    unit = noun, percent = percent, rate = rate, seconds_left = left, changed = self.changed, failed = self.failed,
+    started = true })
+end
+
+function Run:hold(reason)
+  if reason and not self.holds then self:emit("waiting", { reason = reason }) end
+  if self.holds and not reason then self:emit("resumed") end
+  self.holds = reason
+  self.woken:announce()
+end
+
+-- Whether the server can bear it, and what it was told.
+function Run:look()
+  local strain = throttle.look(self.dialect, self.control, self.subject, self.memory)
+  local told, err = self.dialect.ledger.poll(self.control, self.state, { rate = self.rate, waits = strain })
+  if not told then
+    -- Batches are safe without it; but nobody could end them.
+    self.silent_since = self.silent_since or core.now()
+    if err.code == "lock_held" or core.now() - self.silent_since > silence then self:fail(err) end
+    if strain then self:hold(strain) end
+    return
+  end
+  self.silent_since = nil
+  if told.command == "abort" then
+    self.aborted = true
+    for _, each in ipairs(self.workers) do each:cancel() end
+  end
+  self:hold(told.command == "pause" and "paused" or strain)
+end
+
+function Run:watch()
+  while not self.ended do
+    self:look()
+    self:progress()
+    if self.ended or self:is_over() then break end
+    task.sleep(beat)
+  end
+  self.woken:announce()
+end
+
+-- Ranges of a backfill that begins.
+function Run:cut()
+  local rows = self.subject.rows
+  -- Also a single worker leaves something to a run with more.
+  local count = rows < 0 and self.jobs or math.max(math.min(rows // range_rows, most_ranges),
+    math.min(self.jobs, rows // least_rows), 1)
+  return self.patience:try(self.dialect.backfill.cut, self.connection, self.subject, math.tointeger(count // 1))
+end
+
+local refusals = {
+  changed = { "it is another one than under this name before",
+    "--restart begins it from the start, --carry-on goes on from where the old one was." },
+  aborted = { "it was aborted",
+    "lunadex backfill resume --only %s takes that back, --restart begins it from the start." },
+  paused = { "it is paused", "lunadex backfill resume --only %s lets it go on." },
+}
+
+local function refusal(why, name, more)
+  local text = refusals[why]
+  return errors.new("refused", text[1] .. (more or ""), (text[2]:format(name)))
+end
+
+-- What is to be done about what there is already: "nothing", "begin" or "go on"; or nil and why not.
+local function decide(state, definition, options)
+  if options.restart then return "begin" end
+  local new = state.state == "new"
+  local same = new or state.fingerprint == definition.fingerprint
+  if not same and not options.carry_on then
+    return nil, refusal("changed", state.name, ("\n  then: %s\n  now:  %s"):format(state.definition, definition.text))
+  end
+  if state.state == "aborted" or state.command == "abort" then return nil, refusal("aborted", state.name) end
+  if state.command == "pause" then return nil, refusal("paused", state.name) end
+  if new then return "begin" end
+  return same and state.state == "finished" and "nothing" or "go on"
+end
+
+function Run:read_ranges()
+  local ranges, err = self.patience:try(self.dialect.ledger.ranges, self.connection, self.state)
+  if not ranges then return nil, err end
+  if #ranges ~= self.state.ranges then
+    return nil, errors.new("refused", ("of its %d ranges only %d are left, and so nobody knows what is done"):format(
+      self.state.ranges, #ranges), "Somebody has deleted them. --restart begins it from the start.")
+  end
+  self.ranges, self.next_range = ranges, 1
+  for _, name in ipairs(sums) do
+    self[name] = 0
+    for _, range in ipairs(ranges) do self[name] = self[name] + range[name] end
+  end
+  return true
+end
+
+-- Its state and ranges, from the start or from where it was; or true if there is nothing to do.
+function Run:prepare()
+  local ledger, options = self.dialect.ledger, self.options
+  local definition = definitions.of(self.backfill)
+  local decision, err = decide(self.state, definition, options)
+  if not decision then return nil, err end
+  if decision == "nothing" then return true end
+  local state, ranges
+  if decision == "begin" then
+    ranges, err = self:cut()
+    if not ranges then return nil, err end
+    state, err = self.patience:try(ledger.begin, self.control, self.state, self.subject, definition, ranges)
+  else
+    if self.state.key then
+      local ok
+      ok, err = self.dialect.backfill.go_along(self.subject, self.state.key)
+      if not ok then return nil, err end
+    end
+    state, err = self.patience:try(ledger.go_on, self.control, self.state, definition)
+  end
+  if not state then return nil, err end
+  self.state = state
+  state, err = self:read_ranges()
+  if not state then return nil, err end
+  return false
+end
+
+-- What was wanted is true now, or nil and what is wrong.
+function Run:verify()
+  if not self.backfill.verify then return true end
+  local count, err = self.patience:try(self.dialect.backfill.verify, self.connection, self.subject)
+  if not count then return nil, err end
+  if count == 0 then return true end
+  -- Without `where`, from the start is from the start for all.
+  local cure = self.backfill.where and "give --restart" or "correct them by another: --restart would change all anew"
+  return nil, errors.new("failed", ("all rows were walked, and verify counts %s"):format(count),
+    ("Rows came in that are not as they should be: see to what writes them, and then %s."):format(cure))
+end
+
+function Run:work()
+  self.workers, self.ended = {}, false
+  self:look()
+  for i = 1, math.min(self.jobs, math.max(#self.ranges, 1)) do
+    local each = worker.new(self)
+    self.workers[i] = task.spawn(each.work, each)
+  end
+  local watch = task.spawn(self.watch, self)
+  local raised
+  for _, each in ipairs(self.workers) do
+    local ok, problem = pcall(each.join, each)
+    if not ok and not raised then
+      raised = problem
+      self:fail(errors.new("internal", tostring(problem)))
+    end
+  end
+  if not self:is_over() then
+    local check = task.spawn(self.verify, self)
+    self.workers = { check }
+    local ok, err = check:join()
+    if not ok and not self.aborted then self:fail(err) end
+  end
+  self.ended = true
+  watch:cancel()
+  watch:join()
+  if raised then error(raised, 0) end
+end
+
+-- Works until all ranges are done, or the run is over. A crash of the server may take back what was done last: then
+-- that is done again.
+function Run:complete()
+  while true do
+    self:work()
+    local err = self.failure
+    if task.ending() and not self.aborted then return "cancelled" end
+    -- A run that another one has taken over has no say.
+    if err and err.code == "lock_held" then return "failed", err end
+    local outcome = self.aborted and "aborted" or err and "failed" or "finished"
+    local ok, problem = self.patience:try(self.dialect.ledger.close, self.control, self.state, outcome,
+      err and err.message)
+    if ok or outcome ~= "finished" then return outcome, err end
+    if problem.code ~= "undone" then return "failed", problem end
+    ok, err = self:read_ranges()
+    if not ok then return "failed", err end
+  end
+end
+
+-- From the claimed state to its end; the word for it, and the failure.
+function Run:claimed()
+  local done, err = self:prepare()
+  if done == nil then return "failed", err end
+  if done then return "skipped" end
+  self:emit("build_started", { definition = definitions.of(self.backfill).text, description = self.backfill.description,
+    critical = false })
+  return self:complete()
+end
+
+--- To its end, which is told. Never raises.
+---@return "finished"|"skipped"|"failed"|"aborted"|"cancelled"
+---@return lunadex.Error? err
+function Run:run()
+  local began = core.now()
+  local outcome, ok, err = "failed", self:open()
+  if ok then
+    outcome, err = self:claimed()
+    self.dialect.ledger.release(self.control, self.state)
+  end
+  if self.control then self.control:close() end
+  if self.batches then self.batches:close() end
+  if outcome == "failed" and task.ending() then outcome, err = "cancelled", nil end
+  self:emit("build_finished", { outcome = outcome, seconds = core.now() - began, seen = self.seen,
+    changed = self.changed, failed = self.failed, error = err and errors.plain(err),
+    reason = outcome == "skipped" and "finished before" or nil, critical = false })
+  return outcome, err
+end
+
+-- Subject, control session and claim.
+function Run:open()
+  local dialect, connection = self.dialect, self.connection
+  local err = throttle.refuse(dialect, self.backfill)
+    or order.obstacle(self.backfill, self.all, connection, dialect)
+  if err then return nil, err end
+  self.subject, err = self.patience:try(dialect.backfill.prepare, connection, self.backfill)
+  if not self.subject then return nil, err end
+  -- Their name says to people, and to the next run, whose sessions these are.
+  local name = "lunadex backfill " .. self.backfill.name
+  self.control, err = database.open(connection.target, { jobs = 1, application_name = name })
+  if not self.control then return nil, err end
+  self.batches, err = database.open(connection.target, { jobs = self.jobs, application_name = name })
+  if not self.batches then return nil, err end
+  self.state, err = self.patience:try(dialect.ledger.claim, self.control, self.subject)
+  return self.state and true or nil, err
+end
+
+return Run
