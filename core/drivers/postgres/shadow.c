@@ -25,9 +25,12 @@ enum { BATCH = 200, DEFAULT_COLLATION = 100 };
 static const char temporary[] = "\"pg_temp\".";
 static const char name_prefix[] = "lunadex_shadow_";
 
-/* LIKE takes no lock that writers would notice, but must not queue behind somebody's exclusive one for ever. */
+/* LIKE takes no lock that writers would notice, but must not queue behind somebody's exclusive one for ever. A copy is a
+ * type as well, and would come before the server's own: of a table called "date", or "text". */
 static const char begin[] =
-    "begin read write; " LDX_PG_READ_SLICE "set local jit = off; set local client_min_messages = error;\n";
+    "begin read write; " LDX_PG_READ_SLICE "set local jit = off; set local client_min_messages = error;\n"
+    "select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', "
+    "nullif(pg_catalog.current_setting('search_path'), ''), 'pg_temp'), true);\n";
 
 typedef struct work {
   ldx_session *session;
@@ -158,7 +161,8 @@ static bool read_back(work *w, ldx_error *error) {
   ldx_pg_copy queries[LDX_PG_DICTIONARY_QUERIES + 5];
   ldx_pg_dictionary_queries(ldx_pg_reader_dictionary(reader), queries);
   ldx_pg_copy *own = queries + LDX_PG_DICTIONARY_QUERIES;
-  own[0] = (ldx_pg_copy){.sql = "select pg_catalog.set_config('search_path', '', true)", .columns = 1, .read = ignore};
+  own[0] = (ldx_pg_copy){
+      .sql = "select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)", .columns = 1, .read = ignore};
   own[1] = (ldx_pg_copy){.sql = ldx_sql_shadows, .columns = 3, .read = read_shadow, .state = reader};
   own[2] = (ldx_pg_copy){.sql = ldx_sql_shadow_columns, .columns = 6, .read = read_shadow_column, .state = reader};
   own[3] = (ldx_pg_copy){.sql = ldx_pg_reader_index_sql(reader),

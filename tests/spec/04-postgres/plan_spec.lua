@@ -121,6 +121,22 @@ describe("plan", function()
     assert.equal(2, result.status, tostring(result))
   end)
 
+  it("takes a type for the server's, where the relation is called like it", function()
+    for _, path in ipairs { "public", "", 'pg_catalog, "$user", public' } do
+      server:psql(database, ([[ALTER DATABASE %s SET search_path = %s]]):format(database, path == "" and "''" or path))
+      server:psql(database, [[DROP TABLE IF EXISTS public.date, public.text;
+        CREATE TABLE public.date (date date, text varchar);
+        CREATE TABLE public.text (date date, text text);
+        CREATE INDEX date_x ON public.date (text) WHERE date > '2020-02-01' AND text = 'x';
+        CREATE INDEX text_x ON public.text ((text || 'x')) WHERE date = any ('{2020-01-01}') ]])
+      local result = plan([[
+        on "public.date" { index { "text", where = "date > '2020-02-01'::date and text = 'x'", name = "date_x" } }
+        on "public.text" { index { expr "text || 'x'", where = "date = any ('{2020-01-01}')", name = "text_x" } }
+      ]], "--detailed-exitcode")
+      assert.equal(0, result.status, tostring(result))
+    end
+  end)
+
   it("says so where an event trigger refuses the copy that texts are compared on", function()
     local text = [[ on "t" { index { "a", where = "b is not null", name = "t_a" } } ]]
     server:psql(database, [[
