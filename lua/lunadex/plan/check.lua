@@ -69,23 +69,11 @@ local function may_identify(fields)
   return true
 end
 
--- `index`, or the part of it on some partition, that is the replica identity of its table.
-local function identifying(index, relation)
-  if index.replica_identity then return index end
-  for _, partition in ipairs(index.partitioned and relation:partitions() or {}) do
-    for _, part in ipairs(partition:indexes()) do
-      local found = part.parent and part.parent.name == index.name and part.parent.relation.display == relation.display
-        and identifying(part, partition)
-      if found then return found end
-    end
-  end
-end
-
 -- Whether what is replaced can go.
 function Maker:check_replaced(change)
   local catalog, live = self.plan.catalog, change.fact.live
   if change.resume then live = catalog:index(change.on.space, change.name) end
-  local identity, fields = live and identifying(live, change.on), change.entry.fields
+  local identity, fields = live and Maker.part_with(live, change.on, "replica_identity"), change.entry.fields
   -- The parts of a primary key that goes and comes in one go are the server's to name: what hangs on them is lost.
   local lost = identity and identity ~= live and fields.kind == "primary_key"
   if identity and (lost or not may_identify(fields)) then
@@ -98,17 +86,19 @@ function Maker:check_replaced(change)
     })
     return false
   end
-  if live and live.dependents then
+  local used = live and Maker.part_with(live, change.on, "dependents")
+  if used then
     self:finding(change, {
       level = "error", rule = "depended-on",
-      message = ("%s, %s, cannot be replaced: it is used by %s"):format(live.name, live.text, live.dependents),
+      message = ("%s, %s, cannot be replaced: it is used by %s"):format(used.name, used.text, used.dependents),
       hint = "It groups by the key, and so may show every column, or names it in ON CONFLICT. Drop that and make it "
         .. "again afterwards, or declare the live key as it is.",
     })
     return false
   end
-  if not (live and live.referenced) then return true end
-  local message, hint = self.dialect.steps.relied_upon(change, live, catalog)
+  local referenced = live and Maker.part_with(live, change.on, "referenced")
+  if not referenced then return true end
+  local message, hint = self.dialect.steps.relied_upon(change, referenced, catalog)
   self:finding(change, { level = "error", rule = "referenced", message = message, hint = hint })
   return false
 end

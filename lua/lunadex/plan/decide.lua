@@ -99,16 +99,22 @@ end
 -- Whether a live index may be dropped at all, or why not.
 local function undroppable(change, dialect)
   local live, measure = change.fact.live, change.measure
+  local function serves(field, why)
+    local found = Maker.part_with(live, change.on, field)
+    if not found or found == live then return found and why end
+    return ("%s (its part %s of %s)"):format(why, found.name, found.relation.display)
+  end
   if measure and measure.being_built then
     return "being built" .. (measure.builder and measure.builder ~= "" and " by " .. measure.builder or "")
   end
   -- One that is incomplete makes nothing unique, and nothing can refer to it.
   if live.constraint and not (live.partitioned and not live.valid) then return "it backs a constraint" end
-  if live.referenced then return dialect.relies end
-  if live.replica_identity then return "it is the replica identity of its table" end
+  local served = serves("referenced", dialect.relies)
+    or serves("replica_identity", "it is the replica identity of its table")
+  if served then return served end
   if live.extension_owned then return "it belongs to an extension" end
   if live.inherited or live.parent then return "it belongs to the index of a partitioned table" end
-  if live.clustered then return "its table is clustered on it" end
+  return serves("clustered", "its table is clustered on it")
 end
 
 function Maker:is_hidden(live)

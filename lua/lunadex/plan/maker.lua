@@ -27,6 +27,22 @@ function Maker.of(plan)
   }, Maker)
 end
 
+--- A live index, or the part of it on some partition, of which something is true.
+---@param index lunadex.Index
+---@param relation lunadex.Relation
+---@param field string             # "replica_identity", "referenced", "dependents", "clustered"
+---@return lunadex.Index?
+function Maker.part_with(index, relation, field)
+  if index[field] then return index end
+  for _, partition in ipairs(index.partitioned and relation:partitions() or {}) do
+    for _, part in ipairs(partition:indexes()) do
+      local found = part.parent and part.parent.name == index.name and part.parent.relation.display == relation.display
+        and Maker.part_with(part, partition, field)
+      if found then return found end
+    end
+  end
+end
+
 -- The core says -1 where it does not know; estimates are no truer for their fractions.
 function Maker.known(number)
   if number and number >= 0 then return math.floor(number + 0.5) end

@@ -56,6 +56,43 @@ describe("apply on partitions", function()
     assert.equal("b0_b_idx b0_pkey b1_b_idx b1_pkey b1a_b_idx b1a_pkey big_b big_pkey", names())
   end)
 
+  it("keep what they belong to while they are a replica identity, clustered on, or relied upon", function()
+    server:psql(database, [[
+      ALTER TABLE big ADD c int DEFAULT 1 NOT NULL, ALTER a SET NOT NULL, ALTER b SET NOT NULL;
+      CREATE UNIQUE INDEX big_identity ON big (a, b);
+      ALTER TABLE b1a REPLICA IDENTITY USING INDEX b1a_a_b_idx;
+      CREATE INDEX big_clustered ON big (b);
+      ALTER TABLE b0 CLUSTER ON b0_b_idx;
+      CREATE UNIQUE INDEX big_referenced ON big (a, b, c);
+      CREATE TABLE refers (a int, b text, c int, FOREIGN KEY (a, b, c) REFERENCES b1a (a, b, c));
+      CREATE INDEX big_stray ON big (c)]])
+    local path = lunadex.registry [[ on "big" { description = "nothing declared" } ]]
+    local words = { path, "--target", server:url(database), "--drop-strays", "--json" }
+    local plan = lunadex.run({ "plan", table.unpack(words) }):json()
+    local kept = {}
+    for _, finding in ipairs(plan.findings) do kept[finding.live_name] = finding.message:match "kept: (.*)" end
+    assert.same({
+      big_identity = "it is the replica identity of its table (its part b1a_a_b_idx of public.b1a)",
+      big_clustered = "its table is clustered on it (its part b0_b_idx of public.b0)",
+      big_referenced = "a foreign key relies on it (its part b1a_a_b_c_idx of public.b1a)",
+    }, kept)
+    assert.equal(0, lunadex.run({ "apply", table.unpack(words) }).status)
+    assert.equal("big_clustered big_identity big_referenced", server:value(database, [[SELECT string_agg(relname, ' '
+      ORDER BY relname) FROM pg_index JOIN pg_class ON oid = indexrelid WHERE indrelid = 'big'::regclass]]))
+    -- Nor is there a replacement that could not let the old one go.
+    local result = lunadex.run { "plan", "--target", server:url(database), lunadex.registry [[
+      on "big" { index { "a", "b", unique = true, include = { "c" }, name = "big_referenced" } } ]] }
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("b1a_a_b_c_idx, .* cannot be replaced: foreign keys rely on it: refers_a_b_c_fkey of public.refers",
+      result.stdout)
+    server:psql(database, [[ALTER TABLE big ADD CONSTRAINT big_key PRIMARY KEY (a, c, b);
+      CREATE VIEW shows AS SELECT b1a FROM b1a GROUP BY a, c, b]])
+    result = lunadex.run { "plan", "--target", server:url(database), lunadex.registry [[
+      on "big" { primary_key { "c", "a", "b", name = "big_key" } } ]] }
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("b1a_pkey, .* cannot be replaced: it is used by view public.shows", result.stdout)
+  end)
+
   it("gives columns back that a primary key made NOT NULL, when it fails", function()
     local function not_null()
       return server:value(database, [[SELECT coalesce(string_agg(attrelid::regclass || '.' || attname, ' '
