@@ -470,6 +470,25 @@ return { name = "policy", describe = "ours", rule = {
       assert.is_nil(server:indexes(database)["public.idle"])
     end)
 
+    it("unused-index and used-index-drop, of a partitioned table", function()
+      server:psql(database, [[CREATE TABLE parts (a int, b int) PARTITION BY LIST (a);
+        CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1) PARTITION BY LIST (a);
+        CREATE TABLE parts_1a PARTITION OF parts_1 FOR VALUES IN (1);
+        CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
+        CREATE INDEX used ON parts (a); CREATE INDEX idle ON parts (b);
+        SET enable_seqscan = off; SELECT count(*) FROM parts WHERE a = 1]])
+      shell.eventually("the scan to be counted", function()
+        return server:value(database, "SELECT sum(idx_scan) > 0 FROM pg_stat_user_indexes WHERE relname = 'parts_1a'")
+          == "t"
+      end)
+      assert.same({ "warning unused-index idle" }, check [[ on "parts" { index { "a", name = "used" },
+        index { "b", name = "idle" } } rule "unused-index" { options = { since = 0 } } ]])
+      local result = run("plan", [[ on "parts" {} ]], "--drop-strays", "--json")
+      assert.equal(6, result.status, tostring(result))
+      assert.same({ "error used-index-drop used" }, said(result))
+      assert.matches("it was used once in", result.stdout, 1, true)
+    end)
+
     it("build-window", function()
       server:psql(database, "INSERT INTO t SELECT n, n, true, n FROM generate_series(1, 2000) n")
       local hour = os.date("*t").hour

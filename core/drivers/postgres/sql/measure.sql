@@ -7,7 +7,9 @@ SELECT c.relkind,                               -- 0
        CASE WHEN x.relkind = 'I' THEN (SELECT sum(pg_catalog.pg_relation_size(t.relid))
                                          FROM pg_catalog.pg_partition_tree(x.oid) t WHERE t.isleaf)
             WHEN x.oid IS NOT NULL THEN pg_catalog.pg_relation_size(x.oid) END,
-       s.idx_scan,
+       CASE WHEN x.relkind = 'I' THEN (SELECT sum(pg_catalog.pg_stat_get_numscans(t.relid))
+                                         FROM pg_catalog.pg_partition_tree(x.oid) t WHERE t.isleaf AND t.relid <> x.oid)
+            ELSE s.idx_scan END,
        extract(epoch FROM pg_catalog.now() - coalesce(d.stats_reset, pg_catalog.pg_postmaster_start_time())), -- 5
        CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
             THEN 'it belongs to ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner))
