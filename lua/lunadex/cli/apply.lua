@@ -81,10 +81,10 @@ function M.define(command)
   command:option "--mode" :choices { "auto", "concurrent", "blocking" }
     :description "How to build: concurrently, or blocking writes. Default: auto."
   command:option "--lock-timeout" :argname "<time>" :convert(duration)
-    :description "How long to wait for a table's lock before trying again: 30s, 5min. Default: 5min."
+    :description "How long to wait for a table's lock before trying again: 30s, 5min; 0: without limit. Default: 5min."
   command:option "--drain-timeout" :argname "<time>" :convert(duration)
     :description("How long a build whose work is done may wait for other transactions; then it is given up and tried "
-      .. "again. Default: as long as it takes.")
+      .. "again. Default, and 0: as long as it takes.")
   command:option "--cancel-blockers" :argname "<application>" :count "*" :convert(application)
     :description("Cancel what sessions of this application_name run when it has been in the way of a change. May be "
       .. "repeated. Default: nobody is touched.")
