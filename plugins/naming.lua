@@ -11,7 +11,7 @@ local function escaped(text)
 end
 
 -- The pattern for a relation and a kind. The last one is kept: most are asked for again at once.
-local last = {}
+local last, settings = {}, {}
 
 local function pattern_for(template, relation, kind)
   if last.template ~= template or last.relation ~= relation or last.kind ~= kind then
@@ -44,9 +44,14 @@ return {
   rule = {
     on = { "index" },
     check = function(index, context)
-      local name, options = index.name, context.options
+      local name = index.name
       if not name then return end
-      local kinds, pattern = options.kinds, options.pattern
+      -- There may be tens of thousands of indexes, and only one answer for all of them.
+      local options = context.options
+      if settings.options ~= options then
+        settings = { options = options, kinds = options.kinds, pattern = options.pattern }
+      end
+      local kinds, pattern = settings.kinds, settings.pattern
       if kinds then
         local looked_at = false
         for _, kind in ipairs(kinds) do looked_at = looked_at or kind == index.kind end

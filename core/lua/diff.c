@@ -35,14 +35,19 @@ static const ldx_diff *check(lua_State *L, int argument) {
   return *handle;
 }
 
+bool ldx_lua_test_diff(lua_State *L, int argument) {
+  if (!luaL_testudata(L, argument, class)) return false;
+  lua_getiuservalue(L, argument, SET);
+  lua_getiuservalue(L, argument, CATALOG);
+  return true;
+}
+
 const ldx_change *ldx_lua_test_change(lua_State *L, int argument, lua_Integer ordinal) {
   ldx_diff **handle = luaL_testudata(L, argument, class);
   if (!handle) return NULL;
   const ldx_diff *diff = *handle;
-  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= diff->count && diff->items[ordinal - 1].declared, argument + 1,
+  luaL_argcheck(L, ordinal >= 1 && (size_t)ordinal <= diff->count && diff->items[ordinal - 1].declared, 1,
                 "no such declaration");
-  lua_getiuservalue(L, argument, SET);
-  lua_getiuservalue(L, argument, CATALOG);
   return &diff->items[ordinal - 1];
 }
 

@@ -6,8 +6,11 @@
 
 #include "lunadex/diff.h"
 
-/* What the diff at `argument` says of a declaration, with its set's and its catalog's userdata pushed; NULL, and nothing
- * pushed, where it is no diff. Raises where there is no such declaration. [-0, +0 or 2, v] */
+/* Pushes the userdata of the set and of the catalog of the diff at `argument`; false where it is none. [-0, +0 or 2, -] */
+bool ldx_lua_test_diff(lua_State *L, int argument);
+
+/* What the diff at `argument` says of a declaration; NULL where it is no diff. Raises where there is no such
+ * declaration. [-0, +0, v] */
 const ldx_change *ldx_lua_test_change(lua_State *L, int argument, lua_Integer ordinal);
 
 #endif

@@ -13,11 +13,11 @@
 #include "lua/push.h"
 #include "lua/userdata.h"
 
-/* User values. What an index is declared or live in keeps its definition alive. */
-enum { VALUES = 1, OWNER, CATALOG, RELATION, USER_VALUES = RELATION };
+/* User values. */
+enum { VALUES = 1, RELATION, USER_VALUES = RELATION };
 
-/* Upvalues of `__index`. */
-enum { CLASS = 1, NAME, FIELDS, SCENE, HINT, KEY_CLASS, UPVALUES = KEY_CLASS };
+/* Upvalues of `__index`. What indexes are declared and live in keeps their definitions alive. */
+enum { CLASS = 1, NAME, FIELDS, SCENE, HINT, SET, CATALOG, KEY_CLASS, UPVALUES = KEY_CLASS };
 
 /* --- tables --------------------------------------------------------------------------------------------------------- */
 
@@ -133,8 +133,8 @@ static int view_index(lua_State *L) {
   return 1;
 }
 
-/* The metatable of a class whose name, fields, scene and hint are at `first` and after it; with what follows these there
- * as the last upvalue. [-0, +1, m] */
+/* The metatable of a class whose name, fields, scene and hint are at `first` and after it, and the other upvalues behind
+ * these. [-0, +1, m] */
 static void push_class(lua_State *L, int first, lua_CFunction index) {
   lua_createtable(L, 0, 4);
   lua_pushvalue(L, first);
@@ -179,7 +179,7 @@ static void check_class(lua_State *L) {
 int ldx_lua_views(lua_State *L) {
   lua_settop(L, 4);
   check_class(L);
-  lua_pushnil(L);
+  lua_settop(L, UPVALUES - 1);
   push_class(L, 1, view_index);
   lua_pushcclosure(L, make_view, 1);
   return 1;
@@ -237,11 +237,9 @@ typedef struct key_view {
   bool declared;
 } key_view;
 
-/* Whether the definition is still there, in the set or catalog that owns the view at 1. [-0, +0, -] */
-static bool is_there(lua_State *L, bool declared, int owner) {
-  lua_getiuservalue(L, 1, owner);
-  const void *userdata = lua_touserdata(L, -1);
-  lua_pop(L, 1);
+/* Whether definitions are still there, in the set or catalog. [-0, +0, -] */
+static bool is_there(lua_State *L, bool declared) {
+  const void *userdata = lua_touserdata(L, lua_upvalueindex(declared ? SET : CATALOG));
   return userdata && (declared ? ldx_lua_set_is_free(userdata) : *(void *const *)userdata != NULL);
 }
 
@@ -332,10 +330,8 @@ static void push_keys(lua_State *L, const index_view *view) {
   const ldx_definition *definition = view->definition;
   lua_createtable(L, (int)definition->key_count, 0);
   for (size_t i = 0; i < definition->key_count; i++) {
-    key_view *key = lua_newuserdatauv(L, sizeof *key, 1);
+    key_view *key = lua_newuserdatauv(L, sizeof *key, 0);
     *key = (key_view){&definition->keys[i], view->relation, view->ordinal != 0};
-    lua_getiuservalue(L, 1, OWNER);
-    lua_setiuservalue(L, -2, 1);
     lua_pushvalue(L, lua_upvalueindex(KEY_CLASS));
     lua_setmetatable(L, -2);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
@@ -373,9 +369,7 @@ static void ask_scene(lua_State *L, const index_view *view) {
   lua_pushvalue(L, 3);
   lua_pushvalue(L, lua_upvalueindex(SCENE));
   push_word(L, view, I_position);
-  lua_getiuservalue(L, 1, CATALOG);
-  ldx_lua_push_live(L, -1, view->live);
-  lua_remove(L, -2);
+  ldx_lua_push_live(L, lua_upvalueindex(CATALOG), view->live);
   lua_call(L, 3, 1);
 }
 
@@ -383,7 +377,7 @@ static int index_index(lua_State *L) {
   int type;
   const index_view *view = check_view(L, &type);
   if (type == LUA_TNIL) return unknown_field(L);
-  luaL_argcheck(L, is_there(L, view->ordinal != 0, OWNER), 1, "attempt to use a view of what is closed");
+  luaL_argcheck(L, is_there(L, view->ordinal != 0), 1, "attempt to use a view of what is closed");
   int number = type == LUA_TNUMBER ? (int)lua_tointeger(L, 3) : I_none;
   if (push_word(L, view, number)) return 1;
   if (lua_getiuservalue(L, 1, VALUES) == LUA_TTABLE) {
@@ -428,7 +422,7 @@ static int key_index(lua_State *L) {
   int type;
   const key_view *view = check_view(L, &type);
   if (type == LUA_TNIL) return unknown_field(L);
-  luaL_argcheck(L, is_there(L, view->declared, 1), 1, "attempt to use a view of what is closed");
+  luaL_argcheck(L, is_there(L, view->declared), 1, "attempt to use a view of what is closed");
   if (type == LUA_TFUNCTION) {
     ask_about_column(L, view);
     return 1;
@@ -467,40 +461,34 @@ static int key_index(lua_State *L) {
   return 1;
 }
 
-/* (diff or set, ordinal or live index, relation). Upvalue: the class. */
+/* (ordinal or live index, relation). Upvalues: the class; diff or set; set; catalog. */
 static int make_index(lua_State *L) {
-  lua_settop(L, 3);
-  luaL_checktype(L, 3, LUA_TSTRING);
+  enum { OF_CLASS = 1, FROM, DECLARED_IN, LIVE_IN };
+  lua_settop(L, 2);
+  luaL_checktype(L, 2, LUA_TSTRING);
   ldx_catalog *catalog;
-  index_view made = {.live = ldx_lua_test_live(L, 2, &catalog)};
+  index_view made = {.live = ldx_lua_test_live(L, 1, &catalog)};
   if (made.live) {
+    bool is_ours =
+        !lua_isnil(L, lua_upvalueindex(LIVE_IN)) && ldx_lua_check_catalog(L, lua_upvalueindex(LIVE_IN)) == catalog;
+    luaL_argcheck(L, is_ours, 1, "an index of another catalog");
     made.definition = &made.live->definition;
     made.relation = made.live->relation;
-    lua_getiuservalue(L, 2, 1);
-    lua_pushvalue(L, -1);
   } else {
-    made.ordinal = luaL_checkinteger(L, 2);
-    const ldx_change *change = ldx_lua_test_change(L, 1, made.ordinal);
-    const ldx_declared *declared = change ? change->declared : ldx_lua_check_declared(L, 1, made.ordinal);
-    if (change) {
-      made.live = change->live;
-    } else {
-      lua_pushvalue(L, 1);
-      lua_pushnil(L);
-    }
+    made.ordinal = luaL_checkinteger(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(FROM));
+    const ldx_change *change = ldx_lua_test_change(L, 3, made.ordinal);
+    const ldx_declared *declared = change ? change->declared : ldx_lua_check_declared(L, 3, made.ordinal);
+    if (change) made.live = change->live;
     made.definition = declared->resolved ? declared->canonical : declared->definition;
     made.relation = declared->relation;
     made.name = declared->name;
   }
   index_view *view = lua_newuserdatauv(L, sizeof *view, USER_VALUES);
   *view = made;
-  lua_pushvalue(L, 4);
-  lua_setiuservalue(L, -2, OWNER);
-  lua_pushvalue(L, 5);
-  lua_setiuservalue(L, -2, CATALOG);
-  lua_pushvalue(L, 3);
+  lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, RELATION);
-  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, lua_upvalueindex(OF_CLASS));
   lua_setmetatable(L, -2);
   return 1;
 }
@@ -514,19 +502,34 @@ static void add_numbers(lua_State *L, int fields, const field *list, size_t coun
 }
 
 int ldx_lua_index_views(lua_State *L) {
-  lua_settop(L, 5);
-  add_numbers(L, 5, key_fields, sizeof key_fields / sizeof *key_fields);
+  enum { KEY_FIELDS_AT = 5, FROM = 6 };
+  lua_settop(L, FROM);
+  add_numbers(L, KEY_FIELDS_AT, key_fields, sizeof key_fields / sizeof *key_fields);
   check_class(L);
   add_numbers(L, 2, index_fields, sizeof index_fields / sizeof *index_fields);
+  if (!ldx_lua_test_diff(L, FROM)) {
+    ldx_lua_check_set(L, FROM);
+    lua_pushvalue(L, FROM);
+    lua_pushnil(L);
+  }
+  int set = FROM + 1, catalog = FROM + 2;
   lua_pushliteral(L, "a key");
-  lua_pushvalue(L, 5);
+  lua_pushvalue(L, KEY_FIELDS_AT);
   lua_pushvalue(L, 3);
   lua_pushvalue(L, 4);
+  lua_pushvalue(L, set);
+  lua_pushvalue(L, catalog);
   lua_pushnil(L);
-  push_class(L, 6, key_index);
-  lua_replace(L, 5);
-  lua_settop(L, 5);
-  push_class(L, 1, index_index);
-  lua_pushcclosure(L, make_index, 1);
+  push_class(L, catalog + 1, key_index);
+  int keys = lua_gettop(L);
+  for (int i = 1; i <= 4; i++) lua_pushvalue(L, i);
+  lua_pushvalue(L, set);
+  lua_pushvalue(L, catalog);
+  lua_pushvalue(L, keys);
+  push_class(L, keys + 1, index_index);
+  lua_pushvalue(L, FROM);
+  lua_pushvalue(L, set);
+  lua_pushvalue(L, catalog);
+  lua_pushcclosure(L, make_index, 4);
   return 1;
 }

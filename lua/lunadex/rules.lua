@@ -227,11 +227,13 @@ function Judge:add_indexes(subjects, ordinals)
   if #ordinals == 0 then return subjects end
   local scene, records, only = self.scene, self.scene:records(), self.plan.only
   local views, relations, abouts, count = subjects.views, subjects.relations, subjects.abouts, #subjects.views
-  for _, ordinal in ipairs(ordinals) do
-    if not only or self.by_ordinal[ordinal] then
+  local by_ordinal, made = self.by_ordinal, scene.views
+  for i = 1, #ordinals do
+    local ordinal = ordinals[i]
+    if not only or by_ordinal[ordinal] then
       local name = records[ordinal].name
       count = count + 1
-      views[count], relations[count], abouts[count] = scene:index(ordinal, name), name, ordinal
+      views[count], relations[count], abouts[count] = made[ordinal] or scene:index(ordinal, name), name, ordinal
     end
   end
   return subjects

@@ -336,8 +336,9 @@ function core.views(name, fields, scene, hint) end
 ---@param scene any
 ---@param hint fun(field: string, fields: table): string?
 ---@param key_fields table<string, fun(scene: any, type: integer?, not_null: boolean?): any>
----@return fun(from: lunadex.Diff|lunadex.Declarations, of: integer|lunadex.Index, relation: string): userdata
-function core.index_views(name, fields, scene, hint, key_fields) end
+---@param from lunadex.Diff|lunadex.Declarations   # whose they are
+---@return fun(of: integer|lunadex.Index, relation: string): userdata   # of an ordinal; of a live one in the diff's catalog
+function core.index_views(name, fields, scene, hint, key_fields, from) end
 
 ---@class lunadex.Step             # core/include/lunadex/driver.h, ldx_step
 ---@field kind "build"|"attach"|"drop"|"rename"|"swap"|"alter"|"validate"|"await"|"drop_constraint"

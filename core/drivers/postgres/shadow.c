@@ -228,7 +228,7 @@ static void refuse_copy(work *w, ldx_declared *declared, const ldx_error *error)
                 "cannot be compared, since an event trigger refuses the temporary copy "
                 "that it takes: %s",
                 error->message);
-  strcpy(declared->error->native, error->native);
+  memcpy(declared->error->native, error->native, sizeof error->native);
   ldx_error_hint(declared->error, "Let it pass what is made in pg_temp, or write expressions and predicates exactly as "
                                   "pg_get_expr prints them.");
 }

@@ -107,7 +107,7 @@ function Scene:index(of, relation)
   local view = views[of]
   if not view then
     relation = relation or (math.type(of) and self:records()[of].name or of.relation.display)
-    view = self.make.index(self.source, of, relation)
+    view = self.make.index(of, relation)
     views[of] = view
   end
   return view
@@ -396,9 +396,10 @@ local kinds = {
 ---@param secrets lunadex.registry.Problems   # hides what variables of the environment held
 ---@return lunadex.rules.Scene
 function M.of(plan, relations, secrets)
-  local self = setmetatable({ plan = plan, source = plan.diff or plan.set, offline = plan.offline or false,
+  local self = setmetatable({ plan = plan, offline = plan.offline or false,
     registry_relations = relations, facts = {}, missing = {}, views = {}, time = os.time() }, Scene)
-  self.make = { index = core.index_views("an index", index_fields, self, suggest.hint, key_fields) }
+  self.make = { index = core.index_views("an index", index_fields, self, suggest.hint, key_fields,
+    plan.diff or plan.set) }
   for kind, of in pairs(kinds) do self.make[kind] = core.views(of[1], of[2], self, suggest.hint) end
   function self.env(name)
     if type(name) ~= "string" then error("context.env takes the name of a variable", 2) end

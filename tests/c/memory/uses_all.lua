@@ -77,8 +77,11 @@ local makes = core.views("a thing", { given = true, made = function() return { {
 local thing = makes { given = { a = { 1 } } }
 _ = thing.given.a[1], #thing.made[1]; pcall(function() return thing.mad end)
 for _, value in pairs(thing.given) do tostring(value) end
-local shows = core.index_views("an index", { more = function() return { 1 } end }, nil, core.nearest, {})
-for _, view in ipairs { shows(compared, 1, "t"), shows(wanted, 1, "t"), shows(nil, index, "t") } do
+local function shows(from)
+  return core.index_views("an index", { more = function() return { 1 } end }, nil, core.nearest, {}, from)
+end
+local of_both = shows(compared)
+for _, view in ipairs { of_both(1, "t"), of_both(index, "t"), shows(wanted)(1, "t") } do
   _ = view.more[1], view.keys[1].column, view.kind, view.include, view.name
 end
 core.nearest('ab', { 'abc' }); core.writable(1); core.private_file '/dev/null'; pcall(core.editor, print)

@@ -85,7 +85,7 @@ describe("plan", function()
     function catalog:relation(schema, name) return self.tables[schema .. "." .. name] end
     function catalog.ending() return {} end
     core = setmetatable({
-      index_views = function() return function(_, ordinal) return { ordinal = ordinal, kind = "index" } end end,
+      index_views = function() return function(ordinal) return { ordinal = ordinal, kind = "index" } end end,
       quote_name = function(schema, name) return schema .. "." .. name end,
       diff = function()
         return {
