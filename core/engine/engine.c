@@ -118,7 +118,10 @@ ldx_engine *ldx_engine_new(const ldx_driver *driver, const ldx_target *target, i
     goto out;
   }
   engine->worker_count = (size_t)jobs;
-  for (size_t i = 0; i < engine->worker_count; i++) seat_init(&engine->workers[i], engine);
+  for (size_t i = 0; i < engine->worker_count; i++) {
+    seat_init(&engine->workers[i], engine);
+    engine->workers[i].idle = true;
+  }
   if (pipe(engine->wake) != 0) {
     engine->wake[0] = engine->wake[1] = -1;
     ldx_error_set(error, LDX_ERROR_INTERNAL, "cannot make a pipe: %s", strerror(errno));

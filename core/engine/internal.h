@@ -38,7 +38,7 @@ typedef struct seat {
   bool cancel_sent;     /* to this session: what the request hits is uncertain, so the session is not used again */
   ldx_server_info info; /* of the session; its thread's */
   pthread_cond_t work;  /* of a worker: there is a job, or the end; these four under engine.mutex */
-  bool idle;            /* it waits, and nobody has called it yet */
+  bool idle;            /* it waits, or is about to, and nobody has called it */
   bool connected;       /* it has a session */
   bool transacts;       /* its thread's: the session has a transaction open */
   double barred_until;  /* by the clock: it could not get a session, and leaves the jobs to those that have one */

@@ -268,7 +268,9 @@ void *ldx_worker_run(void *the_seat) {
   pthread_mutex_lock(&engine->mutex);
   for (;;) {
     double barred = s->barred_until - ldx_clock_now();
-    ldx_job *job = barred > 0 && !engine->stopping ? NULL : ldx_queue_pop(&engine->jobs);
+    /* Whom nobody has called takes no job: it is for one that has a session. */
+    bool waits = (s->idle || barred > 0) && !engine->stopping;
+    ldx_job *job = waits ? NULL : ldx_queue_pop(&engine->jobs);
     if (job) {
       job->context->seat = s;
       pthread_mutex_unlock(&engine->mutex);
