@@ -1,6 +1,5 @@
-# Turns text files into C, at build time:
-#   cmake -DKIND=lua -DOUT=embedded_lua.c -DINPUT="lunadex.plan=/path/plan.lua=lua/lunadex/plan.lua;…" -P embed.cmake
-#   cmake -DKIND=sql -DOUT=postgres_sql.c -DINPUT="/path/catalog.sql;…" -P embed.cmake     (also writes postgres_sql.h)
+# Turns SQL files into C, at build time:
+#   cmake -DOUT=postgres_sql.c -DINPUT="/path/catalog.sql;…" -P embed.cmake     (also writes postgres_sql.h)
 # Arrays of bytes rather than string literals, which C11 lets a compiler limit to 4095 characters.
 cmake_minimum_required(VERSION 3.25) # a script has no project to take its policies from
 
@@ -24,48 +23,23 @@ function(bytes hex variable)
 endfunction()
 
 set(arrays "")
-set(table "")
 set(declarations "")
-if(KIND STREQUAL "lua")
-  set(n 0)
-  foreach(item IN LISTS INPUT)
-    string(REPLACE "=" ";" item "${item}")
-    list(GET item 0 module)
-    list(GET item 1 file)
-    list(GET item 2 shown)
-    file(READ ${file} hex HEX)
-    bytes("${hex}" data)
-    # A file may be empty, an array may not: hence the zero.
-    string(APPEND arrays "static const char file_${n}[] = {\n${data}0};\n")
-    string(APPEND table "  {\"${module}\", \"@${shown}\", file_${n}, sizeof file_${n} - 1},\n")
-    math(EXPR n "${n} + 1")
-  endforeach()
-  file(WRITE ${OUT} "/* Made by core/embed.cmake. */
-#include \"host/embedded.h\"
-
-${arrays}
-const ldx_embedded ldx_embedded_lua[] = {
-${table}  {0, 0, 0, 0},
-};
-")
-else()
-  foreach(file IN LISTS INPUT)
-    get_filename_component(name ${file} NAME_WE)
-    string(MAKE_C_IDENTIFIER ${name} name)
-    expand(${file} text)
-    string(HEX "${text}" hex)
-    bytes("${hex}" data)
-    string(APPEND arrays "const char ldx_sql_${name}[] = {\n${data}0};\n")
-    string(APPEND declarations "extern const char ldx_sql_${name}[];\n")
-  endforeach()
-  string(REGEX REPLACE "[.]c$" ".h" header ${OUT})
-  get_filename_component(include ${header} NAME)
-  file(WRITE ${header} "/* Made by core/embed.cmake from core/drivers/postgres/sql/. */
+foreach(file IN LISTS INPUT)
+  get_filename_component(name ${file} NAME_WE)
+  string(MAKE_C_IDENTIFIER ${name} name)
+  expand(${file} text)
+  string(HEX "${text}" hex)
+  bytes("${hex}" data)
+  string(APPEND arrays "const char ldx_sql_${name}[] = {\n${data}0};\n")
+  string(APPEND declarations "extern const char ldx_sql_${name}[];\n")
+endforeach()
+string(REGEX REPLACE "[.]c$" ".h" header ${OUT})
+get_filename_component(include ${header} NAME)
+file(WRITE ${header} "/* Made by core/embed.cmake from core/drivers/postgres/sql/. */
 #ifndef LUNADEX_POSTGRES_SQL_H
 #define LUNADEX_POSTGRES_SQL_H
 
 ${declarations}
 #endif
 ")
-  file(WRITE ${OUT} "/* Made by core/embed.cmake. */\n#include \"${include}\"\n\n${arrays}")
-endif()
+file(WRITE ${OUT} "/* Made by core/embed.cmake. */\n#include \"${include}\"\n\n${arrays}")

@@ -104,10 +104,14 @@ char *ldx_arena_printf(ldx_arena *arena, const char *format, ...) {
   va_list again;
   va_start(arguments, format);
   va_copy(again, arguments);
-  int length = vsnprintf(NULL, 0, format, arguments);
+  char room[256]; /* enough for most */
+  int length = vsnprintf(room, sizeof room, format, arguments);
   va_end(arguments);
   char *text = ldx_arena_alloc(arena, length > 0 ? (size_t)length + 1 : 1);
-  if (length > 0) vsnprintf(text, (size_t)length + 1, format, again);
+  if (length >= (int)sizeof room)
+    vsnprintf(text, (size_t)length + 1, format, again);
+  else if (length > 0)
+    memcpy(text, room, (size_t)length);
   va_end(again);
   return text;
 }

@@ -1,5 +1,7 @@
 #include "base/buffer.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -64,14 +66,43 @@ void ldx_buffer_appendf(ldx_buffer *buffer, const char *format, ...) {
   va_list again;
   va_start(arguments, format);
   va_copy(again, arguments);
-  int length = vsnprintf(NULL, 0, format, arguments);
+  /* Mostly there is room for it. */
+  size_t room = buffer->capacity - buffer->length;
+  int length = vsnprintf(room ? buffer->data + buffer->length : NULL, room, format, arguments);
   va_end(arguments);
   if (length > 0) {
     reserve(buffer, (size_t)length);
-    vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, again);
+    if ((size_t)length >= room) vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, again);
     buffer->length += (size_t)length;
   }
   va_end(again);
+}
+
+static void append_finite(ldx_buffer *buffer, double number) {
+  char text[32];
+  for (int digits = DBL_DIG; digits <= DBL_DECIMAL_DIG; digits++) {
+    snprintf(text, sizeof text, "%.*g", digits, number);
+    if (strtod(text, NULL) == number) break;
+  }
+  ldx_buffer_append(buffer, text);
+}
+
+void ldx_buffer_append_number(ldx_buffer *buffer, double number) {
+  if (isnan(number))
+    ldx_buffer_append(buffer, "NaN");
+  else if (isinf(number))
+    ldx_buffer_append(buffer, number < 0 ? "-Infinity" : "Infinity");
+  else
+    append_finite(buffer, number);
+}
+
+void ldx_buffer_append_age(ldx_buffer *buffer, double seconds) {
+  const long age = seconds > 0 ? (long)seconds : 0, minute = age / 60 % 60, second = age % 60;
+  if (age >= 86400) ldx_buffer_appendf(buffer, "%ld days ", age / 86400);
+  if (age >= 3600)
+    ldx_buffer_appendf(buffer, "%ld:%02ld:%02ld", age / 3600 % 24, minute, second);
+  else
+    ldx_buffer_appendf(buffer, "%ld:%02ld", minute, second);
 }
 
 char *ldx_buffer_string(ldx_buffer *buffer) {

@@ -24,6 +24,10 @@ void ldx_buffer_append(ldx_buffer *buffer, const char *text); /* NULL appends no
 void ldx_buffer_append_bytes(ldx_buffer *buffer, const char *bytes, size_t length);
 void ldx_buffer_append_char(ldx_buffer *buffer, char c);
 void ldx_buffer_appendf(ldx_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* With as few digits as it is told from others by: 19.99, not 19.989999999999998; or "NaN", "Infinity", "-Infinity". */
+void ldx_buffer_append_number(ldx_buffer *buffer, double number);
+/* A time in seconds, as long as one has been at something: 0:48, 1:02:03, 2 days 3:04:05. */
+void ldx_buffer_append_age(ldx_buffer *buffer, double seconds);
 
 /* The text so far, "" if there is none; good until the next call on this buffer. Of an arena's buffer it may be kept. */
 char *ldx_buffer_string(ldx_buffer *buffer);

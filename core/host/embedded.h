@@ -1,4 +1,4 @@
-/* embedded.h: the Lua library as the program carries it, made by core/embed.cmake. */
+/* embedded.h: the Lua library as the program carries it, made by core/host/embed.c. */
 #ifndef LUNADEX_HOST_EMBEDDED_H
 #define LUNADEX_HOST_EMBEDDED_H
 
@@ -6,8 +6,7 @@
 
 typedef struct ldx_embedded {
   const char *module; /* "lunadex.plan"; NULL ends the list */
-  const char *chunk;  /* "@lua/lunadex/plan.lua", for messages */
-  const char *data;
+  const char *data;   /* a binary chunk */
   size_t size;
 } ldx_embedded;
 

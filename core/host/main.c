@@ -11,10 +11,13 @@
 #include <locale.h>
 #include <lua.h>
 #include <lualib.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/heap.h"
 #include "host/preload.h"
@@ -98,10 +101,15 @@ int main(int argc, char **argv) {
   lua_close(L);
   ldx_heap_free(heap);
 
-  /* A result that could not be written, on a full disk say, is no success. A reader that went away is. */
+  /* A result that could not be written, on a full disk say, is no success. A reader that went away is. What a script
+   * printed may have failed long ago, and nobody knows why: of a pipe without a reader poll says so. */
   errno = 0;
-  if ((fflush(stdout) != 0 || ferror(stdout)) && errno != 0 && errno != EPIPE) {
-    fprintf(stderr, "lunadex: cannot write standard output: %s\n", strerror(errno));
+  bool lost = fflush(stdout) != 0 || ferror(stdout);
+  int why = errno;
+  struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+  bool unread = why == EPIPE || (poll(&output, 1, 0) > 0 && (output.revents & (POLLERR | POLLHUP)));
+  if (lost && !unread && (why != 0 || status == EXIT_SUCCESS)) {
+    fprintf(stderr, "lunadex: cannot write standard output%s%s\n", why ? ": " : "", why ? strerror(why) : "");
     if (status == EXIT_SUCCESS) status = EXIT_FAILURE;
   }
   return status;

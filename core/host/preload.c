@@ -13,7 +13,7 @@ int luaopen_lunadex_core(lua_State *L);
 static int load_embedded(lua_State *L) {
   const ldx_embedded *entry = lua_touserdata(L, lua_upvalueindex(1));
   int arguments = lua_gettop(L);
-  if (luaL_loadbufferx(L, entry->data, entry->size, entry->chunk, "t") != LUA_OK) return lua_error(L);
+  if (luaL_loadbufferx(L, entry->data, entry->size, entry->module, "b") != LUA_OK) return lua_error(L);
   lua_insert(L, 1);
   lua_call(L, arguments, 1);
   return 1;

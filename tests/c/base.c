@@ -62,6 +62,28 @@ static void buffer_grows(void **state) {
   ldx_arena_free(arena);
 }
 
+static void ages_are_as_long_as_need_be(void **state) {
+  (void)state;
+  static const struct {
+    double seconds;
+    const char *text;
+  } ages[] = {{-3, "0:00"},
+              {48.9, "0:48"},
+              {3599, "59:59"},
+              {3600, "1:00:00"},
+              {86399, "23:59:59"},
+              {2 * 86400 + 3 * 3600 + 4 * 60 + 5, "2 days 3:04:05"},
+              {86400, "1 days 0:00:00"}};
+  ldx_buffer buffer;
+  ldx_buffer_init(&buffer, NULL);
+  for (size_t i = 0; i < sizeof ages / sizeof *ages; i++) {
+    ldx_buffer_clear(&buffer);
+    ldx_buffer_append_age(&buffer, ages[i].seconds);
+    assert_string_equal(ldx_buffer_string(&buffer), ages[i].text);
+  }
+  ldx_buffer_free(&buffer);
+}
+
 static void errors_are_filled_and_cut(void **state) {
   (void)state;
   ldx_error error;
@@ -116,6 +138,7 @@ int main(void) {
       cmocka_unit_test(arena_gives_zeroed_aligned_memory),
       cmocka_unit_test(arena_copies_text),
       cmocka_unit_test(buffer_grows),
+      cmocka_unit_test(ages_are_as_long_as_need_be),
       cmocka_unit_test(errors_are_filled_and_cut),
       cmocka_unit_test(slips_are_counted),
       cmocka_unit_test(every_code_has_a_name_of_its_own),
