@@ -1,4 +1,5 @@
 /* Which driver a target belongs to. */
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
@@ -24,5 +25,17 @@ const ldx_driver *ldx_driver_for(const char *url, ldx_error *error) {
   ldx_error_set(error, LDX_ERROR_USAGE, "not a target: neither a postgres:// or mongodb:// URL nor key=value pairs");
   ldx_error_hint(error,
                  "Write postgresql://user@host:port/database, host=… dbname=…, or mongodb://user@host:port/database.");
+  return NULL;
+}
+
+const ldx_driver *ldx_driver_named(const char *name) {
+  static const ldx_driver *const all[] = {
+      &ldx_driver_postgres,
+#ifdef LUNADEX_MONGODB
+      &ldx_driver_mongodb,
+#endif
+  };
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strcmp(all[i]->name, name) == 0) return all[i];
   return NULL;
 }

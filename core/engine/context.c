@@ -31,10 +31,10 @@ bool ldx_context_locked(ldx_context *context, ldx_error *error) {
 }
 
 /* Under the seat's mutex, so that no cancel request is on its way when the driver goes on to clean up. */
-void ldx_context_running(ldx_context *context, int64_t server_pid) {
+void ldx_context_running(ldx_context *context, int64_t operation) {
   seat *s = context->seat;
   pthread_mutex_lock(&s->mutex);
-  if (server_pid && server_pid != context->server_pid) {
+  if (operation && operation != context->operation) {
     context->statement++;
     context->started_at = ldx_clock_now();
     context->draining_since = 0;
@@ -45,9 +45,9 @@ void ldx_context_running(ldx_context *context, int64_t server_pid) {
     /* The budget of the statement before is spent; this one has its own. */
     atomic_store(&context->over_budget, false);
   }
-  context->server_pid = server_pid;
+  context->operation = operation;
   pthread_mutex_unlock(&s->mutex);
-  if (server_pid) ldx_watcher_notify(context->engine);
+  if (operation) ldx_watcher_notify(context->engine);
 }
 
 void ldx_context_builds(ldx_context *context) {
@@ -70,32 +70,35 @@ void ldx_context_note(ldx_context *context, const char *format, ...) {
   free(text);
 }
 
+void ldx_context_notice(ldx_context *context, const ldx_notice *notice) {
+  ldx_event_post_notice(context, notice);
+}
+
 /* --- silence ---------------------------------------------------------------------------------------------------------- */
 
 /* Without an answer, where one takes milliseconds. */
 static const double silence_limit = 5;
 
-void ldx_context_silent(ldx_context *context, time_t since) {
-  char text[32] = "";
-  struct tm parts;
-  if (gmtime_r(&since, &parts)) strftime(text, sizeof text, "%H:%M:%SZ", &parts);
-  ldx_context_note(context, "the server has not answered since %s", text);
-}
-
-void ldx_context_heard(ldx_context *context, double silence) {
-  ldx_context_note(context, "the server answers again, after %.0f s", silence);
+void ldx_context_silence(ldx_context *context, double seconds) {
+  double now = ldx_clock_now();
+  bool told = context->silent_since > 0;
+  if (!told && seconds > 0) {
+    char text[32] = "";
+    time_t since = time(NULL) - (time_t)seconds;
+    struct tm parts;
+    if (gmtime_r(&since, &parts)) strftime(text, sizeof text, "%H:%M:%SZ", &parts);
+    ldx_context_note(context, "the server has not answered since %s", text);
+    context->silent_since = now - seconds;
+  } else if (told && seconds <= 0) {
+    ldx_context_note(context, "the server answers again, after %.0f s", now - context->silent_since);
+    context->silent_since = 0;
+  }
 }
 
 void ldx_context_waits(ldx_context *context) {
-  double now = ldx_clock_now(), since = atomic_load(&context->engine->unanswered_since);
-  bool told = context->silent_since > 0;
-  if (!told && since > 0 && now - since > silence_limit) {
-    ldx_context_silent(context, time(NULL) - (time_t)(now - since));
-    context->silent_since = since;
-  } else if (told && since == 0) {
-    ldx_context_heard(context, now - context->silent_since);
-    context->silent_since = 0;
-  }
+  double since = atomic_load(&context->engine->unanswered_since);
+  double seconds = since > 0 ? ldx_clock_now() - since : 0;
+  if (since == 0 || seconds > silence_limit) ldx_context_silence(context, seconds);
 }
 
 /* --- rows --------------------------------------------------------------------------------------------------------------- */

@@ -184,6 +184,7 @@ void ldx_engine_submit(ldx_engine *engine, ldx_job *job) {
   job->context = context;
   job->ok = false;
   job->attempts = 0;
+  job->session = 0;
   job->built = false;
   job->seconds = 0;
   job->result = NULL;

@@ -26,6 +26,8 @@ typedef struct event_node {
   ldx_progress *progress;
   ldx_error *error;
   char *text;
+  const ldx_notice *notice;
+  size_t size; /* of a notice's node */
   const ldx_result *rows;
   ldx_arena *arena; /* of the rows; the node's */
 } event_node;
@@ -40,6 +42,7 @@ typedef struct seat {
   pthread_cond_t work;  /* of a worker: there is a job, or the end; these four under engine.mutex */
   bool idle;            /* it waits, or is about to, and nobody has called it */
   bool connected;       /* it has a session */
+  int session_number;   /* of the last one; its thread's */
   bool transacts;       /* its thread's: the session has a transaction open */
   double barred_until;  /* by the clock: it could not get a session, and leaves the jobs to those that have one */
   ldx_engine *engine;
@@ -58,18 +61,20 @@ struct ldx_context {
   bool handed_back;            /* for want of a session, and that was told */
   bool more;                   /* a batch of rows was taken, the next one is wanted */
   bool gave_rows;              /* some were handed over: it cannot be tried again */
+  size_t notices_size;         /* of notices that nobody has polled yet */
+  size_t notices_left_out;     /* for want of room, and that is still to be told */
   /* under seat.mutex */
-  int64_t server_pid;    /* 0: not running on the server */
-  int statement;         /* counts the times the pid was set: what was seen of an earlier statement is of no interest */
+  int64_t operation;     /* 0: not running on the server */
+  int statement;         /* counts the times it was set: what was seen of an earlier statement is of no interest */
   double started_at;     /* of the statement */
   double draining_since; /* 0: it does not */
   double queued_since;   /* likewise */
-  int64_t blocker_pid;   /* who is in the way, as last seen; 0: nobody */
+  int64_t blocker_pid;   /* the process in the way, as last seen; 0: none */
   double blocked_since;  /* by the same, or since it was last told to go */
   double cancel_sent_at;
   ldx_progress progress; /* as last seen */
   /* its worker's */
-  double silent_since; /* as `unanswered_since`, which has been told; 0: it has not */
+  double silent_since; /* by ldx_clock_now: of the silence that has been told; 0: there is none */
   /* the owner's */
   ldx_context *previous, *next; /* all jobs not yet given back */
 };
@@ -90,6 +95,7 @@ struct ldx_engine {
   event_node *first_event, *last_event;
   int wake[2]; /* a pipe that holds a byte while there are events */
   bool stopping, watcher_stopping;
+  int sessions; /* that were opened */
   _Atomic double
       lock_until; /* by ldx_clock_boot: until when the run lock is certainly ours; infinite where none was taken */
   atomic_bool lock_held; /* the watcher's to change: it has the run lock, or may still find that nobody took it */
@@ -122,8 +128,10 @@ void ldx_event_post(ldx_engine *engine, ldx_event_kind kind, ldx_context *contex
                     const ldx_error *error, const ldx_progress *progress, int attempt, double delay);
 void ldx_event_post_done(ldx_context *context);                                           /* * */
 void ldx_event_post_rows(ldx_context *context, ldx_arena *arena, const ldx_result *rows); /* * */
-bool ldx_event_take(ldx_engine *engine, ldx_event *event);                                /* the owner; false: none */
-void ldx_event_clear(ldx_engine *engine); /* the owner, when no other thread is left */
+void ldx_event_post_notice(ldx_context *context, const ldx_notice *notice);               /* copied, or left out */
+void ldx_event_post_left_out(ldx_context *context);        /* how many were left out, if any */
+bool ldx_event_take(ldx_engine *engine, ldx_event *event); /* the owner; false: none */
+void ldx_event_clear(ldx_engine *engine);                  /* the owner, when no other thread is left */
 
 /* --- worker.c ------------------------------------------------------------------------------------------------------ */
 

@@ -117,6 +117,103 @@ void ldx_event_post_rows(ldx_context *context, ldx_arena *arena, const ldx_resul
   append(context->engine, node);
 }
 
+/* --- notices ---------------------------------------------------------------------------------------------------------- */
+
+/* Bytes of notices of one job that may wait to be polled; and of one text of one, so that one always fits. */
+enum { MOST_WAITING = 1 << 20, LONGEST_TEXT = 1 << 17 };
+
+static const char cut_off[] = "…";
+
+/* How much of a text is kept: a character as a whole, or not. */
+static size_t kept(const char *text) {
+  size_t length = strnlen(text, LONGEST_TEXT);
+  if (length == LONGEST_TEXT)
+    while (length && ((unsigned char)text[length] & 0xC0) == 0x80) length--;
+  return length;
+}
+
+static size_t room_for(const char *text) {
+  return text ? kept(text) + sizeof cut_off : 0;
+}
+
+static const char *put(char **to, const char *text) {
+  if (!text) return NULL;
+  char *start = *to;
+  size_t length = kept(text);
+  memcpy(start, text, length);
+  *to = start + length;
+  if (text[length]) {
+    memcpy(*to, cut_off, sizeof cut_off);
+    *to += sizeof cut_off;
+  } else {
+    *(*to)++ = '\0';
+  }
+  return start;
+}
+
+static size_t notice_size(const ldx_notice *notice) {
+  return sizeof(event_node) + sizeof *notice + room_for(notice->severity) + room_for(notice->native) +
+         room_for(notice->message) + room_for(notice->detail) + room_for(notice->hint);
+}
+
+static event_node *notice_node(ldx_context *context, const ldx_notice *notice, size_t size) {
+  event_node *node = calloc(1, size);
+  if (!node) {
+    fprintf(stderr, "lunadex: out of memory (%zu bytes)\n", size);
+    abort();
+  }
+  ldx_notice *copy = (ldx_notice *)(void *)(node + 1);
+  char *to = (char *)(copy + 1);
+  node->kind = LDX_EVENT_NOTICE;
+  node->context = context;
+  node->notice = copy;
+  node->size = size;
+  copy->severity = put(&to, notice->severity);
+  copy->native = put(&to, notice->native);
+  copy->message = put(&to, notice->message);
+  copy->detail = put(&to, notice->detail);
+  copy->hint = put(&to, notice->hint);
+  copy->left_out = notice->left_out;
+  return node;
+}
+
+static void append_notice(ldx_context *context, const ldx_notice *notice, size_t size) {
+  append(context->engine, notice_node(context, notice, size));
+  context->notices_size += size;
+}
+
+/* engine.mutex is held. */
+static void tell_left_out(ldx_context *context) {
+  size_t count = context->notices_left_out;
+  if (!count) return;
+  ldx_notice notice = {.left_out = count};
+  context->notices_left_out = 0;
+  append_notice(context, &notice, notice_size(&notice));
+}
+
+void ldx_event_post_left_out(ldx_context *context) {
+  pthread_mutex_lock(&context->engine->mutex);
+  tell_left_out(context);
+  pthread_mutex_unlock(&context->engine->mutex);
+}
+
+void ldx_event_post_notice(ldx_context *context, const ldx_notice *notice) {
+  size_t size = notice_size(notice);
+  pthread_mutex_lock(&context->engine->mutex);
+  /* Once one was left out, the others are until half of those that wait were taken: what is told is in long pieces, and
+   * not every other one says that something is missing. */
+  size_t room = context->notices_left_out ? MOST_WAITING / 2 : MOST_WAITING;
+  if (context->notices_size + size > room) {
+    context->notices_left_out++;
+  } else {
+    tell_left_out(context);
+    append_notice(context, notice, size);
+  }
+  pthread_mutex_unlock(&context->engine->mutex);
+}
+
+/* --- for the owner ---------------------------------------------------------------------------------------------------- */
+
 void ldx_event_free(void *memory) {
   event_node *node = memory;
   if (!node) return;
@@ -136,6 +233,7 @@ bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
       }
     }
     if (node->kind == LDX_EVENT_PROGRESS) node->context->progress_queued = NULL;
+    if (node->kind == LDX_EVENT_NOTICE) node->context->notices_size -= node->size;
   }
   pthread_mutex_unlock(&engine->mutex);
   if (!node) return false;
@@ -150,6 +248,7 @@ bool ldx_event_take(ldx_engine *engine, ldx_event *event) {
   else
     ldx_error_clear(&event->error);
   event->text = node->text ? node->text : "";
+  event->notice = node->notice;
   event->rows = node->rows;
   event->memory = node->kind == LDX_EVENT_DONE ? NULL : node; /* that one is part of its context */
   return true;

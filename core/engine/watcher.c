@@ -205,7 +205,7 @@ static ldx_step *copy_step(ldx_arena *arena, const ldx_step *step) {
 /* The step that runs on a seat, if one does; the seat's mutex is held. */
 static ldx_context *running_step(const seat *s) {
   ldx_context *context = s->context;
-  return context && context->job->kind == LDX_JOB_PERFORM && context->server_pid ? context : NULL;
+  return context && context->job->kind == LDX_JOB_PERFORM && context->operation ? context : NULL;
 }
 
 /* Whether steps run, and how soon they should be looked at. */
@@ -235,7 +235,7 @@ static size_t collect(ldx_engine *engine, ldx_arena *arena, ldx_watched *watched
     if (context) {
       looks[count] = (looked_at){s, context, context->job->id, context->statement};
       watched[count].step = copy_step(arena, &context->job->step);
-      watched[count].server_pid = context->server_pid;
+      watched[count].operation = context->operation;
       memset(&watched[count].progress, 0, sizeof watched[count].progress);
       count++;
     }
@@ -277,7 +277,7 @@ static bool out_of_patience(ldx_context *context, double now) {
     context->blocker_pid = pid;
     context->blocked_since = now;
   }
-  if (pid <= 0 || !(dismissal->cancel.count || dismissal->terminate.count)) return false;
+  if (!pid || !(dismissal->cancel.count || dismissal->terminate.count)) return false;
   if (now - context->blocked_since < dismissal->patience) return false;
   context->blocked_since = now;
   return true;
@@ -287,7 +287,7 @@ static bool out_of_patience(ldx_context *context, double now) {
 static ldx_context *still_running(const looked_at *look) {
   ldx_context *context = look->worker->context;
   bool still = context && context == look->context && context->job->id == look->job &&
-               context->statement == look->statement && context->server_pid;
+               context->statement == look->statement && context->operation;
   return still ? context : NULL;
 }
 
@@ -373,11 +373,14 @@ static bool look(ldx_engine *engine, ldx_watched *watched, looked_at *looks) {
   return true;
 }
 
-/* Sends the cancel requests that are due; whether something is being cancelled. */
-static bool cancel_again(ldx_engine *engine) {
+/* Sends the cancel requests that are due, from `turn` on; whether something is being cancelled. A server that is silent has
+ * each of them wait: the lock is not to wait for them all, so the rest has its turn in the next round. */
+static bool cancel_again(ldx_engine *engine, size_t *turn) {
+  const double until = ldx_clock_now() + lock_look;
   bool any = false;
-  for (size_t i = 0; i < engine->worker_count; i++) {
-    seat *s = &engine->workers[i];
+  for (size_t i = 0; i < engine->worker_count && !(any && ldx_clock_now() > until); i++) {
+    seat *s = &engine->workers[*turn];
+    *turn = (*turn + 1) % engine->worker_count;
     pthread_mutex_lock(&s->mutex);
     if (s->context && (atomic_load(&s->context->cancelled) || atomic_load(&s->context->over_budget))) any = true;
     ldx_seat_cancel(s);
@@ -402,6 +405,7 @@ void *ldx_watcher_run(void *the_engine) {
   ldx_watched *watched = calloc(engine->worker_count, sizeof *watched);
   looked_at *looks = calloc(engine->worker_count, sizeof *looks);
   double looked = -usual_look, failed = -open_again;
+  size_t turn = 0;
   if (!watched || !looks) abort();
   for (;;) {
     pthread_mutex_lock(&engine->mutex);
@@ -413,7 +417,7 @@ void *ldx_watcher_run(void *the_engine) {
     if (job) run(engine, job);
 
     double next = 3600;
-    if (cancel_again(engine)) next = quick_look;
+    if (cancel_again(engine, &turn)) next = quick_look;
     bool running = steps_run(engine, &next);
     double now = ldx_clock_now();
     if (!running) atomic_store(&engine->unanswered_since, 0); /* nobody asks */

@@ -27,6 +27,7 @@ static void set_session(seat *s, ldx_session *session) {
   pthread_mutex_unlock(&s->mutex);
   pthread_mutex_lock(&s->engine->mutex);
   s->connected = session != NULL;
+  if (session) s->session_number = ++s->engine->sessions;
   pthread_mutex_unlock(&s->engine->mutex);
 }
 
@@ -60,7 +61,7 @@ bool ldx_seat_open(seat *s, ldx_error *error) {
 void ldx_seat_begin(seat *s, ldx_context *context) {
   pthread_mutex_lock(&s->mutex);
   s->context = context;
-  context->server_pid = 0;
+  context->operation = 0;
   pthread_mutex_unlock(&s->mutex);
 }
 
@@ -85,7 +86,7 @@ void ldx_seat_cancel(seat *s) {
   if (!atomic_load(&context->cancelled) && !atomic_load(&context->over_budget)) return;
   double now = ldx_clock_now();
   if (context->job->kind == LDX_JOB_PERFORM) {
-    if (!context->server_pid) return; /* between statements, or cleaning up */
+    if (!context->operation) return; /* between statements, or cleaning up */
     if (context->cancel_sent_at == 0) {
       context->cancel_sent_at = now + step_grace - cancel_interval;
       return;
@@ -120,7 +121,7 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
     job->result = driver->query(s->session, &job->statement, context, job->arena, &job->error);
     return job->result != NULL;
   case LDX_JOB_TRANSACT:
-    return driver->transact(s->session, job->transaction, job->statement.text, &job->error);
+    return driver->transact(s->session, job->transaction, job->statement.text, context, &job->error);
   case LDX_JOB_HISTORY:
     job->result =
         driver->history(s->session, job->arena, job->history, job->parameters, job->parameter_count, &job->error);
@@ -223,6 +224,7 @@ static bool run(seat *s, ldx_job *job) {
     ldx_seat_begin(s, context);
     bool open = ldx_seat_open(s, &job->error);
     if (!open && job->error.code == LDX_ERROR_CONNECT && hand_back(s, job)) return false;
+    if (open) job->session = s->session_number;
     job->ok = open && attempt(s, job, context);
     if (job->kind == LDX_JOB_TRANSACT) s->transacts = job->ok && job->transaction == LDX_TRANSACTION_BEGIN;
     ldx_seat_leave(s);
@@ -238,6 +240,7 @@ static bool run(seat *s, ldx_job *job) {
   }
   if (job->ok) ldx_error_clear(&job->error);
   job->seconds = ldx_clock_now() - begun;
+  ldx_event_post_left_out(context);
   return true;
 }
 
@@ -284,7 +287,8 @@ void *ldx_worker_run(void *the_seat) {
       s->idle = barred <= 0;
       struct timespec until = ldx_clock_deadline(barred > 0 ? barred : s->connected ? idle_limit : 3600);
       int timed_out = pthread_cond_timedwait(&s->work, &engine->mutex, &until);
-      if (timed_out && s->idle && s->connected && !s->transacts && !engine->jobs.first) give_up_session(s);
+      bool kept = s->transacts || engine->target.lasting;
+      if (timed_out && s->idle && s->connected && !kept && !engine->jobs.first) give_up_session(s);
     }
   }
   pthread_mutex_unlock(&engine->mutex);

@@ -273,6 +273,8 @@ static const char *relation_kind(char kind) {
     return "collection";
   case 't':
     return "time series collection";
+  case 'x':
+    return "unreadable collection";
   case 'v':
     return "view";
   default:
@@ -368,13 +370,16 @@ static int relation_columns(lua_State *L) {
   ldx_relation *relation = check_view(L, relation_class);
   lua_createtable(L, (int)relation->column_count, 0);
   for (size_t i = 0; i < relation->column_count; i++) {
-    lua_createtable(L, 0, 3);
-    lua_pushstring(L, relation->columns[i].name);
+    const ldx_column *column = &relation->columns[i];
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, column->name);
     lua_setfield(L, -2, "name");
-    lua_pushboolean(L, relation->columns[i].not_null);
+    lua_pushboolean(L, column->not_null);
     lua_setfield(L, -2, "not_null");
-    lua_pushinteger(L, (lua_Integer)relation->columns[i].type);
-    lua_setfield(L, -2, "type");
+    lua_pushboolean(L, column->never_null);
+    lua_setfield(L, -2, "never_null");
+    lua_pushinteger(L, (lua_Integer)column->base);
+    lua_setfield(L, -2, "base");
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   return 1;
@@ -444,12 +449,12 @@ static int index_index(lua_State *L) {
     ldx_lua_push_relation(L, catalog, live->relation);
     break;
   case I_KIND:
-    lua_pushstring(L, ldx_kind_name(live->definition.kind));
+    lua_pushstring(L, ldx_kind_name(live->definition->kind));
     break;
   case I_TEXT: {
     ldx_arena *arena = ldx_lua_push_arena(L);
     const ldx_dialect *dialect = ldx_catalog_dialect(ldx_lua_check_catalog(L, catalog));
-    lua_pushstring(L, ldx_dialect_wording(dialect)->text(arena, &live->definition));
+    lua_pushstring(L, ldx_dialect_wording(dialect)->text(arena, live->definition));
     ldx_lua_free_arena(L, -2);
     break;
   }
@@ -506,7 +511,7 @@ static int index_index(lua_State *L) {
 
 static int index_fields(lua_State *L) {
   ldx_live *live = check_view(L, index_class);
-  ldx_definition definition = live->definition;
+  ldx_definition definition = *live->definition;
   definition.relation = live->relation->name;
   ldx_lua_push_fields(L, &definition, live->name);
   return 1;
@@ -532,7 +537,7 @@ static int index_matches(lua_State *L) {
   if (declared->resolved) {
     ldx_fingerprint wanted = as_index ? ldx_definition_index_fingerprint(declared->canonical) : declared->fingerprint;
     matches = ldx_fingerprint_equal(live->fingerprint, wanted) &&
-              (!storage || ldx_definition_storage_equal(declared->canonical, &live->definition));
+              (!storage || ldx_definition_storage_equal(declared->canonical, live->definition));
   }
   lua_pushboolean(L, matches);
   return 1;
@@ -544,8 +549,8 @@ static int index_equals(lua_State *L) {
   ldx_catalog *catalog;
   const ldx_live *b = ldx_lua_test_live(L, 2, &catalog);
   luaL_argexpected(L, b, 2, index_class);
-  lua_pushboolean(L, ldx_fingerprint_equal(ldx_definition_index_fingerprint(&a->definition),
-                                           ldx_definition_index_fingerprint(&b->definition)));
+  lua_pushboolean(L, ldx_fingerprint_equal(ldx_definition_index_fingerprint(a->definition),
+                                           ldx_definition_index_fingerprint(b->definition)));
   return 1;
 }
 

@@ -1,4 +1,5 @@
 /* core.c: the module `lunadex.core`. What is here is described in lua/meta/core.lua. */
+#include "lua/definition.h"
 #include "lua/editor.h"
 #include "lua/files.h"
 #include "lua/parse.h"
@@ -18,13 +19,18 @@ int luaopen_lunadex_core(lua_State *L) {
       {"views", ldx_lua_views},
       {"index_views", ldx_lua_index_views},
       {"describe", ldx_lua_describe},
+      {"fingerprint", ldx_lua_fingerprint},
+      {"check", ldx_lua_check},
+      {"short_option", ldx_lua_short_option},
       {"nearest", ldx_lua_nearest},
       {"quote_name", ldx_lua_quote_name},
       {"split_name", ldx_lua_split_name},
       {"parse_sql", ldx_lua_parse_sql},
       {"check_expression", ldx_lua_check_expression},
+      {"excluded_nulls", ldx_lua_excluded_nulls},
       {"parameters", ldx_lua_parameters},
       {"assigned_columns", ldx_lua_assigned_columns},
+      {"number_text", ldx_lua_number_text},
       {"run_limited", ldx_lua_run_limited},
       {"current_line", ldx_lua_current_line},
       {"list_directory", ldx_lua_list_directory},

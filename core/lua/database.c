@@ -420,6 +420,10 @@ int ldx_lua_open(lua_State *L) {
     target.read_only = lua_toboolean(L, 6);
     lua_getfield(L, 2, "to_write"); /* 7 */
     target.to_write = lua_toboolean(L, 7);
+    lua_getfield(L, 2, "notices"); /* 8 */
+    target.notices = lua_toboolean(L, 8);
+    lua_getfield(L, 2, "lasting"); /* 9 */
+    target.lasting = lua_toboolean(L, 9);
   }
   database *db = ldx_lua_new(L, class, sizeof *db, 0);
   ldx_error error;

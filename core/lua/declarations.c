@@ -6,6 +6,7 @@
 #include "lua/definition.h"
 #include "lua/push.h"
 #include "lua/userdata.h"
+#include "lunadex/driver.h"
 
 static const char class[] = "lunadex.Declarations";
 
@@ -72,6 +73,16 @@ static int copy(lua_State *L) {
   set->origin = origin;
   set->set = ldx_declarations_copy(origin->set);
   return 1;
+}
+
+static int spell(lua_State *L) {
+  ldx_lua_set *set = ldx_lua_check_set(L, 1);
+  luaL_argcheck(L, set->origin && !set->catalog, 1, "a copy that was not resolved expected");
+  const ldx_driver *driver = ldx_driver_named(luaL_checkstring(L, 2));
+  if (!driver) return 0; /* this build has none */
+  if (driver->spell) driver->spell(set->set);
+  ldx_declarations_set_dialect(set->set, driver->dialect);
+  return 0;
 }
 
 static ldx_lua_set *check_open_set(lua_State *L) {
@@ -162,7 +173,7 @@ static int fields(lua_State *L) {
 /* What `select` asks of a definition; what is not asked for is NULL or -1. */
 typedef struct filter {
   const char *kind, *method;
-  int unique, where;
+  int unique, where, sharded;
   lua_Integer keys, type;
 } filter;
 
@@ -196,7 +207,12 @@ static bool fits_type(const ldx_declared *declared, const ldx_definition *defini
   if (definition->key_count != 1 || !definition->keys->column) return false;
   if (!declared->relation) return true;
   const ldx_column *column = ldx_relation_column(declared->relation, definition->keys->column);
-  return column && (lua_Integer)column->type == wanted;
+  return column && (lua_Integer)column->base == wanted;
+}
+
+/* Where nobody knows the relation, it may be any. */
+static bool fits_sharded(const ldx_declared *declared, int wanted) {
+  return wanted < 0 || !declared->relation || wanted == (declared->relation->shard_key != NULL);
 }
 
 static bool fits(const filter *f, const ldx_declared *declared) {
@@ -204,7 +220,8 @@ static bool fits(const filter *f, const ldx_declared *declared) {
   bool unique = ldx_definition_is_unique(definition);
   return fits_text(f->kind, ldx_kind_name(definition->kind)) && fits_text(f->method, definition->method) &&
          (f->unique < 0 || f->unique == unique) && (f->where < 0 || f->where == (definition->predicate != NULL)) &&
-         (f->keys < 0 || (size_t)f->keys == definition->key_count) && fits_type(declared, definition, f->type);
+         (f->keys < 0 || (size_t)f->keys == definition->key_count) && fits_type(declared, definition, f->type) &&
+         fits_sharded(declared, f->sharded);
 }
 
 static int select_some(lua_State *L) {
@@ -213,6 +230,7 @@ static int select_some(lua_State *L) {
   filter f = {.kind = text_field(L, "kind"), .method = text_field(L, "method")};
   f.unique = flag_field(L, "unique");
   f.where = flag_field(L, "where");
+  f.sharded = flag_field(L, "sharded");
   f.keys = number_field(L, "keys");
   f.type = number_field(L, "type");
   ldx_lua_set *set = ldx_lua_check_set(L, 1); /* a metatable of the table's may have closed it */
@@ -255,6 +273,7 @@ void ldx_lua_open_declarations(lua_State *L) {
                                      {"add_plain", add_plain},
                                      {"add_relation", add_relation},
                                      {"copy", copy},
+                                     {"spell", spell},
                                      {"count", count},
                                      {"twin", twin},
                                      {"text", text},

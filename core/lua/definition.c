@@ -1,7 +1,11 @@
 #include "lua/definition.h"
 
+#include <inttypes.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "lua/userdata.h"
 
 /* The table is walked once and each key looked up in a table of numbers, so that a declaration costs what it has, not
  * what it could have: registries of tens of thousands are read in the time a person does not notice.
@@ -313,4 +317,38 @@ void ldx_lua_check_fields_at(lua_State *L, int index, int argument, ldx_arena *a
 
 void ldx_lua_check_fields(lua_State *L, int argument, ldx_arena *arena, ldx_lua_fields *out) {
   ldx_lua_check_fields_at(L, argument, argument, arena, out);
+}
+
+int ldx_lua_fingerprint(lua_State *L) {
+  size_t size;
+  const char *text = luaL_checklstring(L, 1, &size);
+  ldx_fingerprint fingerprint = ldx_fingerprint_of(text, size);
+  char digits[33];
+  snprintf(digits, sizeof digits, "%016" PRIx64 "%016" PRIx64, fingerprint.high, fingerprint.low);
+  lua_pushstring(L, digits);
+  return 1;
+}
+
+int ldx_lua_check(lua_State *L) {
+  const ldx_driver *driver = ldx_driver_named(luaL_checkstring(L, 1));
+  ldx_lua_fields fields;
+  ldx_error error;
+  lua_settop(L, 2);
+  ldx_lua_check_fields(L, 2, ldx_lua_push_arena(L), &fields);
+  /* This build may have no such driver. */
+  bool ok = !driver || !driver->check || driver->check(&fields.definition, &error);
+  ldx_lua_free_arena(L, 3);
+  lua_pushboolean(L, ok);
+  return ok ? 1 : ldx_lua_fail(L, &error);
+}
+
+int ldx_lua_short_option(lua_State *L) {
+  const ldx_driver *driver = ldx_driver_named(luaL_checkstring(L, 1));
+  const char *name = luaL_checkstring(L, 2), *value = luaL_checkstring(L, 3);
+  const ldx_wording *words = ldx_dialect_wording(driver ? driver->dialect : NULL);
+  lua_settop(L, 3);
+  ldx_arena *arena = ldx_lua_push_arena(L);
+  lua_pushstring(L, words->short_option ? words->short_option(arena, name, value) : value);
+  ldx_lua_free_arena(L, 4);
+  return 1;
 }

@@ -25,4 +25,9 @@ void ldx_lua_check_key_at(lua_State *L, int index, ldx_arena *arena, ldx_key *ou
  * expressions (as written → as kept). [-0, +0, m] */
 bool ldx_lua_take_plain(lua_State *L, int raw, ldx_kind kind, int known, ldx_arena *arena, ldx_lua_fields *out);
 
+/* Functions of `lunadex.core`, as lua/meta/core.lua describes them. */
+int ldx_lua_fingerprint(lua_State *L);
+int ldx_lua_check(lua_State *L);
+int ldx_lua_short_option(lua_State *L);
+
 #endif

@@ -6,9 +6,9 @@
 #include "lua/value.h"
 
 static const char *const event_names[] = {
-    [LDX_EVENT_STARTED] = "started",     [LDX_EVENT_PROGRESS] = "progress", [LDX_EVENT_NOTE] = "note",
-    [LDX_EVENT_ROWS] = "rows",           [LDX_EVENT_RETRY] = "retry",       [LDX_EVENT_DONE] = "done",
-    [LDX_EVENT_LOCK_LOST] = "lock_lost",
+    [LDX_EVENT_STARTED] = "started", [LDX_EVENT_PROGRESS] = "progress",   [LDX_EVENT_NOTE] = "note",
+    [LDX_EVENT_NOTICE] = "notice",   [LDX_EVENT_ROWS] = "rows",           [LDX_EVENT_RETRY] = "retry",
+    [LDX_EVENT_DONE] = "done",       [LDX_EVENT_LOCK_LOST] = "lock_lost",
 };
 
 /* Each sets a field of the table on top. [-0, +0, m] */
@@ -49,6 +49,15 @@ static void set_progress(lua_State *L, const ldx_progress *progress) {
   if (progress->blocker[0]) set_text(L, "blocker", progress->blocker);
 }
 
+static void set_notice(lua_State *L, const ldx_notice *notice) {
+  if (notice->severity) set_text(L, "severity", notice->severity);
+  if (notice->message) set_text(L, "message", notice->message);
+  if (notice->native) set_text(L, "native", notice->native);
+  if (notice->detail) set_text(L, "detail", notice->detail);
+  if (notice->hint) set_text(L, "hint", notice->hint);
+  if (notice->left_out) set_integer(L, "left_out", (lua_Integer)notice->left_out);
+}
+
 static void push_info(lua_State *L, const ldx_server_info *info) {
   lua_createtable(L, 0, 12);
   set_text(L, "driver", info->driver);
@@ -87,6 +96,7 @@ static void push_measures(lua_State *L, const ldx_job *job) {
 static void set_done(lua_State *L, ldx_job *job) {
   set_flag(L, "ok", job->ok);
   set_integer(L, "attempts", job->attempts);
+  if (job->session) set_integer(L, "session", job->session);
   if (job->kind == LDX_JOB_PERFORM) set_flag(L, "built", job->built);
   set_number(L, "seconds", job->seconds);
   if (!job->ok) {
@@ -133,6 +143,9 @@ void ldx_lua_push_event(lua_State *L, const ldx_event *event) {
     break;
   case LDX_EVENT_NOTE:
     set_text(L, "text", event->text);
+    break;
+  case LDX_EVENT_NOTICE:
+    set_notice(L, event->notice);
     break;
   case LDX_EVENT_ROWS:
     ldx_lua_push_rows(L, event->rows);

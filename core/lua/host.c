@@ -48,9 +48,10 @@ int ldx_lua_call_while_computing(lua_State *L) {
   enum { INTERVAL = 10000 };
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_Hook hook = lua_toboolean(L, 2) ? computing_hook : outside_hook;
+  int interval = lua_toboolean(L, 3) ? 1 : INTERVAL;
   lua_settop(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &computing_key);
-  lua_sethook(L, hook, LUA_MASKCOUNT, INTERVAL);
+  lua_sethook(L, hook, LUA_MASKCOUNT, interval);
   return 0;
 }
 

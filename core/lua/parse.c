@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/buffer.h"
 #include "drivers/postgres/parse.h"
 #include "lua/push.h"
 #include "lua/userdata.h"
@@ -40,6 +41,31 @@ int ldx_lua_check_expression(lua_State *L) {
   return expression ? 1 : ldx_lua_fail(L, &error);
 }
 
+/* [-0, +1, m] */
+static void push_list(lua_State *L, const ldx_strings *list) {
+  lua_createtable(L, (int)list->count, 0);
+  for (size_t i = 0; i < list->count; i++) {
+    lua_pushstring(L, list->items[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
+int ldx_lua_excluded_nulls(lua_State *L) {
+  ldx_error error;
+  const char *text = check_text(L, &error);
+  if (!text) return ldx_lua_fail(L, &error);
+  lua_settop(L, 1);
+  ldx_strings columns;
+  bool nothing_else;
+  bool ok = ldx_pg_excluded_nulls(ldx_lua_push_arena(L), text, &columns, &nothing_else, &error);
+  if (ok) {
+    push_list(L, &columns);
+    lua_pushboolean(L, nothing_else);
+  }
+  ldx_lua_free_arena(L, 2);
+  return ok ? 2 : ldx_lua_fail(L, &error);
+}
+
 typedef bool (*reader)(ldx_arena *arena, const char *text, ldx_strings *found, ldx_error *error);
 
 /* What `read` finds in the text, as a list. [-0, +1 or 2, v] */
@@ -50,13 +76,7 @@ static int list_of(lua_State *L, reader read) {
   lua_settop(L, 1);
   ldx_strings found;
   bool ok = read(ldx_lua_push_arena(L), text, &found, &error);
-  if (ok) {
-    lua_createtable(L, (int)found.count, 0);
-    for (size_t i = 0; i < found.count; i++) {
-      lua_pushstring(L, found.items[i]);
-      lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-  }
+  if (ok) push_list(L, &found);
   ldx_lua_free_arena(L, 2);
   return ok ? 1 : ldx_lua_fail(L, &error);
 }
@@ -67,4 +87,15 @@ int ldx_lua_parameters(lua_State *L) {
 
 int ldx_lua_assigned_columns(lua_State *L) {
   return list_of(L, ldx_pg_assigned);
+}
+
+int ldx_lua_number_text(lua_State *L) {
+  double number = luaL_checknumber(L, 1);
+  lua_settop(L, 1);
+  ldx_buffer text;
+  ldx_buffer_init(&text, ldx_lua_push_arena(L));
+  ldx_buffer_append_number(&text, number);
+  lua_pushstring(L, ldx_buffer_string(&text));
+  ldx_lua_free_arena(L, 2);
+  return 1;
 }

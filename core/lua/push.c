@@ -35,7 +35,7 @@ static void set_text(lua_State *L, const char *field, const char *text) {
 }
 
 void ldx_lua_push_error(lua_State *L, const ldx_error *error) {
-  lua_createtable(L, 0, 7);
+  lua_createtable(L, 0, 8);
   lua_pushstring(L, ldx_error_name(error->code));
   lua_setfield(L, -2, "code");
   lua_pushstring(L, error->message);
@@ -43,6 +43,7 @@ void ldx_lua_push_error(lua_State *L, const ldx_error *error) {
   set_text(L, "detail", error->detail);
   set_text(L, "hint", error->hint);
   set_text(L, "native", error->native);
+  set_text(L, "context", error->context);
   ldx_retry retry = ldx_error_retry(error->code);
   lua_pushboolean(L, retry != LDX_RETRY_NEVER);
   lua_setfield(L, -2, "retryable");

@@ -4,8 +4,10 @@
  */
 #include "lua/value.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lua/userdata.h"
 
@@ -15,11 +17,15 @@ static const char null_class[] = "lunadex.null", value_class[] = "lunadex.Value"
 enum { DEEPEST = 100 };
 
 /* By ldx_value_kind, from BINARY on. */
-static const char *const types[] = {"binary", "date", "long", "decimal", "object_id", "timestamp",
-                                    "regex",  "code", "json", "min_key", "max_key",   NULL};
+static const char *const types[] = {"binary", "text", "date", "long",    "decimal", "object_id", "timestamp",
+                                    "regex",  "code", "json", "min_key", "max_key", NULL};
 
 static bool holds_integer(ldx_value_kind kind) {
   return kind == LDX_VALUE_DATE || kind == LDX_VALUE_LONG || kind == LDX_VALUE_TIMESTAMP;
+}
+
+static bool holds_bytes(ldx_value_kind kind) {
+  return kind == LDX_VALUE_BINARY || kind == LDX_VALUE_RAW_TEXT;
 }
 
 static bool holds_nothing(ldx_value_kind kind) {
@@ -82,7 +88,7 @@ static ldx_value read_special(reader *r, int index) {
   } else if (!holds_nothing(value.kind)) {
     if (lua_type(L, -1) != LUA_TSTRING) refuse(r, "a value without its text");
     read_bytes(r, -1, &value);
-    if (value.kind != LDX_VALUE_BINARY && memchr(value.text, '\0', value.length)) refuse(r, "a value has a zero byte");
+    if (!holds_bytes(value.kind) && memchr(value.text, '\0', value.length)) refuse(r, "a value has a zero byte");
   }
   lua_pushliteral(L, "options");
   if (lua_rawget(L, index) == LUA_TSTRING) value.options = read_name(r, -1);
@@ -307,9 +313,26 @@ static void push_value(lua_State *L, const ldx_value *value) {
   }
 }
 
+/* Which columns have a later one of their name: they stand in a row under their numbers. The answer is on top.
+ * [-0, +1, m] */
+static const bool *repeated_columns(lua_State *L, const ldx_result *rows) {
+  bool *repeated = lua_newuserdatauv(L, rows->column_count + 1, 0);
+  lua_newtable(L); /* the names of those behind */
+  for (size_t i = rows->column_count; rows->columns && i-- > 0;) {
+    repeated[i] = lua_getfield(L, -1, rows->columns[i]) != LUA_TNIL;
+    lua_pop(L, 1);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, rows->columns[i]);
+  }
+  lua_pop(L, 1);
+  return repeated;
+}
+
 void ldx_lua_push_rows(lua_State *L, const ldx_result *rows) {
   luaL_checkstack(L, 8, NULL);
+  const bool *repeated = repeated_columns(L, rows);
   lua_createtable(L, (int)rows->row_count, 3);
+  lua_insert(L, -2);
   for (size_t i = 0; i < rows->row_count; i++) {
     const ldx_value *row = rows->values + i * rows->column_count;
     if (rows->columns)
@@ -319,10 +342,14 @@ void ldx_lua_push_rows(lua_State *L, const ldx_result *rows) {
     for (size_t j = 0; rows->columns && j < rows->column_count; j++) {
       if (row[j].kind == LDX_VALUE_NULL) continue;
       push_value(L, &row[j]);
-      lua_setfield(L, -2, rows->columns[j]);
+      if (repeated[j])
+        lua_rawseti(L, -2, (lua_Integer)j + 1);
+      else
+        lua_setfield(L, -2, rows->columns[j]);
     }
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
+    lua_rawseti(L, -3, (lua_Integer)i + 1);
   }
+  lua_pop(L, 1);
   if (rows->columns) {
     lua_createtable(L, (int)rows->column_count, 0);
     for (size_t i = 0; i < rows->column_count; i++) {
@@ -348,8 +375,8 @@ int ldx_lua_value(lua_State *L) {
     value.integer = luaL_checkinteger(L, 2);
   } else if (!holds_nothing(value.kind)) {
     luaL_checktype(L, 2, LUA_TSTRING);
-    value.text = value.kind == LDX_VALUE_BINARY ? lua_tolstring(L, 2, &value.length) : ldx_lua_check_text(L, 2);
-    if (value.kind != LDX_VALUE_BINARY) value.length = strlen(value.text);
+    value.text = holds_bytes(value.kind) ? lua_tolstring(L, 2, &value.length) : ldx_lua_check_text(L, 2);
+    if (!holds_bytes(value.kind)) value.length = strlen(value.text);
   }
   if (value.kind == LDX_VALUE_BINARY) value.integer = luaL_optinteger(L, 3, 0) & 0xff;
   if (value.kind == LDX_VALUE_REGEX && !lua_isnil(L, 3)) value.options = ldx_lua_check_text(L, 3);
@@ -402,17 +429,61 @@ static int value_eq(lua_State *L) {
   return 1;
 }
 
+/* Of milliseconds since 1970; false: of a year that has not four digits. */
+static bool print_date(char *text, size_t size, lua_Integer milliseconds) {
+  lua_Integer rest = milliseconds % 1000;
+  if (rest < 0) rest += 1000;
+  time_t seconds = (time_t)((milliseconds - rest) / 1000);
+  struct tm at;
+  if (!gmtime_r(&seconds, &at) || at.tm_year < -1900 || at.tm_year > 9999 - 1900) return false;
+  snprintf(text, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", at.tm_year + 1900, at.tm_mon + 1, at.tm_mday, at.tm_hour,
+           at.tm_min, at.tm_sec, (int)rest);
+  return true;
+}
+
+/* The bytes at 3 in hexadecimal, so many of them as say what it is. [-0, +1, m] */
+static void push_hexadecimal(lua_State *L) {
+  enum { MOST = 64 };
+  size_t length;
+  const unsigned char *bytes = (const unsigned char *)lua_tolstring(L, 3, &length);
+  luaL_Buffer buffer;
+  luaL_buffinit(L, &buffer);
+  for (size_t i = 0; i < length && i < MOST; i++) {
+    char digits[3];
+    snprintf(digits, sizeof digits, "%02x", bytes[i]);
+    luaL_addstring(&buffer, digits);
+  }
+  if (length > MOST) luaL_addstring(&buffer, "…");
+  luaL_pushresult(&buffer);
+}
+
+/* As a person reads it: what is in it, behind its type. */
 static int value_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   lua_pushliteral(L, "type");
   if (lua_rawget(L, 1) != LUA_TSTRING) return luaL_argerror(L, 1, "a value expected");
   lua_pushliteral(L, "value");
-  int type = lua_rawget(L, 1);
-  if (type == LUA_TSTRING || type == LUA_TNUMBER)
-    lua_pushfstring(L, "%s(%s)", lua_tostring(L, 2), lua_tostring(L, 3));
-  else
+  int held = lua_rawget(L, 1);
+  const char *type = lua_tostring(L, 2);
+  char date[64];
+  if (!strcmp(type, "date") && lua_isinteger(L, 3) && print_date(date, sizeof date, lua_tointeger(L, 3))) {
+    lua_pushfstring(L, "date(%s)", date);
+  } else if (!strcmp(type, "timestamp") && lua_isinteger(L, 3)) {
+    lua_Unsigned both = (lua_Unsigned)lua_tointeger(L, 3);
+    lua_pushfstring(L, "timestamp(%I, %I)", (LUAI_UACINT)(both >> 32), (LUAI_UACINT)(both & 0xffffffff));
+  } else if (!strcmp(type, "regex") && held == LUA_TSTRING) {
+    lua_pushliteral(L, "options");
+    bool has_options = lua_rawget(L, 1) == LUA_TSTRING;
+    lua_pushfstring(L, "regex(/%s/%s)", lua_tostring(L, 3), has_options ? lua_tostring(L, 4) : "");
+  } else if (!strcmp(type, "binary") && held == LUA_TSTRING) {
+    push_hexadecimal(L);
+    lua_pushfstring(L, "binary(%s)", lua_tostring(L, -1));
+  } else if (held == LUA_TSTRING || held == LUA_TNUMBER) {
+    lua_pushfstring(L, "%s(%s)", type, lua_tostring(L, 3));
+  } else {
     lua_pushvalue(L, 2);
+  }
   return 1;
 }
 

@@ -370,7 +370,8 @@ static void ask_scene(lua_State *L, const index_view *view) {
   lua_pushvalue(L, lua_upvalueindex(SCENE));
   push_word(L, view, I_position);
   ldx_lua_push_live(L, lua_upvalueindex(CATALOG), view->live);
-  lua_call(L, 3, 1);
+  push_word(L, view, I_relation);
+  lua_call(L, 4, 1);
 }
 
 static int index_index(lua_State *L) {
@@ -412,8 +413,8 @@ static void ask_about_column(lua_State *L, const key_view *view) {
   lua_pushvalue(L, 3);
   lua_pushvalue(L, lua_upvalueindex(SCENE));
   if (column) {
-    lua_pushinteger(L, (lua_Integer)column->type);
-    lua_pushboolean(L, column->not_null);
+    lua_pushinteger(L, (lua_Integer)column->base);
+    lua_pushboolean(L, column->never_null);
   }
   lua_call(L, column ? 3 : 1, 1);
 }
@@ -467,12 +468,12 @@ static int make_index(lua_State *L) {
   lua_settop(L, 2);
   luaL_checktype(L, 2, LUA_TSTRING);
   ldx_catalog *catalog;
-  index_view made = {.live = ldx_lua_test_live(L, 1, &catalog)};
+  index_view made = {.live = lua_isinteger(L, 1) ? NULL : ldx_lua_test_live(L, 1, &catalog)};
   if (made.live) {
     bool is_ours =
         !lua_isnil(L, lua_upvalueindex(LIVE_IN)) && ldx_lua_check_catalog(L, lua_upvalueindex(LIVE_IN)) == catalog;
     luaL_argcheck(L, is_ours, 1, "an index of another catalog");
-    made.definition = &made.live->definition;
+    made.definition = made.live->definition;
     made.relation = made.live->relation;
   } else {
     made.ordinal = luaL_checkinteger(L, 1);

@@ -79,10 +79,10 @@ static void *checked(void *memory) {
   return memory;
 }
 
-/* Empties the table and gives it at least twice as many slots as `count`. */
+/* Empties the table and gives it at least half as many slots again as `count`. */
 static void table_size(table *t, size_t count) {
   size_t slots = 1024;
-  while (slots < count * 2) slots *= 2;
+  while (slots < count + count / 2) slots *= 2;
   free(t->slots);
   t->slots = checked(calloc(slots, sizeof *t->slots));
   t->mask = slots - 1;
@@ -153,12 +153,14 @@ ldx_relation *ldx_catalog_add_relation(ldx_catalog *catalog, ldx_name name, uint
   return relation;
 }
 
-ldx_live *ldx_catalog_add_live(ldx_catalog *catalog, ldx_relation *relation, const char *name, uint32_t id) {
+ldx_live *ldx_catalog_add_live(ldx_catalog *catalog, ldx_relation *relation, const char *name, uint32_t id,
+                               ldx_definition *definition) {
   make_room((void ***)&catalog->live, catalog->live_count, &catalog->live_room);
   ldx_live *live = LDX_ARENA_NEW(catalog->arena, ldx_live, 1);
   live->relation = relation;
   live->name = name;
   live->id = id;
+  live->definition = definition;
   catalog->live[catalog->live_count++] = live;
   relation->live_count++;
   if (id == 0) return live;
@@ -183,6 +185,7 @@ static int compare_live(const void *a, const void *b) {
 }
 
 void ldx_catalog_finish(ldx_catalog *catalog) {
+  static const ldx_fingerprint none;
   if (catalog->relation_count > 1)
     qsort(catalog->relations, catalog->relation_count, sizeof *catalog->relations, compare_relations);
   for (size_t i = 0; i < catalog->relation_count; i++) {
@@ -202,7 +205,8 @@ void ldx_catalog_finish(ldx_catalog *catalog) {
   for (size_t i = 0; i < catalog->live_count; i++) {
     ldx_live *live = catalog->live[i];
     live->ordinal = i;
-    live->fingerprint = ldx_definition_fingerprint(&live->definition);
+    if (ldx_fingerprint_equal(live->fingerprint, none))
+      live->fingerprint = ldx_definition_fingerprint(live->definition);
     live->relation->live[live->relation->live_count++] = live;
   }
   for (size_t i = 0; i < catalog->relation_count; i++) {
@@ -216,7 +220,7 @@ void ldx_catalog_finish(ldx_catalog *catalog) {
   for (size_t i = 0; i < catalog->live_count; i++) {
     ldx_live *live = catalog->live[i];
     /* Foreign keys have no index, and their names are only unique within their relation. */
-    if (live->definition.kind != LDX_KIND_FOREIGN_KEY)
+    if (live->definition->kind != LDX_KIND_FOREIGN_KEY)
       table_put(&catalog->live_by_name, hash_name((ldx_name){live->relation->space, live->name}), live);
   }
 }

@@ -5,21 +5,13 @@
 #include <xxhash.h>
 
 #include "lunadex/diff.h"
-
-/* Where the latest declaration of a definition is found. */
-typedef struct twin_table {
-  struct twin {
-    ldx_fingerprint mark; /* of relation and definition */
-    size_t number;        /* its ordinal + 1; 0: a free place */
-  } * slots;
-  size_t count, room; /* room: 0 or a power of two */
-} twin_table;
+#include "model/marks.h"
 
 struct ldx_declarations {
   ldx_arena *arena;
   ldx_declared *items;
   size_t count, room;
-  twin_table twins;
+  ldx_marks twins; /* the latest declaration of a definition on a relation: its ordinal + 1 */
   ldx_name *relations;
   size_t relation_count, relation_room;
   const ldx_dialect *dialect; /* NULL: not known yet */
@@ -36,7 +28,7 @@ void ldx_declarations_free(ldx_declarations *set) {
   if (!set) return;
   ldx_arena_free(set->arena);
   free(set->items);
-  free(set->twins.slots);
+  ldx_marks_free(&set->twins);
   free(set->relations);
   free(set);
 }
@@ -95,35 +87,11 @@ static ldx_fingerprint mark_of(const ldx_declared *declared) {
   return mark;
 }
 
-/* The place of a mark: the one that has it, or a free one. */
-static struct twin *place_of(twin_table *twins, ldx_fingerprint mark) {
-  size_t i = (size_t)mark.low & (twins->room - 1);
-  while (twins->slots[i].number && !ldx_fingerprint_equal(twins->slots[i].mark, mark)) i = (i + 1) & (twins->room - 1);
-  return &twins->slots[i];
-}
-
-static void widen(twin_table *twins) {
-  struct twin *old = twins->slots;
-  size_t room = twins->room;
-  twins->room = room ? room * 2 : 64;
-  twins->slots = calloc(twins->room, sizeof *twins->slots);
-  if (!twins->slots) abort();
-  for (size_t i = 0; i < room; i++)
-    if (old[i].number) *place_of(twins, old[i].mark) = old[i];
-  free(old);
-}
-
 void ldx_declarations_find_twin(ldx_declarations *set) {
-  twin_table *twins = &set->twins;
-  if (twins->count * 2 >= twins->room) widen(twins);
   ldx_declared *declared = &set->items[set->count - 1];
-  ldx_fingerprint mark = mark_of(declared);
-  struct twin *place = place_of(twins, mark);
-  if (place->number)
-    declared->twin = place->number - 1;
-  else
-    twins->count++;
-  *place = (struct twin){mark, set->count};
+  size_t *latest = ldx_marks_number(&set->twins, mark_of(declared));
+  if (*latest) declared->twin = *latest - 1;
+  *latest = set->count;
 }
 
 /* --- relations ---------------------------------------------------------------------------------------------------- */

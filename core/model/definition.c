@@ -112,6 +112,11 @@ bool ldx_definition_storage_equal(const ldx_definition *declared, const ldx_defi
 
 /* --- fingerprint -------------------------------------------------------------------------------------------------- */
 
+ldx_fingerprint ldx_fingerprint_of(const void *bytes, size_t size) {
+  XXH128_hash_t hash = XXH3_128bits(bytes, size);
+  return (ldx_fingerprint){.high = hash.high64, .low = hash.low64};
+}
+
 /* What is hashed, in one go for nearly all definitions. Longer ones are hashed in pieces, each behind the hash of what
  * came before. */
 typedef struct feed {
@@ -119,8 +124,7 @@ typedef struct feed {
   char buffer[512];
 } feed;
 
-static void feed_bytes(feed *f, const void *bytes, size_t size) {
-  const char *from = bytes;
+static void feed_long(feed *f, const char *from, size_t size) {
   for (size_t room; size > (room = sizeof f->buffer - f->used); from += room, size -= room) {
     memcpy(f->buffer + f->used, from, room);
     XXH128_hash_t hash = XXH3_128bits(f->buffer, sizeof f->buffer);
@@ -131,9 +135,18 @@ static void feed_bytes(feed *f, const void *bytes, size_t size) {
   f->used += size;
 }
 
+static inline void feed_bytes(feed *f, const void *bytes, size_t size) {
+  if (size > sizeof f->buffer - f->used) {
+    feed_long(f, bytes, size);
+    return;
+  }
+  memcpy(f->buffer + f->used, bytes, size);
+  f->used += size;
+}
+
 /* Fields are fed with their terminating zero, so that neighbours cannot run into one another; absent ones as a byte no
  * UTF-8 text holds. */
-static void feed_text(feed *f, const char *text) {
+static inline void feed_text(feed *f, const char *text) {
   if (text)
     feed_bytes(f, text, strlen(text) + 1);
   else
@@ -151,7 +164,7 @@ static void feed_strings(feed *f, const ldx_strings *strings) {
 
 static void feed_options(feed *f, const ldx_options *options, const char *alterable_method) {
   ldx_option sorted[MAX_OPTIONS];
-  size_t count = sorted_options(options, sorted);
+  size_t count = options->count ? sorted_options(options, sorted) : 0;
   for (size_t i = 0; i < count; i++) {
     if (alterable_method && alterable(alterable_method, sorted[i].name)) continue;
     feed_text(f, sorted[i].name);
@@ -200,8 +213,7 @@ ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition) {
     feed_options(&f, &definition->traits, NULL);
     feed_options(&f, &definition->storage, definition->method);
   }
-  XXH128_hash_t hash = XXH3_128bits(f.buffer, f.used);
-  return (ldx_fingerprint){.high = hash.high64, .low = hash.low64};
+  return ldx_fingerprint_of(f.buffer, f.used);
 }
 
 ldx_fingerprint ldx_definition_index_fingerprint(const ldx_definition *key) {

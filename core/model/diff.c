@@ -52,7 +52,7 @@ static bool prefer_name(const ldx_declared *declared, const ldx_live *live) {
 }
 
 static bool prefer_storage(const ldx_declared *declared, const ldx_live *live) {
-  return live->valid && ldx_definition_storage_equal(declared->canonical, &live->definition);
+  return live->valid && ldx_definition_storage_equal(declared->canonical, live->definition);
 }
 
 static bool prefer_valid(const ldx_declared *declared, const ldx_live *live) {
@@ -101,9 +101,9 @@ static ldx_live *satisfying_key(const work *w, const ldx_relation *relation, con
   if (declared->canonical->kind != LDX_KIND_INDEX || !declared->canonical->unique) return NULL;
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
-    if (!w->used[live->ordinal] && is_key(&live->definition) && !live->definition.deferrable &&
-        !live->definition.without_overlaps &&
-        ldx_fingerprint_equal(ldx_definition_index_fingerprint(&live->definition), declared->fingerprint))
+    if (!w->used[live->ordinal] && is_key(live->definition) && !live->definition->deferrable &&
+        !live->definition->without_overlaps &&
+        ldx_fingerprint_equal(ldx_definition_index_fingerprint(live->definition), declared->fingerprint))
       return live;
   }
   return NULL;
@@ -117,7 +117,7 @@ static ldx_live *takeable_index(const work *w, const ldx_relation *relation, con
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
     if (!w->used[live->ordinal] && live->valid && !live->inherited && !live->extension_owned &&
-        live->definition.kind == LDX_KIND_INDEX && ldx_fingerprint_equal(live->fingerprint, wanted))
+        live->definition->kind == LDX_KIND_INDEX && ldx_fingerprint_equal(live->fingerprint, wanted))
       return live;
   }
   return NULL;
@@ -149,7 +149,7 @@ static ldx_live *namesake(const work *w, const ldx_relation *relation, const ldx
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
     if (!w->used[live->ordinal] && strcmp(live->name, declared->name) == 0 && !live->inherited &&
-        !live->extension_owned && live->definition.kind == declared->canonical->kind)
+        !live->extension_owned && live->definition->kind == declared->canonical->kind)
       return live;
   }
   return NULL;
@@ -225,7 +225,8 @@ static const char *difference(const work *w, const ldx_definition *declared, con
   return ldx_arena_printf(arena, "definition differs: live is %s", words->text(arena, live));
 }
 
-static const char *invalid_reason(const ldx_live *live) {
+static const char *invalid_reason(const work *w, const ldx_live *live) {
+  if (w->dialect->finishes_builds) return "not finished";
   if (!live->live) return "half-dropped: a concurrent drop did not finish";
   if (live->partitioned) return "incomplete: not every partition has its index attached";
   if (live->ready) return "invalid, but kept up by every write: a build failed late, or a drop was cancelled";
@@ -235,7 +236,7 @@ static const char *invalid_reason(const ldx_live *live) {
 /* Whether somebody builds something else that only differs in what the fingerprint leaves out, and cannot be made what is
  * declared once it is finished. */
 static bool is_other_build(const work *w, const ldx_definition *canonical, const ldx_live *live) {
-  return w->dialect->finishes_builds && !ldx_definition_storage_equal(canonical, &live->definition) &&
+  return w->dialect->finishes_builds && !ldx_definition_storage_equal(canonical, live->definition) &&
          !w->dialect->can_alter(canonical, live);
 }
 
@@ -252,13 +253,13 @@ static void decide_matched(work *w, ldx_change *change) {
     change->reason = unvalidated ? "not validated: rows older than the constraint were never checked" : "";
   } else if ((!live->valid || !live->live) && !is_other_build(w, canonical, live)) {
     change->action = LDX_ACTION_REBUILD;
-    change->reason = invalid_reason(live);
-  } else if (live->inherited || ldx_definition_storage_equal(canonical, &live->definition)) {
+    change->reason = invalid_reason(w, live);
+  } else if (live->inherited || ldx_definition_storage_equal(canonical, live->definition)) {
     change->action = LDX_ACTION_KEEP;
     change->reason = "";
   } else {
     change->action = w->dialect->can_alter(canonical, live) ? LDX_ACTION_ALTER : LDX_ACTION_REPLACE;
-    change->reason = difference(w, canonical, &live->definition);
+    change->reason = difference(w, canonical, live->definition);
   }
 }
 
@@ -272,7 +273,7 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
     change->reason =
         ldx_arena_printf(w->arena, "the %s %s does the same",
-                         live->definition.kind == LDX_KIND_UNIQUE ? "unique constraint" : "primary key", live->name);
+                         live->definition->kind == LDX_KIND_UNIQUE ? "unique constraint" : "primary key", live->name);
     return;
   }
   live = convertible(w, relation, declared);
@@ -282,7 +283,7 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->live = live;
     w->used[live->ordinal] = true;
     change->name_differs = declared->name && strcmp(declared->name, live->name) != 0;
-    change->reason = live->valid ? difference(w, declared->canonical, &live->definition) : invalid_reason(live);
+    change->reason = live->valid ? difference(w, declared->canonical, live->definition) : invalid_reason(w, live);
     return;
   }
   live = namesake(w, relation, declared);
@@ -290,7 +291,7 @@ static void decide_unmatched(work *w, const ldx_relation *relation, ldx_change *
     change->action = LDX_ACTION_REPLACE;
     change->live = live;
     w->used[live->ordinal] = true;
-    change->reason = difference(w, declared->canonical, &live->definition);
+    change->reason = difference(w, declared->canonical, live->definition);
     return;
   }
   change->action = LDX_ACTION_CREATE;
@@ -314,7 +315,7 @@ static void diff_relation(work *w, const ldx_relation *relation) {
 }
 
 static bool is_stray(const work *w, const ldx_live *live) {
-  return !w->used[live->ordinal] && live->definition.kind == LDX_KIND_INDEX && !live->inherited &&
+  return !w->used[live->ordinal] && live->definition->kind == LDX_KIND_INDEX && !live->inherited &&
          !live->extension_owned && !live->relation->extension_owned;
 }
 
@@ -330,7 +331,7 @@ static bool repeats_declared(const work *w, const ldx_live *stray) {
 static void add_strays(work *w, const ldx_relation *relation) {
   for (size_t i = 0; i < relation->live_count; i++) {
     ldx_live *live = relation->live[i];
-    if (live->definition.kind == LDX_KIND_FOREIGN_KEY ? !live->inherited : !live->inherited && !live->extension_owned)
+    if (live->definition->kind == LDX_KIND_FOREIGN_KEY ? !live->inherited : !live->inherited && !live->extension_owned)
       w->diff->live++;
     if (!is_stray(w, live)) continue;
     ldx_change *change = change_of(w, w->diff->count++);
@@ -338,7 +339,7 @@ static void add_strays(work *w, const ldx_relation *relation) {
     change->duplicate = repeats_declared(w, live);
     change->reason = change->duplicate           ? "repeats a declared index"
                      : live->valid && live->live ? "not declared"
-                                                 : invalid_reason(live);
+                                                 : invalid_reason(w, live);
   }
 }
 

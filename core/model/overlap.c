@@ -21,16 +21,12 @@ typedef struct beginning {
   struct beginning *next; /* that begins alike: first declarations in their order, then what is live */
 } beginning;
 
-typedef struct place {
-  beginning *first, *last;
-} place;
-
 typedef struct work {
   ldx_arena *arena;
   beginning *list;
   size_t count;
-  place *places;
-  size_t room; /* a power of two */
+  beginning **places; /* the first of those that begin alike; NULL: none */
+  size_t room;        /* a power of two */
   ldx_overlaps *found;
   size_t found_room;
 } work;
@@ -39,9 +35,11 @@ static uint64_t feed(uint64_t hash, const char *text) {
   return text ? XXH3_64bits_withSeed(text, strlen(text), hash) : hash + 1;
 }
 
-static uint64_t hash_of(ldx_name relation, const ldx_definition *definition) {
+/* What is on no relation that is there is on the one of that name. */
+static uint64_t hash_of(const ldx_relation *relation, const ldx_definition *definition) {
   const ldx_key *first = definition->keys;
-  uint64_t hash = feed(feed(0, relation.schema), relation.name);
+  uint64_t hash = relation ? XXH3_64bits(&relation, sizeof relation)
+                           : feed(feed(0, definition->relation.schema), definition->relation.name);
   hash = feed(feed(hash, definition->method), definition->predicate);
   return feed(feed(hash, first->column), first->expression);
 }
@@ -75,17 +73,16 @@ static bool begins_with(const ldx_definition *longer, const ldx_definition *shor
   return true;
 }
 
-static void add(work *w, ldx_name relation, const ldx_definition *definition, size_t ordinal, ldx_live *live) {
+/* Before those that begin alike. */
+static void add(work *w, const ldx_relation *relation, const ldx_definition *definition, size_t ordinal,
+                ldx_live *live) {
   if (!is_ordered(definition)) return;
   beginning *added = &w->list[w->count++];
   *added = (beginning){hash_of(relation, definition), definition, ordinal, live, NULL};
   size_t i = (size_t)added->hash & (w->room - 1);
-  while (w->places[i].first && w->places[i].first->hash != added->hash) i = (i + 1) & (w->room - 1);
-  if (w->places[i].first)
-    w->places[i].last->next = added;
-  else
-    w->places[i].first = added;
-  w->places[i].last = added;
+  while (w->places[i] && w->places[i]->hash != added->hash) i = (i + 1) & (w->room - 1);
+  added->next = w->places[i];
+  w->places[i] = added;
 }
 
 static void note(work *w, const beginning *shorter, const beginning *longer) {
@@ -99,9 +96,9 @@ static void note(work *w, const beginning *shorter, const beginning *longer) {
   found->items[found->count++] = (ldx_overlap){shorter->ordinal, longer->ordinal, longer->live};
 }
 
-static void compare(work *w, const place *at) {
-  for (const beginning *a = at->first; a && !a->live; a = a->next) {
-    for (const beginning *b = at->first; b; b = b->next)
+static void compare(work *w, const beginning *first) {
+  for (const beginning *a = first; a && !a->live; a = a->next) {
+    for (const beginning *b = first; b; b = b->next)
       if (a != b && begins_with(b->definition, a->definition)) note(w, a, b);
   }
 }
@@ -109,20 +106,21 @@ static void compare(work *w, const place *at) {
 ldx_overlaps *ldx_overlaps_find(ldx_arena *arena, ldx_declarations *set, const ldx_diff *diff,
                                 const ldx_catalog *catalog) {
   size_t declarations = ldx_declarations_count(set), live_count = diff ? ldx_catalog_live_count(catalog) : 0;
+  size_t count = declarations;
   work w = {.arena = arena, .room = 16, .found = LDX_ARENA_NEW(arena, ldx_overlaps, 1)};
-  w.list = LDX_ARENA_NEW(arena, beginning, declarations + live_count + 1);
-  while (w.room * 3 < (declarations + live_count) * 4) w.room *= 2;
-  w.places = LDX_ARENA_NEW(arena, place, w.room);
-  for (size_t i = 0; i < declarations; i++) {
-    const ldx_declared *declared = ldx_declarations_at(set, i);
-    add(&w, declared->relation ? declared->relation->name : declared->definition->relation,
-        declared->resolved ? declared->canonical : declared->definition, i, NULL);
-  }
-  for (size_t i = 0; i < live_count; i++) {
+  for (size_t i = 0; i < live_count; i++) count += !diff->taken[i];
+  w.list = LDX_ARENA_NEW(arena, beginning, count);
+  while (w.room * 3 < count * 4) w.room *= 2;
+  w.places = LDX_ARENA_NEW(arena, beginning *, w.room);
+  for (size_t i = live_count; i-- > 0;) {
     ldx_live *live = ldx_catalog_live_at(catalog, i);
-    if (!diff->taken[live->ordinal]) add(&w, live->relation->name, &live->definition, SIZE_MAX, live);
+    if (!diff->taken[live->ordinal]) add(&w, live->relation, live->definition, SIZE_MAX, live);
+  }
+  for (size_t i = declarations; i-- > 0;) {
+    const ldx_declared *declared = ldx_declarations_at(set, i);
+    add(&w, declared->relation, declared->resolved ? declared->canonical : declared->definition, i, NULL);
   }
   for (size_t i = 0; i < w.room; i++)
-    if (w.places[i].first && w.places[i].first->next) compare(&w, &w.places[i]);
+    if (w.places[i] && w.places[i]->next) compare(&w, w.places[i]);
   return w.found;
 }

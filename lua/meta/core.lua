@@ -10,6 +10,7 @@ error("Cannot require a meta file")
 ---@field detail string?           # the server's detail
 ---@field hint string?             # a sentence: what to do
 ---@field native string?           # SQLSTATE
+---@field context string?          # inside which function of the server it happened
 ---@field retryable boolean        # the same call may succeed later
 ---@field retry "again"|"reconnect"|"verify"|nil   # nothing was done; it was never sent; it may have been done
 
@@ -75,12 +76,29 @@ function core.parameters(text) end
 ---@return lunadex.Error? err      # code "invalid_definition": it is something else, or has more than assignments
 function core.assigned_columns(text) end
 
+--- The columns of which an SQL predicate is true for no null, as far as its text tells: operators and functions are taken
+--- for the server's own.
+---@param predicate string         # "a > 1 AND b IS NOT NULL OR a = b"
+---@return string[]? columns       # { "a", "b" }
+---@return boolean|lunadex.Error nothing_else   # whether it says no more than that they are not null; or why it cannot be read
+function core.excluded_nulls(predicate) end
+
+--- A number as a parameter of PostgreSQL is sent: with as few digits as it is told from others by, "NaN", "-Infinity".
+---@param number number
+---@return string
+function core.number_text(number) end
+
 --- Whether `text` is one SQL expression and nothing else: no list, no subquery, no second statement. Names in it are not
 --- looked up.
 ---@param text string
 ---@return string? text            # without comments and parentheses around it
 ---@return lunadex.Error? err      # code "invalid_definition"
 function core.check_expression(text) end
+
+--- 32 hexadecimal digits that tell texts apart.
+---@param text string
+---@return string
+function core.fingerprint(text) end
 
 --- The candidate that `word` is most likely a slip of, or nil when none is near enough to be worth offering.
 ---@param word string
@@ -158,6 +176,10 @@ function Declarations:add_plain(raw, kind, schema, relation, known) end
 --- The same declarations for one run, which resolves them; nothing can be added to the set any more.
 ---@return lunadex.Declarations
 function Declarations:copy() end
+--- For a copy that is not resolved as there is no server: brings definitions that mean the same to the same text, as far
+--- as that can be told without one, and has `text` word them as that kind of database does.
+---@param driver "postgres"|"mongodb"
+function Declarations:spell(driver) end
 --- The latest declaration before this one that is the same definition on the same relation, as they were written.
 ---@param ordinal integer
 ---@return integer?
@@ -185,8 +207,10 @@ function Declarations:fields(ordinal) end
 function Declarations:overlaps(diff) end
 
 --- The ordinals, in order, of declared indexes and keys that are like this; what is nil may be anything.
----@param filter {kind: string?, method: string?, unique: boolean?, where: boolean?, keys: integer?, type: integer?}
---- where: whether there is a predicate; keys: how many; type: of the column, where there is but one key
+---@param filter {kind: string?, method: string?, unique: boolean?, where: boolean?, keys: integer?, type: integer?,
+---       sharded: boolean?}
+--- where: whether there is a predicate; keys: how many; type: of the column, where there is but one key; sharded: whether
+--- its collection is
 ---@return integer[]
 function Declarations:select(filter) end
 
@@ -226,7 +250,7 @@ function Catalog:tablespaces() end
 ---@field options string?        # MongoDB: how the collection is made where it is not there, as JSON; nil: just so
 ---@field name string
 ---@field display string           # public.orders
----@field kind "table"|"partitioned table"|"materialized view"|"foreign table"|"collection"|"time series collection"|"view"
+---@field kind "table"|"partitioned table"|"materialized view"|"foreign table"|"collection"|"unreadable collection"|"time series collection"|"view"
 ---@field rows number              # the server's estimate, -1 if it has none
 ---@field bytes number
 ---@field partition boolean
@@ -239,7 +263,8 @@ local Relation = {}
 function Relation:indexes() end
 ---@return lunadex.Relation[]      # its direct partitions
 function Relation:partitions() end
----@return {name: string, not_null: boolean, type: integer}[]   # type: the driver's own number
+---@return {name: string, not_null: boolean, never_null: boolean, base: integer}[]   # PostgreSQL: `never_null` if it or
+---        its domain says so; `base`, the server's number of its type, below domains
 function Relation:columns() end
 
 ---@class lunadex.Index            # a live index or key: a view into a catalog
@@ -332,7 +357,7 @@ function core.views(name, fields, scene, hint) end
 --- `declared`. Functions are given the ordinal and what is live; those of `key_fields` the number of the column's type, and
 --- whether it is not null.
 ---@param name string
----@param fields table<string, fun(scene: any, ordinal: integer?, live: lunadex.Index?): any>
+---@param fields table<string, fun(scene: any, ordinal: integer?, live: lunadex.Index?, relation: string): any>
 ---@param scene any
 ---@param hint fun(field: string, fields: table): string?
 ---@param key_fields table<string, fun(scene: any, type: integer?, not_null: boolean?): any>
@@ -346,7 +371,7 @@ function core.index_views(name, fields, scene, hint, key_fields, from) end
 ---@field relation string
 ---@field fields lunadex.Fields?   # build, alter: what is to be; drop, drop_constraint, rename: what has the name; swap:
 ---                                # what has `other`
----@field old_fields lunadex.Fields?  # swap, build with `replace`, alter (for describe): what has the name; rename with `replace`: what has
+---@field old_fields lunadex.Fields?  # swap, build with `replace`, alter: what has the name; rename with `replace`: what has
 ---                                # `other`
 ---@field name string
 ---@field other string?
@@ -356,7 +381,8 @@ function core.index_views(name, fields, scene, hint, key_fields, from) end
 ---@field mode "auto"|"concurrent"|"blocking"|nil
 ---@field id integer?             # of what old_fields, else fields, say that it is there: another one stays, unless it is
 ---                                # the same by definition. Neither: whatever has the name is meant
----@field only_invalid boolean?    # drop: only while it is of no use
+---@field only_invalid boolean?    # drop: only while it is of no use. MongoDB, alter: nothing but that it refuses
+---                                # duplicates without being unique is taken back
 ---@field only boolean?
 ---@field existing boolean?        # MongoDB, build: the collection was there, and is not to be made anew
 ---@field check_duplicates boolean? # build of something unique: read the table first
@@ -384,7 +410,7 @@ function core.index_views(name, fields, scene, hint, key_fields, from) end
 ---@field total number?            # seconds, 0: no limit
 
 ---@class lunadex.Event
----@field event "started"|"progress"|"note"|"rows"|"retry"|"done"|"lock_lost"
+---@field event "started"|"progress"|"note"|"notice"|"rows"|"retry"|"done"|"lock_lost"
 ---@field job integer?             # the job's id
 ---@field phase string?            # progress
 ---@field done number?
@@ -393,12 +419,19 @@ function core.index_views(name, fields, scene, hint, key_fields, from) end
 ---@field started boolean?
 ---@field draining boolean?
 ---@field blocker string?          # who blocks, in words
----@field blocker_pid integer?
+---@field blocker_pid integer?    # PostgreSQL: the server's process that it is; none for a prepared transaction
 ---@field text string?             # note
+---@field severity string?         # notice, as all up to hint: "NOTICE", "WARNING" …
+---@field message string?
+---@field native string?           # the server's own code
+---@field detail string?
+---@field hint string?
+---@field left_out integer?        # notice, and nothing else of it: so many were left out here
 ---@field rows lunadex.Rows?       # rows
 ---@field error lunadex.Error?     # retry, lock_lost, done
 ---@field attempt integer?
 ---@field attempts integer?        # done
+---@field session integer?         # done: on which it ran, counted from 1 as they were opened
 ---@field built boolean?           # done of a step: it began to build something, and did not just find it there
 ---@field delay number?
 ---@field seconds number?          # done
@@ -409,7 +442,7 @@ function core.index_views(name, fields, scene, hint, key_fields, from) end
 local Database = {}
 --- Starts the workers; connects with the first job. A target that no driver knows returns nil, err (code "usage").
 ---@param target string            # URL, key=value, "" for the environment
----@param options {jobs: integer?, application_name: string?, connect_timeout: number?, read_only: boolean?, to_write: boolean?}?
+---@param options {jobs: integer?, application_name: string?, connect_timeout: number?, read_only: boolean?, to_write: boolean?, notices: boolean?, lasting: boolean?}?
 ---@return lunadex.Database?
 ---@return lunadex.Error?
 function core.open(target, options) end
@@ -479,12 +512,24 @@ function core.wait(databases, timeout) end
 ---@param target string?           # says which driver; default: PostgreSQL's
 ---@return string
 function core.describe(step, target) end
+--- Whether any server of that kind could take a definition, as far as that is known without one.
+---@param driver string
+---@param fields lunadex.Fields
+---@return true?
+---@return lunadex.Error? err      # code "invalid_definition" or "unsupported"
+function core.check(driver, fields) end
+--- The value of an option as short as it says the same: of a collation what its locale has otherwise.
+---@param driver string
+---@param name string
+---@param value string
+---@return string
+function core.short_option(driver, name, value) end
 
 --- The word null, in documents and lists.
 ---@type any
 core.null = nil
 --- A value that Lua has no type for (lunadex.bson).
----@param type string              # "binary", "date", "long", "decimal", "object_id", "timestamp", "regex", "code" …
+---@param type string              # "binary", "text", "date", "long", "decimal", "object_id", "timestamp", "regex" …
 ---@param value string|integer|nil
 ---@param more string|integer|nil  # the subtype of binary, the options of regex
 ---@return lunadex.Value
@@ -509,7 +554,8 @@ function core.forget_signal() end
 --- while they are in the library, unless `anywhere`. What it raises is raised there. One function for all.
 ---@param run function
 ---@param anywhere boolean?
-function core.call_while_computing(run, anywhere) end
+---@param always boolean?          # with each instruction
+function core.call_while_computing(run, anywhere, always) end
 
 --- Monotonic seconds.
 ---@return number

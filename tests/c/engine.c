@@ -14,7 +14,7 @@
 #include "drivers/fake/fake.h"
 #include "lunadex/engine.h"
 
-/* What was seen of a run: one letter an event, s p n r d, l for a lost lock. */
+/* What was seen of a run: one letter an event, s p n b r d, l for a lost lock. */
 typedef struct fixture {
   const char *target;
   ldx_engine *engine;
@@ -81,8 +81,9 @@ static bool saw(const fixture *f, const char *expected) {
 }
 
 static bool poll_once(fixture *f, double timeout) {
-  static const char letter[] = {[LDX_EVENT_STARTED] = 's', [LDX_EVENT_PROGRESS] = 'p', [LDX_EVENT_NOTE] = 'n',
-                                [LDX_EVENT_RETRY] = 'r',   [LDX_EVENT_DONE] = 'd',     [LDX_EVENT_LOCK_LOST] = 'l'};
+  static const char letter[] = {
+      [LDX_EVENT_STARTED] = 's', [LDX_EVENT_PROGRESS] = 'p',  [LDX_EVENT_NOTE] = 'n',  [LDX_EVENT_RETRY] = 'r',
+      [LDX_EVENT_DONE] = 'd',    [LDX_EVENT_LOCK_LOST] = 'l', [LDX_EVENT_NOTICE] = 'b'};
   if (!ldx_engine_poll(f->engine, timeout, &f->event)) return false;
   ldx_event_free(f->event.memory); /* no test reads what is in it */
   size_t length = strlen(f->letters);
@@ -182,6 +183,58 @@ static void events_come_in_order(void **state) {
   assert_int_equal(job->error.code, LDX_ERROR_NONE);
   job_free(job);
   close_engine(&f);
+}
+
+static void what_is_said_beside_comes_in_order(void **state) {
+  (void)state;
+  fixture f;
+  open_engine(&f, "fake:beside?query=notice(one),note(two),notice(three);transact=notice(four)", 1);
+  job_free(run(&f, LDX_JOB_QUERY));
+  assert_true(saw(&f, "sbnbd"));
+  job_free(run(&f, LDX_JOB_TRANSACT));
+  assert_true(saw(&f, "sbnbdsbd"));
+  close_engine(&f);
+}
+
+enum { FLOOD = 100000 };
+
+/* Nobody takes one before the last was told. */
+static ldx_job *submit_flood(fixture *f) {
+  open_engine(f, "fake:flood?query=notice(water)*100000", 1);
+  ldx_job *job = submit(f, LDX_JOB_QUERY);
+  for (int i = 0; i < 6000 && ldx_fake_count(f->target, "query") <= FLOOD; i++) ldx_clock_sleep(0.005);
+  assert_int_equal(ldx_fake_count(f->target, "query"), FLOOD + 1);
+  return job;
+}
+
+static void a_flood_neither_waits_nor_piles_up(void **state) {
+  (void)state;
+  fixture f;
+  ldx_job *job = submit_flood(&f);
+  size_t told = 0, left_out = 0, bytes = 0;
+  ldx_event event;
+  do {
+    assert_true(ldx_engine_poll(f.engine, 10, &event));
+    if (event.kind == LDX_EVENT_NOTICE) {
+      assert_int_equal(left_out, 0); /* that comes last */
+      left_out = event.notice->left_out;
+      if (!left_out) told++, bytes += strlen(event.notice->message);
+    }
+    ldx_event_free(event.memory);
+  } while (event.kind != LDX_EVENT_DONE);
+  assert_true(job->ok);
+  assert_int_equal(told + left_out, FLOOD);
+  assert_in_range(bytes, 1 << 12, 1 << 20);
+  job_free(job);
+  close_engine(&f);
+}
+
+static void an_end_with_a_flood_under_way_is_clean(void **state) {
+  (void)state;
+  fixture f;
+  ldx_job *job = submit_flood(&f);
+  close_engine(&f);
+  job_free(job);
 }
 
 static void an_end_with_jobs_under_way_is_clean(void **state) {
@@ -610,6 +663,25 @@ static void whoever_waits_for_a_lease_can_be_cancelled(void **state) {
   close_engine(&f);
 }
 
+/* Each request takes longer than the lease is to wait. */
+static void a_lease_is_kept_while_cancel_requests_take_long(void **state) {
+  (void)state;
+  fixture f;
+  ldx_job *jobs[2];
+  open_engine_of(&ldx_driver_fake_lease, &f, "fake:slow?hold=good(60);perform=hang*;cancel=deaf(1.1)*2", 2);
+  job_free(run(&f, LDX_JOB_LOCK));
+  for (size_t i = 0; i < 2; i++) jobs[i] = submit(&f, LDX_JOB_PERFORM);
+  while (ldx_fake_count(f.target, "perform") < 2) poll_once(&f, 0.01);
+  ldx_engine_cancel(f.engine, NULL);
+  while (ldx_engine_pending(f.engine) > 0) poll_once(&f, 1);
+  assert_true(ldx_fake_count(f.target, "hold") >= 3); /* taken, and renewed after each of the two */
+  for (size_t i = 0; i < 2; i++) {
+    assert_int_equal(jobs[i]->error.code, LDX_ERROR_CANCELLED);
+    job_free(jobs[i]);
+  }
+  close_engine(&f);
+}
+
 /* --- stress --------------------------------------------------------------------------------------------------------- */
 
 static uint32_t seed = 20240229;
@@ -700,6 +772,9 @@ int main(void) {
       cmocka_unit_test_setup(every_kind_gives_its_result, reset),
       cmocka_unit_test_setup(jobs_one_after_the_other_share_a_session, reset),
       cmocka_unit_test_setup(events_come_in_order, reset),
+      cmocka_unit_test_setup(what_is_said_beside_comes_in_order, reset),
+      cmocka_unit_test_setup(a_flood_neither_waits_nor_piles_up, reset),
+      cmocka_unit_test_setup(an_end_with_a_flood_under_way_is_clean, reset),
       cmocka_unit_test_setup(an_end_with_jobs_under_way_is_clean, reset),
       cmocka_unit_test_setup(a_step_is_tried_as_often_as_its_policy_says, reset),
       cmocka_unit_test_setup(what_cannot_succeed_is_not_tried_again, reset),
@@ -726,6 +801,7 @@ int main(void) {
       cmocka_unit_test_setup(nothing_is_written_while_a_lease_is_in_doubt, reset),
       cmocka_unit_test_setup(a_lease_that_somebody_took_is_lost, reset),
       cmocka_unit_test_setup(whoever_waits_for_a_lease_can_be_cancelled, reset),
+      cmocka_unit_test_setup(a_lease_is_kept_while_cancel_requests_take_long, reset),
       cmocka_unit_test_setup(every_job_is_done_exactly_once, reset),
       cmocka_unit_test_setup(an_end_at_any_moment_is_clean, reset),
       cmocka_unit_test_setup(wrong_numbers_of_workers_are_refused, reset),

@@ -58,8 +58,8 @@ static int teardown(void **state) {
 }
 
 static ldx_live *live(world *w, uint32_t id, const char *name, ldx_definition d) {
-  ldx_live *entry = ldx_catalog_add_live(w->catalog, w->orders, name, id);
-  entry->definition = d;
+  ldx_live *entry = ldx_catalog_add_live(w->catalog, w->orders, name, id, LDX_ARENA_NEW(w->arena, ldx_definition, 1));
+  *entry->definition = d;
   entry->valid = entry->ready = entry->live = true;
   return entry;
 }
@@ -242,8 +242,9 @@ static void what_others_own_is_left_alone(void **state) {
 
 static void a_partition_s_own_index_is_not_the_parent_s(void **state) {
   world *w = *state;
-  ldx_live *parent = ldx_catalog_add_live(w->catalog, w->other, "parent_a", 20);
-  parent->definition = definition(w->arena, "a", NULL);
+  ldx_live *parent =
+      ldx_catalog_add_live(w->catalog, w->other, "parent_a", 20, LDX_ARENA_NEW(w->arena, ldx_definition, 1));
+  *parent->definition = definition(w->arena, "a", NULL);
   parent->valid = parent->ready = parent->live = true;
   ldx_live *child = live(w, 10, "orders_a", definition(w->arena, "a", NULL));
   child->inherited = true;

@@ -1,5 +1,6 @@
 -- The databases that the drivers' contract is tried on. Each driver gives scenes: a database of its own with one
 -- relation, `t`, of a hundred rows, whose field `a` is another in each and whose `b` is not.
+local core = require "lunadex.core"
 local engine = require "support.engine"
 local mongodb = require "support.mongodb"
 local pg = require "support.postgres"
@@ -14,8 +15,10 @@ local M = {}
 ---@field schema string?
 ---@field storage string[]         # an option that is changed in place, and its value
 ---@field renames boolean?         # the driver can
----@field query string             # that gives a row or more
----@field nonsense string?         # a query that is none
+---@field query string|lunadex.Document   # that gives a row or more
+---@field nonsense string|lunadex.Document?   # a query that is none
+---@field aloud fun(): string, string|lunadex.Document, string[]   # a URL, a query, what is said beside its rows
+---@field rows integer?            # of t; the fake driver has none to count
 ---@field wrong table              # fields of a declaration that no server could accept
 ---@field fields fun(columns: string[], more: table?): table   # of an index of t
 ---@field hold fun(): table        # builds of `held` come no further until that is closed
@@ -55,6 +58,7 @@ local function fake()
     url = target "", storage = { "fillfactor", "70" }, renames = true, query = "x", fields = fields,
     wrong = { kind = "index", relation = "nowhere", keys = columns_of { "a" } },
     refused = target "open=fail(connect)*",
+    aloud = function() return target "query=notice(one),notice(two)", "x", { "NOTICE one", "NOTICE two" } end,
     held = function() return fields { "a" } end,
     hold = function()
       scene.url = target "perform=hang"
@@ -107,7 +111,12 @@ local function postgres()
   end
   return {
     url = server:url(database), schema = "public", storage = { "fillfactor", "70" }, renames = true,
-    query = "SELECT 1", nonsense = "SELECT nonsense FROM nowhere", fields = fields, wrong = fields { "nowhere" },
+    query = "SELECT 1", nonsense = "SELECT nonsense FROM nowhere", rows = 100, fields = fields,
+    wrong = fields { "nowhere" },
+    aloud = function()
+      return server:url(database), "DO $$ BEGIN RAISE WARNING 'one'; RAISE NOTICE '-'; RAISE WARNING 'two'; END $$",
+        { "WARNING one", "WARNING two" }
+    end,
     refused = ("postgresql://127.0.0.1:%d/nobody"):format(shell.free_port()),
     held = function() return fields({}, { keys = { { expression = "public.held(a)" } } }) end,
     hold = function()
@@ -142,8 +151,8 @@ local function reader()
     guarded:command("admin", [[{ "createUser": "root", "pwd": "geheim", "roles": ["root"] }]])
     guarded:disconnect()
     local root <close> = engine.open(("mongodb://root:geheim@127.0.0.1:%d/app?authSource=admin"):format(guarded.port))
-    assert(root:run("query", '{ "create": "t" }'))
-    assert(root:run("query", '{ "createUser": "reader", "pwd": "r", "roles": ["read"] }'))
+    assert(root:run("query", core.document("create", "t")))
+    assert(root:run("query", core.document("createUser", "reader", "pwd", "r", "roles", { "read" })))
   end
   return ("mongodb://reader:r@127.0.0.1:%d/app"):format(guarded.port)
 end
@@ -160,8 +169,10 @@ local function mongo()
     return url
   end
   return {
-    url = server:url(database), storage = { "hidden", "true" }, query = '{ "ping": 1 }', nonsense = "nonsense",
-    fields = fields, wrong = fields({ "a" }, { with = { { "expireAfterSeconds", "-1" } } }),
+    url = server:url(database), storage = { "hidden", "true" },
+    query = core.document("ping", 1), nonsense = core.document("nonsense", 1), rows = 100, fields = fields,
+    wrong = fields({ "a" }, { with = { { "expireAfterSeconds", "-1" } } }),
+    aloud = function() return server:url(database), core.document("ping", 1), {} end, -- it has no such thing
     refused = ("mongodb://127.0.0.1:%d/nobody"):format(shell.free_port()),
     held = function() return fields { "a" } end,
     -- Where a build waits that can be ended: elsewhere the server does so when the point is off again.

@@ -192,6 +192,22 @@ static bool run(ldx_session *session, const char *call, ldx_error *error) {
   return ok;
 }
 
+/* The same for a call that tells of itself. */
+static bool run_aloud(ldx_session *session, const char *call, ldx_context *context, ldx_error *error) {
+  for (;;) {
+    enter(session);
+    action a = take(session->script, call, false);
+    bool note = strcmp(a.verb, "note") == 0, notice = strcmp(a.verb, "notice") == 0;
+    bool write = strcmp(a.verb, "write") == 0;
+    bool ok = note || notice || write || act(session, &a, context, error);
+    leave(session);
+    if (write) return ldx_context_locked(context, error);
+    if (!note && !notice) return ok;
+    if (note) ldx_context_note(context, "%s", a.argument);
+    if (notice) ldx_context_notice(context, &(ldx_notice){.severity = "NOTICE", .message = a.argument});
+  }
+}
+
 static ldx_session *fake_open(const ldx_target *target, ldx_server_info *info, ldx_error *error) {
   ldx_session *session = calloc(1, sizeof *session);
   if (!session) abort();
@@ -243,8 +259,11 @@ static bool fake_alive(ldx_session *session) {
 
 static void fake_cancel(ldx_session *session) {
   pthread_mutex_lock(&mutex);
-  session->script->counts[call_number("cancel")]++;
-  session->cancelled = true;
+  action a = take(session->script, "cancel", false);
+  if (strcmp(a.verb, "deaf") == 0)
+    act(session, &a, NULL, NULL);
+  else
+    session->cancelled = true;
   pthread_cond_broadcast(&changed);
   pthread_mutex_unlock(&mutex);
 }
@@ -291,16 +310,7 @@ static bool fake_perform(ldx_session *session, const ldx_step *step, ldx_context
   if (!ok || !work) return ok;
   if (step->kind == LDX_STEP_BUILD) ldx_context_builds(context);
   ldx_context_running(context, session->pid);
-  for (;;) {
-    enter(session);
-    action a = take(session->script, "perform", false);
-    bool note = strcmp(a.verb, "note") == 0, write = strcmp(a.verb, "write") == 0;
-    if (!note && !write) ok = act(session, &a, context, error);
-    leave(session);
-    if (write) ok = ldx_context_locked(context, error);
-    if (!note) break;
-    ldx_context_note(context, "%s", a.argument);
-  }
+  ok = run_aloud(session, "perform", context, error);
   ldx_context_running(context, 0);
   enter(session);
   if (store) ok = ldx_fake_store_end(store, step, ok, error) && ok;
@@ -381,7 +391,7 @@ static ldx_result *result_of(ldx_arena *arena, const char *text, size_t paramete
 /* In batches there are two, each of that one row, and nothing is left for the result. */
 static ldx_result *fake_query(ldx_session *session, const ldx_statement *statement, ldx_context *context,
                               ldx_arena *arena, ldx_error *error) {
-  if (!run(session, "query", error)) return NULL;
+  if (!run_aloud(session, "query", context, error)) return NULL;
   for (int i = 0; statement->batch && i < 2; i++) {
     ldx_arena *own = ldx_arena_new();
     if (!ldx_context_rows(context, own, result_of(own, statement->text, statement->parameter_count), error))
@@ -392,10 +402,11 @@ static ldx_result *fake_query(ldx_session *session, const ldx_statement *stateme
   return result;
 }
 
-static bool fake_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
+static bool fake_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
+                          ldx_error *error) {
   (void)what;
   (void)text;
-  return run(session, "transact", error);
+  return run_aloud(session, "transact", context, error);
 }
 
 /* Of the history nothing is kept but how many runs there were. */
@@ -418,31 +429,21 @@ static ldx_result *fake_history(ldx_session *session, ldx_arena *arena, ldx_hist
   return result;
 }
 
-enum { BUILD_COLUMNS = 3, MOST_BUILDS = 16 };
-
-typedef struct builds {
-  const char *texts[BUILD_COLUMNS * MOST_BUILDS];
-  size_t count;
-} builds;
-
 static void tell_build(const char *relation, const char *name, void *state) {
-  builds *b = state;
-  if (b->count == MOST_BUILDS) return;
-  const char **row = b->texts + BUILD_COLUMNS * b->count++;
-  row[0] = "build";
-  row[1] = relation;
-  row[2] = name;
+  const char **row = ldx_status_add(state);
+  row[LDX_STATUS_KIND] = "build";
+  row[LDX_STATUS_RELATION] = relation;
+  row[LDX_STATUS_NAME] = name;
 }
 
 static ldx_result *fake_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
   if (!run(session, "status", error)) return NULL;
   if (!session->script->store) return result_of(arena, "status", 0);
-  static const char *const columns[BUILD_COLUMNS] = {"kind", "relation", "name"};
-  builds found = {.count = 0};
+  ldx_status status = {.arena = arena};
   pthread_mutex_lock(&mutex);
-  ldx_fake_store_builds(session->script->store, tell_build, &found);
+  ldx_fake_store_builds(session->script->store, tell_build, &status);
   pthread_mutex_unlock(&mutex);
-  return ldx_result_of(arena, columns, "sss", found.texts, found.count, "STATUS");
+  return ldx_status_result(&status);
 }
 
 #define FUNCTIONS                                                                                                      \

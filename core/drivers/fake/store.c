@@ -67,8 +67,9 @@ ldx_catalog *ldx_fake_store_catalog(const ldx_fake_store *store) {
     relation->rows = relation->bytes = -1;
     for (const stored *s = store->indexes; s; s = s->next) {
       if (strcmp(s->relation, name) != 0) continue;
-      ldx_live *live = ldx_catalog_add_live(catalog, relation, ldx_arena_strdup(arena, s->name), s->id);
-      ldx_definition_copy(arena, &live->definition, &s->definition);
+      ldx_live *live = ldx_catalog_add_live(catalog, relation, ldx_arena_strdup(arena, s->name), s->id,
+                                            LDX_ARENA_NEW(arena, ldx_definition, 1));
+      ldx_definition_copy(arena, live->definition, &s->definition);
       live->valid = s->valid;
       live->ready = live->live = true;
     }
@@ -100,6 +101,11 @@ static bool begin_build(ldx_fake_store *store, const ldx_step *step, bool *work,
   return true;
 }
 
+static bool is_meant(const stored *live, const ldx_step *step, ldx_error *error) {
+  return !step->id || live->id == step->id ||
+         ldx_error_set(error, LDX_ERROR_DEPENDENT, "%s is another index by now", step->name);
+}
+
 bool ldx_fake_store_begin(ldx_fake_store *store, const ldx_step *step, bool *work, ldx_error *error) {
   const char *relation = step->relation.name;
   if (!has_relation(store, relation))
@@ -111,10 +117,10 @@ bool ldx_fake_store_begin(ldx_fake_store *store, const ldx_step *step, bool *wor
     return begin_build(store, step, work, error);
   case LDX_STEP_DROP:
     *work = live != NULL;
-    return !live || !step->id || (*live)->id == step->id ||
-           ldx_error_set(error, LDX_ERROR_DEPENDENT, "%s is another index by now", step->name);
+    return !live || is_meant(*live, step, error);
   case LDX_STEP_ALTER:
-    return live || ldx_error_set(error, LDX_ERROR_UNDEFINED, "%s has no index %s", relation, step->name);
+    return live ? is_meant(*live, step, error)
+                : ldx_error_set(error, LDX_ERROR_UNDEFINED, "%s has no index %s", relation, step->name);
   case LDX_STEP_RENAME:
     *work = live != NULL;
     if (find(store, relation, step->other))

@@ -20,8 +20,10 @@ typedef struct ldx_lone_not_null {
 typedef struct ldx_column {
   const char *name;
   uint32_t type;      /* the driver's own number */
+  uint32_t base;      /* likewise: the type below its domains, or `type` itself */
   uint32_t collation; /* likewise; 0: the type has none */
   bool not_null;
+  bool never_null;               /* or a domain says so */
   const ldx_lone_not_null *lone; /* one of its own, or of a relation that inherits it; NULL: there is none */
 } ldx_column;
 
@@ -30,7 +32,8 @@ struct ldx_relation {
   const char *display; /* how to write it: public.orders, public."odd.name" */
   const char *space;   /* within what the names of its indexes are unique: its schema, or its own name */
   char kind;           /* 'r' table, 'p' partitioned, 'm' materialised view, 'f' foreign; 'c' collection, 't' of time
-                          series, 'v' view, '-' a collection that the first index will make */
+                          series, 'x' whose indexes may not be listed, 'v' view, '-' a collection that the first index will
+                          make */
   bool extension_owned;
   bool partition;        /* is a partition of `parent` */
   bool odd_collation;    /* some column has another than the database's collation */
@@ -57,7 +60,7 @@ struct ldx_relation {
 struct ldx_live {
   const char *name;
   ldx_relation *relation;
-  ldx_definition definition; /* canonical */
+  ldx_definition *definition; /* canonical; its relation is not to be looked at, for others may have the same one */
   ldx_fingerprint fingerprint;
   size_t ordinal;         /* 0 … count - 1 */
   uint32_t id;            /* of the index; 0 for a foreign key */
@@ -82,6 +85,8 @@ typedef struct ldx_wording {
   const char *predicate;                                             /* what it is called: "predicate" */
   const char *with_predicate, *without_predicate;                    /* "has WHERE", before its text; "has no WHERE" */
   const char *storage;                                               /* what its storage options are called */
+  /* An option's value as short as it says the same. NULL: as it is. */
+  const char *(*short_option)(ldx_arena *arena, const char *name, const char *value);
 } ldx_wording;
 
 /* What depends on the kind of database, for the diff. A driver has one, which lives for ever. */

@@ -7,7 +7,6 @@
 #define LUNADEX_DRIVER_H
 
 #include <stdatomic.h>
-#include <time.h>
 
 #include "lunadex/catalog.h"
 #include "lunadex/diff.h"
@@ -23,6 +22,9 @@ typedef struct ldx_target {
   bool read_only;          /* nothing is changed through it: the engine refuses steps, run lock and history, the driver
                             * statements that write (LDX_ERROR_READ_ONLY) */
   bool to_write;           /* MongoDB: a replica set without a primary, which could be read, will not do */
+  bool notices;            /* PostgreSQL: of what the server says beside results, all that the role wants to hear; else
+                            * warnings alone */
+  bool lasting;            /* idle sessions are kept: what was set on them is to stay; the engine's */
   const atomic_bool *stop; /* once true, `open` soon gives up with LDX_ERROR_CANCELLED; outlives it; may be NULL */
 } ldx_target;
 
@@ -85,7 +87,8 @@ typedef struct ldx_step {
   ldx_mode mode;
   uint32_t id;       /* of what `old` is about, else of what is dropped or renamed: the number of the constraint, or of
                                      * the index that is under none */
-  bool only_invalid; /* DROP: only while it is of no use */
+  bool only_invalid; /* DROP: only while it is of no use. MongoDB, ALTER: nothing but that it refuses duplicates
+                                     * without being unique is taken back; what is gone or being built stays so */
   bool only;         /* BUILD on a partitioned relation: ON ONLY, partitions are attached later */
   bool use_existing; /* BUILD of a unique constraint or primary key: from the unique index `other` */
   bool replace;      /* in the same transaction, the constraint that has the name goes; BUILD
@@ -110,14 +113,16 @@ typedef struct ldx_step {
 
 /* Where a running step is. Written by `watch`, turned into events by the engine. */
 typedef struct ldx_progress {
-  char phase[64];      /* the server's words: "building index: loading tuples in tree" */
-  double done, total;  /* in `unit`; total 0: unknown */
-  char unit[16];       /* "blocks", "tuples", "" */
-  bool started;        /* the table's lock was had: the lock budget no longer counts */
-  bool queued;         /* it waits for a lock, and everybody else behind it: that is ended after a moment */
-  bool draining;       /* the work is done, it waits for other sessions */
-  int64_t blocker_pid; /* 0: nobody blocks */
-  char blocker[512];   /* `pid 3120 report@bi-2 "nightly-report", idle in transaction since 0:48: SELECT …` */
+  char phase[64];     /* the server's words: "building index: loading tuples in tree" */
+  double done, total; /* in `unit`; total 0: unknown */
+  char unit[16];      /* "blocks", "tuples", "" */
+  bool started;       /* the table's lock was had: the lock budget no longer counts */
+  bool queued;        /* it waits for a lock, and everybody else behind it: that is ended after a moment */
+  bool draining;      /* the work is done, it waits for other sessions */
+  /* Who blocks, "": nobody. Up to the first comma it is the same text for as long as they do:
+   * `pid 3120 report@bi-2 "nightly-report", idle in transaction since 0:48: SELECT …` */
+  char blocker[512];
+  int64_t blocker_pid; /* the process, for `dismiss`; 0: nobody, or no process: MongoDB's, prepared transactions */
 } ldx_progress;
 
 /* The engine's side of a running operation. */
@@ -126,34 +131,74 @@ typedef struct ldx_context ldx_context;
 bool ldx_context_cancelled(ldx_context *context);
 /* The lock budget ran out (the watcher decided so): cancel and return LDX_ERROR_LOCK_TIMEOUT. */
 bool ldx_context_over_budget(ldx_context *context);
-/* The step is about to run as this server process, so that the watcher can look for it; 0 when it no longer does. */
-void ldx_context_running(ldx_context *context, int64_t server_pid);
+/* The step is about to run as this operation, so that the watcher can look for it; 0 when it no longer does. A number by
+ * which the driver finds it again: PostgreSQL, the server's process; MongoDB, the session that sent it. */
+void ldx_context_running(ldx_context *context, int64_t operation);
 /* False once the run lock, if one was taken, is lost: nothing more is to be written. Fills `error` (LDX_ERROR_LOCK_LOST).
  * Asked before each write by drivers whose lock can end by itself; where it may have ended and nobody can say yet, the
  * call waits until it is known (LDX_ERROR_CANCELLED: it was told to stop). */
 bool ldx_context_locked(ldx_context *context, ldx_error *error);
 /* The step is about to build something: it does not just find it there. */
 void ldx_context_builds(ldx_context *context);
-/* For a driver that waits for an answer which may take hours, called now and then meanwhile: tells if the server does not
- * answer the watcher either, which asks all the time, and when it does again. */
+/* For a driver that waits for an answer which may take hours, called now and then meanwhile: for so many seconds the server
+ * has given no sign of life, 0: it has given one. Tells of silence once, and of its end. */
+void ldx_context_silence(ldx_context *context, double seconds);
+/* For one that cannot see that for itself: by what the watcher is answered, which asks all the time. */
 void ldx_context_waits(ldx_context *context);
-/* For a driver that finds out by itself. `since`: when it gave its last sign of life; `silence`: seconds without one. */
-void ldx_context_silent(ldx_context *context, time_t since);
-void ldx_context_heard(ldx_context *context, double silence);
 /* One line worth telling: "dropped the invalid leftover …", with the SQL that brings back what was dropped, if any. */
 void ldx_context_note(ldx_context *context, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* What a server says beside results. Texts may have several lines, and be NULL, but for severity and message. */
+typedef struct ldx_notice {
+  const char *severity; /* PostgreSQL's word, in English: "NOTICE", "WARNING", "INFO" … */
+  const char *native;   /* its SQLSTATE */
+  const char *message, *detail, *hint;
+  size_t left_out; /* the engine's, and then there is nothing else: so many were left out here */
+} ldx_notice;
+/* Tells one; all is copied. A driver whose server says such things (PostgreSQL does, MongoDB has nothing like it) tells
+ * those of query, transact and perform. It never waits for the owner: of what comes faster than that takes it the engine
+ * leaves out what would not fit into a megabyte for each job, and says how many that were. */
+void ldx_context_notice(ldx_context *context, const ldx_notice *notice);
+
+/* --- a lock behind which everybody else has to wait (strong_lock.c) ------------------------------------------------------ */
+
+typedef enum ldx_holding {
+  LDX_HOLDING_NOBODY, /* or not for longer than a moment */
+  LDX_HOLDING_SOMEBODY,
+  LDX_HOLDING_UNSEEN, /* it cannot be known */
+} ldx_holding;
+
+/* What a step wants of a relation, and how it comes by it. */
+typedef struct ldx_strong_lock {
+  ldx_context *context;
+  const char *relation; /* for people */
+  int64_t operation;    /* for ldx_context_running, while nothing is sent */
+  double left;          /* seconds of the step's budget; both functions take from it */
+  bool certain;         /* who has the relation is in the way for sure: nothing is sent meanwhile */
+  /* Who has the relation; `who` is filled for SOMEBODY. False after filling `error`: it could not be asked. */
+  bool (*holder)(void *state, ldx_holding *holding, char *who, size_t size, ldx_error *error);
+  /* What takes the lock, and gives up after a moment with LDX_ERROR_LOCK_TIMEOUT. */
+  bool (*send)(void *state, ldx_error *error);
+  void *state;
+} ldx_strong_lock;
+
+/* The seconds that a step has for its locks; infinite: no limit. */
+double ldx_lock_budget(const ldx_step *step);
+/* Waits until nobody has the relation, as far as that can be seen. LDX_ERROR_LOCK_TIMEOUT: the budget is spent. */
+bool ldx_strong_lock_wait(ldx_strong_lock *lock, ldx_error *error);
+/* Sends again and again, with rests, until it has not failed for the lock, or the budget is spent. */
+bool ldx_strong_lock_send(ldx_strong_lock *lock, ldx_error *error);
+
 typedef struct ldx_watched {
   const ldx_step *step;
-  int64_t server_pid;
+  int64_t operation;     /* as of ldx_context_running */
   ldx_progress progress; /* out */
 } ldx_watched;
 
 /* --- statements, for scripts ---------------------------------------------------------------------------------------- */
 
 typedef struct ldx_statement {
-  /* SQL: one statement with parameters, or one or more without. MongoDB: a command as JSON, whose documents come as JSON,
-   * too, in a column `document`. Or: */
+  /* SQL: one statement with parameters, or one or more without. Or: */
   const char *text;
   /* MongoDB: a command as a document, its name first. A field `$db` names another database than the session's. */
   const ldx_value *command;
@@ -196,8 +241,36 @@ typedef struct ldx_measure {
   char forbidden[256]; /* why this user cannot do that with indexes of `relation`; "": nothing speaks against it */
 } ldx_measure;
 
+/* --- what goes on in a database, as rows of texts (status.c) ------------------------------------------------------------ */
+
+typedef enum ldx_status_column {
+  LDX_STATUS_KIND, /* "build", "run_lock"; of an index that is not finished, what has become of it */
+  LDX_STATUS_RELATION,
+  LDX_STATUS_NAME,
+  LDX_STATUS_PHASE,
+  LDX_STATUS_PERCENT,
+  LDX_STATUS_PID, /* a process; MongoDB: an operation, and of the run lock a process */
+  LDX_STATUS_WHO,
+  LDX_STATUS_BLOCKER,
+  LDX_STATUS_DETAIL,
+  LDX_STATUS_BYTES,
+  LDX_STATUS_COLUMNS
+} ldx_status_column;
+
+/* Rows under way. The arena is the result's; all else begins as 0. */
+typedef struct ldx_status {
+  ldx_arena *arena;
+  const char **texts;
+  size_t count, room;
+} ldx_status;
+
+/* One row more, whose texts are NULL, and become what lives as long as the arena. Good until the next. */
+const char **ldx_status_add(ldx_status *status);
+ldx_result *ldx_status_result(const ldx_status *status);
+
 typedef struct ldx_driver {
   const char *name; /* "postgres" */
+  const ldx_dialect *dialect;
 
   /* --- required --------------------------------------------------------------------------------------------------- */
   /* Connects, or says why not. `info` may be NULL. */
@@ -209,6 +282,11 @@ typedef struct ldx_driver {
    * call fail; it fails only if the server cannot be asked, and then nothing is resolved. May be called again. */
   bool (*resolve)(ldx_session *session, ldx_catalog *catalog, ldx_declarations *set, ldx_context *context,
                   ldx_error *error);
+  /* Whether any server could take a declared definition, as far as that is known without one; NULL: nothing is. */
+  bool (*check)(const ldx_definition *declared, ldx_error *error);
+  /* What `resolve` does, as far as it takes no server: to compare declarations with one another. NULL: as they are
+   * written. Only their texts count then; they have neither relation nor fingerprint. */
+  void (*spell)(ldx_declarations *set);
   /* Runs one step. Idempotent: it first looks at what is there (done already, being built by somebody, an invalid
    * leftover) and leaves nothing invalid behind when it fails. */
   bool (*perform)(ldx_session *session, const ldx_step *step, ldx_context *context, ldx_error *error);
@@ -235,7 +313,8 @@ typedef struct ldx_driver {
   /* COMMIT fails if the transaction had failed, which is rolled back then; ROLLBACK if the link is lost, which is as good.
    * `text`: statements that are the transaction's first, behind BEGIN, or its last, before COMMIT, and are sent together
    * with it; the transaction is rolled back if one of them fails. NULL: none. SQL only (else LDX_ERROR_USAGE). */
-  bool (*transact)(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error);
+  bool (*transact)(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
+                   ldx_error *error);
   /* Reads the history, or writes a row of it. Waits for nobody: it fails after some seconds. Result in `arena`. */
   ldx_result *(*history)(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
                          size_t parameter_count, ldx_error *error);
@@ -243,13 +322,16 @@ typedef struct ldx_driver {
   bool (*alive)(ldx_session *session);
   /* Thread-safe: asks the server to cancel what the session does. */
   void (*cancel)(ldx_session *session);
-  /* What is being built right now, leftovers, locks: rows for `status`. Result in `arena`. */
+  /* What is being built right now, leftovers, locks: ldx_status_result, in `arena`. */
   ldx_result *(*status)(ldx_session *session, ldx_arena *arena, ldx_error *error);
 } ldx_driver;
 
 /* The driver a target belongs to ("mongodb://" and "mongodb+srv://" are MongoDB's, "postgres://", "postgresql://",
  * key=value and "" PostgreSQL's), or NULL. */
 const ldx_driver *ldx_driver_for(const char *url, ldx_error *error);
+
+/* By its name; NULL if this build has none of it. */
+const ldx_driver *ldx_driver_named(const char *name);
 
 extern const ldx_driver ldx_driver_postgres;
 extern const ldx_driver ldx_driver_mongodb;

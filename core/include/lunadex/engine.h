@@ -56,7 +56,8 @@ typedef struct ldx_job {
   ldx_server_info info; /* CONNECT */
   ldx_result *result;   /* QUERY, HISTORY, STATUS */
   int attempts;
-  bool built; /* PERFORM: it began to build something, and did not just find it there */
+  int session; /* on which it ran, counted from 1 as they were opened; 0: on none */
+  bool built;  /* PERFORM: it began to build something, and did not just find it there */
   double seconds;
   /* the engine's */
   struct ldx_job *next;
@@ -67,6 +68,7 @@ typedef enum ldx_event_kind {
   LDX_EVENT_STARTED,   /* a worker took the job */
   LDX_EVENT_PROGRESS,  /* a step's progress changed */
   LDX_EVENT_NOTE,      /* text worth telling */
+  LDX_EVENT_NOTICE,    /* what the server said beside its result */
   LDX_EVENT_ROWS,      /* of a query that gives them in batches; it waits for ldx_engine_more */
   LDX_EVENT_RETRY,     /* an attempt failed, the next comes after `delay` */
   LDX_EVENT_DONE,      /* job->ok or job->error; the job is the owner's again */
@@ -75,14 +77,15 @@ typedef enum ldx_event_kind {
 
 typedef struct ldx_event {
   ldx_event_kind kind;
-  ldx_job *job;           /* NULL for LOCK_LOST */
-  ldx_progress progress;  /* PROGRESS */
-  const char *text;       /* NOTE, else "" */
-  const ldx_result *rows; /* ROWS */
-  ldx_error error;        /* RETRY, LOCK_LOST */
-  int attempt;            /* RETRY: the one that failed */
-  double delay;           /* RETRY: seconds */
-  void *memory;           /* which text and rows are in, for ldx_event_free */
+  ldx_job *job;             /* NULL for LOCK_LOST */
+  ldx_progress progress;    /* PROGRESS */
+  const char *text;         /* NOTE, else "" */
+  const ldx_notice *notice; /* NOTICE */
+  const ldx_result *rows;   /* ROWS */
+  ldx_error error;          /* RETRY, LOCK_LOST */
+  int attempt;              /* RETRY: the one that failed */
+  double delay;             /* RETRY: seconds */
+  void *memory;             /* which text, notice and rows are in, for ldx_event_free */
 } ldx_event;
 
 typedef struct ldx_engine ldx_engine;

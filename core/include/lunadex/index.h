@@ -99,6 +99,9 @@ typedef struct ldx_fingerprint {
 
 bool ldx_fingerprint_equal(ldx_fingerprint a, ldx_fingerprint b);
 
+/* Of bytes, whatever they say: equal on every machine, and for as long as nobody changes this. */
+ldx_fingerprint ldx_fingerprint_of(const void *bytes, size_t size);
+
 /* The fingerprint of a definition as it stands: the caller brings it into the driver's canonical form first.
  * Excluded: relation, tablespace and those storage options that can be altered in place. */
 ldx_fingerprint ldx_definition_fingerprint(const ldx_definition *definition);

@@ -19,6 +19,7 @@ typedef enum ldx_value_kind {
   LDX_VALUE_DOCUMENT, /* names with values, in an order that counts */
   /* What Lua has no type for: */
   LDX_VALUE_BINARY,    /* bytes; `integer` is MongoDB's subtype */
+  LDX_VALUE_RAW_TEXT,  /* MongoDB: a text that is no UTF-8, and is given back as it came */
   LDX_VALUE_DATE,      /* `integer`: milliseconds since 1970 */
   LDX_VALUE_LONG,      /* `integer`, of 64 bits even if it is small */
   LDX_VALUE_DECIMAL,   /* as text */

@@ -42,8 +42,14 @@ pcall(db.perform, db, { kind = 'drop', relation = 't', name = 7 })
 core.parse_sql 'CREATE INDEX i ON t (lower(a) text_ops DESC, b) WHERE c > 1'
 core.parse_sql 'CREATE INDEX i ON'
 core.check_expression 'a + 1'
+core.excluded_nulls 'a > 1 AND b IS NOT NULL'
 core.parameters 'a = $1 AND b = "$2"'
 core.assigned_columns 'a = 1, (b, c) = (2, 3)'
+core.number_text(0.1)
+core.fingerprint 'x'
+core.short_option('mongodb', 'collation', '{"locale":"th","strength":3}')
+core.check('mongodb', { kind = 'index', relation = 't', method = '', keys = { { column = 'a', opclass = '2d' } },
+  traits = { { 'collation', '{"locale":"en"}' } } })
 core.retry_delay(1, 0, 0.5, { attempts = 2 })
 core.quote_name('a', 'b c')
 core.split_name 'a.b'
@@ -52,7 +58,7 @@ core.describe { kind = 'drop', relation = 't', name = 'i' }
 core.list_directory '.'
 core.resolve_path '.'
 core.run_limited(function() for _ = 1, 300 do end end, { instructions = 1000, memory = 100000 })
-local copy = set:copy(); copy:twin(1); copy:count()
+local copy = set:copy(); copy:spell 'postgres'; copy:twin(1); copy:count()
 core.declarations():add_plain({ 'a' }, 'index', nil, 't', { keys = {}, expressions = {} })
 catalog:relation('s', 't'); catalog:index('s', 'i'); catalog:relations()(); catalog:ending 'x'
 catalog:tablespaces(); diff:total 'keep'; core.current_line(); core.terminal(0); core.signal(); core.now()

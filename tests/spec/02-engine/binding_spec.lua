@@ -56,6 +56,15 @@ describe("a database", function()
     assert.equal(2, done.attempts)
   end)
 
+  it("tells what is said beside a result", function()
+    local db <close> = open "beside?query=notice(one)"
+    local seen = {}
+    local job = db:query "SELECT 1"
+    finish(db, job, seen)
+    assert.same({ event = "notice", job = job, severity = "NOTICE", message = "one" }, seen[2])
+    assert.equal("done", seen[3].event)
+  end)
+
   it("gives errors as values that print", function()
     local db <close> = open "errors?query=fail(permission)"
     local event = finish(db, db:query "SELECT 1")
