@@ -1,12 +1,14 @@
--- A declared query that is to have an index, and the server's own plan of it reads the whole relation, even where
--- reading is made dear; or the index that was named is not the one it uses. Where something is still to be built on the
--- relation, the server cannot say: it is asked again when that is done.
+-- A declared query that is to have an index, and the server's own plan of it reads the whole relation; or the index
+-- that was named is not one that it uses.
+--
+-- PostgreSQL is asked with reading made dear. Where something is still to be built on the relation, it cannot say: it
+-- is asked again when that is done. On MongoDB its planner's rules are asked about what is still to be built.
 
 return {
   name = "unserved-query",
   describe = "a declared query that no index serves",
   rule = {
-    on = { "query" }, default = "plan", database = true, driver = "postgres",
+    on = { "query" }, default = "plan", database = true,
     check = function(query)
       if not query.expect_index then return end
       local shown = query.name and ("the query %q"):format(query.name) or "the query"
@@ -17,7 +19,7 @@ return {
       for _, name in ipairs(query.uses) do
         if name == query.expect_index then return end
       end
-      return "warn", ("%s is to be served by %s, and the server uses %s"):format(shown, query.expect_index,
+      return "warn", ("%s is to be served by %s, and uses %s"):format(shown, query.expect_index,
         #query.uses > 0 and table.concat(query.uses, ", ") or "no index")
     end,
   },

@@ -67,6 +67,12 @@ function M.decimal(text) return made("decimal", text) end
 ---@return lunadex.Value
 function M.binary(bytes, subtype) return made("binary", bytes, subtype) end
 
+--- A text that is not valid UTF-8, as old drivers have left some: what a server has of them comes so, and is the same
+--- text again where it is sent. Of a plain string only UTF-8 is sent.
+---@param bytes string
+---@return lunadex.Value
+function M.text(bytes) return made("text", bytes) end
+
 --- Any value, from a text of extended JSON: `json [[{ "at": { "$date": "2026-01-31T10:00:00Z" } }]]`.
 ---@param text string
 ---@return lunadex.Value

@@ -111,6 +111,13 @@ function M.alter(relation, name, keys, more)
   return { kind = "alter", relation = relation, name = name, fields = M.index(relation, keys, more) }
 end
 
+--- A step that ends the refusal of duplicates by what is not unique, as runs do after the last attempt.
+function M.take_back(relation, name, keys)
+  local step = M.alter(relation, name, keys)
+  step.only_invalid = true
+  return step
+end
+
 --- The notes among events, a line each.
 ---@param events table[]
 ---@return string
@@ -189,6 +196,28 @@ function M.fail(server, commands, how, times)
   local data = { failCommands = commands, appName = "lunadex specs" }
   for name, value in pairs(how) do data[name] = value end
   return M.hold(server, "failCommand", data, { times = times or 1 })
+end
+
+--- Ends the lease of a run that was killed or halted, as half a minute would.
+---@param server support.Commands
+---@param database string
+function M.end_lease(server, database)
+  server:command(database, '{"update":"lunadex.lock","updates":[{"q":{"_id":"run"},"u":'
+    .. '[{"$set":{"expires":{"$subtract":["$$NOW",1000]}}}]}]}')
+end
+
+--- Kills a run at a random moment.
+---@param process support.Process
+---@param rng support.Random
+---@param longest integer          # milliseconds within which it is killed
+---@return boolean killed          # false: it was over by then, which counts for nothing
+---@return integer longest         # for the next one
+function M.kill(process, rng, longest)
+  local delay = rng:integer(20, longest)
+  shell.sleep(delay / 1000)
+  process:kill "KILL"
+  if process:wait().status == 128 + 9 then return true, longest end
+  return false, (longest + delay) // 2
 end
 
 --- Waits until the server runs that command for somebody.

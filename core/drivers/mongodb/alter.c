@@ -1,61 +1,46 @@
 /* alter.c: what collMod can change of an index that is there. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "build.h"
 #include "spec.h"
 
-static bool set_options(ldx_mongo_attempt *attempt, const ldx_mongo_index *live) {
-  const ldx_step *step = attempt->step;
-  const char *expires = ldx_mongo_option(&step->definition->storage, "expireAfterSeconds");
-  const char *hidden = ldx_mongo_option(&step->definition->storage, "hidden");
-  bool hide = hidden && !strcmp(hidden, "true");
-  if (!expires && live->expires) {
-    ldx_error_set(attempt->error, LDX_ERROR_UNSUPPORTED,
-                  "%s deletes documents, and the server cannot make it a plain index", step->name);
-    ldx_error_hint(attempt->error, "Build it again under another name, then drop this one.");
-    return false;
+bool ldx_mongo_alter_from(ldx_mongo_attempt *attempt, ldx_mongo_alterable index) {
+  for (;;) {
+    const ldx_mongo_alterable before = index;
+    bson_t reply, *command = ldx_mongo_next_collmod(attempt->step, &index);
+    if (!command) return true;
+    bool ok = ldx_mongo_change(attempt, command, &reply);
+    if (!ok) ldx_mongo_explain_conversion(attempt, &before, &index, &reply);
+    bson_destroy(&reply);
+    bson_destroy(command);
+    if (!ok) return false;
   }
-  double seconds = expires ? atof(expires) : 0;
-  bool change_expiry = expires && (!live->expires || live->expire_after != seconds);
-  if (!change_expiry && hide == live->hidden) return true;
-
-  bson_t command = BSON_INITIALIZER, index;
-  BSON_APPEND_UTF8(&command, "collMod", step->relation.name);
-  BSON_APPEND_DOCUMENT_BEGIN(&command, "index", &index);
-  BSON_APPEND_UTF8(&index, "name", step->name);
-  if (change_expiry) BSON_APPEND_INT64(&index, "expireAfterSeconds", (int64_t)seconds);
-  if (hide != live->hidden) BSON_APPEND_BOOL(&index, "hidden", hide);
-  bson_append_document_end(&command, &index);
-  bool ok = ldx_mongo_change(attempt, &command, NULL);
-  bson_destroy(&command);
-  return ok;
 }
 
-/* What an interrupted conversion to unique left behind goes where that is no longer wanted. The server takes it in no
- * command with other changes. */
-static bool release(ldx_mongo_attempt *attempt, const ldx_mongo_index *live) {
+bool ldx_mongo_is_meant(ldx_mongo_attempt *attempt, const ldx_mongo_index *live) {
   const ldx_step *step = attempt->step;
-  if (!live->prepare_unique || step->definition->unique) return true;
-  bson_t *command = ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", false, false);
-  bool ok = ldx_mongo_change(attempt, command, NULL);
-  bson_destroy(command);
-  return ok;
+  if (!step->old) return true;
+  ldx_definition now = ldx_mongo_definition_like(attempt, live, step->old);
+  return ldx_mongo_is_between(&now, step->old, step->definition) || ldx_mongo_another(attempt);
+}
+
+static bool cannot_be_plain(ldx_mongo_attempt *attempt, const char *what_it_does) {
+  ldx_error_set(attempt->error, LDX_ERROR_UNSUPPORTED, "%s %s, and the server cannot make it a plain index",
+                attempt->step->name, what_it_does);
+  ldx_error_hint(attempt->error, "Build it again under another name, then drop this one.");
+  return false;
 }
 
 bool ldx_mongo_alter(ldx_mongo_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_mongo_indexes indexes;
-  const ldx_mongo_index *live;
-  if (!ldx_mongo_settle(attempt, step->name, &indexes, &live)) return false;
+  if (step->only_invalid) return ldx_mongo_take_back(attempt);
+  if (!ldx_mongo_settle(attempt, step->name) || !ldx_mongo_see(attempt, &indexes)) return false;
+  const ldx_mongo_index *live = ldx_mongo_index_named(&indexes, step->name);
   if (!live)
     return ldx_error_set(attempt->error, LDX_ERROR_UNDEFINED, "%s has no index %s", step->relation.name, step->name);
-  if (live->unique && !step->definition->unique) {
-    ldx_error_set(attempt->error, LDX_ERROR_UNSUPPORTED, "%s is unique, and the server cannot make it a plain index",
-                  step->name);
-    ldx_error_hint(attempt->error, "Build it again under another name, then drop this one.");
-    return false;
-  }
-  if (!set_options(attempt, live) || !release(attempt, live)) return false;
-  return !step->definition->unique || live->unique || ldx_mongo_make_unique(attempt, live);
+  attempt->meant = ldx_mongo_is_meant;
+  if (!attempt->meant(attempt, live)) return false;
+  if (live->now.unique && !step->definition->unique) return cannot_be_plain(attempt, "is unique");
+  if (live->now.expire_after != -1 && ldx_mongo_alterable_of(step->definition).expire_after == -1)
+    return cannot_be_plain(attempt, "deletes documents");
+  return ldx_mongo_alter_from(attempt, live->now);
 }

@@ -1,35 +1,23 @@
 #include "attempt.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "codes.h"
 #include "indexes.h"
 #include "locks.h"
 #include "path.h"
 #include "shell.h"
+#include "spec.h"
 #include "who.h"
-
-enum { NAMESPACE_NOT_FOUND = 26 };
-static const char in_progress[] = "12587"; /* BackgroundOperationInProgressForNamespace */
-/* Seconds between two tries to have the collection: time for those who stood behind the first one; and where it cannot be
- * seen whether somebody has it. */
-static const double rest = 2, blind_rest = 10;
 
 /* A copy that lives as long as the arena and needs no bson_destroy. */
 static void keep(ldx_arena *arena, const bson_t *document, bson_t *to) {
   bson_init_static(to, memcpy(ldx_arena_alloc(arena, document->len), bson_get_data(document), document->len),
                    document->len);
-}
-
-static void read_spec(ldx_mongo_index *index) {
-  index->name = ldx_mongo_text_at(&index->spec, "name");
-  index->unique = ldx_mongo_flag_at(&index->spec, "unique");
-  index->prepare_unique = ldx_mongo_flag_at(&index->spec, "prepareUnique");
-  index->hidden = ldx_mongo_flag_at(&index->spec, "hidden");
-  index->expires = bson_has_field(&index->spec, "expireAfterSeconds");
-  index->expire_after = ldx_mongo_number_at(&index->spec, "expireAfterSeconds");
 }
 
 typedef struct seen {
@@ -56,15 +44,16 @@ static void each_index(const bson_t *spec, bool ready, void *state) {
   }
   ldx_mongo_index *index = &s->indexes->items[s->indexes->count++];
   keep(s->arena, spec, &index->spec);
+  index->name = ldx_mongo_text_at(&index->spec, "name");
   index->building = !ready;
-  read_spec(index);
+  index->now = ldx_mongo_alterable_in(&index->spec);
 }
 
 bool ldx_mongo_see(ldx_mongo_attempt *attempt, ldx_mongo_indexes *indexes) {
   *indexes = (ldx_mongo_indexes){.exists = true};
   seen state = {.arena = attempt->arena, .indexes = indexes};
   bool ok = ldx_mongo_list_indexes(attempt->session, attempt->step->relation.name, each_index, &state, attempt->error);
-  if (ok || atoi(attempt->error->native) != NAMESPACE_NOT_FOUND) return ok;
+  if (ok || !ldx_mongo_is(attempt->error, LDX_MONGO_CODE_NAMESPACE_NOT_FOUND)) return ok;
   ldx_error_clear(attempt->error);
   *indexes = (ldx_mongo_indexes){.exists = false};
   return true;
@@ -74,6 +63,24 @@ const ldx_mongo_index *ldx_mongo_index_named(const ldx_mongo_indexes *indexes, c
   for (size_t i = 0; i < indexes->count; i++)
     if (!strcmp(indexes->items[i].name, name)) return &indexes->items[i];
   return NULL;
+}
+
+ldx_definition ldx_mongo_definition_like(ldx_mongo_attempt *attempt, const ldx_mongo_index *index,
+                                         const ldx_definition *meant) {
+  const char *collation = ldx_mongo_option(&meant->traits, "collation");
+  bool says_simple = collation && !strcmp(collation, LDX_MONGO_SIMPLE);
+  ldx_definition live = {0};
+  ldx_mongo_definition_of(attempt->arena, &index->spec, says_simple ? LDX_MONGO_SIMPLE : NULL, &live);
+  live.predicate_form = NULL;
+  return live;
+}
+
+bool ldx_mongo_another(ldx_mongo_attempt *attempt) {
+  ldx_error_set(attempt->error, LDX_ERROR_DEPENDENT,
+                "%s of %s is another index since it was looked at: it stays as it is", attempt->step->name,
+                attempt->step->relation.name);
+  ldx_error_hint(attempt->error, "The next run looks at it anew.");
+  return false;
 }
 
 const char *ldx_mongo_undo_of(ldx_mongo_attempt *attempt, const bson_t *spec) {
@@ -91,104 +98,111 @@ bool ldx_mongo_pause(ldx_mongo_attempt *attempt) {
 
 /* --- sending ------------------------------------------------------------------------------------------------------------ */
 
-/* For at least `rests` times the time to rest. */
-static bool wait_for_collection(ldx_mongo_attempt *attempt, int rests) {
-  const ldx_step *step = attempt->step;
-  ldx_context *context = attempt->context;
-  double began = ldx_clock_now();
-  bool ok = true;
-  while (ok) {
-    char who[512];
-    ldx_mongo_holding hold = ldx_mongo_find_transaction(attempt->session, step->relation.name, who, sizeof who);
-    double waited = ldx_clock_now() - began;
-    if (hold != LDX_MONGO_HELD && waited >= rests * (hold == LDX_MONGO_UNSEEN ? blind_rest : rest)) break;
-    /* The watcher shows who has it while nothing is sent. */
-    if (hold == LDX_MONGO_HELD) ldx_context_running(context, attempt->session->number);
-    bool over = (step->lock_timeout > 0 && waited > step->lock_timeout) || ldx_context_over_budget(context);
-    if (over && hold == LDX_MONGO_HELD) {
-      ok = ldx_error_set(attempt->error, LDX_ERROR_LOCK_TIMEOUT, "%s is held by %s", step->relation.name, who);
-      ldx_error_hint(attempt->error, "Nothing was begun.");
-    } else {
-      ok = ldx_mongo_pause(attempt);
-    }
-  }
-  ldx_context_running(context, 0);
+/* A command that is to be sent. */
+typedef struct sending {
+  ldx_mongo_attempt *attempt;
+  const bson_t *command;
+  bson_t *reply; /* initialised; or NULL */
+} sending;
+
+/* That there is none by now, the server says. */
+static bool is_still_meant(ldx_mongo_attempt *attempt) {
+  if (!attempt->meant || !attempt->waited) return true;
+  attempt->waited = false;
+  ldx_mongo_attempt look = *attempt;
+  ldx_mongo_indexes indexes;
+  look.arena = ldx_arena_new(); /* it may be asked for hours */
+  bool ok = ldx_mongo_see(&look, &indexes);
+  const ldx_mongo_index *index = ok ? ldx_mongo_index_named(&indexes, attempt->step->name) : NULL;
+  ok = ok && (!index || attempt->meant(&look, index));
+  ldx_arena_free(look.arena);
   return ok;
 }
 
-bool ldx_mongo_wait_for_collection(ldx_mongo_attempt *attempt) {
-  return wait_for_collection(attempt, 0);
+static bool holder(void *state, ldx_holding *holding, char *who, size_t size, ldx_error *error) {
+  ldx_mongo_attempt *attempt = ((const sending *)state)->attempt;
+  (void)error;
+  *holding = ldx_mongo_find_transaction(attempt->session, attempt->step->relation.name, who, size);
+  if (*holding == LDX_HOLDING_SOMEBODY) attempt->waited = true;
+  return true;
 }
 
-static bool send_once(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
+static bool send_once(void *state, ldx_error *error) {
+  const sending *s = state;
+  ldx_mongo_attempt *attempt = s->attempt;
   bson_t own;
-  if (!ldx_context_locked(attempt->context, attempt->error)) return false;
-  bool ok = ldx_mongo_run(attempt->session, attempt->context, command, &own, attempt->error);
-  if (reply) {
-    bson_destroy(reply);
-    bson_steal(reply, &own);
+  if (!is_still_meant(attempt) || !ldx_context_locked(attempt->context, error)) return false;
+  bool ok = ldx_mongo_run(attempt->session, attempt->context, s->command, &own, error);
+  attempt->waited = !ok;
+  if (s->reply) {
+    bson_destroy(s->reply);
+    bson_steal(s->reply, &own);
   } else {
     bson_destroy(&own);
   }
   return ok;
 }
 
-/* Again and again, with rests, until the step's budget for locks is spent: the watcher ends what stands in the queue. */
-static bool send_in_slices(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
-  const double budget = attempt->step->lock_timeout, began = ldx_clock_now();
-  for (;;) {
-    if (send_once(attempt, command, reply)) return true;
-    if (attempt->error->code != LDX_ERROR_LOCK_TIMEOUT) return false;
-    ldx_error refusal = *attempt->error;
-    if (!wait_for_collection(attempt, 1)) return false;
-    if (budget > 0 && ldx_clock_now() - began >= budget) {
-      *attempt->error = refusal;
-      return false;
-    }
-    ldx_error_clear(attempt->error);
-  }
+static ldx_strong_lock lock_of(sending *s, double left) {
+  const ldx_mongo_attempt *attempt = s->attempt;
+  return (ldx_strong_lock){.context = attempt->context,
+                           .relation = attempt->step->relation.name,
+                           .operation = attempt->session->number,
+                           .left = left,
+                           .certain = true,
+                           .holder = holder,
+                           .send = send_once,
+                           .state = s};
 }
 
-bool ldx_mongo_send(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
-  const char *told = NULL;
+bool ldx_mongo_wait_for_collection(ldx_mongo_attempt *attempt, double *left) {
+  sending nothing = {.attempt = attempt};
+  ldx_strong_lock lock = lock_of(&nothing, ldx_lock_budget(attempt->step));
+  bool ok = ldx_strong_lock_wait(&lock, attempt->error) && is_still_meant(attempt);
+  *left = lock.left;
+  return ok;
+}
+
+/* Behind the first comma stands how long it has been at it, which is another time whenever one looks. */
+static bool is_same(const char *builder, const char *other) {
+  size_t length = strcspn(builder, ",");
+  return length == strcspn(other, ",") && !strncmp(builder, other, length);
+}
+
+bool ldx_mongo_send(ldx_mongo_attempt *attempt, double left, const bson_t *command, bson_t *reply) {
+  char told[256] = "", builder[sizeof told];
+  sending s = {attempt, command, reply};
   if (reply) bson_init(reply);
   for (;;) {
-    bool ok = send_in_slices(attempt, command, reply);
-    if (ok || strcmp(attempt->error->native, in_progress) != 0) return ok;
-    const char *builder = ldx_mongo_builder_of(attempt, NULL);
-    if (builder && (!told || strcmp(told, builder) != 0)) {
+    ldx_strong_lock lock = lock_of(&s, left);
+    bool ok = ldx_strong_lock_send(&lock, attempt->error);
+    if (ok || !ldx_mongo_is(attempt->error, LDX_MONGO_CODE_BACKGROUND_OPERATION_IN_PROGRESS_FOR_NAMESPACE)) return ok;
+    ldx_mongo_builder_of(attempt, NULL, builder, sizeof builder);
+    if (!is_same(told, builder)) {
       ldx_context_note(attempt->context, "an index of %s is being built by %s: waiting for it",
                        attempt->step->relation.name, builder);
-      told = builder;
+      memcpy(told, builder, sizeof told);
     }
     if (!ldx_mongo_pause(attempt)) return false;
   }
 }
 
 bool ldx_mongo_change(ldx_mongo_attempt *attempt, const bson_t *command, bson_t *reply) {
-  if (ldx_mongo_wait_for_collection(attempt)) return ldx_mongo_send(attempt, command, reply);
+  double left;
+  if (ldx_mongo_wait_for_collection(attempt, &left)) return ldx_mongo_send(attempt, left, command, reply);
   if (reply) bson_init(reply);
   return false;
 }
 
-const char *ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name) {
+bool ldx_mongo_builder_of(ldx_mongo_attempt *attempt, const char *name, char *who, size_t size) {
+  const ldx_session *session = attempt->session;
   ldx_mongo_activity activity;
-  const bson_t *client = NULL, *worker = NULL;
   ldx_error ignored;
   ldx_mongo_look_around(attempt->session, false, &activity, &ignored);
-  for (size_t i = 0; i < activity.count; i++) {
-    const ldx_mongo_operation *operation = &activity.items[i];
-    if (operation->number == attempt->session->number ||
-        !ldx_mongo_operation_is_about(operation, attempt->session->database, attempt->step->relation.name, name))
-      continue;
-    /* Who asked for it; or what does it, if nobody waits for it any more. */
-    if (operation->worker)
-      worker = operation->document;
-    else if (!client)
-      client = operation->document;
-  }
-  char who[256];
-  if (client || worker) ldx_mongo_who(who, sizeof who, client ? client : worker);
+  const ldx_mongo_operation *builder =
+      ldx_mongo_find_builder(&activity, session->database, attempt->step->relation.name, name, session->number, NULL);
+  snprintf(who, size, "somebody");
+  if (builder) ldx_mongo_who(who, size, builder->document);
   ldx_mongo_activity_free(&activity);
-  return client || worker ? ldx_arena_strdup(attempt->arena, who) : NULL;
+  return builder != NULL;
 }

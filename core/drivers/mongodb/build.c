@@ -5,7 +5,7 @@
  * the network or in a restart, is joined by asking for it again.
  *
  * A unique index on a collection with documents is built plain first, with prepareUnique: duplicates that are there fail
- * no build after an hour, but are all found at its end, and new ones are refused from then on (unique.c). A user
+ * no build after an hour, but are all found at its end, and new ones are refused from then on (collmod.c). A user
  * who may not collMod could neither complete that nor take it back: for him it is built unique at once.
  */
 #include "build.h"
@@ -15,26 +15,84 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "codes.h"
 #include "duplicates.h"
+#include "members.h"
 #include "path.h"
 #include "privileges.h"
 #include "spec.h"
 
 /* For the server to clear away a build that was cancelled. */
 static const double cleanup_patience = 10, cleanup_grace = 1;
-/* Of the server: what it says of a name or definition that is taken. */
-enum { OPTIONS_CONFLICT = 85, KEY_SPECS_CONFLICT = 86 };
 
-bool ldx_mongo_settle(ldx_mongo_attempt *attempt, const char *name, ldx_mongo_indexes *indexes,
-                      const ldx_mongo_index **found) {
+static void append_quorum(bson_t *command, const char *quorum) {
+  if (quorum && *quorum && strspn(quorum, "0123456789") == strlen(quorum))
+    BSON_APPEND_INT32(command, "commitQuorum", (int32_t)atoi(quorum));
+  else if (quorum)
+    BSON_APPEND_UTF8(command, "commitQuorum", quorum);
+}
+
+/* The server was asked, and will not. */
+static bool is_refusal(const ldx_error *error) {
+  return error->native[0] && error->code != LDX_ERROR_CANCELLED && ldx_error_retry(error->code) == LDX_RETRY_NEVER;
+}
+
+/* A build that is joined has the quorum of whoever began it, and may be waiting for a member that is dead: it gets the one
+ * that is declared. The server wants all indexes of that build named. Where it refuses, the build goes on as it is. */
+static bool set_quorum(ldx_mongo_attempt *attempt) {
+  const ldx_step *step = attempt->step;
+  bson_t build, command = BSON_INITIALIZER, own;
+  bson_iter_t names;
+  char kept_in[LDX_MONGO_LONGEST_NAME];
+  if (!step->commit_quorum) return true;
+  bool found = ldx_mongo_find_build(attempt->session, step->relation.name, step->name, kept_in, sizeof kept_in, &build);
+  BSON_APPEND_UTF8(&command, "setIndexCommitQuorum", kept_in);
+  if (found && ldx_mongo_find(&build, "cursor.firstBatch.0.indexNames", &names)) {
+    bson_append_iter(&command, "indexNames", -1, &names);
+  } else {
+    bson_append_array_begin(&command, "indexNames", -1, &own);
+    BSON_APPEND_UTF8(&own, "0", step->name);
+    bson_append_array_end(&command, &own);
+  }
+  append_quorum(&command, step->commit_quorum);
+  bool ok = ldx_mongo_send(attempt, ldx_lock_budget(step), &command, NULL), refused = !ok && is_refusal(attempt->error);
+  if (ok)
+    ldx_context_note(attempt->context, "that build's commit quorum is %s from now on", step->commit_quorum);
+  else if (refused && attempt->error->code != LDX_ERROR_UNDEFINED) /* it has ended */
+    ldx_context_note(attempt->context, "that build keeps its own commit quorum, for it cannot be set: %s",
+                     attempt->error->message);
+  if (refused) ldx_error_clear(attempt->error);
+  bson_destroy(&build);
+  bson_destroy(&command);
+  return ok || refused;
+}
+
+/* Tells whose build it is that is waited for. */
+static bool join(ldx_mongo_attempt *attempt, const char *name) {
+  char builder[256];
+  ldx_mongo_builder_of(attempt, name, builder, sizeof builder);
+  ldx_context_note(attempt->context, "%s is being built by %s: waiting for it", name, builder);
+  return set_quorum(attempt);
+}
+
+/* With an arena of its own: it may be asked for hours. */
+static bool is_being_built(const ldx_mongo_attempt *attempt, const char *name, bool *is) {
+  ldx_mongo_attempt look = *attempt;
+  ldx_mongo_indexes indexes;
+  look.arena = ldx_arena_new();
+  bool ok = ldx_mongo_see(&look, &indexes);
+  const ldx_mongo_index *index = ok ? ldx_mongo_index_named(&indexes, name) : NULL;
+  *is = index && index->building;
+  ldx_arena_free(look.arena);
+  return ok;
+}
+
+bool ldx_mongo_settle(ldx_mongo_attempt *attempt, const char *name) {
   for (bool told = false;; told = true) {
-    if (!ldx_mongo_see(attempt, indexes)) return false;
-    *found = ldx_mongo_index_named(indexes, name);
-    if (!*found || !(*found)->building) return true;
-    const char *builder = told ? NULL : ldx_mongo_builder_of(attempt, name);
-    if (!told)
-      ldx_context_note(attempt->context, "%s is being built by %s: waiting for it", name,
-                       builder ? builder : "somebody");
+    bool building;
+    if (!is_being_built(attempt, name, &building)) return false;
+    if (!building) return true;
+    if (!told && !join(attempt, name)) return false;
     if (!ldx_mongo_pause(attempt)) return false;
   }
 }
@@ -72,26 +130,20 @@ static bool taken(ldx_mongo_attempt *attempt) {
   return false;
 }
 
+/* A name or definition that is taken. */
 static bool is_conflict(const ldx_error *error) {
-  int native = atoi(error->native);
-  return native == OPTIONS_CONFLICT || native == KEY_SPECS_CONFLICT;
+  return ldx_mongo_is(error, LDX_MONGO_CODE_INDEX_OPTIONS_CONFLICT) ||
+         ldx_mongo_is(error, LDX_MONGO_CODE_INDEX_KEY_SPECS_CONFLICT);
 }
 
 /* --- building --------------------------------------------------------------------------------------------------------- */
-
-static void append_quorum(bson_t *command, const char *quorum) {
-  if (quorum && *quorum && strspn(quorum, "0123456789") == strlen(quorum))
-    BSON_APPEND_INT32(command, "commitQuorum", (int32_t)atoi(quorum));
-  else if (quorum)
-    BSON_APPEND_UTF8(command, "commitQuorum", quorum);
-}
 
 static bool append_spec(bson_t *indexes, size_t number, const ldx_companion *index, bool unique, bool prepare,
                         ldx_error *error) {
   bson_t spec;
   char place[16];
   if (!ldx_mongo_spec_of(index->definition, index->name, unique, &spec, error)) return false;
-  if (prepare) ldx_mongo_prepare(&spec);
+  if (prepare) BSON_APPEND_BOOL(&spec, "prepareUnique", true);
   snprintf(place, sizeof place, "%zu", number);
   bson_append_document(indexes, place, -1, &spec);
   bson_destroy(&spec);
@@ -114,7 +166,8 @@ static bool create_with(ldx_mongo_attempt *attempt, const ldx_mongo_index *live,
   append_quorum(&command, step->commit_quorum);
   if (ok && !live) ldx_context_builds(attempt->context);
   /* What is there, or under way, needs no lock. */
-  ok = ok && (live || ldx_mongo_wait_for_collection(attempt)) && ldx_mongo_send(attempt, &command, NULL);
+  ok = ok && (live ? ldx_mongo_send(attempt, ldx_lock_budget(step), &command, NULL)
+                   : ldx_mongo_change(attempt, &command, NULL));
   bson_destroy(&command);
   return ok;
 }
@@ -144,15 +197,13 @@ static void see_it_gone(ldx_mongo_attempt *attempt) {
   look.error = &own;
   double began = ldx_clock_now();
   for (;;) {
-    ldx_mongo_indexes indexes;
-    if (!ldx_mongo_see(&look, &indexes)) return;
-    const ldx_mongo_index *index = ldx_mongo_index_named(&indexes, attempt->step->name);
-    if (!index || !index->building) return;
-    const char *builder = ldx_mongo_builder_of(&look, attempt->step->name);
+    bool building;
+    char builder[256];
+    if (!is_being_built(&look, attempt->step->name, &building) || !building) return;
+    bool shown = ldx_mongo_builder_of(&look, attempt->step->name, builder, sizeof builder);
     double waited = ldx_clock_now() - began;
-    if ((builder && waited > cleanup_grace) || waited > cleanup_patience) {
-      ldx_context_note(attempt->context, "the build of %s goes on: %s asked for it, too", attempt->step->name,
-                       builder ? builder : "somebody");
+    if ((shown && waited > cleanup_grace) || waited > cleanup_patience) {
+      ldx_context_note(attempt->context, "the build of %s goes on: %s asked for it, too", attempt->step->name, builder);
       return;
     }
     ldx_clock_sleep(0.1);
@@ -185,7 +236,7 @@ static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *in
   ldx_mongo_indexes after;
   if (live) {
     /* As it is, so that the server compares everything else, and joins. */
-    if (!create_or_explain(attempt, live, live->unique, live->prepare_unique)) return false;
+    if (!create_or_explain(attempt, live, live->now.unique, live->now.prepare_unique)) return false;
   } else {
     bool any = false;
     if (indexes->exists && !has_documents(attempt, &any)) return false;
@@ -203,8 +254,16 @@ static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *in
     }
     if (!create(attempt, NULL, false, true)) {
       /* The server takes it for a second copy of a plain index of the same keys that stands beside. */
-      bool beside = is_conflict(attempt->error) && !ldx_mongo_index_named(indexes, name);
-      if (beside) return build_at_once(attempt, indexes);
+      if (is_conflict(attempt->error)) return build_at_once(attempt, indexes);
+      /* To prepareUnique, where it was told to be like an older version, as it is for some days after an upgrade. */
+      if (ldx_mongo_is(attempt->error, LDX_MONGO_CODE_INVALID_OPTIONS)) {
+        ldx_context_note(
+            attempt->context,
+            "%s is built unique at once, for the server does not convert indexes (its "
+            "featureCompatibilityVersion is below 6.0): what is written twice meanwhile makes the build fail",
+            name);
+        return build_at_once(attempt, indexes);
+      }
       /* The server goes on with it. */
       if (ldx_error_retry(attempt->error->code) == LDX_RETRY_VERIFY) ldx_mongo_tell_prepared(attempt);
       return explain(attempt);
@@ -215,7 +274,11 @@ static bool build_unique(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *in
   if (!live)
     return ldx_error_set(attempt->error, LDX_ERROR_TERMINATED, "%s was dropped by somebody while it was made unique",
                          name);
-  return live->unique || ldx_mongo_make_unique(attempt, live);
+  /* What else it has, the server has compared. */
+  ldx_mongo_alterable index = ldx_mongo_alterable_of(attempt->step->definition);
+  index.prepare_unique = live->now.prepare_unique;
+  index.unique = live->now.unique;
+  return ldx_mongo_alter_from(attempt, index);
 }
 
 bool ldx_mongo_build(ldx_mongo_attempt *attempt) {
@@ -229,11 +292,7 @@ bool ldx_mongo_build(ldx_mongo_attempt *attempt) {
     return false;
   }
   const ldx_mongo_index *live = ldx_mongo_index_named(&indexes, step->name);
-  if (live && live->building) {
-    const char *builder = ldx_mongo_builder_of(attempt, step->name);
-    ldx_context_note(attempt->context, "%s is being built by %s: waiting for it", step->name,
-                     builder ? builder : "somebody");
-  }
+  if (live && live->building && !join(attempt, step->name)) return false;
   if (!live && step->check_duplicates && !ldx_mongo_check_duplicates(attempt, &indexes)) return false;
   if (step->definition->unique) return build_unique(attempt, &indexes);
   if (!live && step->companion_count) {
@@ -241,5 +300,5 @@ bool ldx_mongo_build(ldx_mongo_attempt *attempt) {
     if (create_together(attempt, &apart)) return true;
     if (!apart) return explain(attempt);
   }
-  return create_or_explain(attempt, live, false, live && live->prepare_unique);
+  return create_or_explain(attempt, live, false, live && live->now.prepare_unique);
 }

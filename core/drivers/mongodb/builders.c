@@ -15,18 +15,11 @@ bool ldx_mongo_unknown_then(ldx_error *error) {
 
 /* The server itself is at every unfinished index, whoever asked for it and whether he is still there. */
 static void tell_builder(const ldx_session *session, const ldx_mongo_activity *all, ldx_measure *item) {
-  const ldx_mongo_operation *worker = NULL, *client = NULL;
-  for (size_t i = 0; i < all->count; i++) {
-    const ldx_mongo_operation *operation = &all->items[i];
-    if (!ldx_mongo_operation_is_about(operation, session->database, item->relation->name.name, item->live->name))
-      continue;
-    if (operation->worker)
-      worker = operation;
-    else
-      client = operation;
-  }
+  const ldx_mongo_operation *worker,
+      *builder =
+          ldx_mongo_find_builder(all, session->database, item->relation->name.name, item->live->name, 0, &worker);
   item->being_built = true;
-  if (client || worker) ldx_mongo_who(item->builder, sizeof item->builder, (client ? client : worker)->document);
+  if (builder) ldx_mongo_who(item->builder, sizeof item->builder, builder->document);
   char *colon = strstr(item->builder, ": ");
   if (colon) *colon = '\0'; /* how far matters more than what it said */
   if (!item->builder[0]) snprintf(item->builder, sizeof item->builder, "the server");
@@ -35,7 +28,7 @@ static void tell_builder(const ldx_session *session, const ldx_mongo_activity *a
     snprintf(item->builder + length, sizeof item->builder - length, ", %.0f %%", 100 * worker->done / worker->total);
 }
 
-bool ldx_mongo_find_builders(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error) {
+bool ldx_mongo_tell_builders(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error) {
   bool any = false, ok = true;
   for (size_t i = 0; i < count; i++) any |= items[i].live && !items[i].live->valid;
   if (!any) return true;

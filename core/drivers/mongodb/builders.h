@@ -6,7 +6,7 @@
 
 /* Fills `being_built` and `builder` of items whose index is unfinished. One request, if there are any.
  * Who may not see operations is told "the server". False: the link was lost, or the job cancelled. */
-bool ldx_mongo_find_builders(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error);
+bool ldx_mongo_tell_builders(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error);
 
 /* After something could not be had that a measurement can do without: true, and no error, unless the link is to blame or
  * the job was cancelled. */

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "aside.h"
 #include "base/clock.h"
 #include "who.h"
 
@@ -103,10 +103,9 @@ static void *run(void *the_call) {
 
 /* What is known of the server during a call. */
 typedef struct pulse {
-  double looked;   /* when it was last asked */
-  double heard;    /* when it last gave a sign of life */
-  time_t heard_at; /* the same, for people */
-  bool silent, told;
+  double looked; /* when it was last asked */
+  double heard;  /* when it last gave a sign of life */
+  bool silent;   /* since then it has been asked in vain */
   double unseen; /* since when it has not been seen at the command; 0: it was, or cannot be */
 } pulse;
 
@@ -116,15 +115,8 @@ static bool is_to_stop(ldx_session *session) {
 }
 
 static void hear(ldx_session *session, pulse *p) {
-  if (p->told) ldx_context_heard(session->context, ldx_clock_now() - p->heard);
-  *p = (pulse){.looked = ldx_clock_now(), .heard = ldx_clock_now(), .heard_at = time(NULL), .unseen = p->unseen};
-}
-
-static void tell_silence(ldx_session *session, pulse *p) {
-  p->silent = true;
-  if (p->told || !session->context) return;
-  ldx_context_silent(session->context, p->heard_at);
-  p->told = true;
+  if (session->context) ldx_context_silence(session->context, 0);
+  *p = (pulse){.looked = ldx_clock_now(), .heard = ldx_clock_now(), .unseen = p->unseen};
 }
 
 static void look(ldx_session *session, bool tagged, pulse *p) {
@@ -137,7 +129,8 @@ static void look(ldx_session *session, bool tagged, pulse *p) {
   ldx_mongo_activity_free(&activity);
   if (!ok && !error.native[0]) {
     p->looked = ldx_clock_now();
-    tell_silence(session, p);
+    p->silent = true;
+    if (session->context) ldx_context_silence(session->context, p->looked - p->heard);
     return;
   }
   hear(session, p);
@@ -163,7 +156,7 @@ static bool goes_on(ldx_session *session, bool tagged, pulse *p, ldx_error *erro
 
 /* False: it was left, and `c` is not ours any more. */
 static bool wait_for(ldx_session *session, call *c, bool tagged, ldx_error *error) {
-  pulse p = {.looked = ldx_clock_now(), .heard = ldx_clock_now(), .heard_at = time(NULL)};
+  pulse p = {.looked = ldx_clock_now(), .heard = ldx_clock_now()};
   double begun = ldx_clock_now();
   bool waiting = true;
   pthread_mutex_lock(&c->mutex);
@@ -180,7 +173,7 @@ static bool wait_for(ldx_session *session, call *c, bool tagged, ldx_error *erro
     pthread_mutex_lock(&c->mutex);
   }
   bool over = c->over;
-  if (over && p.told) hear(session, &p);
+  if (over) hear(session, &p);
   c->left = !over;
   if (!over) session->client = NULL;
   pthread_mutex_unlock(&c->mutex);
@@ -228,5 +221,7 @@ bool ldx_mongo_call_end(ldx_session *session, bool commit, ldx_error *error) {
   bool ok = make(session, c, false, &reply, error);
   bson_destroy(&reply);
   if (session->client) ldx_mongoc.client_session_destroy(transaction); /* else it was left with the call */
+  if (!ok && commit && error && error->code == LDX_ERROR_LINK_LOST)
+    ldx_error_hint(error, "It may have been committed: look at what it was to change before it is done again.");
   return ok;
 }

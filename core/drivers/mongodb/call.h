@@ -17,8 +17,8 @@
 bool ldx_mongo_call(ldx_session *session, uint32_t server, const char *database, const bson_t *command, bool tagged,
                     bson_t *reply, ldx_error *error);
 
-/* Ends the session's transaction, which it then has no more; false and LDX_ERROR_LINK_LOST as above: it is not known
- * whether it was committed. */
+/* Ends the session's transaction, which it then has no more; false and LDX_ERROR_LINK_LOST, as above or as libmongoc says
+ * it: it is not known whether it was committed. */
 bool ldx_mongo_call_end(ldx_session *session, bool commit, ldx_error *error);
 
 #endif

@@ -1,55 +1,6 @@
-/* cancel.c: a session's second client, which never waits for long; and what ends on the server what the first one waits
- * for.
- */
-#include "driver_parts.h"
-#include "path.h"
-#include "session.h"
+/* cancel.c: what ends on the server what a session waits for. */
+#include "aside.h"
 #include "who.h"
-
-static const double longest_timeout = 5;
-
-double ldx_mongo_aside_timeout(const ldx_session *session) {
-  return session->patience / 4 < longest_timeout ? session->patience / 4 : longest_timeout;
-}
-
-/* The mutex is held. NULL: out of memory. */
-static mongoc_client_t *second_client(ldx_session *session) {
-  if (session->canceller) return session->canceller;
-  mongoc_uri_t *uri = ldx_mongoc.uri_copy(session->uri);
-  int32_t milliseconds = (int32_t)(ldx_mongo_aside_timeout(session) * 1000);
-  ldx_mongoc.uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, milliseconds);
-  session->canceller = ldx_mongoc.client_new_from_uri(uri);
-  if (session->canceller) ldx_mongoc.client_set_error_api(session->canceller, MONGOC_ERROR_API_VERSION_2);
-  ldx_mongoc.uri_destroy(uri);
-  return session->canceller;
-}
-
-bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
-                     ldx_error *error) {
-  bson_error_t reason = {0};
-  bool ok = false;
-  pthread_mutex_lock(&session->cancel_mutex);
-  mongoc_client_t *client = second_client(session);
-  if (client) {
-    ok = ldx_mongoc.client_command_simple(client, database ? database : session->database, command,
-                                          session->preferences, reply, &reason);
-    if (!ok) ldx_mongo_error(session, &reason, reply, error);
-  } else {
-    bson_init(reply);
-    ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
-  }
-  pthread_mutex_unlock(&session->cancel_mutex);
-  /* Done by one member, and perhaps by no other: if that one is lost, it never was. */
-  const char *message = ok ? ldx_mongo_text_at(reply, "writeConcernError.errmsg") : "";
-  if (*message) {
-    ok = ldx_error_set(error, LDX_ERROR_LINK_LOST, "no majority of the members confirmed it: %.800s", message);
-    ldx_error_hint(error, "It takes most members of the replica set, of those that vote, with the data; rs.status() "
-                          "says which are missing.");
-  }
-  return ok;
-}
-
-/* --- cancelling ---------------------------------------------------------------------------------------------------------- */
 
 static void end_operation(ldx_session *session, const bson_t *document) {
   bson_t command = BSON_INITIALIZER, reply;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "driver_parts.h"
 #include "filter.h"
 #include "json.h"
 #include "path.h"
@@ -28,6 +29,8 @@ static void append_key(bson_t *key, const ldx_key *part) {
   ldx_mongo_parse_value(part->opclass, &holder, &iter);
   if (BSON_ITER_HOLDS_NUMBER(&iter))
     bson_append_iter(key, part->column, -1, &iter);
+  else if (ldx_mongo_is_number(part->opclass))
+    bson_append_double(key, part->column, -1, strtod(part->opclass, NULL)); /* an infinite one, which JSON has not */
   else
     bson_append_utf8(key, part->column, -1, part->opclass, -1);
   bson_destroy(&holder);
@@ -49,12 +52,13 @@ static const char *article(const char *kind) {
 static bool append_option(bson_t *spec, const ldx_option *option, ldx_error *error) {
   static const char *const flags[] = {"sparse", "hidden"}, *const texts[] = {"default_language", "language_override"};
   static const char *const documents[] = {"collation", "wildcardProjection", "weights", "storageEngine"};
-  static const char *const numbers[] = {"expireAfterSeconds", "bits", "min", "max"};
+  static const char *const numbers[] = {"expireAfterSeconds",  "bits", "min", "max", "finestIndexedLevel",
+                                        "coarsestIndexedLevel"};
   const struct {
     const char *const *names;
     size_t count;
     const char *kind;
-  } kinds[] = {{flags, 2, "boolean"}, {texts, 2, "text"}, {documents, 4, "object"}, {numbers, 4, "number"}};
+  } kinds[] = {{flags, 2, "boolean"}, {texts, 2, "text"}, {documents, 4, "object"}, {numbers, 6, "number"}};
   const char *wanted = NULL;
   for (size_t k = 0; k < 4; k++)
     for (size_t i = 0; i < kinds[k].count; i++)
@@ -71,7 +75,7 @@ static bool append_option(bson_t *spec, const ldx_option *option, ldx_error *err
                                : number;
   if (fits && *wanted == 'b') {
     /* Said to be false, some would be kept all the same, and others refused. */
-    if (bson_iter_as_bool(&value)) bson_append_bool(spec, option->name, -1, true);
+    if (ldx_mongo_truth(&value)) bson_append_bool(spec, option->name, -1, true);
   } else if (fits) {
     bson_append_iter(spec, option->name, -1, &value);
   } else {
@@ -159,5 +163,13 @@ bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const
     ok = ldx_mongo_check_spec(canonical, &spec, error);
   }
   bson_destroy(&spec);
+  return ok;
+}
+
+bool ldx_mongo_check_declared(const ldx_definition *declared, ldx_error *error) {
+  ldx_arena *arena = ldx_arena_new();
+  ldx_definition canonical;
+  bool ok = ldx_mongo_canonical(arena, declared, NULL, NULL, &canonical, error);
+  ldx_arena_free(arena);
   return ok;
 }

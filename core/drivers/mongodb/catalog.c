@@ -9,9 +9,13 @@
 
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "indexes.h"
 #include "json.h"
 #include "model/catalog.h"
+#include "model/marks.h"
 #include "path.h"
 #include "shard.h"
 #include "spec.h"
@@ -22,6 +26,7 @@ typedef struct work {
   ldx_arena *arena;
   ldx_relation *relation; /* the one that indexes are read for */
   bool may_be_sharded;    /* not unless the server has a list of what is */
+  ldx_marks read;         /* the indexes that there are, by what they were read from: how many there were then */
   struct buckets {        /* of time-series collections, which $listCatalog knows the options of by these */
     const char *name, *options;
     struct buckets *next;
@@ -30,15 +35,9 @@ typedef struct work {
 
 /* --- relations ------------------------------------------------------------------------------------------------------------ */
 
-static const char buckets_of[] = "system.buckets.";
-
+/* Ours and the server's: a registry cannot name them either (check.c). */
 static bool is_left_out(const char *name) {
-  static const char *const own[] = {
-      LDX_MONGO_LOCK,           "lunadex.runs", "lunadex.changes", "lunadex.backfills", "lunadex.backfill_ranges",
-      "lunadex.backfill_errors"};
-  for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-    if (!strcmp(name, own[i])) return true;
-  return !strncmp(name, "system.", 7);
+  return !strncmp(name, LDX_MONGO_OWN, strlen(LDX_MONGO_OWN)) || !strncmp(name, "system.", 7);
 }
 
 /* As createCollection takes them, as far as they matter to indexes; NULL: there are none. That buckets are clustered goes
@@ -68,7 +67,7 @@ static ldx_relation *add_relation(work *w, const char *name, const char *type, c
   relation->display = copy;
   relation->kind = !strcmp(type, "view") ? 'v' : !strcmp(type, "timeseries") ? 't' : 'c';
   relation->rows = relation->bytes = -1;
-  if (options) {
+  if (!bson_empty(options)) {
     if (ldx_mongo_document_at(options, "collation", &collation))
       relation->collation = ldx_mongo_collation_form(w->arena, &collation);
     relation->capped = ldx_mongo_flag_at(options, "capped");
@@ -83,16 +82,40 @@ static bool is_on_id(const ldx_definition *definition) {
   return definition->key_count == 1 && !strcmp(definition->keys[0].column, "_id") && !definition->keys[0].opclass;
 }
 
-static void add_index(work *w, const bson_t *spec, bool ready, bool clustered) {
+/* What an index of such a collection is read from. */
+static ldx_fingerprint mark_of(const ldx_relation *relation, const bson_t *spec, bool clustered) {
+  uint64_t seed = (relation->kind == 't' ? 1u : 0u) + (clustered ? 2u : 0u);
+  if (relation->collation) seed = XXH3_64bits_withSeed(relation->collation, strlen(relation->collation), seed);
+  XXH128_hash_t hash = XXH3_128bits_withSeed(bson_get_data(spec), spec->len, seed);
+  return (ldx_fingerprint){.high = hash.high64, .low = hash.low64};
+}
+
+static ldx_live *read_anew(work *w, const bson_t *spec, bool clustered) {
   ldx_relation *relation = w->relation;
-  ldx_live *live = ldx_catalog_add_live(w->catalog, relation, "", 0);
-  live->clustered = clustered;
+  ldx_definition *definition = LDX_ARENA_NEW(w->arena, ldx_definition, 1);
   /* That of a clustered collection does not say what collation it has: it is the collection's. */
-  live->name = ldx_mongo_definition_of(w->arena, spec, live->clustered ? NULL : relation->collation, &live->definition);
-  live->definition.relation = relation->name;
-  if (live->clustered) ldx_mongo_set_collation(w->arena, &live->definition, relation->collation);
-  live->extension_owned = relation->kind != 't' && is_on_id(&live->definition);
-  if (live->extension_owned) live->definition.unique = false; /* nobody can say so of it */
+  const char *name = ldx_mongo_definition_of(w->arena, spec, clustered ? NULL : relation->collation, definition);
+  if (clustered) ldx_mongo_set_collation(w->arena, definition, relation->collation);
+  ldx_live *live = ldx_catalog_add_live(w->catalog, relation, name, 0, definition);
+  live->extension_owned = relation->kind != 't' && is_on_id(definition);
+  if (live->extension_owned) definition->unique = false; /* nobody can say so of it */
+  live->fingerprint = ldx_definition_fingerprint(definition);
+  return live;
+}
+
+static ldx_live *read_like(work *w, const ldx_live *other) {
+  ldx_live *live = ldx_catalog_add_live(w->catalog, w->relation, other->name, 0, other->definition);
+  live->extension_owned = other->extension_owned;
+  live->fingerprint = other->fingerprint;
+  return live;
+}
+
+/* Every collection has an index on _id, and many have others that are written alike: those are read once. */
+static void add_index(work *w, const bson_t *spec, bool ready, bool clustered) {
+  size_t *number = ldx_marks_number(&w->read, mark_of(w->relation, spec, clustered));
+  ldx_live *live = *number ? read_like(w, ldx_catalog_live_at(w->catalog, *number - 1)) : read_anew(w, spec, clustered);
+  *number = ldx_catalog_live_count(w->catalog);
+  live->clustered = clustered;
   live->bytes = -1;
   live->live = true;
   live->valid = live->ready = ready;
@@ -110,29 +133,66 @@ static bool list_indexes(work *w, ldx_relation *relation, ldx_error *error) {
     ldx_error_clear(error);
     ok = true;
   }
+  /* Who may not list them may have no business there: only what is declared on it is refused (check.c). */
+  if (!ok && error->code == LDX_ERROR_PERMISSION) {
+    ldx_error_clear(error);
+    relation->kind = 'x';
+    ok = true;
+  }
   return ok;
 }
 
 /* --- all at once ------------------------------------------------------------------------------------------------------------ */
 
-/* The catalog keeps that of a clustered collection among the collection's options. */
-static void read_clustered(work *w, const bson_t *entry) {
-  bson_t spec;
-  if (ldx_mongo_document_at(entry, "md.options.clusteredIndex", &spec)) add_index(w, &spec, true, true);
+/* One of its entries. */
+typedef struct listed {
+  const char *database, *name, *type; /* "": it says nothing */
+  bson_t options;                     /* empty: it has none */
+  bool has_indexes;
+  bson_iter_t indexes; /* before the first */
+} listed;
+
+static const char *text_of(const bson_iter_t *iter) {
+  return BSON_ITER_HOLDS_UTF8(iter) ? bson_iter_utf8(iter, NULL) : "";
 }
 
-static void note_buckets(work *w, const char *name, const bson_t *entry) {
-  bson_t options;
-  if (strncmp(name, buckets_of, sizeof buckets_of - 1) != 0) return;
-  if (!ldx_mongo_document_at(entry, "md.options", &options)) return;
+static void read_metadata(const bson_iter_t *metadata, listed *l) {
+  bson_iter_t field;
+  if (!bson_iter_recurse(metadata, &field)) return;
+  while (bson_iter_next(&field)) {
+    const char *name = bson_iter_key(&field);
+    if (!strcmp(name, "options")) ldx_mongo_view(&field, &l->options);
+    if (!strcmp(name, "indexes"))
+      l->has_indexes = BSON_ITER_HOLDS_ARRAY(&field) && bson_iter_recurse(&field, &l->indexes);
+  }
+}
+
+/* In one pass, as are indexes: catalogs are large. */
+static void read_fields(const bson_t *entry, listed *l) {
+  bson_iter_t field;
+  l->database = l->name = l->type = "";
+  l->has_indexes = false;
+  bson_init(&l->options);
+  if (!bson_iter_init(&field, entry)) return;
+  while (bson_iter_next(&field)) {
+    const char *name = bson_iter_key(&field);
+    if (!strcmp(name, "db")) l->database = text_of(&field);
+    if (!strcmp(name, "name")) l->name = text_of(&field);
+    if (!strcmp(name, "type")) l->type = text_of(&field);
+    if (!strcmp(name, "md")) read_metadata(&field, l);
+  }
+}
+
+static void note_buckets(work *w, const listed *l) {
+  const char *series = ldx_mongo_series_of(l->name);
+  if (!series) return;
   struct buckets *buckets = LDX_ARENA_NEW(w->arena, struct buckets, 1);
-  buckets->name = ldx_arena_strdup(w->arena, name + sizeof buckets_of - 1);
-  buckets->options = options_text(w->arena, &options);
+  buckets->name = ldx_arena_strdup(w->arena, series);
+  buckets->options = options_text(w->arena, &l->options);
   buckets->next = w->buckets;
   w->buckets = buckets;
 }
 
-/* In one pass: catalogs are large. */
 static void read_index(work *w, const bson_iter_t *index) {
   bson_iter_t member;
   bson_t spec;
@@ -149,22 +209,22 @@ static void read_index(work *w, const bson_iter_t *index) {
 static bool read_entry(const bson_t *entry, void *state, ldx_error *error) {
   (void)error;
   work *w = state;
-  bson_t options;
-  bson_iter_t index;
-  if (strcmp(ldx_mongo_text_at(entry, "db"), w->session->database) != 0) {
+  listed l;
+  bson_t clustered;
+  read_fields(entry, &l);
+  if (strcmp(l.database, w->session->database) != 0) {
     w->may_be_sharded = true;
     return true;
   }
-  const char *name = ldx_mongo_text_at(entry, "name");
-  if (is_left_out(name)) {
-    note_buckets(w, name, entry);
+  if (is_left_out(l.name)) {
+    note_buckets(w, &l);
     return true;
   }
-  w->relation = add_relation(w, name, ldx_mongo_text_at(entry, "type"),
-                             ldx_mongo_document_at(entry, "md.options", &options) ? &options : NULL);
-  read_clustered(w, entry);
-  if (!ldx_mongo_members_at(entry, "md.indexes", &index)) return true;
-  while (bson_iter_next(&index)) read_index(w, &index);
+  w->relation = add_relation(w, l.name, l.type, &l.options);
+  /* Where documents are in order of an index, it stands among the collection's options. */
+  if (ldx_mongo_document_at(&l.options, "clusteredIndex", &clustered)) add_index(w, &clustered, true, true);
+  if (l.has_indexes)
+    while (bson_iter_next(&l.indexes)) read_index(w, &l.indexes);
   return true;
 }
 
@@ -187,11 +247,10 @@ static bool list_catalog(work *w, ldx_error *error) {
 
 static bool read_collection(const bson_t *entry, void *state, ldx_error *error) {
   (void)error;
-  bson_t options;
+  bson_t options = BSON_INITIALIZER;
   const char *name = ldx_mongo_text_at(entry, "name");
-  if (!is_left_out(name))
-    add_relation(state, name, ldx_mongo_text_at(entry, "type"),
-                 ldx_mongo_document_at(entry, "options", &options) ? &options : NULL);
+  ldx_mongo_document_at(entry, "options", &options);
+  if (!is_left_out(name)) add_relation(state, name, ldx_mongo_text_at(entry, "type"), &options);
   return true;
 }
 
@@ -226,7 +285,7 @@ static void add_shard_key(const char *collection, const bson_t *key, void *state
   for (size_t i = 0; i < relation->live_count; i++) {
     if (!relation->live[i]->valid) continue;
     finished[count] = relation->live[i];
-    definitions[count++] = &relation->live[i]->definition;
+    definitions[count++] = relation->live[i]->definition;
   }
   ldx_mongo_find_shard_indexes(w->arena, key, definitions, count, needed);
   for (size_t i = 0; i < count; i++) finished[i]->referenced = needed[i];
@@ -243,7 +302,7 @@ static bool read_shard_keys(work *w, ldx_error *error) {
 
 /* --- all of it ---------------------------------------------------------------------------------------------------------------- */
 
-static const ldx_dialect dialect = {
+const ldx_dialect ldx_mongo_dialect = {
     .name = "mongodb",
     .names_in_relations = true,
     .can_alter = ldx_mongo_can_alter,
@@ -253,13 +312,15 @@ static const ldx_dialect dialect = {
 };
 
 static void begin(work *w) {
+  ldx_marks_free(&w->read);
   w->buckets = NULL;
   w->may_be_sharded = false;
-  w->catalog = ldx_catalog_new(&dialect);
+  w->catalog = ldx_catalog_new(&ldx_mongo_dialect);
   w->arena = ldx_catalog_arena(w->catalog);
 }
 
 static ldx_catalog *finish(work *w, bool ok, ldx_error *error) {
+  ldx_marks_free(&w->read);
   if (ok) {
     ldx_catalog_finish(w->catalog);
     for (struct buckets *b = w->buckets; b; b = b->next) {

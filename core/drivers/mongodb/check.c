@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "path.h"
+#include "session.h"
 #include "spec.h"
 
 enum { MOST_KEYS = 32, LONGEST_NAMESPACE = 255 };
@@ -33,10 +34,6 @@ static bool check_path(const char *path, ldx_error *error) {
   return true;
 }
 
-static bool is_number(const char *text) {
-  return text[strspn(text, "0123456789+-.eE")] == '\0' && strpbrk(text, "0123456789");
-}
-
 static bool check_key(const ldx_key *key, ldx_error *error) {
   static const char *const types[] = {"text", "hashed", "2d", "2dsphere"};
   if (!key->column) return refuse(error, "MongoDB has no indexes on expressions", "Name a field.");
@@ -44,10 +41,8 @@ static bool check_key(const ldx_key *key, ldx_error *error) {
   if (key->collation)
     return refuse(error, "in MongoDB a collation is the whole index's, not one key's", "Give it as an option.");
   if (!key->opclass) return true;
-  if (is_number(key->opclass)) {
-    if (strpbrk(key->opclass, "123456789")) return true;
-    return refuse(error, "a key's direction cannot be 0", "Write 1 or -1.");
-  }
+  if (ldx_mongo_is_number(key->opclass))
+    return strtod(key->opclass, NULL) != 0 || refuse(error, "a key's direction cannot be 0", "Write 1 or -1.");
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     if (!strcmp(types[i], key->opclass)) return true;
   ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "there is no index type \"%.100s\"", key->opclass);
@@ -95,7 +90,7 @@ static bool check_wildcard(const ldx_definition *d, ldx_error *error) {
                     "From MongoDB 7.0 it may have others; Lunadex does not do that yet.");
     if (key->descending || (key->opclass && *key->opclass == '-'))
       return refuse(error, "a wildcard key has no direction but 1", NULL);
-    if (key->opclass && !is_number(key->opclass)) return refuse(error, "a wildcard key has no type", NULL);
+    if (key->opclass && !ldx_mongo_is_number(key->opclass)) return refuse(error, "a wildcard key has no type", NULL);
   }
   return true;
 }
@@ -143,7 +138,7 @@ static bool has(const bson_t *spec, const char *name) {
 
 static double number(const bson_t *spec, const char *name, double otherwise) {
   bson_iter_t iter;
-  return bson_iter_init_find(&iter, spec, name) ? bson_iter_as_double(&iter) : otherwise;
+  return bson_iter_init_find(&iter, spec, name) ? ldx_mongo_double(&iter) : otherwise;
 }
 
 static bool is_on_id(const ldx_definition *d) {
@@ -207,7 +202,7 @@ static bool check_text(ldx_mongo_kind kind, const ldx_definition *d, const bson_
   if (kind != LDX_MONGO_TEXT) return refuse(error, "weights are for text indexes", NULL);
   if (!bson_iter_recurse(&iter, &weight)) return true;
   while (bson_iter_next(&weight)) {
-    double value = bson_iter_as_double(&weight); /* of which the server takes the whole part */
+    double value = ldx_mongo_double(&weight); /* of which the server takes the whole part */
     if (!check_path(bson_iter_key(&weight), error)) return false;
     if (!(value >= 1 && value < 100000)) return refuse(error, "weights lie between 1 and 99999", NULL);
   }
@@ -243,6 +238,11 @@ bool ldx_mongo_check_relation(const ldx_definition *d, const ldx_relation *relat
   bool expires = ldx_mongo_option(&d->storage, "expireAfterSeconds") != NULL;
   if (relation->kind == 'v')
     return refuse(error, "a view has no indexes", "Declare them on the collection that it is made from.");
+  if (relation->kind == 'x') {
+    ldx_error_set(error, LDX_ERROR_PERMISSION, "this user may not list the collection's indexes");
+    ldx_error_hint(error, LDX_MONGO_ROLES);
+    return false;
+  }
   if (relation->capped && expires) return refuse(error, "documents of a capped collection cannot expire", NULL);
   const char *collation = ldx_mongo_option(&d->traits, "collation");
   if (is_on_id(d) && relation->kind != 't' &&
@@ -262,7 +262,8 @@ bool ldx_mongo_check_collection(const char *name, const char *database, ldx_erro
   if (!*name || *name == '.' || strchr(name, '$'))
     return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "\"%.200s\" cannot be the name of a collection", name);
   if (!strncmp(name, "system.", 7)) return refuse(error, "the collections system.* are the server's own", NULL);
-  if (!strncmp(name, "lunadex.", 8)) return refuse(error, "the collections lunadex.* are Lunadex's own", NULL);
+  if (!strncmp(name, LDX_MONGO_OWN, strlen(LDX_MONGO_OWN)))
+    return refuse(error, "the collections lunadex.* are Lunadex's own", NULL);
   if (strlen(name) + strlen(database) + 1 > LONGEST_NAMESPACE)
     return refuse(error, "the names of database and collection have 255 bytes at most, with the dot", NULL);
   return true;

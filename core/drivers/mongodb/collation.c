@@ -70,6 +70,26 @@ const char *ldx_mongo_collation_form(ldx_arena *arena, const bson_t *collation) 
   return ldx_buffer_string(&b);
 }
 
+const char *ldx_mongo_collation_short(ldx_arena *arena, const char *json) {
+  bson_t collation;
+  bson_iter_t iter;
+  ldx_buffer b, value;
+  if (!ldx_mongo_parse(json, "the collation", &collation, NULL)) return json;
+  const char *locale = ldx_mongo_text_at(&collation, "locale"), *separator = "{";
+  ldx_buffer_init(&b, arena);
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    if (!bson_iter_init_find(&iter, &collation, fields[i].name)) continue;
+    ldx_buffer_init(&value, arena);
+    ldx_mongo_form(&value, &iter);
+    if (!strcmp(ldx_buffer_string(&value), usual_of(locale, i))) continue;
+    ldx_buffer_appendf(&b, "%s\"%s\": %s", separator, fields[i].name, ldx_buffer_string(&value));
+    separator = ", ";
+  }
+  ldx_buffer_append_char(&b, '}');
+  bson_destroy(&collation);
+  return ldx_buffer_string(&b);
+}
+
 /* Explaining a search reads nothing, and needs no collection. */
 static const char *ask(ldx_mongo_collations *collations, const bson_t *given, ldx_error *error) {
   bson_t *command = BCON_NEW("explain", "{", "find", BCON_UTF8("lunadex.collation"), "filter", "{", "}", "collation",
@@ -105,6 +125,8 @@ const char *ldx_mongo_collation_complete(ldx_mongo_collations *collations, ldx_a
     ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "the collation is empty");
   } else if (is_simple(&given)) {
     complete = LDX_MONGO_SIMPLE;
+  } else if (!collations) {
+    complete = ldx_mongo_collation_form(arena, &given);
   } else {
     answer *known = collations->answers;
     while (known && strcmp(known->given, json) != 0) known = known->next;

@@ -20,6 +20,9 @@ void ldx_mongo_collations_free(ldx_mongo_collations *collations); /* NULL is fin
 /* A collation in normal form: JSON, fields in one order, without the version. What it leaves out is what its locale has in
  * the servers of today; one from a server leaves nothing out. In the arena. */
 const char *ldx_mongo_collation_form(ldx_arena *arena, const bson_t *collation);
+/* What is to be said of a collation in that form: its locale, and what that has otherwise. In the arena, or what was given
+ * if it is no JSON. */
+const char *ldx_mongo_collation_short(ldx_arena *arena, const char *json);
 /* The complete form of `json`, which may leave things out: in `arena`; LDX_MONGO_SIMPLE for the simple one. NULL: the
  * server refuses it (LDX_ERROR_INVALID_DEFINITION), or cannot be asked now. */
 const char *ldx_mongo_collation_complete(ldx_mongo_collations *collations, ldx_arena *arena, const char *json,

@@ -13,6 +13,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "aside.h"
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "path.h"
@@ -271,7 +272,7 @@ ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx
     ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
     return NULL;
   }
-  pthread_mutex_init(&session->cancel_mutex, NULL);
+  pthread_mutex_init(&session->aside_mutex, NULL);
   atomic_init(&session->cancelled, false);
   session->number = random_number();
   session->read_only = target->read_only;
@@ -292,6 +293,7 @@ ldx_session *ldx_mongo_open(const ldx_target *target, ldx_server_info *info, ldx
     return NULL;
   }
   session->patience = patience;
+  ldx_mongo_aside_close(session); /* it had the limit of connecting, which may be a short one */
   session->stop = NULL;
   if (info) *info = session->info;
   return session;

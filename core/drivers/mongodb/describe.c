@@ -1,10 +1,7 @@
 /* describe.c: what `perform` would send, as mongosh reads it. It cannot look, so a unique build is described as that of a
  * collection with documents. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/buffer.h"
-#include "build.h"
+#include "collmod.h"
 #include "driver_parts.h"
 #include "shell.h"
 #include "spec.h"
@@ -15,53 +12,31 @@ static void append_command(ldx_buffer *b, bson_t *command) {
   bson_destroy(command);
 }
 
-static void append_conversion(ldx_buffer *b, const ldx_step *step) {
-  append_command(b, ldx_mongo_collmod(step->relation.name, step->name, "unique", true, true));
-  append_command(b, ldx_mongo_collmod(step->relation.name, step->name, "unique", true, false));
+static void append_changes(ldx_buffer *b, const ldx_step *step, ldx_mongo_alterable index) {
+  for (bson_t *command; (command = ldx_mongo_next_collmod(step, &index));) append_command(b, command);
 }
 
 static void describe_build(ldx_buffer *b, const ldx_step *step) {
   bson_t spec;
   ldx_error error;
-  bool unique = step->definition->unique;
+  ldx_mongo_alterable built = ldx_mongo_alterable_of(step->definition);
+  built.prepare_unique = built.unique;
+  built.unique = false;
   if (ldx_mongo_spec_of(step->definition, step->name, false, &spec, &error)) {
-    if (unique) ldx_mongo_prepare(&spec);
+    if (built.prepare_unique) BSON_APPEND_BOOL(&spec, "prepareUnique", true);
     ldx_mongo_shell_create(b, step->relation.name, &spec, step->commit_quorum);
-    if (unique) append_conversion(b, step);
+    append_changes(b, step, built);
     bson_destroy(&spec);
   } else {
     ldx_buffer_appendf(b, "// %s", error.message);
   }
 }
 
-static bool says(const ldx_definition *d, const char *option) {
-  const char *value = d ? ldx_mongo_option(&d->storage, option) : NULL;
-  return value && !strcmp(value, "true");
-}
-
-static double expiry(const ldx_definition *d) {
-  const char *value = d ? ldx_mongo_option(&d->storage, "expireAfterSeconds") : NULL;
-  return value ? atof(value) : -1;
-}
-
-/* What differs from the old one; all that could, where that is not known. */
+/* Where it is not known what is there, it may be other in everything. */
 static void describe_alter(ldx_buffer *b, const ldx_step *step) {
-  const ldx_definition *wanted = step->definition, *old = step->old;
-  bool expires = expiry(wanted) >= 0 && (!old || expiry(wanted) != expiry(old));
-  bool hides = !old || says(wanted, "hidden") != says(old, "hidden");
-  if (expires || hides) {
-    bson_t *command = BCON_NEW("collMod", BCON_UTF8(step->relation.name));
-    bson_t index;
-    BSON_APPEND_DOCUMENT_BEGIN(command, "index", &index);
-    BSON_APPEND_UTF8(&index, "name", step->name);
-    if (expires) BSON_APPEND_INT64(&index, "expireAfterSeconds", (int64_t)expiry(wanted));
-    if (hides) BSON_APPEND_BOOL(&index, "hidden", says(wanted, "hidden"));
-    bson_append_document_end(command, &index);
-    append_command(b, command);
-  }
-  if (!old || (says(old, "prepareUnique") != wanted->unique && !old->unique))
-    append_command(b, ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", wanted->unique, false));
-  if (wanted->unique && !(old && old->unique)) append_conversion(b, step);
+  const ldx_mongo_alterable wanted = ldx_mongo_alterable_of(step->definition);
+  const ldx_mongo_alterable other = {.expire_after = -1, .hidden = !wanted.hidden, .prepare_unique = !wanted.unique};
+  append_changes(b, step, step->old ? ldx_mongo_alterable_of(step->old) : other);
 }
 
 char *ldx_mongo_describe(ldx_arena *arena, const ldx_step *step) {

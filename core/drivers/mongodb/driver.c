@@ -6,9 +6,11 @@
 
 const ldx_driver ldx_driver_mongodb = {
     .name = "mongodb",
+    .dialect = &ldx_mongo_dialect,
     .open = ldx_mongo_open,
     .close = ldx_mongo_close,
     .catalog = ldx_mongo_catalog,
+    .check = ldx_mongo_check_declared,
     .resolve = ldx_mongo_resolve,
     .measure = ldx_mongo_measure,
     .query = ldx_mongo_query,

@@ -54,53 +54,43 @@ static bool refuse(ldx_mongo_attempt *attempt, const char *why, const char *hint
   return false;
 }
 
-/* Whether it is what was planned to go. Both sides come from a specification of the server's, so that texts can be
- * compared; only that there is no collation is said in two ways. */
 static bool is_meant(ldx_mongo_attempt *attempt, const ldx_mongo_index *index) {
-  if (!attempt->step->definition) return true;
-  ldx_definition live = {0}, meant = *attempt->step->definition;
-  ldx_mongo_definition_of(attempt->arena, &index->spec, NULL, &live);
-  live.predicate_form = NULL;
-  for (size_t i = 0; i < meant.traits.count; i++) {
-    const ldx_option *trait = &meant.traits.items[i];
-    if (strcmp(trait->name, "collation") != 0 || strcmp(trait->value, LDX_MONGO_SIMPLE) != 0) continue;
-    ldx_mongo_set_collation(attempt->arena, &meant, NULL);
-    break;
-  }
-  if (ldx_fingerprint_equal(ldx_definition_fingerprint(&live), ldx_definition_fingerprint(&meant)) &&
-      ldx_definition_storage_equal(&meant, &live))
-    return true;
-  ldx_error_set(attempt->error, LDX_ERROR_DEPENDENT, "%s of %s is another index since it was planned to go: it stays",
-                attempt->step->name, attempt->step->relation.name);
-  ldx_error_hint(attempt->error, "The next run looks at it anew.");
-  return false;
+  const ldx_definition *meant = attempt->step->definition;
+  if (!meant) return true;
+  ldx_definition live = ldx_mongo_definition_like(attempt, index, meant);
+  bool same = ldx_fingerprint_equal(ldx_definition_fingerprint(&live), ldx_definition_fingerprint(meant)) &&
+              ldx_definition_storage_equal(meant, &live);
+  return same || ldx_mongo_another(attempt);
 }
 
 bool ldx_mongo_drop(ldx_mongo_attempt *attempt) {
   const ldx_step *step = attempt->step;
   ldx_mongo_indexes indexes;
   bool of_shard_key;
+  double left;
   if (!strcmp(step->name, "_id_")) return refuse(attempt, "the server needs it", "Leave it.");
   if (!ldx_mongo_see(attempt, &indexes)) return false;
   const ldx_mongo_index *index = ldx_mongo_index_named(&indexes, step->name);
   if (!index) return true;
   if (index->building) {
-    const char *builder = ldx_mongo_builder_of(attempt, step->name);
+    char builder[256];
+    ldx_mongo_builder_of(attempt, step->name, builder, sizeof builder);
     ldx_error_set(attempt->error, LDX_ERROR_LOCK_TIMEOUT, "%s is being built by %s: to drop it would end that build",
-                  step->name, builder ? builder : "somebody");
+                  step->name, builder);
     ldx_error_hint(attempt->error, "Wait for the build to end, or let whoever runs it stop it.");
     return false;
   }
-  if (!is_meant(attempt, index)) return false;
+  attempt->meant = is_meant;
+  if (!attempt->meant(attempt, index)) return false;
   if (!is_of_shard_key(attempt, &indexes, index, &of_shard_key)) return false;
   if (of_shard_key)
     return refuse(attempt, "it serves the shard key", "Sharding needs an index that begins with the shard key.");
-  if (!ldx_mongo_wait_for_collection(attempt)) return false;
+  if (!ldx_mongo_wait_for_collection(attempt, &left)) return false;
   /* Before it goes: whoever is cut off from the answer has to know as well. */
   ldx_context_note(attempt->context, "drops %s; to bring it back: %s", step->name,
                    ldx_mongo_undo_of(attempt, &index->spec));
   bson_t *command = BCON_NEW("dropIndexes", BCON_UTF8(step->relation.name), "index", BCON_UTF8(step->name));
-  bool ok = ldx_mongo_send(attempt, command, NULL);
+  bool ok = ldx_mongo_send(attempt, left, command, NULL);
   bson_destroy(command);
   /* Somebody else was faster. */
   return ok || attempt->error->code == LDX_ERROR_UNDEFINED;

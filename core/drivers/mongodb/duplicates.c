@@ -11,62 +11,89 @@
 
 /* --- the query -------------------------------------------------------------------------------------------------------- */
 
-/* The stages, as JSON, that give the keys of several documents, each with their number as `n` and what else is gathered
- * of them, such as `ids`. `only`: a filter besides that of a partial index; `which`: one of the keys; or NULL. NULL: there
- * is no such query. */
-static const char *keys_of_several(ldx_arena *arena, const ldx_step *step, const bson_t *spec, const char *only,
-                                   const char *which, const char *more) {
+static void add_item(bson_t *array, const bson_iter_t *item) {
+  char number[16];
+  const char *key;
+  bson_uint32_to_string(bson_count_keys(array), &key, number, sizeof number);
+  bson_append_iter(array, key, -1, item);
+}
+
+static bool add_stages(ldx_arena *arena, bson_t *pipeline, const char *json, ldx_error *error) {
+  bson_t holder;
+  bson_iter_t stage;
+  if (!ldx_mongo_parse(ldx_arena_printf(arena, "{\"stages\": [%s]}", json), "the query", &holder, error)) return false;
+  if (ldx_mongo_members_at(&holder, "stages", &stage))
+    while (bson_iter_next(&stage)) add_item(pipeline, &stage);
+  bson_destroy(&holder);
+  return true;
+}
+
+/* A filter is a value and not JSON, for it may hold what no JSON does. */
+static void add_match(bson_t *pipeline, const bson_t *filter) {
+  bson_t *stage = BCON_NEW("stage", "{", "$match", BCON_DOCUMENT(filter), "}");
+  bson_iter_t iter;
+  if (bson_iter_init_find(&iter, stage, "stage")) add_item(pipeline, &iter);
+  bson_destroy(stage);
+}
+
+/* Of the keys, those in the variable `keys`. */
+static const char among_keys[] = "{\"$match\": {\"$expr\": {\"$in\": [\"$key\", \"$$keys\"]}}}, ";
+
+/* The stages that give the keys of several documents, each with their number as `n` and what else is gathered of them,
+ * such as `ids`. `only`: a filter besides that of a partial index, or NULL; `which`: of the keys, a stage or ""; `then`:
+ * the stages after them. None: there is no such query. The caller destroys `pipeline` in any case. */
+static bool keys_of_several(ldx_arena *arena, const ldx_step *step, const bson_t *spec, const bson_t *only,
+                            const char *which, const char *more, const char *then, bson_t *pipeline, ldx_error *error) {
   const char *keys = ldx_mongo_keys_expression(arena, step->definition, ldx_mongo_flag_at(spec, "sparse"));
   bson_t filter;
-  if (!keys) return NULL;
-  ldx_buffer b;
-  ldx_buffer_init(&b, arena);
-  if (ldx_mongo_document_at(spec, "partialFilterExpression", &filter))
-    ldx_buffer_appendf(&b, "{\"$match\": %s}, ", ldx_mongo_json(arena, &filter));
-  if (only) ldx_buffer_appendf(&b, "{\"$match\": %s}, ", only);
-  ldx_buffer_appendf(&b,
-                     "{\"$project\": {\"key\": %s}}, {\"$unwind\": \"$key\"}, "
-                     "%s{\"$group\": {\"_id\": \"$key\", \"n\": {\"$sum\": 1}%s}}, "
-                     "{\"$match\": {\"n\": {\"$gt\": 1}}}",
-                     keys, which ? ldx_arena_printf(arena, "{\"$match\": %s}, ", which) : "", more);
-  return ldx_buffer_string(&b);
+  bson_init(pipeline);
+  if (!keys) return true;
+  if (ldx_mongo_document_at(spec, "partialFilterExpression", &filter)) add_match(pipeline, &filter);
+  if (only) add_match(pipeline, only);
+  return add_stages(arena, pipeline,
+                    ldx_arena_printf(arena,
+                                     "{\"$project\": {\"key\": %s}}, {\"$unwind\": \"$key\"}, %s"
+                                     "{\"$group\": {\"_id\": \"$key\", \"n\": {\"$sum\": 1}%s}}, "
+                                     "{\"$match\": {\"n\": {\"$gt\": 1}}}%s",
+                                     keys, which, more, then),
+                    error);
 }
 
 char *ldx_mongo_duplicates_query(ldx_arena *arena, const ldx_step *step) {
-  bson_t spec, command;
-  bson_iter_t iter;
+  bson_t spec, pipeline;
+  bson_iter_t collation;
   ldx_error ignored;
   ldx_buffer b;
   if (!ldx_mongo_spec_of(step->definition, step->name, true, &spec, &ignored)) return NULL;
-  const char *stages = keys_of_several(arena, step, &spec, NULL, NULL, ", \"ids\": {\"$push\": \"$_id\"}");
   ldx_buffer_init(&b, arena);
-  if (stages &&
-      ldx_mongo_parse(ldx_arena_printf(arena, "{\"pipeline\": [%s]}", stages), "the query", &command, &ignored)) {
+  if (keys_of_several(arena, step, &spec, NULL, "", ", \"ids\": {\"$push\": \"$_id\"}", "", &pipeline, &ignored) &&
+      !bson_empty(&pipeline)) {
     ldx_mongo_shell_collection(&b, step->relation.name);
     ldx_buffer_append(&b, ".aggregate(");
-    if (ldx_mongo_find(&command, "pipeline", &iter)) ldx_mongo_shell_value(&b, &iter);
+    ldx_mongo_shell_array(&b, &pipeline);
     ldx_buffer_append(&b, ", { allowDiskUse: true");
-    if (ldx_mongo_find(&spec, "collation", &iter)) {
+    if (ldx_mongo_find(&spec, "collation", &collation)) {
       ldx_buffer_append(&b, ", collation: ");
-      ldx_mongo_shell_value(&b, &iter);
+      ldx_mongo_shell_value(&b, &collation);
     }
     ldx_buffer_append(&b, " })");
-    bson_destroy(&command);
   }
+  bson_destroy(&pipeline);
   bson_destroy(&spec);
   return b.length ? ldx_buffer_string(&b) : NULL;
 }
 
 /* --- telling ---------------------------------------------------------------------------------------------------------- */
 
-const char *ldx_mongo_sample(ldx_mongo_attempt *attempt, const char *key, double times, const bson_iter_t *ids) {
+static const char *sample_text(ldx_mongo_attempt *attempt, const char *key, double times, const bson_iter_t *ids,
+                               size_t most) {
   bson_iter_t id;
   ldx_buffer b;
   size_t count = 0;
   ldx_buffer_init(&b, attempt->arena);
   ldx_buffer_appendf(&b, "%s%s%.0f times", key, *key ? " " : "", times);
   if (bson_iter_recurse(ids, &id))
-    for (; count < LDX_MONGO_SAMPLE_IDS && bson_iter_next(&id); count++) {
+    for (; count < most && bson_iter_next(&id); count++) {
       ldx_buffer_append(&b, count ? ", " : ", _id ");
       ldx_mongo_shell_value(&b, &id);
     }
@@ -74,18 +101,40 @@ const char *ldx_mongo_sample(ldx_mongo_attempt *attempt, const char *key, double
   return ldx_buffer_string(&b);
 }
 
-/* "3 keys are in several documents, 7 times in all: { email: "a" } 3 times, _id 1, 2, 3; …" */
+/* What has room in a message. */
+enum { BRIEF = 5, BRIEF_IDS = 6 };
+
+bool ldx_mongo_add_duplicate(ldx_mongo_attempt *attempt, ldx_mongo_duplicates *found, const char *key, double times,
+                             const bson_iter_t *ids) {
+  const char *whole = sample_text(attempt, key, times, ids, LDX_MONGO_SAMPLE_IDS);
+  for (size_t i = 0; i < found->sample_count; i++)
+    if (!strcmp(found->samples[i].whole, whole)) return false;
+  if (found->sample_count < LDX_MONGO_SAMPLES)
+    found->samples[found->sample_count++] =
+        (ldx_mongo_duplicate){sample_text(attempt, key, times, ids, BRIEF_IDS), whole};
+  return true;
+}
+
+/* "3 keys are in several documents, 7 times in all: { email: "a" } 3 times, _id 1, 2, 3; …"; what has no room there is told
+ * beforehand. */
 static void tell(ldx_mongo_attempt *attempt, const ldx_mongo_duplicates *found, bool at_least) {
   ldx_buffer b;
+  bool fits = found->sample_count <= BRIEF;
   ldx_buffer_init(&b, attempt->arena);
   ldx_buffer_appendf(&b, "%s%.0f key%s in several documents, %.0f times in all: ", at_least ? "at least " : "",
                      found->keys, found->keys == 1 ? " is" : "s are", found->times);
-  for (size_t i = 0; i < found->sample_count; i++) ldx_buffer_appendf(&b, "%s%s", i ? "; " : "", found->samples[i]);
-  if (found->keys > (double)found->sample_count) ldx_buffer_append(&b, "; …");
+  for (size_t i = 0; i < found->sample_count && i < BRIEF; i++) {
+    ldx_buffer_appendf(&b, "%s%s", i ? "; " : "", found->samples[i].brief);
+    fits = fits && !strcmp(found->samples[i].brief, found->samples[i].whole);
+  }
+  if (found->keys > BRIEF) ldx_buffer_append(&b, "; …");
+  fits = fits && b.length < sizeof attempt->error->detail;
+  for (size_t i = 0; i < found->sample_count && !fits; i++)
+    ldx_context_note(attempt->context, "in several documents: %s", found->samples[i].whole);
   snprintf(attempt->error->detail, sizeof attempt->error->detail, "%s", ldx_buffer_string(&b));
 }
 
-static void hint_query(ldx_mongo_attempt *attempt) {
+void ldx_mongo_explain_duplicates(ldx_mongo_attempt *attempt) {
   char *query = ldx_mongo_duplicates_query(attempt->arena, attempt->step);
   if (query && strlen(query) < sizeof attempt->error->hint - 32)
     ldx_error_hint(attempt->error, "Find them all: %s", query);
@@ -117,25 +166,17 @@ static const char *key_text(const ldx_mongo_attempt *attempt, const bson_t *key)
 typedef struct grouping {
   ldx_mongo_attempt *attempt;
   ldx_mongo_duplicates *found;
-  ldx_buffer samples; /* keys, as a list of JSON */
+  bson_t samples; /* keys, an array */
 } grouping;
-
-static void add_sample(grouping *g, const char *key, double times, const bson_iter_t *ids) {
-  if (g->found->sample_count < LDX_MONGO_SAMPLES)
-    g->found->samples[g->found->sample_count++] = ldx_mongo_sample(g->attempt, key, times, ids);
-}
 
 static bool each_total(const bson_t *document, void *state, ldx_error *error) {
   (void)error;
   grouping *g = state;
   bson_iter_t sample;
-  bson_t key;
   g->found->keys = ldx_mongo_number_at(document, "keys");
   g->found->times = ldx_mongo_number_at(document, "times");
   if (ldx_mongo_members_at(document, "samples", &sample))
-    while (bson_iter_next(&sample))
-      if (ldx_mongo_view(&sample, &key))
-        ldx_buffer_appendf(&g->samples, "%s%s", g->samples.length ? ", " : "", ldx_mongo_json(g->attempt->arena, &key));
+    while (bson_iter_next(&sample)) add_item(&g->samples, &sample);
   return true;
 }
 
@@ -145,47 +186,50 @@ static bool each_sample(const bson_t *group, void *state, ldx_error *error) {
   bson_iter_t ids;
   bson_t key;
   if (ldx_mongo_document_at(group, "_id", &key) && ldx_mongo_find(group, "ids", &ids))
-    add_sample(g, key_text(g->attempt, &key), ldx_mongo_number_at(group, "n"), &ids);
+    ldx_mongo_add_duplicate(g->attempt, g->found, key_text(g->attempt, &key), ldx_mongo_number_at(group, "n"), &ids);
   return true;
 }
 
-/* Runs the query, if there is one, with these stages after it. */
-static bool run_query(ldx_mongo_attempt *attempt, const bson_t *spec, const char *groups, const char *stages,
+/* Runs the query, if there is one. `keys`: the variable of that name, an array; or NULL. */
+static bool run_query(ldx_mongo_attempt *attempt, const bson_t *spec, const bson_t *pipeline, const bson_t *keys,
                       ldx_mongo_each each, void *state) {
-  bson_t command = BSON_INITIALIZER, rest;
   bson_iter_t collation;
-  if (!groups) return true;
-  const char *text = ldx_arena_printf(attempt->arena, "{\"pipeline\": [%s%s], \"cursor\": {}, \"allowDiskUse\": true}",
-                                      groups, stages);
-  if (!ldx_mongo_parse(text, "the query", &rest, attempt->error)) return false;
-  BSON_APPEND_UTF8(&command, "aggregate", attempt->step->relation.name);
-  bson_concat(&command, &rest);
-  bson_destroy(&rest);
-  if (ldx_mongo_find(spec, "collation", &collation)) bson_append_iter(&command, NULL, -1, &collation);
+  if (bson_empty(pipeline)) return true;
+  bson_t *command = BCON_NEW("aggregate", BCON_UTF8(attempt->step->relation.name), "pipeline", BCON_ARRAY(pipeline),
+                             "cursor", "{", "}", "allowDiskUse", BCON_BOOL(true));
+  if (keys) BCON_APPEND(command, "let", "{", "keys", BCON_ARRAY(keys), "}");
+  if (ldx_mongo_find(spec, "collation", &collation)) bson_append_iter(command, NULL, -1, &collation);
   ldx_context_running(attempt->context, attempt->session->number);
-  bool ok = ldx_mongo_walk(attempt->session, NULL, &command, each, state, attempt->error);
+  bool ok = ldx_mongo_walk(attempt->session, NULL, command, each, state, attempt->error);
   ldx_context_running(attempt->context, 0);
-  bson_destroy(&command);
+  bson_destroy(command);
   return ok;
 }
 
 /* The keys of all documents. To gather _ids of each would cost several times as much, so they are asked for when it is
  * known of which. */
 static bool group_all(ldx_mongo_attempt *attempt, const bson_t *spec, ldx_mongo_duplicates *found) {
-  static const char totals[] =
-      ", {\"$group\": {\"_id\": null, \"keys\": {\"$sum\": 1}, \"times\": {\"$sum\": \"$n\"}, \"samples\": "
-      "{\"$topN\": {\"n\": 5, \"sortBy\": {\"n\": -1, \"_id\": 1}, \"output\": \"$_id\"}}}}";
-  static const char some_ids[] = ", \"ids\": {\"$firstN\": {\"n\": 7, \"input\": \"$_id\"}}"; /* one more than shown */
   static const char most_first[] = ", {\"$sort\": {\"n\": -1, \"_id\": 1}}";
-  const ldx_step *step = attempt->step;
-  grouping state = {.attempt = attempt, .found = found};
-  ldx_buffer_init(&state.samples, attempt->arena);
-  const char *groups = keys_of_several(attempt->arena, step, spec, NULL, NULL, "");
-  if (!run_query(attempt, spec, groups, totals, each_total, &state)) return false;
-  if (!state.samples.length) return true;
-  const char *which = ldx_arena_printf(attempt->arena, "{\"key\": {\"$in\": [%s]}}", ldx_buffer_string(&state.samples));
-  groups = keys_of_several(attempt->arena, step, spec, NULL, which, some_ids);
-  return run_query(attempt, spec, groups, most_first, each_sample, &state);
+  ldx_arena *arena = attempt->arena;
+  const char *totals = ldx_arena_printf(
+      arena,
+      ", {\"$group\": {\"_id\": null, \"keys\": {\"$sum\": 1}, \"times\": {\"$sum\": \"$n\"}, \"samples\": "
+      "{\"$topN\": {\"n\": %d, \"sortBy\": {\"n\": -1, \"_id\": 1}, \"output\": \"$_id\"}}}}",
+      LDX_MONGO_SAMPLES);
+  const char *some_ids = ldx_arena_printf(arena, ", \"ids\": {\"$firstN\": {\"n\": %d, \"input\": \"$_id\"}}",
+                                          LDX_MONGO_SAMPLE_IDS + 1); /* so that it is seen that there are more */
+  grouping state = {.attempt = attempt, .found = found, .samples = BSON_INITIALIZER};
+  bson_t all, some;
+  bool ok = keys_of_several(arena, attempt->step, spec, NULL, "", "", totals, &all, attempt->error) &&
+            run_query(attempt, spec, &all, NULL, each_total, &state);
+  bson_destroy(&all);
+  if (ok && !bson_empty(&state.samples)) {
+    ok = keys_of_several(arena, attempt->step, spec, NULL, among_keys, some_ids, most_first, &some, attempt->error) &&
+         run_query(attempt, spec, &some, &state.samples, each_sample, &state);
+    bson_destroy(&some);
+  }
+  bson_destroy(&state.samples);
+  return ok;
 }
 
 static bool find_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes, const bson_t *spec,
@@ -210,12 +254,8 @@ bool ldx_mongo_check_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_inde
   ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_KEY, "%s holds keys more than once: nothing was begun",
                 step->relation.name);
   tell(attempt, &found, false);
-  hint_query(attempt);
+  ldx_mongo_explain_duplicates(attempt);
   return false;
-}
-
-void ldx_mongo_explain_duplicates(ldx_mongo_attempt *attempt) {
-  hint_query(attempt);
 }
 
 /* --- what collMod found ------------------------------------------------------------------------------------------------ */
@@ -234,12 +274,7 @@ static bool each_shared(const bson_t *group, void *state, ldx_error *error) {
   violation *v = state;
   bson_t key;
   if (v->told || !ldx_mongo_document_at(group, "_id", &key)) return true;
-  const ldx_mongo_duplicates *found = v->all.found;
-  const char *text = ldx_mongo_sample(v->all.attempt, key_text(v->all.attempt, &key), v->times, v->ids);
-  for (size_t i = 0; i < found->sample_count; i++)
-    if (!strcmp(found->samples[i], text)) return true;
-  v->all.found->samples[v->all.found->sample_count++] = text;
-  v->told = true;
+  v->told = ldx_mongo_add_duplicate(v->all.attempt, v->all.found, key_text(v->all.attempt, &key), v->times, v->ids);
   return true;
 }
 
@@ -248,19 +283,22 @@ static void add_violation(ldx_mongo_attempt *attempt, const bson_t *spec, const 
   enum { MOST = 1000 }; /* of many, some say as well which key it is */
   violation v = {.all = {.attempt = attempt, .found = found}, .ids = ids, .times = times};
   bson_iter_t id;
-  ldx_buffer only;
+  bson_t only = BSON_INITIALIZER, in, list, pipeline;
   ldx_error error = *attempt->error;
   size_t count = 0;
-  ldx_buffer_init(&only, attempt->arena);
+  BSON_APPEND_DOCUMENT_BEGIN(&only, "_id", &in);
+  BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
   if (bson_iter_recurse(ids, &id))
-    for (; count < MOST && bson_iter_next(&id); count++)
-      ldx_buffer_appendf(&only, "%s%s", count ? ", " : "", ldx_mongo_json_value(attempt->arena, &id));
-  const char *these = ldx_arena_printf(attempt->arena, "{\"_id\": {\"$in\": [%s]}}", ldx_buffer_string(&only));
-  run_query(attempt, spec, keys_of_several(attempt->arena, attempt->step, spec, these, NULL, ""),
-            ldx_arena_printf(attempt->arena, ", {\"$match\": {\"n\": %zu}}, {\"$sort\": {\"_id\": 1}}", count),
-            each_shared, &v);
+    for (; count < MOST && bson_iter_next(&id); count++) add_item(&list, &id);
+  bson_append_array_end(&in, &list);
+  bson_append_document_end(&only, &in);
+  const char *then = ldx_arena_printf(attempt->arena, ", {\"$match\": {\"n\": %zu}}, {\"$sort\": {\"_id\": 1}}", count);
+  if (keys_of_several(attempt->arena, attempt->step, spec, &only, "", "", then, &pipeline, attempt->error))
+    run_query(attempt, spec, &pipeline, NULL, each_shared, &v);
+  bson_destroy(&pipeline);
+  bson_destroy(&only);
   *attempt->error = error;
-  if (!v.told) add_sample(&v.all, "", times, ids);
+  if (!v.told) ldx_mongo_add_duplicate(attempt, found, "", times, ids);
 }
 
 void ldx_mongo_explain_violations(ldx_mongo_attempt *attempt, const bson_t *reply) {
@@ -285,5 +323,5 @@ void ldx_mongo_explain_violations(ldx_mongo_attempt *attempt, const bson_t *repl
   ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_KEY, "%s holds keys more than once", step->relation.name);
   memcpy(attempt->error->native, native, sizeof native);
   if (found.keys > 0) tell(attempt, &found, at_least);
-  hint_query(attempt);
+  ldx_mongo_explain_duplicates(attempt);
 }

@@ -15,21 +15,28 @@ char *ldx_mongo_duplicates_query(ldx_arena *arena, const ldx_step *step);
  * there is no query either, it is left to the build. */
 bool ldx_mongo_check_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_indexes *indexes);
 
-/* Adds to LDX_ERROR_DUPLICATE_KEY how to find them, and how many there are: from what collMod answered, and for a build
- * that failed. */
-void ldx_mongo_explain_violations(ldx_mongo_attempt *attempt, const bson_t *reply);
+/* Adds to LDX_ERROR_DUPLICATE_KEY how to find them; and how many there are, from what collMod answered. */
 void ldx_mongo_explain_duplicates(ldx_mongo_attempt *attempt);
+void ldx_mongo_explain_violations(ldx_mongo_attempt *attempt, const bson_t *reply);
 
-enum { LDX_MONGO_SAMPLES = 5, LDX_MONGO_SAMPLE_IDS = 6 };
-/* Keys that several documents have. The texts are in the attempt's arena. */
+/* Of so many keys, and of so many documents with each, it is told. */
+enum { LDX_MONGO_SAMPLES = 20, LDX_MONGO_SAMPLE_IDS = 100 };
+/* `{ email: "a" } 3 times, _id 1, 2, 3`; in the attempt's arena. */
+typedef struct ldx_mongo_duplicate {
+  const char *brief; /* with the first few of its documents */
+  const char *whole;
+} ldx_mongo_duplicate;
+/* Keys that several documents have. */
 typedef struct ldx_mongo_duplicates {
   double keys;
   double times; /* how often they come, all together */
   size_t sample_count;
-  const char *samples[LDX_MONGO_SAMPLES]; /* `{ email: "a" } 3 times, _id 1, 2, 3` */
+  ldx_mongo_duplicate samples[LDX_MONGO_SAMPLES];
 } ldx_mongo_duplicates;
-/* Such a text: `key` as mongosh reads it; the iterator stands on an array of `_id`s, of which there may be more or fewer than `times`. */
-const char *ldx_mongo_sample(ldx_mongo_attempt *attempt, const char *key, double times, const bson_iter_t *ids);
+/* Adds a sample, if there is room: `key` as mongosh reads it; the iterator stands on an array of `_id`s, of which there
+ * may be more or fewer than `times`. False: it is there already. */
+bool ldx_mongo_add_duplicate(ldx_mongo_attempt *attempt, ldx_mongo_duplicates *found, const char *key, double times,
+                             const bson_iter_t *ids);
 
 /* walk.c: whether `index` holds just the documents that an index by `spec` would, those with equal keys side by side. */
 bool ldx_mongo_can_walk(const ldx_mongo_attempt *attempt, const bson_t *spec, const ldx_mongo_index *index);

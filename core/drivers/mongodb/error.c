@@ -1,74 +1,22 @@
-/* error.c: what libmongoc or the server says, as an ldx_error. Labels decide first, then the server's code, then where in
- * libmongoc it failed; texts never do.
+/* error.c: what libmongoc or the server says, as an ldx_error. The label of a COMMIT whose outcome nobody knows decides
+ * first, for codes are of its last try alone; then the server's code, or where in libmongoc it failed; and where these
+ * say nothing, the labels of what may be tried again. Texts are looked at only where there is nothing else: for hints
+ * (connect.c), in lockInfo (locks.c), and whether all violations are told (duplicates.c).
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "codes.h"
 #include "session.h"
 
-/* The server's codes, by name in its error_codes.yml. */
 static const struct {
   int native;
   ldx_error_code code;
 } codes[] = {
-    {6, LDX_ERROR_LINK_LOST},              /* HostUnreachable: between members */
-    {7, LDX_ERROR_LINK_LOST},              /* HostNotFound */
-    {89, LDX_ERROR_LINK_LOST},             /* NetworkTimeout */
-    {91, LDX_ERROR_LINK_LOST},             /* ShutdownInProgress */
-    {189, LDX_ERROR_LINK_LOST},            /* PrimarySteppedDown */
-    {9001, LDX_ERROR_LINK_LOST},           /* SocketException */
-    {10058, LDX_ERROR_LINK_LOST},          /* LegacyNotPrimary */
-    {10107, LDX_ERROR_LINK_LOST},          /* NotWritablePrimary */
-    {11600, LDX_ERROR_LINK_LOST},          /* InterruptedAtShutdown */
-    {11602, LDX_ERROR_LINK_LOST},          /* InterruptedDueToReplStateChange */
-    {13435, LDX_ERROR_LINK_LOST},          /* NotPrimaryNoSecondaryOk */
-    {13436, LDX_ERROR_LINK_LOST},          /* NotPrimaryOrSecondary */
-    {11, LDX_ERROR_AUTHENTICATION},        /* UserNotFound */
-    {18, LDX_ERROR_AUTHENTICATION},        /* AuthenticationFailed */
-    {334, LDX_ERROR_AUTHENTICATION},       /* MechanismUnavailable */
-    {13, LDX_ERROR_PERMISSION},            /* Unauthorized */
-    {33, LDX_ERROR_AUTHENTICATION},        /* AuthSchemaIncompatible */
-    {11000, LDX_ERROR_DUPLICATE_KEY},      /* DuplicateKey */
-    {359, LDX_ERROR_DUPLICATE_KEY},        /* CannotConvertIndexToUnique */
-    {85, LDX_ERROR_DUPLICATE_NAME},        /* IndexOptionsConflict */
-    {86, LDX_ERROR_DUPLICATE_NAME},        /* IndexKeySpecsConflict */
-    {48, LDX_ERROR_DUPLICATE_NAME},        /* NamespaceExists */
-    {68, LDX_ERROR_DUPLICATE_NAME},        /* IndexAlreadyExists */
-    {26, LDX_ERROR_UNDEFINED},             /* NamespaceNotFound */
-    {27, LDX_ERROR_UNDEFINED},             /* IndexNotFound */
-    {2, LDX_ERROR_INVALID_DEFINITION},     /* BadValue */
-    {9, LDX_ERROR_INVALID_DEFINITION},     /* FailedToParse */
-    {14, LDX_ERROR_INVALID_DEFINITION},    /* TypeMismatch */
-    {67, LDX_ERROR_INVALID_DEFINITION},    /* CannotCreateIndex */
-    {72, LDX_ERROR_INVALID_DEFINITION},    /* InvalidOptions */
-    {73, LDX_ERROR_INVALID_DEFINITION},    /* InvalidNamespace */
-    {166, LDX_ERROR_INVALID_DEFINITION},   /* CommandNotSupportedOnView */
-    {171, LDX_ERROR_INVALID_DEFINITION},   /* CannotIndexParallelArrays */
-    {197, LDX_ERROR_INVALID_DEFINITION},   /* InvalidIndexSpecificationOption */
-    {201, LDX_ERROR_INVALID_DEFINITION},   /* IncompatibleCollationVersion */
-    {13103, LDX_ERROR_INVALID_DEFINITION}, /* too many fields in a key */
-    {16764, LDX_ERROR_INVALID_DEFINITION}, /* unique and hashed */
-    {40415, LDX_ERROR_INVALID_DEFINITION}, /* unknown field */
-    {59, LDX_ERROR_UNSUPPORTED},           /* CommandNotFound */
-    {115, LDX_ERROR_UNSUPPORTED},          /* CommandNotSupported */
-    {303, LDX_ERROR_UNSUPPORTED},          /* QueryFeatureNotAllowed */
-    {323, LDX_ERROR_UNSUPPORTED},          /* APIStrictError */
-    {24, LDX_ERROR_LOCK_TIMEOUT},          /* LockTimeout */
-    {46, LDX_ERROR_LOCK_TIMEOUT},          /* LockBusy */
-    {117, LDX_ERROR_SERIALIZATION},        /* ConflictingOperationInProgress */
-    {112, LDX_ERROR_SERIALIZATION},        /* WriteConflict */
-    {251, LDX_ERROR_SERIALIZATION},        /* NoSuchTransaction */
-    {12587, LDX_ERROR_SERIALIZATION},      /* BackgroundOperationInProgressForNamespace */
-    {12586, LDX_ERROR_SERIALIZATION},      /* BackgroundOperationInProgressForDatabase */
-    {63, LDX_ERROR_SERIALIZATION},         /* StaleShardVersion */
-    {13388, LDX_ERROR_SERIALIZATION},      /* StaleConfig */
-    {50, LDX_ERROR_LOCK_TIMEOUT},          /* MaxTimeMSExpired */
-    {262, LDX_ERROR_LOCK_TIMEOUT},         /* ExceededTimeLimit */
-    {279, LDX_ERROR_LINK_LOST},            /* ClientDisconnect */
-    {133, LDX_ERROR_LINK_LOST},            /* FailedToSatisfyReadPreference: a router finds no primary of a shard */
-    {43, LDX_ERROR_SERIALIZATION},         /* CursorNotFound: while an index was walked */
-    {175, LDX_ERROR_SERIALIZATION},        /* QueryPlanKilled: its index or collection went */
-    {14031, LDX_ERROR_DISK_FULL},          /* OutOfDiskSpace */
+#define X(name, number, code) {number, LDX_ERROR_##code},
+    LDX_MONGO_CODES(X)
+#undef X
 };
 
 static ldx_error_code of_server(int native) {
@@ -89,6 +37,8 @@ static ldx_error_code of_client(const bson_error_t *from) {
       return LDX_ERROR_AUTHENTICATION;
     if (from->code == MONGOC_ERROR_CLIENT_INVALID_LOAD_BALANCER) return LDX_ERROR_USAGE;
     return from->code == MONGOC_ERROR_CLIENT_NOT_READY ? LDX_ERROR_CONNECT : LDX_ERROR_SERVER;
+  case MONGOC_ERROR_TRANSACTION: /* refused before anything was sent: what the target says does not go with one */
+    return LDX_ERROR_USAGE;
   case MONGOC_ERROR_SASL:
   case MONGOC_ERROR_SCRAM:
     return LDX_ERROR_AUTHENTICATION;
@@ -100,13 +50,18 @@ static ldx_error_code of_client(const bson_error_t *from) {
   }
 }
 
-/* Interrupted (killOp), CursorKilled and IndexBuildAborted: by somebody who may not want it to be begun again at once. */
+/* By somebody who may not want it to be begun again at once. */
 static bool was_ended(int native) {
-  return native == 11601 || native == 237 || native == 276;
+  return native == LDX_MONGO_CODE_INTERRUPTED || native == LDX_MONGO_CODE_CURSOR_KILLED ||
+         native == LDX_MONGO_CODE_INDEX_BUILD_ABORTED;
 }
 
 bool ldx_mongo_was_ended(const ldx_error *error) {
   return was_ended(atoi(error->native));
+}
+
+bool ldx_mongo_is(const ldx_error *error, ldx_mongo_code code) {
+  return atoi(error->native) == (int)code;
 }
 
 static void hint_for(int native, ldx_error *error) {
@@ -158,13 +113,22 @@ static void say(const ldx_session *session, const char *message, ldx_error *erro
   snprintf(error->message, sizeof error->message, "%s", *line ? line : "the server gave no reason");
 }
 
+static bool has_label(const bson_t *reply, const char *label) {
+  return reply && ldx_mongoc.error_has_label(reply, label);
+}
+
+static ldx_error_code code_of(const bson_error_t *from, bool of_the_server, const bson_t *reply) {
+  /* libmongoc sends a COMMIT twice: that no server was there, or had the time, is said of the second. */
+  if (has_label(reply, "UnknownTransactionCommitResult")) return LDX_ERROR_LINK_LOST;
+  ldx_error_code code = of_the_server ? of_server((int)from->code) : of_client(from);
+  bool retryable = has_label(reply, "RetryableWriteError") || has_label(reply, "TransientTransactionError");
+  return retryable && code == LDX_ERROR_SERVER ? LDX_ERROR_LINK_LOST : code;
+}
+
 void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error) {
   if (!error) return;
   bool of_the_server = from->domain == MONGOC_ERROR_SERVER || from->domain == MONGOC_ERROR_WRITE_CONCERN;
-  ldx_error_code code = of_the_server ? of_server((int)from->code) : of_client(from);
-  bool retryable = reply && (ldx_mongoc.error_has_label(reply, "RetryableWriteError") ||
-                             ldx_mongoc.error_has_label(reply, "TransientTransactionError"));
-  if (retryable && code == LDX_ERROR_SERVER) code = LDX_ERROR_LINK_LOST;
+  ldx_error_code code = code_of(from, of_the_server, reply);
   /* Without a user the server asks for one in the words of a missing right. */
   if (code == LDX_ERROR_PERMISSION && session && !session->info.user[0]) code = LDX_ERROR_AUTHENTICATION;
   ldx_error_set(error, code, "%s", "");
@@ -172,6 +136,9 @@ void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const
   if (of_the_server && from->code > 0 && from->code < 10000000)
     snprintf(error->native, sizeof error->native, "%u", (unsigned)from->code);
   hint_for(of_the_server ? (int)from->code : 0, error);
+  if (from->domain == MONGOC_ERROR_TRANSACTION)
+    ldx_error_hint(error, "Transactions are of the primary, and acknowledged: take readPreference and w=0 out of the "
+                          "target.");
   if (session && atomic_load(&session->cancelled) && of_the_server && was_ended((int)from->code)) {
     ldx_error_set(error, LDX_ERROR_CANCELLED, "cancelled");
     snprintf(error->native, sizeof error->native, "%u", (unsigned)from->code);

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "base/buffer.h"
+#include "builders.h"
 #include "json.h"
 #include "spec.h"
 
@@ -24,11 +25,12 @@ enum { SAMPLE = 500, PATIENCE_MS = 2000, MOST_ENTRIES = 20000, MOST_PARTS = 33 }
 static const double record_bytes = 4, new_key_bytes = 3;
 
 typedef struct sample {
+  ldx_measure *item;
   const ldx_definition *definition;
   ldx_mongo_kind kind;
   bool sparse;
   ldx_arena *arena;
-  size_t documents, entries;
+  size_t entries, room;
   double bytes[MOST_PARTS];       /* of each key, all entries together */
   uint64_t *prefixes[MOST_PARTS]; /* by key: hashes of the entries' keys so far */
 } sample;
@@ -165,14 +167,21 @@ static void read_part(const sample *s, const bson_t *document, const ldx_key *ke
   if (fixed) p->bytes = (double)p->count * (strcmp(key->opclass, "hashed") ? GEO : HASH);
 }
 
+static void make_room(sample *s) {
+  size_t room = s->room ? 2 * s->room : SAMPLE;
+  for (size_t k = 0; k < s->definition->key_count; k++) {
+    uint64_t *more = LDX_ARENA_NEW(s->arena, uint64_t, room);
+    if (s->entries) memcpy(more, s->prefixes[k], s->entries * sizeof *more);
+    s->prefixes[k] = more;
+  }
+  s->room = room;
+}
+
 /* The document's entries are all combinations of its keys' values; of an array there is only one. */
-static bool read_document(const bson_t *document, void *state, ldx_error *error) {
-  (void)error;
-  sample *s = state;
+static void read_document(const bson_t *document, sample *s) {
   size_t keys = s->definition->key_count, entries = 1, present = 0, words = 0;
   part *parts = calloc(keys, sizeof *parts);
   if (!parts) abort(); /* as the arena does */
-  s->documents++;
   for (size_t k = 0; k < keys; k++) {
     part *p = &parts[k];
     read_part(s, document, &s->definition->keys[k], p);
@@ -188,6 +197,7 @@ static bool read_document(const bson_t *document, void *state, ldx_error *error)
   if ((s->kind == LDX_MONGO_TEXT || s->kind == LDX_MONGO_WILDCARD) && !words) left_out = true;
   for (size_t e = 0; e < entries && !left_out && s->entries < MOST_ENTRIES; e++, s->entries++) {
     uint64_t hash = 0;
+    if (s->entries == s->room) make_room(s);
     for (size_t k = 0; k < keys; k++) {
       const part *p = &parts[k];
       size_t kept = p->count < 64 ? p->count : 64;
@@ -198,7 +208,6 @@ static bool read_document(const bson_t *document, void *state, ldx_error *error)
     }
   }
   free(parts);
-  return true;
 }
 
 /* --- the estimate ----------------------------------------------------------------------------------------------------------- */
@@ -224,33 +233,61 @@ static double entry_bytes(sample *s) {
   return bytes + share * new_key_bytes;
 }
 
-static bool take(ldx_session *session, const ldx_measure *item, sample *s, ldx_error *error) {
-  bson_t filter = BSON_INITIALIZER;
-  if (item->definition->predicate) {
-    bson_destroy(&filter);
-    if (!ldx_mongo_parse(item->definition->predicate, "the partial filter", &filter, error)) return false;
-  }
-  bson_t *command =
-      BCON_NEW("aggregate", BCON_UTF8(item->relation->name.name), "pipeline", "[", "{", "$sample", "{", "size",
-               BCON_INT32(SAMPLE), "}", "}", "{", "$match", BCON_DOCUMENT(&filter), "}", "]", "cursor", "{",
-               "batchSize", BCON_INT32(SAMPLE + 1), "}", "maxTimeMS", BCON_INT32(PATIENCE_MS));
-  bool ok = ldx_mongo_walk(session, NULL, command, read_document, s, error);
-  bson_destroy(command);
-  bson_destroy(&filter);
-  return ok;
+/* Samples that are made of the same documents. */
+typedef struct samples {
+  sample *items;
+  size_t count;
+} samples;
+
+static bool each_document(const bson_t *document, void *state, ldx_error *error) {
+  (void)error;
+  const samples *all = state;
+  for (size_t i = 0; i < all->count; i++) read_document(document, &all->items[i]);
+  return true;
 }
 
-bool ldx_mongo_estimate(ldx_session *session, ldx_measure *item, ldx_error *error) {
-  const ldx_definition *d = item->definition;
-  if (item->rows == 0) item->index_bytes = 0;
-  if (item->rows <= 0 || d->kind != LDX_KIND_INDEX || !d->key_count || d->key_count >= MOST_PARTS) return true;
-  const char *sparse = ldx_mongo_option(&d->traits, "sparse");
-  sample s = {.definition = d, .kind = ldx_mongo_kind_of(d), .sparse = sparse && !strcmp(sparse, "true")};
-  s.arena = ldx_arena_new();
-  for (size_t k = 0; k < d->key_count; k++) s.prefixes[k] = LDX_ARENA_NEW(s.arena, uint64_t, MOST_ENTRIES);
-  bool ok = take(session, item, &s, error);
-  double taken = item->rows < SAMPLE ? item->rows : SAMPLE;
-  if (ok) item->index_bytes = s.entries ? item->rows * (double)s.entries / taken * entry_bytes(&s) : 0;
-  ldx_arena_free(s.arena);
+/* Of the documents that fulfil `filter`, of all if it is NULL; and what they come to. */
+static bool take(ldx_session *session, samples *all, const char *filter, ldx_error *error) {
+  bson_t match = BSON_INITIALIZER;
+  if (!all->count) return true;
+  if (filter) {
+    bson_destroy(&match);
+    if (!ldx_mongo_parse(filter, "the partial filter", &match, error)) return ldx_mongo_unknown_then(error);
+  }
+  const char *collection = all->items->item->relation->name.name;
+  bson_t *command = BCON_NEW("aggregate", BCON_UTF8(collection), "pipeline", "[", "{", "$sample", "{", "size",
+                             BCON_INT32(SAMPLE), "}", "}", "{", "$match", BCON_DOCUMENT(&match), "}", "]", "cursor",
+                             "{", "batchSize", BCON_INT32(SAMPLE + 1), "}", "maxTimeMS", BCON_INT32(PATIENCE_MS));
+  bool ok = ldx_mongo_walk(session, NULL, command, each_document, all, error);
+  bson_destroy(command);
+  bson_destroy(&match);
+  if (!ok) return ldx_mongo_unknown_then(error);
+  for (size_t i = 0; i < all->count; i++) {
+    sample *s = &all->items[i];
+    double rows = s->item->rows, taken = rows < SAMPLE ? rows : SAMPLE;
+    s->item->index_bytes = s->entries ? rows * (double)s->entries / taken * entry_bytes(s) : 0;
+  }
+  return true;
+}
+
+bool ldx_mongo_estimate(ldx_session *session, ldx_measure *const *items, size_t count, ldx_error *error) {
+  ldx_arena *arena = ldx_arena_new();
+  samples whole = {.items = LDX_ARENA_NEW(arena, sample, count)};
+  bool ok = true;
+  for (size_t i = 0; ok && i < count; i++) {
+    const ldx_definition *d = items[i]->definition;
+    if (d && items[i]->rows == 0) items[i]->index_bytes = 0;
+    if (!d || items[i]->rows <= 0 || d->kind != LDX_KIND_INDEX || !d->key_count || d->key_count >= MOST_PARTS) continue;
+    const char *sparse = ldx_mongo_option(&d->traits, "sparse");
+    sample *s = d->predicate ? LDX_ARENA_NEW(arena, sample, 1) : &whole.items[whole.count++];
+    *s = (sample){.item = items[i],
+                  .definition = d,
+                  .kind = ldx_mongo_kind_of(d),
+                  .sparse = sparse && !strcmp(sparse, "true"),
+                  .arena = arena};
+    if (d->predicate) ok = take(session, &(samples){s, 1}, d->predicate, error);
+  }
+  ok = ok && take(session, &whole, NULL, error);
+  ldx_arena_free(arena);
   return ok;
 }

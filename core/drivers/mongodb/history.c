@@ -12,8 +12,8 @@
 #include "path.h"
 #include "session.h"
 
-#define RUNS    "lunadex.runs"
-#define CHANGES "lunadex.changes"
+#define RUNS    LDX_MONGO_OWN "runs"
+#define CHANGES LDX_MONGO_OWN "changes"
 
 /* Nobody waits for a history. */
 enum { PATIENCE_MS = 10000, LAST = 10 };
@@ -44,12 +44,7 @@ static bool upsert(ldx_session *session, const char *collection, const bson_t *q
   bson_t *command = BCON_NEW("update", BCON_UTF8(collection), "updates", "[", "{", "q", BCON_DOCUMENT(query), "u", "[",
                              "{", "$set", BCON_DOCUMENT(set), "}", "]", "upsert", BCON_BOOL(insert), "}", "]",
                              "maxTimeMS", BCON_INT32(PATIENCE_MS));
-  bson_t reply;
-  bool ok = ldx_mongo_command(session, NULL, command, &reply, error);
-  /* What fails in an update leaves the command a success. */
-  const char *message = ok ? ldx_mongo_text_at(&reply, "writeErrors.0.errmsg") : "";
-  if (*message) ok = ldx_error_set(error, LDX_ERROR_SERVER, "%.900s", message);
-  bson_destroy(&reply);
+  bool ok = ldx_mongo_command(session, NULL, command, NULL, error);
   bson_destroy(command);
   return ok;
 }

@@ -8,85 +8,137 @@
 
 /* --- JSON ----------------------------------------------------------------------------------------------------------- */
 
-/* libbson writes `{ "a" : 1 }`; without the blanks that only it has use for. */
-static const char *tidy(ldx_arena *arena, const char *json) {
-  char *text = ldx_arena_alloc(arena, strlen(json) + 1), *to = text;
-  bool quoted = false;
-  for (const char *p = json; *p; p++) {
-    if (*p == '"') quoted = !quoted;
-    if (quoted && *p == '\\') {
-      *to++ = *p++;
-    } else if (!quoted && *p == ' ') {
-      bool opens = to > text && (to[-1] == '{' || to[-1] == '[');
-      if (opens || p[1] == ':' || p[1] == '}' || p[1] == ']' || p[1] == ' ') continue;
+static void append_value(ldx_buffer *to, const bson_iter_t *value);
+
+static void append_members(ldx_buffer *to, bson_iter_t *member, bool named) {
+  ldx_buffer_append_char(to, named ? '{' : '[');
+  for (const char *separator = ""; bson_iter_next(member); separator = ", ") {
+    ldx_buffer_append(to, separator);
+    if (named) {
+      ldx_mongo_quote(to, bson_iter_key(member), bson_iter_key_len(member));
+      ldx_buffer_append(to, ": ");
     }
-    *to++ = *p;
+    append_value(to, member);
   }
-  *to = '\0';
-  return text;
+  ldx_buffer_append_char(to, named ? '}' : ']');
+}
+
+/* `{"$code": "…"` of a text, which the caller ends. */
+static void append_named(ldx_buffer *to, const char *name, const char *text, size_t length) {
+  ldx_buffer_appendf(to, "{\"%s\": ", name);
+  ldx_mongo_quote(to, text, length);
+}
+
+static void append_regex(ldx_buffer *to, const bson_iter_t *value) {
+  const char *options, *pattern = bson_iter_regex(value, &options);
+  ldx_buffer_append(to, "{\"$regularExpression\": ");
+  append_named(to, "pattern", pattern, strlen(pattern));
+  ldx_buffer_append(to, ", \"options\": ");
+  ldx_mongo_quote(to, options, strlen(options));
+  ldx_buffer_append(to, "}}");
+}
+
+static void append_scoped_code(ldx_buffer *to, const bson_iter_t *value) {
+  uint32_t length, size;
+  const uint8_t *bytes;
+  const char *code = bson_iter_codewscope(value, &length, &size, &bytes);
+  bson_t scope;
+  bson_iter_t member;
+  append_named(to, "$code", code, length);
+  ldx_buffer_append(to, ", \"$scope\": ");
+  if (bson_init_static(&scope, bytes, size) && bson_iter_init(&member, &scope)) append_members(to, &member, true);
+  ldx_buffer_append_char(to, '}');
+}
+
+static void append_pointer(ldx_buffer *to, const bson_iter_t *value) {
+  uint32_t length;
+  const char *collection;
+  const bson_oid_t *id;
+  char digits[25];
+  bson_iter_dbpointer(value, &length, &collection, &id);
+  bson_oid_to_string(id, digits);
+  ldx_buffer_append(to, "{\"$dbPointer\": ");
+  append_named(to, "$ref", collection, strlen(collection));
+  ldx_buffer_appendf(to, ", \"$id\": {\"$oid\": \"%s\"}}}", digits);
+}
+
+/* What has no texts in it: libbson writes `{ "v" : { "$oid" : "…" } }`, with blanks that only it has use for. */
+static void append_other(ldx_buffer *to, const bson_iter_t *value) {
+  bson_t holder = BSON_INITIALIZER;
+  size_t length;
+  bson_append_iter(&holder, "v", 1, value);
+  char *json = bson_as_relaxed_extended_json(&holder, &length);
+  for (const char *p = json + strlen("{ \"v\" : "), *end = json + length - strlen(" }"); p < end; p++)
+    if (*p != ' ' || p[-1] == ':' || p[-1] == ',') ldx_buffer_append_char(to, *p);
+  bson_free(json);
+  bson_destroy(&holder);
 }
 
 /* The last date with a year of four digits: libbson writes later ones in a form that it does not read itself. */
 static const int64_t last_date = INT64_C(253402300799999);
 
-static bool has_late_date(bson_iter_t iter) {
+/* Texts are written here, for libbson would write nothing of what is no UTF-8: it stays as it is. */
+static void append_value(ldx_buffer *to, const bson_iter_t *value) {
   bson_iter_t member;
-  while (bson_iter_next(&iter)) {
-    if (BSON_ITER_HOLDS_DATE_TIME(&iter) && bson_iter_date_time(&iter) > last_date) return true;
-    bool nested = BSON_ITER_HOLDS_DOCUMENT(&iter) || BSON_ITER_HOLDS_ARRAY(&iter);
-    if (nested && bson_iter_recurse(&iter, &member) && has_late_date(member)) return true;
+  uint32_t length;
+  const char *text;
+  switch (bson_iter_type(value)) {
+  case BSON_TYPE_DOCUMENT:
+  case BSON_TYPE_ARRAY:
+    if (bson_iter_recurse(value, &member)) append_members(to, &member, BSON_ITER_HOLDS_DOCUMENT(value));
+    return;
+  case BSON_TYPE_UTF8:
+    text = bson_iter_utf8(value, &length);
+    ldx_mongo_quote(to, text, length);
+    return;
+  case BSON_TYPE_SYMBOL:
+    text = bson_iter_symbol(value, &length);
+    append_named(to, "$symbol", text, length);
+    ldx_buffer_append_char(to, '}');
+    return;
+  case BSON_TYPE_CODE:
+    text = bson_iter_code(value, &length);
+    append_named(to, "$code", text, length);
+    ldx_buffer_append_char(to, '}');
+    return;
+  case BSON_TYPE_CODEWSCOPE:
+    append_scoped_code(to, value);
+    return;
+  case BSON_TYPE_DBPOINTER:
+    append_pointer(to, value);
+    return;
+  case BSON_TYPE_REGEX:
+    append_regex(to, value);
+    return;
+  case BSON_TYPE_BOOL:
+    ldx_buffer_append(to, bson_iter_bool(value) ? "true" : "false");
+    return;
+  case BSON_TYPE_INT32:
+    ldx_buffer_appendf(to, "%" PRId32, bson_iter_int32(value));
+    return;
+  case BSON_TYPE_DATE_TIME:
+    if (bson_iter_date_time(value) <= last_date) break;
+    ldx_buffer_appendf(to, "{\"$date\": {\"$numberLong\": \"%" PRId64 "\"}}", bson_iter_date_time(value));
+    return;
+  default:
+    break;
   }
-  return false;
-}
-
-/* A copy with {"$date": {"$numberLong": "…"}} as an object in the place of such dates, which is written like any other. */
-static void spell_late_dates(bson_iter_t from, bson_t *to) {
-  while (bson_iter_next(&from)) {
-    const char *name = bson_iter_key(&from);
-    bson_iter_t member;
-    bson_t part;
-    if (BSON_ITER_HOLDS_DATE_TIME(&from) && bson_iter_date_time(&from) > last_date) {
-      char milliseconds[24];
-      snprintf(milliseconds, sizeof milliseconds, "%" PRId64, bson_iter_date_time(&from));
-      BCON_APPEND(to, name, "{", "$date", "{", "$numberLong", BCON_UTF8(milliseconds), "}", "}");
-    } else if (BSON_ITER_HOLDS_DOCUMENT(&from) && bson_iter_recurse(&from, &member)) {
-      bson_append_document_begin(to, name, -1, &part);
-      spell_late_dates(member, &part);
-      bson_append_document_end(to, &part);
-    } else if (BSON_ITER_HOLDS_ARRAY(&from) && bson_iter_recurse(&from, &member)) {
-      bson_append_array_begin(to, name, -1, &part);
-      spell_late_dates(member, &part);
-      bson_append_array_end(to, &part);
-    } else {
-      bson_append_iter(to, name, -1, &from);
-    }
-  }
-}
-
-static char *write_json(const bson_t *document) {
-  bson_iter_t iter;
-  if (!bson_iter_init(&iter, document) || !has_late_date(iter)) return bson_as_relaxed_extended_json(document, NULL);
-  bson_t copy = BSON_INITIALIZER;
-  spell_late_dates(iter, &copy);
-  char *json = bson_as_relaxed_extended_json(&copy, NULL);
-  bson_destroy(&copy);
-  return json;
+  append_other(to, value);
 }
 
 const char *ldx_mongo_json(ldx_arena *arena, const bson_t *document) {
-  char *json = write_json(document);
-  const char *text = json ? tidy(arena, json) : "{}"; /* NULL: text that is no UTF-8 */
-  bson_free(json);
-  return text;
+  ldx_buffer b;
+  bson_iter_t member;
+  ldx_buffer_init(&b, arena);
+  if (bson_iter_init(&member, document)) append_members(&b, &member, true);
+  return ldx_buffer_string(&b);
 }
 
 const char *ldx_mongo_json_value(ldx_arena *arena, const bson_iter_t *iter) {
-  bson_t holder = BSON_INITIALIZER;
-  bson_append_iter(&holder, "v", 1, iter);
-  const char *text = ldx_mongo_json(arena, &holder);
-  bson_destroy(&holder);
-  size_t length = strlen(text), before = strlen("{\"v\": ");
-  return length > before ? ldx_arena_strndup(arena, text + before, length - before - 1) : "null";
+  ldx_buffer b;
+  ldx_buffer_init(&b, arena);
+  append_value(&b, iter);
+  return ldx_buffer_string(&b);
 }
 
 /* libbson takes an object that begins with "$type" for binary data as it was written long ago; to us it is an operator. So
@@ -269,10 +321,14 @@ void ldx_mongo_number(ldx_buffer *out, const bson_iter_t *iter) {
 /* --- forms ---------------------------------------------------------------------------------------------------------- */
 
 void ldx_mongo_quote(ldx_buffer *out, const char *text, size_t length) {
+  static const char escaped[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
   ldx_buffer_append_char(out, '"');
   for (size_t i = 0; i < length; i++) {
     unsigned char c = (unsigned char)text[i];
-    if (c < ' ' || c == '"' || c == '\\')
+    const char *found = c ? strchr(escaped, c) : NULL;
+    if (found)
+      ldx_buffer_appendf(out, "\\%c", letters[found - escaped]);
+    else if (c < ' ')
       ldx_buffer_appendf(out, "\\u%04x", c);
     else
       ldx_buffer_append_char(out, (char)c);

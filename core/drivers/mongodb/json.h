@@ -8,7 +8,8 @@
 #include "lunadex/arena.h"
 #include "lunadex/error.h"
 
-/* Relaxed extended JSON on one line: `{"at": {"$gt": 5}}`. In the arena. */
+/* Relaxed extended JSON on one line: `{"at": {"$gt": 5}}`. In the arena. A text that is no UTF-8 is written as it is, and
+ * whoever reads the JSON has to say so. */
 const char *ldx_mongo_json(ldx_arena *arena, const bson_t *document);
 /* Of the one value that `iter` stands at. */
 const char *ldx_mongo_json_value(ldx_arena *arena, const bson_iter_t *iter);
@@ -25,7 +26,7 @@ void ldx_mongo_number(ldx_buffer *out, const bson_iter_t *iter);
 /* A value so that two are the same text if and only if the server takes them for equal (with the simple collation):
  * numbers by value, documents in the order of their fields. */
 void ldx_mongo_form(ldx_buffer *out, const bson_iter_t *iter);
-/* A text between quotation marks, with what would end it or the buffer written otherwise. */
+/* A text as JSON: between quotation marks, with what would end it or the buffer written otherwise. */
 void ldx_mongo_quote(ldx_buffer *out, const char *text, size_t length);
 
 #endif

@@ -15,9 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "aside.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "codes.h"
 #include "driver_parts.h"
 #include "path.h"
-#include "session.h"
 
 #define REMOVAL "db.getCollection(\"" LDX_MONGO_LOCK "\").deleteOne({ _id: \"run\" })"
 /* What of the document is of interest, with the server's time beside it. */
@@ -28,6 +31,8 @@
 enum { LEASE_MS = 30000, MAJORITY_MS = 4000, TOKEN_BYTES = 16 };
 /* How much earlier than the server we take the lease for ended: clocks of members differ, and run at different speeds. */
 static const double margin = 5;
+/* A client does not look for a server for 5 s after it found none (libmongoc). */
+static const double unlock_patience = 6;
 
 static bool new_token(ldx_session *session, ldx_error *error) {
   uint8_t bytes[TOKEN_BYTES];
@@ -77,14 +82,19 @@ static void holder(const bson_t *lease, char *to, size_t size) {
   char until[32] = "";
   const char *application = ldx_mongo_text_at(lease, "who.application");
   time_t ends = (time_t)moment(lease, "expires");
-  long long since = (long long)(moment(lease, "now") - moment(lease, "since"));
   struct tm parts;
+  ldx_buffer b;
+  ldx_buffer_init(&b, NULL);
   if (gmtime_r(&ends, &parts))
     strftime(until, sizeof until, is_too_long(lease) ? "%Y-%m-%d %H:%M:%SZ" : "%H:%M:%SZ", &parts);
-  snprintf(to, size, "pid %lld %s@%s%s%s%s, since %lld:%02lld; its lease ends at %s unless it is renewed",
-           (long long)ldx_mongo_integer_at(lease, "who.pid"), ldx_mongo_text_at(lease, "who.user"),
-           ldx_mongo_text_at(lease, "who.host"), *application ? " \"" : "", application, *application ? "\"" : "",
-           since / 60, since % 60, until);
+  ldx_buffer_appendf(&b, "pid %lld %s@%s", (long long)ldx_mongo_integer_at(lease, "who.pid"),
+                     ldx_mongo_text_at(lease, "who.user"), ldx_mongo_text_at(lease, "who.host"));
+  if (*application) ldx_buffer_appendf(&b, " \"%s\"", application);
+  ldx_buffer_append(&b, ", since ");
+  ldx_buffer_append_age(&b, (double)(moment(lease, "now") - moment(lease, "since")));
+  ldx_buffer_appendf(&b, "; its lease ends at %s unless it is renewed", until);
+  snprintf(to, size, "%s", ldx_buffer_string(&b));
+  ldx_buffer_free(&b);
 }
 
 /* Where nobody has to say who they are to the server, as the machine knows us. */
@@ -158,8 +168,11 @@ bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
                   "user \"%s\" may not write to " LDX_MONGO_LOCK ", where the run lock is kept", session->info.user);
     ldx_error_hint(error, LDX_MONGO_ROLES);
   }
-  /* Of the server: it is a view, or a time-series collection. */
-  if (!ok && error && (!strcmp(error->native, "166") || !strcmp(error->native, "72"))) not_ours(error);
+  /* It is a view, or a time-series collection. */
+  if (!ok && error &&
+      (ldx_mongo_is(error, LDX_MONGO_CODE_COMMAND_NOT_SUPPORTED_ON_VIEW) ||
+       ldx_mongo_is(error, LDX_MONGO_CODE_INVALID_OPTIONS)))
+    not_ours(error);
   bson_destroy(&reply);
   return ok;
 }
@@ -168,14 +181,29 @@ static bson_t *own(const ldx_session *session) {
   return BCON_NEW("_id", "run", "owner", BCON_UTF8(session->token));
 }
 
-bool ldx_mongo_unlock(ldx_session *session, ldx_error *error) {
+static bool give_back(ldx_session *session, ldx_error *error) {
   bson_t reply;
-  if (!session->token) return true;
   /* The document stays, for its fence. */
   bson_t *update = BCON_NEW("$unset", "[", "owner", "since", "expires", "who", "]");
   bool ok = change(session, own(session), update, false, &reply, error);
   bson_destroy(&reply);
-  if (ok) forget_token(session);
+  return ok;
+}
+
+bool ldx_mongo_unlock(ldx_session *session, ldx_error *error) {
+  if (!session->token) return true;
+  ldx_error why;
+  double begun = ldx_clock_now();
+  bool ok = give_back(session, &why);
+  /* A server that was away for a moment: the lease would keep others waiting for half a minute. */
+  while (!ok && why.code == LDX_ERROR_CONNECT && ldx_clock_now() - begun < unlock_patience) {
+    ldx_clock_sleep(0.2);
+    ok = give_back(session, &why);
+  }
+  if (ok)
+    forget_token(session);
+  else if (error)
+    *error = why;
   return ok;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "aside.h"
 #include "base/buffer.h"
 #include "path.h"
 
@@ -18,12 +19,14 @@ static bool lock_info(ldx_session *session, bson_t *reply) {
   return ok;
 }
 
-/* Operations of all users that match, transactions that do nothing among them. `reply` is always initialised. */
+/* Operations of all users that match, transactions that do nothing among them, the oldest transaction first. `reply` is
+ * always initialised. */
 static bool operations(ldx_session *session, const bson_t *match, bson_t *reply) {
   ldx_error ignored;
   bson_t *command = BCON_NEW("aggregate", BCON_INT32(1), "pipeline", "[", "{", "$currentOp", "{", "allUsers",
                              BCON_BOOL(true), "idleSessions", BCON_BOOL(true), "localOps", BCON_BOOL(true), "}", "}",
-                             "{", "$match", BCON_DOCUMENT(match), "}", "]", "cursor", "{", "}");
+                             "{", "$match", BCON_DOCUMENT(match), "}", "{", "$sort", "{", "transaction.timeOpenMicros",
+                             BCON_INT32(-1), "}", "}", "]", "cursor", "{", "}");
   bool ok = ldx_mongo_aside(session, "admin", command, reply, &ignored);
   bson_destroy(command);
   return ok;
@@ -55,21 +58,31 @@ static bool match_of(const bson_t *holder, bson_t *match) {
          bson_append_binary(match, "lsid.id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
 }
 
-/* The first operation that has what `lock` is about and is in a transaction of more than `age`; 0: or in none. */
+/* The operation that has what `lock` is about and is in a transaction of more than `age`; 0: or in none. Of several the
+ * one whose transaction is the oldest. */
 static bool describe_holder(ldx_session *session, const bson_t *lock, int64_t age, char *who, size_t size) {
   bson_iter_t each;
+  bson_t match = BSON_INITIALIZER, holders, reply, operation;
+  uint32_t count = 0;
   bool found = false;
   if (!ldx_mongo_members_at(lock, "granted", &each)) return false;
-  while (!found && bson_iter_next(&each)) {
-    bson_t holder, match = BSON_INITIALIZER, reply, operation;
-    if (ldx_mongo_view(&each, &holder) && match_of(&holder, &match)) {
-      if (age) BCON_APPEND(&match, "transaction.timeOpenMicros", "{", "$gt", BCON_INT64(age), "}");
-      found = operations(session, &match, &reply) && ldx_mongo_document_at(&reply, "cursor.firstBatch.0", &operation);
-      if (found) ldx_mongo_who(who, size, &operation);
-      bson_destroy(&reply);
-    }
-    bson_destroy(&match);
+  bson_append_array_begin(&match, "$or", -1, &holders);
+  while (bson_iter_next(&each)) {
+    bson_t holder, own = BSON_INITIALIZER;
+    char place[16];
+    snprintf(place, sizeof place, "%u", count);
+    if (ldx_mongo_view(&each, &holder) && match_of(&holder, &own) && bson_append_document(&holders, place, -1, &own))
+      count++;
+    bson_destroy(&own);
   }
+  bson_append_array_end(&match, &holders);
+  if (age) BCON_APPEND(&match, "transaction.timeOpenMicros", "{", "$gt", BCON_INT64(age), "}");
+  if (count) {
+    found = operations(session, &match, &reply) && ldx_mongo_document_at(&reply, "cursor.firstBatch.0", &operation);
+    if (found) ldx_mongo_who(who, size, &operation);
+    bson_destroy(&reply);
+  }
+  bson_destroy(&match);
   return found;
 }
 
@@ -118,21 +131,21 @@ static bool is_of(const bson_t *lock, const char *space) {
   return name && !strncmp(name + 1, space, length) && !strcmp(name + 1 + length, "}");
 }
 
-ldx_mongo_holding ldx_mongo_find_transaction(ldx_session *session, const char *collection, char *who, size_t size) {
+ldx_holding ldx_mongo_find_transaction(ldx_session *session, const char *collection, char *who, size_t size) {
   *who = '\0';
   int any = session->sharded ? -1 : old_transactions(session);
-  if (any <= 0) return any ? LDX_MONGO_UNSEEN : LDX_MONGO_FREE;
+  if (any <= 0) return any ? LDX_HOLDING_UNSEEN : LDX_HOLDING_NOBODY;
   bson_t reply, lock;
   bson_iter_t each;
   ldx_buffer space;
   ldx_buffer_init(&space, NULL);
   ldx_buffer_appendf(&space, "%s.%s", session->database, collection);
-  ldx_mongo_holding hold = lock_info(session, &reply) ? LDX_MONGO_FREE : LDX_MONGO_UNSEEN;
-  if (hold == LDX_MONGO_FREE && ldx_mongo_members_at(&reply, "lockInfo", &each))
-    while (hold == LDX_MONGO_FREE && bson_iter_next(&each))
+  ldx_holding hold = lock_info(session, &reply) ? LDX_HOLDING_NOBODY : LDX_HOLDING_UNSEEN;
+  if (hold == LDX_HOLDING_NOBODY && ldx_mongo_members_at(&reply, "lockInfo", &each))
+    while (hold == LDX_HOLDING_NOBODY && bson_iter_next(&each))
       if (ldx_mongo_view(&each, &lock) && is_of(&lock, ldx_buffer_string(&space)) &&
           describe_holder(session, &lock, YOUNG, who, size))
-        hold = LDX_MONGO_HELD;
+        hold = LDX_HOLDING_SOMEBODY;
   bson_destroy(&reply);
   ldx_buffer_free(&space);
   return hold;

@@ -1,8 +1,8 @@
 /* measure.c: sizes, use, who builds, and what this user may do.
  *
- * A collection costs one request, and one more where the use of its indexes is asked for. `table_bytes` is what its
- * documents take uncompressed: that is what a scan reads, and what has to fit into the server's cache. On a router all
- * shards answer, and their figures are added.
+ * A collection costs one request, one more where the use of its indexes is asked for, and one for some of its documents
+ * where it is to have more of them (estimate.c). `table_bytes` is what its documents take uncompressed: that is what a
+ * scan reads, and what has to fit into the server's cache. On a router all shards answer, and their figures are added.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,9 +96,8 @@ static bool measure_relation(ldx_session *session, facts *f, ldx_error *error) {
     ldx_measure *item = f->items[i];
     item->rows = f->rows;
     item->table_bytes = f->bytes;
-    if (item->definition && !ldx_mongo_estimate(session, item, error) && !ldx_mongo_unknown_then(error)) return false;
   }
-  return true;
+  return ldx_mongo_estimate(session, f->items, f->count, error);
 }
 
 /* --- all of them ------------------------------------------------------------------------------------------------------------ */
@@ -128,6 +127,6 @@ bool ldx_mongo_measure(ldx_session *session, ldx_measure *items, size_t count, l
     ok = measure_relation(session, &f, error);
   }
   free(sorted);
-  return ok && ldx_mongo_find_builders(session, items, count, error) &&
+  return ok && ldx_mongo_tell_builders(session, items, count, error) &&
          ldx_mongo_forbidden(session, items, count, error);
 }

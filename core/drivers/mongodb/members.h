@@ -7,8 +7,14 @@
 /* How many builds the server runs at a time; its default where it does not say. */
 size_t ldx_mongo_build_slots(ldx_session *session);
 
-/* If the step's build waits for members of the set to vote for its commit: sets `draining`, phase and blocker, which says
- * for whom. What the user may not know leaves `progress` as it is. */
-void ldx_mongo_missing_votes(ldx_session *session, const ldx_step *step, ldx_progress *progress);
+/* The document that the server keeps of the build of that index for its commit, if there is one, as the first of a cursor.
+ * `kept_in`: the collection that has the index in the server's eyes, of a time series its buckets. `reply` is always
+ * initialised, the caller destroys it; false: this user may not know. */
+bool ldx_mongo_find_build(ldx_session *session, const char *collection, const char *name, char *kept_in, size_t size,
+                          bson_t *reply);
+
+/* If the build of that index waits for members of the set to vote for its commit: sets `draining`, phase and blocker, which
+ * says for whom. What cannot be known leaves `progress` as it is. */
+void ldx_mongo_missing_votes(ldx_session *session, const char *collection, const char *name, ldx_progress *progress);
 
 #endif

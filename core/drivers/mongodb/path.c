@@ -1,8 +1,23 @@
 #include "path.h"
 
+#include <stdlib.h>
+
 bool ldx_mongo_find(const bson_t *document, const char *path, bson_iter_t *found) {
   bson_iter_t iter;
   return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, found);
+}
+
+double ldx_mongo_double(const bson_iter_t *value) {
+  char text[BSON_DECIMAL128_STRING];
+  bson_decimal128_t decimal;
+  if (!BSON_ITER_HOLDS_DECIMAL128(value)) return bson_iter_as_double(value);
+  bson_iter_decimal128(value, &decimal);
+  bson_decimal128_to_string(&decimal, text);
+  return strtod(text, NULL);
+}
+
+bool ldx_mongo_truth(const bson_iter_t *value) {
+  return BSON_ITER_HOLDS_DECIMAL128(value) ? ldx_mongo_double(value) != 0 : bson_iter_as_bool(value);
 }
 
 const char *ldx_mongo_text_at(const bson_t *document, const char *path) {
@@ -13,12 +28,12 @@ const char *ldx_mongo_text_at(const bson_t *document, const char *path) {
 
 bool ldx_mongo_flag_at(const bson_t *document, const char *path) {
   bson_iter_t found;
-  return ldx_mongo_find(document, path, &found) && bson_iter_as_bool(&found);
+  return ldx_mongo_find(document, path, &found) && ldx_mongo_truth(&found);
 }
 
 double ldx_mongo_number_at(const bson_t *document, const char *path) {
   bson_iter_t found;
-  return ldx_mongo_find(document, path, &found) ? bson_iter_as_double(&found) : 0;
+  return ldx_mongo_find(document, path, &found) ? ldx_mongo_double(&found) : 0;
 }
 
 int64_t ldx_mongo_integer_at(const bson_t *document, const char *path) {

@@ -6,6 +6,11 @@
 
 #include <bson/bson.h>
 
+/* A number, also of type decimal, of which libbson gives 0; and whether a value is true to the server: a number that is not
+ * 0, or true. */
+double ldx_mongo_double(const bson_iter_t *value);
+bool ldx_mongo_truth(const bson_iter_t *value);
+
 /* False: nothing stands there. */
 bool ldx_mongo_find(const bson_t *document, const char *path, bson_iter_t *found);
 

@@ -22,11 +22,8 @@ static bool dispatch(ldx_mongo_attempt *attempt) {
     return ldx_mongo_drop(attempt);
   case LDX_STEP_ALTER:
     return ldx_mongo_alter(attempt);
-  case LDX_STEP_AWAIT: {
-    ldx_mongo_indexes indexes;
-    const ldx_mongo_index *ignored;
-    return ldx_mongo_settle(attempt, step->name, &indexes, &ignored);
-  }
+  case LDX_STEP_AWAIT:
+    return ldx_mongo_settle(attempt, step->name);
   case LDX_STEP_ATTACH:
   case LDX_STEP_RENAME:
   case LDX_STEP_SWAP:

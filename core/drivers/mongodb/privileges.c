@@ -5,11 +5,12 @@
 
 #include "path.h"
 
-enum { CREATE, DROP, ALTER, RIGHTS = 3 };
+enum { CREATE, DROP, ALTER, FIND, RIGHTS, LOCK_RIGHTS = 3 };
 
-static const char *const of_indexes[RIGHTS] = {[CREATE] = "createIndex", [DROP] = "dropIndex", [ALTER] = "collMod"};
+static const char *const of_indexes[RIGHTS] = {
+    [CREATE] = "createIndex", [DROP] = "dropIndex", [ALTER] = "collMod", [FIND] = "find"};
 /* What a run needs besides. */
-static const char *const of_lock[RIGHTS] = {"find", "insert", "update"};
+static const char *const of_lock[LOCK_RIGHTS] = {"find", "insert", "update"};
 
 static const char *text_of(const bson_iter_t *document, const char *name) {
   bson_iter_t field;
@@ -25,13 +26,13 @@ static bool covers(const bson_iter_t *resource, const char *database, const char
   return db && name && (!*db || !strcmp(db, database)) && (!*name || !strcmp(name, collection));
 }
 
-static void note_actions(const bson_iter_t *privilege, const char *const *rights, bool *may) {
+static void note_actions(const bson_iter_t *privilege, const char *const *rights, size_t count, bool *may) {
   bson_iter_t field, action;
   if (!bson_iter_recurse(privilege, &field) || !bson_iter_find(&field, "actions") ||
       !bson_iter_recurse(&field, &action))
     return;
   while (bson_iter_next(&action))
-    for (size_t i = 0; i < RIGHTS; i++) {
+    for (size_t i = 0; i < count; i++) {
       const char *name = BSON_ITER_HOLDS_UTF8(&action) ? bson_iter_utf8(&action, NULL) : "";
       if (!strcmp(name, rights[i]) || !strcmp(name, "anyAction")) may[i] = true;
     }
@@ -39,22 +40,27 @@ static void note_actions(const bson_iter_t *privilege, const char *const *rights
 
 /* Which of these `rights` the user has, in `may`. */
 static void find_rights(const ldx_session *session, const bson_iter_t *privileges, const char *collection,
-                        const char *const *rights, bool *may) {
+                        const char *const *rights, size_t count, bool *may) {
   bson_iter_t privilege, resource;
-  for (size_t i = 0; i < RIGHTS; i++) may[i] = false;
+  for (size_t i = 0; i < count; i++) may[i] = false;
   if (!bson_iter_recurse(privileges, &privilege)) return;
   while (bson_iter_next(&privilege))
     if (bson_iter_recurse(&privilege, &resource) && bson_iter_find(&resource, "resource") &&
         covers(&resource, session->database, collection))
-      note_actions(&privilege, rights, may);
+      note_actions(&privilege, rights, count, may);
 }
 
 /* What is there unfinished, and is to be something more when it is finished (build.c, alter.c). */
 static bool is_changed_at_its_end(const ldx_measure *item) {
   const ldx_definition *wanted = item->definition;
   if (!item->build || item->drop || !wanted || !item->live) return false;
-  return (wanted->unique && !item->live->definition.unique) ||
-         !ldx_definition_storage_equal(wanted, &item->live->definition);
+  return (wanted->unique && !item->live->definition->unique) ||
+         !ldx_definition_storage_equal(wanted, item->live->definition);
+}
+
+/* Whether the collection holds a document decides how something unique is built (build.c). */
+static bool is_looked_into(const ldx_measure *item) {
+  return item->build && item->definition && item->definition->unique && !item->live && item->relation->kind != '-';
 }
 
 static void find_needs(const ldx_measure *item, bool *needs) {
@@ -62,13 +68,14 @@ static void find_needs(const ldx_measure *item, bool *needs) {
   needs[CREATE] = any || item->build;
   needs[DROP] = any || item->drop;
   needs[ALTER] = any || item->alter || is_changed_at_its_end(item);
+  needs[FIND] = is_looked_into(item);
 }
 
 static void check_item(const ldx_session *session, const bson_iter_t *privileges, ldx_measure *item) {
-  bool may[RIGHTS], needs[RIGHTS], lock[RIGHTS];
+  bool may[RIGHTS], needs[RIGHTS], lock[LOCK_RIGHTS];
   char lacks[64] = "";
-  find_rights(session, privileges, item->relation->name.name, of_indexes, may);
-  find_rights(session, privileges, LDX_MONGO_LOCK, of_lock, lock);
+  find_rights(session, privileges, item->relation->name.name, of_indexes, RIGHTS, may);
+  find_rights(session, privileges, LDX_MONGO_LOCK, of_lock, LOCK_RIGHTS, lock);
   find_needs(item, needs);
   for (size_t i = 0; i < RIGHTS; i++) {
     size_t length = strlen(lacks);
@@ -106,7 +113,7 @@ bool ldx_mongo_may_alter(ldx_session *session, const char *collection, bool *may
   bson_t reply;
   bson_iter_t privileges;
   bool rights[RIGHTS], known, ok = ask(session, &reply, &known, &privileges, error);
-  if (known) find_rights(session, &privileges, collection, of_indexes, rights);
+  if (known) find_rights(session, &privileges, collection, of_indexes, RIGHTS, rights);
   *may = !known || rights[ALTER];
   bson_destroy(&reply);
   return ok;

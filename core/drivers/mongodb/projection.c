@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "path.h"
 
 typedef struct work {
   ldx_arena *arena;
@@ -42,7 +43,7 @@ static bool add_document(work *w, const char *prefix, bson_iter_t *iter) {
     if (!BSON_ITER_HOLDS_NUMBER(iter) && !BSON_ITER_HOLDS_BOOL(iter) && !BSON_ITER_HOLDS_DECIMAL128(iter) &&
         !refuse(w, "holds 1 and 0 only"))
       return false;
-    bool include = bson_iter_as_bool(iter);
+    bool include = ldx_mongo_truth(iter);
     if (!strcmp(path, "_id")) {
       if ((w->with_id || w->without_id) && !refuse(w, names_twice)) return false;
       w->with_id = include;

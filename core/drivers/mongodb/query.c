@@ -7,7 +7,6 @@
 
 #include "call.h"
 #include "driver_parts.h"
-#include "json.h"
 #include "session.h"
 #include "value.h"
 
@@ -16,7 +15,6 @@ static const size_t most_bytes = (size_t)256 << 20;
 
 typedef struct rows {
   ldx_context *context;
-  bool as_text;         /* as JSON */
   size_t batch;         /* 0: all at once */
   ldx_arena *arena;     /* of the rows so far; of a batch NULL while there are none */
   ldx_value *documents; /* `room` of them */
@@ -26,10 +24,6 @@ typedef struct rows {
 static ldx_result *result_of(const rows *r, const char *command) {
   ldx_result *result = LDX_ARENA_NEW(r->arena, ldx_result, 1);
   result->column_count = 1;
-  if (r->as_text) {
-    result->columns = LDX_ARENA_NEW(r->arena, const char *, 1);
-    result->columns[0] = "document";
-  }
   result->row_count = r->count;
   result->values = r->documents;
   result->command = command;
@@ -46,34 +40,8 @@ static bool hand_over(rows *r, ldx_error *error) {
   return ldx_context_rows(r->context, arena, result, error);
 }
 
-/* A write that failed for some documents is no success, though the command is. */
-static bool check_writes(const bson_t *reply, ldx_error *error) {
-  bson_iter_t iter, first, code, message;
-  bson_error_t reason = {.domain = MONGOC_ERROR_SERVER};
-  if (!bson_iter_init(&iter, reply) || !bson_iter_find_descendant(&iter, "writeErrors.0", &first)) return true;
-  code = message = first;
-  if (bson_iter_recurse(&first, &code) && bson_iter_find(&code, "code"))
-    reason.code = (uint32_t)bson_iter_as_int64(&code);
-  if (bson_iter_recurse(&first, &message) && bson_iter_find(&message, "errmsg") && BSON_ITER_HOLDS_UTF8(&message))
-    bson_strncpy(reason.message, bson_iter_utf8(&message, NULL), sizeof reason.message);
-  ldx_mongo_error(NULL, &reason, NULL, error);
-  return false;
-}
-
-/* What a script has no use for. */
-static const char *const of_every_reply[] = {"$clusterTime", "operationTime", NULL};
-
-static ldx_value as_text(ldx_arena *arena, const bson_t *document) {
-  bson_t copy = BSON_INITIALIZER;
-  bson_copy_to_excluding_noinit(document, &copy, of_every_reply[0], of_every_reply[1], (char *)NULL);
-  const char *text = ldx_mongo_json(arena, &copy);
-  bson_destroy(&copy);
-  return (ldx_value){.kind = LDX_VALUE_TEXT, .text = text, .length = strlen(text)};
-}
-
 static bool add_row(const bson_t *document, void *state, ldx_error *error) {
   rows *r = state;
-  if (!check_writes(document, error)) return false;
   r->bytes += document->len;
   if (!r->batch && r->bytes > most_bytes) {
     ldx_error_set(error, LDX_ERROR_USAGE, "the result is larger than %zu MB", most_bytes >> 20);
@@ -89,8 +57,7 @@ static bool add_row(const bson_t *document, void *state, ldx_error *error) {
     r->documents = documents;
     r->room = room;
   }
-  r->documents[r->count++] =
-      r->as_text ? as_text(r->arena, document) : ldx_mongo_document(r->arena, document, of_every_reply);
+  r->documents[r->count++] = ldx_mongo_document(r->arena, document);
   return !r->batch || r->count < r->batch || hand_over(r, error);
 }
 
@@ -112,18 +79,6 @@ static bool read_command(ldx_arena *arena, const ldx_value *given, bson_t *comma
   rest.items = items;
   if (!rest.count) return ldx_error_set(error, LDX_ERROR_USAGE, "the command is empty");
   return ldx_mongo_append(command, &rest, error);
-}
-
-/* The document that a text of JSON is. */
-static bool parse_command(ldx_arena *arena, const char *text, ldx_value *command, ldx_error *error) {
-  bson_t given;
-  if (!ldx_mongo_parse(text, "the command", &given, error)) {
-    if (error) error->code = LDX_ERROR_USAGE;
-    return false;
-  }
-  *command = ldx_mongo_document(arena, &given, NULL);
-  bson_destroy(&given);
-  return true;
 }
 
 /* All that a session that only reads lets through; a pipeline may end in writing. */
@@ -186,22 +141,15 @@ static bool check_rights(const ldx_session *session, const bson_t *command, ldx_
 
 ldx_result *ldx_mongo_query(ldx_session *session, const ldx_statement *statement, ldx_context *context,
                             ldx_arena *arena, ldx_error *error) {
-  ldx_value parsed;
   const ldx_value *given = statement->command;
-  if (statement->parameter_count) {
-    ldx_error_set(error, LDX_ERROR_USAGE, "commands of MongoDB have no parameters");
+  if (!given || statement->parameter_count) {
+    ldx_error_set(error, LDX_ERROR_USAGE,
+                  given ? "commands of MongoDB have no parameters" : "a command of MongoDB is a document");
     return NULL;
-  }
-  if (!given) {
-    if (!parse_command(arena, statement->text, &parsed, error)) return NULL;
-    given = &parsed;
   }
   bson_t command = BSON_INITIALIZER;
   const char *database = NULL, *name = given->count ? given->names[0] : "";
-  rows r = {.context = context,
-            .as_text = statement->text != NULL,
-            .batch = statement->batch,
-            .arena = statement->batch ? NULL : arena};
+  rows r = {.context = context, .batch = statement->batch, .arena = statement->batch ? NULL : arena};
   session->context = context;
   bool ok = read_command(arena, given, &command, &database, error) && check_rights(session, &command, error) &&
             ldx_mongo_walk(session, database, &command, add_row, &r, error);
@@ -210,7 +158,7 @@ ldx_result *ldx_mongo_query(ldx_session *session, const ldx_statement *statement
   if (statement->batch) {
     if (ok && r.arena) ok = hand_over(&r, error);
     ldx_arena_free(r.arena);
-    r = (rows){.arena = arena, .as_text = r.as_text};
+    r = (rows){.arena = arena};
   }
   return ok ? result_of(&r, ldx_arena_strdup(arena, name)) : NULL;
 }
@@ -226,7 +174,9 @@ static bool begin(ldx_session *session, ldx_error *error) {
   return false;
 }
 
-bool ldx_mongo_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
+bool ldx_mongo_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
+                        ldx_error *error) {
+  (void)context;
   if (text) return ldx_error_set(error, LDX_ERROR_USAGE, "a transaction of MongoDB takes no text");
   if (what == LDX_TRANSACTION_BEGIN) {
     if (begin(session, error)) return true;

@@ -7,6 +7,7 @@
  */
 #include "resolve.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
@@ -42,8 +43,7 @@ static bool same_json(const char *a, const char *b) {
   }
 }
 
-/* Whether a filter's text stands for nothing but itself: what JSON has no type for may be told as something else is, and
- * what cannot be told as nothing. */
+/* Whether a filter's text stands for nothing but itself: what JSON has no type for may be told as something else is. */
 static bool is_plain(const char *filter) {
   static const char *const operators[] = {"$eq\"",  "$gt\"",     "$gte\"",  "$lt\"",  "$lte\"", "$in\"",
                                           "$all\"", "$exists\"", "$type\"", "$and\"", "$or\""};
@@ -53,7 +53,7 @@ static bool is_plain(const char *filter) {
       known = known || !strncmp(found + 1, operators[i], strlen(operators[i]));
     if (!known) return false;
   }
-  return strcmp(filter, "{}") != 0;
+  return true;
 }
 
 static bool same_filter(const char *declared, const char *live) {
@@ -100,21 +100,34 @@ static bool is_told_as(const ldx_definition *declared, const ldx_definition *liv
   return !ldx_mongo_option(&live->storage, "prepareUnique") && same_collation(declared, live, relation);
 }
 
+static int compare_name(const void *name, const void *live) {
+  return strcmp(name, (*(ldx_live *const *)live)->name);
+}
+
+/* Mostly it has the name that is declared. */
 static const ldx_live *live_as_written(const ldx_declared *declared) {
   const ldx_relation *relation = declared->relation;
+  ldx_live **namesake =
+      declared->name && relation->live_count
+          ? bsearch(declared->name, relation->live, relation->live_count, sizeof *relation->live, compare_name)
+          : NULL;
+  if (namesake && is_told_as(declared->definition, (*namesake)->definition, relation)) return *namesake;
   for (size_t i = 0; i < relation->live_count; i++)
-    if (is_told_as(declared->definition, &relation->live[i]->definition, relation)) return relation->live[i];
+    if (is_told_as(declared->definition, relation->live[i]->definition, relation)) return relation->live[i];
   return NULL;
 }
 
 /* --- one declaration -------------------------------------------------------------------------------------------------------- */
 
-static bool find_relation(ldx_session *session, ldx_catalog *catalog, ldx_declared *declared, ldx_error *error) {
+/* `before`: the declaration before it, mostly of the same collection; or NULL. */
+static bool find_relation(ldx_session *session, ldx_catalog *catalog, const ldx_declared *before,
+                          ldx_declared *declared, ldx_error *error) {
   ldx_name name = declared->definition->relation;
   if (name.schema)
     return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "MongoDB has no schemas: the collection is called %s.%s",
                          name.schema, name.name);
-  declared->relation = ldx_catalog_relation(catalog, name);
+  bool same = before && before->relation && !strcmp(before->relation->name.name, name.name);
+  declared->relation = same ? before->relation : ldx_catalog_relation(catalog, name);
   if (declared->relation) return true;
   if (!ldx_mongo_check_collection(name.name, session->database, error)) return false;
   ldx_arena *arena = ldx_catalog_arena(catalog);
@@ -124,13 +137,13 @@ static bool find_relation(ldx_session *session, ldx_catalog *catalog, ldx_declar
   return true;
 }
 
-static bool resolve_one(ldx_session *session, ldx_arena *arena, ldx_catalog *catalog, ldx_declared *declared,
-                        ldx_error *error) {
-  if (!find_relation(session, catalog, declared, error)) return false;
+static bool resolve_one(ldx_session *session, ldx_arena *arena, ldx_catalog *catalog, const ldx_declared *before,
+                        ldx_declared *declared, ldx_error *error) {
+  if (!find_relation(session, catalog, before, declared, error)) return false;
   if (declared->name && !ldx_mongo_check_name(declared->name, error)) return false;
   const ldx_live *live = live_as_written(declared);
   if (live) {
-    declared->canonical = &live->definition;
+    declared->canonical = live->definition;
     declared->fingerprint = live->fingerprint;
     return true;
   }
@@ -198,7 +211,8 @@ static bool resolve_all(ldx_session *session, ldx_catalog *catalog, ldx_declarat
     ldx_declared *declared = ldx_declarations_at(set, i);
     ldx_error why;
     ldx_error_clear(&why);
-    declared->resolved = resolve_one(session, arena, catalog, declared, &why);
+    const ldx_declared *before = i ? ldx_declarations_at(set, i - 1) : NULL;
+    declared->resolved = resolve_one(session, arena, catalog, before, declared, &why);
     if (declared->resolved) continue;
     /* Not the declaration's fault: nothing is known then. */
     if (ldx_error_retry(why.code) != LDX_RETRY_NEVER || why.code == LDX_ERROR_CANCELLED) {

@@ -27,7 +27,7 @@ static bool is_of(const char *path, const char *field) {
 /* --- keys ------------------------------------------------------------------------------------------------------------------ */
 
 static bool is_number(const ldx_key *key) {
-  return !key->opclass || strspn(key->opclass, "0123456789+-.eE") == strlen(key->opclass);
+  return !key->opclass || ldx_mongo_is_number(key->opclass);
 }
 
 static bool check_key(const series *s, const ldx_key *key, bool sparse) {

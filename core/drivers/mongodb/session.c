@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aside.h"
 #include "call.h"
 #include "collation.h"
+#include "path.h"
 
 /* The server that the session's commands go to: the primary, or what stands in for it. 0: none is to be had now. */
 static uint32_t choose_server(ldx_session *session, ldx_error *error) {
@@ -32,13 +34,36 @@ static uint32_t choose_server(ldx_session *session, ldx_error *error) {
   return id;
 }
 
+bool ldx_mongo_check_concern(const bson_t *reply, ldx_error *error) {
+  bson_t concern;
+  if (!ldx_mongo_document_at(reply, "writeConcernError", &concern)) return true;
+  ldx_error_set(error, LDX_ERROR_LINK_LOST, "it was done, but not confirmed as its write concern asks: %.800s",
+                ldx_mongo_text_at(&concern, "errmsg"));
+  ldx_error_hint(
+      error, "Another primary may not have it: look at what it was to change before it is done again. rs.status() says "
+             "which members are missing.");
+  if (error) snprintf(error->native, sizeof error->native, "%d", (int)ldx_mongo_integer_at(&concern, "code"));
+  return false;
+}
+
+/* A write that failed for some documents is no success, though the command is. */
+static bool check_writes(const ldx_session *session, const bson_t *reply, ldx_error *error) {
+  bson_error_t reason = {.domain = MONGOC_ERROR_SERVER};
+  if (!ldx_mongo_count_at(reply, "writeErrors")) return true;
+  reason.code = (uint32_t)ldx_mongo_integer_at(reply, "writeErrors.0.code");
+  bson_strncpy(reason.message, ldx_mongo_text_at(reply, "writeErrors.0.errmsg"), sizeof reason.message);
+  ldx_mongo_error(session, &reason, NULL, error);
+  return false;
+}
+
 static bool send_to(ldx_session *session, uint32_t server, const char *database, const bson_t *command, bson_t *reply,
                     ldx_error *error) {
   bson_t tagged, answer;
   bool ours = !bson_has_field(command, "comment");
   bson_copy_to(command, &tagged);
   if (ours) ldx_mongo_tag(session, &tagged);
-  bool ok = ldx_mongo_call(session, server, database ? database : session->database, &tagged, ours, &answer, error);
+  bool ok = ldx_mongo_call(session, server, database ? database : session->database, &tagged, ours, &answer, error) &&
+            check_writes(session, &answer, error) && ldx_mongo_check_concern(&answer, error);
   bson_destroy(&tagged);
   if (reply)
     bson_steal(reply, &answer);
@@ -104,6 +129,15 @@ static bool walk_batch(cursor *c, ldx_mongo_each each, void *state, ldx_error *e
   return true;
 }
 
+/* What every reply says of the cluster's time is no part of what the command gave. */
+static bool walk_reply(const bson_t *reply, ldx_mongo_each each, void *state, ldx_error *error) {
+  bson_t document = BSON_INITIALIZER;
+  bson_copy_to_excluding_noinit(reply, &document, "$clusterTime", "operationTime", (char *)NULL);
+  bool ok = each(&document, state, error);
+  bson_destroy(&document);
+  return ok;
+}
+
 /* The database and collection that a cursor is read on with. */
 static void split(const char *space, char *database, size_t size, const char **collection) {
   size_t length = strcspn(space, ".");
@@ -140,7 +174,7 @@ bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *co
   atomic_store(&session->cancelled, false);
   bool ok = command_on(session, &server, database, command, &reply, error);
   if (ok && !read_cursor(&reply, &c)) {
-    ok = each(&reply, state, error);
+    ok = walk_reply(&reply, each, state, error);
     bson_destroy(&reply);
     return ok;
   }
@@ -172,6 +206,11 @@ bool ldx_mongo_run(ldx_session *session, ldx_context *context, const bson_t *com
   return ok;
 }
 
+const char *ldx_mongo_series_of(const char *name) {
+  const size_t length = strlen(LDX_MONGO_BUCKETS);
+  return strncmp(name, LDX_MONGO_BUCKETS, length) ? NULL : name + length;
+}
+
 bool ldx_mongo_alive(ldx_session *session) {
   return session->client != NULL;
 }
@@ -197,10 +236,10 @@ void ldx_mongo_close(ldx_session *session) {
   ldx_mongo_collations_free(session->collations);
   ldx_mongo_leave_transaction(session);
   ldx_mongo_client_free(session->client);
-  ldx_mongo_client_free(session->canceller);
+  ldx_mongo_aside_close(session);
   ldx_mongoc.read_prefs_destroy(session->preferences);
   ldx_mongoc.uri_destroy(session->uri);
-  pthread_mutex_destroy(&session->cancel_mutex);
+  pthread_mutex_destroy(&session->aside_mutex);
   ldx_secrets_free(&session->secrets);
   free(session->token);
   free(session->database);

@@ -13,8 +13,12 @@
 #include "library.h"
 #include "lunadex/driver.h"
 
-/* The collection that holds the run lock (lock.c). */
-#define LDX_MONGO_LOCK "lunadex.lock"
+/* How the names of Lunadex's own collections begin, and the one that holds the run lock (lock.c). */
+#define LDX_MONGO_OWN  "lunadex."
+#define LDX_MONGO_LOCK LDX_MONGO_OWN "lock"
+/* How the name of the collection begins in which the server keeps a time series; its own follows. */
+#define LDX_MONGO_BUCKETS "system.buckets."
+enum { LDX_MONGO_LONGEST_NAME = 256 }; /* of a collection, with its database's */
 
 struct ldx_session {
   mongoc_client_t *client;          /* its thread's; NULL: left behind with a server that is silent (call.h) */
@@ -26,7 +30,7 @@ struct ldx_session {
   bool stand_alone;  /* no member of a replica set */
   bool enterprise;   /* MongoDB Enterprise */
   char engines[128]; /* storage engines, a space before and after each; "": the server does not tell */
-  int64_t number; /* random, > 0: commands that `cancel` is to find carry it in their comment, as does `server_pid` */
+  int64_t number;    /* random, > 0: its commands carry it in their comment; as ldx_context_running has it */
   struct ldx_mongo_collations *collations; /* what the server made of them so far (collation.h); NULL: nothing yet */
   char *token;             /* the run lock's owner, for as long as this session holds it; else NULL (lock.c) */
   double patience;         /* seconds for which the server may be silent */
@@ -34,22 +38,25 @@ struct ldx_session {
   const atomic_bool *stop; /* while it connects: ldx_target.stop */
   mongoc_client_session_t *transaction; /* of a script's, that is open (query.c); else NULL */
 
-  /* For `cancel`, from another thread: a client of its own, made when first needed. */
-  pthread_mutex_t cancel_mutex;
   mongoc_uri_t *uri;   /* of both clients */
   ldx_secrets secrets; /* of it, for messages; unchanged once open */
-  mongoc_client_t *canceller;
-  atomic_bool cancelled; /* a cancel request came since the last command began */
+  pthread_mutex_t aside_mutex;
+  mongoc_client_t *aside; /* the second one, under the mutex (aside.h); NULL: nobody needed it yet */
+  atomic_bool cancelled;  /* a cancel request came since the last command began */
 };
 
+/* What was done and not confirmed as was asked is no success: another primary may not have it. False with
+ * LDX_ERROR_LINK_LOST. */
+bool ldx_mongo_check_concern(const bson_t *reply, ldx_error *error);
 /* Runs `command` on `database` (NULL: the session's), on the primary, tagged unless it has a comment of its own. `reply` is
  * always initialised, the caller destroys it; NULL if nobody wants it. False after an error of the server or the
- * network. */
+ * network, or where a write failed for one of its documents or was not confirmed as its write concern asks. */
 bool ldx_mongo_command(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
                        ldx_error *error);
 
 /* All documents a cursor-making command (listIndexes, aggregate …) gives: `each` is called with every one and stops the
- * walk by returning false after filling `error`. A command that makes no cursor gives its reply as the only document. */
+ * walk by returning false after filling `error`. A command that makes no cursor gives its reply as the only document,
+ * without what it says of the cluster's time. */
 typedef bool (*ldx_mongo_each)(const bson_t *document, void *state, ldx_error *error);
 bool ldx_mongo_walk(ldx_session *session, const char *database, const bson_t *command, ldx_mongo_each each, void *state,
                     ldx_error *error);
@@ -64,18 +71,13 @@ void ldx_mongo_tag(const ldx_session *session, bson_t *command);
 /* Of this process, random, > 0: sessions come and go with their links, and a build may outlive the one that began it. */
 int64_t ldx_mongo_process(void);
 
-/* A command by a client of the session's own beside the first, which waits no longer than some seconds: for what must not
- * be held up by a server that does not answer. `reply` is always initialised, the caller destroys it. What a majority of
- * the members did not confirm, where the command asks for that, is LDX_ERROR_LINK_LOST. From any thread. */
-bool ldx_mongo_aside(ldx_session *session, const char *database, const bson_t *command, bson_t *reply,
-                     ldx_error *error);
-/* How long that is, and how often it is looked whether the server still answers: seconds. */
-double ldx_mongo_aside_timeout(const ldx_session *session);
+/* What follows LDX_MONGO_BUCKETS in `name`; NULL: it does not begin so. */
+const char *ldx_mongo_series_of(const char *name);
 
 /* Forgets the session's transaction, if it has one, without a word to the server. */
 void ldx_mongo_leave_transaction(ldx_session *session);
 
-/* error.c: what libmongoc or the server said, as an error of ours: labels first, then codes. `reply` may be NULL. */
+/* error.c: what libmongoc or the server said, as an error of ours. `reply`, whose labels may decide, may be NULL. */
 void ldx_mongo_error(const ldx_session *session, const bson_error_t *from, const bson_t *reply, ldx_error *error);
 /* What whoever lacks a right is told to do. */
 #define LDX_MONGO_ROLES "Connect as a user with the roles readWrite and dbAdmin on the database."

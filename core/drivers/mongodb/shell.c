@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "json.h"
+
 /* JavaScript counts exactly up to here. */
 static const int64_t exact = INT64_C(1) << 53;
 
@@ -19,9 +21,7 @@ static bool is_identifier(const char *name, size_t length) {
 }
 
 void ldx_mongo_shell_string(ldx_buffer *to, const char *text) {
-  char *escaped = bson_utf8_escape_for_json(text, -1);
-  ldx_buffer_appendf(to, "\"%s\"", escaped ? escaped : "");
-  bson_free(escaped);
+  ldx_mongo_quote(to, text, strlen(text));
 }
 
 void ldx_mongo_shell_name(ldx_buffer *to, const char *name) {
@@ -83,17 +83,20 @@ static void append_regex(ldx_buffer *to, const bson_iter_t *value) {
 
 static void append_scalar(ldx_buffer *to, const bson_iter_t *value) {
   char text[BSON_DECIMAL128_STRING];
+  const char *string;
   bson_decimal128_t decimal;
-  uint32_t t, i;
+  uint32_t length, t, i;
   switch (bson_iter_type(value)) {
   case BSON_TYPE_DOUBLE:
     append_double(to, bson_iter_double(value));
     break;
   case BSON_TYPE_UTF8:
-    ldx_mongo_shell_string(to, bson_iter_utf8(value, NULL));
+    string = bson_iter_utf8(value, &length);
+    ldx_mongo_quote(to, string, length);
     break;
   case BSON_TYPE_SYMBOL:
-    ldx_mongo_shell_string(to, bson_iter_symbol(value, NULL));
+    string = bson_iter_symbol(value, &length);
+    ldx_mongo_quote(to, string, length);
     break;
   case BSON_TYPE_BINARY:
     append_binary(to, value);
@@ -133,8 +136,9 @@ static void append_scalar(ldx_buffer *to, const bson_iter_t *value) {
     ldx_buffer_appendf(to, "Timestamp({ t: %u, i: %u })", t, i);
     break;
   case BSON_TYPE_CODE:
+    string = bson_iter_code(value, &length);
     ldx_buffer_append(to, "Code(");
-    ldx_mongo_shell_string(to, bson_iter_code(value, NULL));
+    ldx_mongo_quote(to, string, length);
     ldx_buffer_append(to, ")");
     break;
   case BSON_TYPE_MINKEY:
@@ -177,6 +181,11 @@ void ldx_mongo_shell_value(ldx_buffer *to, const bson_iter_t *value) {
 void ldx_mongo_shell_document(ldx_buffer *to, const bson_t *document) {
   bson_iter_t field;
   if (bson_iter_init(&field, document)) append_fields(to, &field, true, NULL);
+}
+
+void ldx_mongo_shell_array(ldx_buffer *to, const bson_t *array) {
+  bson_iter_t item;
+  if (bson_iter_init(&item, array)) append_fields(to, &item, false, NULL);
 }
 
 /* Whether `db.NAME` is a method of mongosh, or of every object of JavaScript, that has no capital letter. */

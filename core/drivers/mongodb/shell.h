@@ -8,6 +8,8 @@
 
 /* `{ email: 1, "first name": -1 }`; numbers as plain as they can be written without becoming others. */
 void ldx_mongo_shell_document(ldx_buffer *to, const bson_t *document);
+/* `[1, 2]`, of a list's members. */
+void ldx_mongo_shell_array(ldx_buffer *to, const bson_t *array);
 /* The value the iterator stands on. */
 void ldx_mongo_shell_value(ldx_buffer *to, const bson_iter_t *value);
 /* A field's name as a key of a literal: quoted where it has to be. */

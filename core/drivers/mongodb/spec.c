@@ -16,6 +16,12 @@ const char *ldx_mongo_option(const ldx_options *options, const char *name) {
   return NULL;
 }
 
+bool ldx_mongo_is_number(const char *opclass) {
+  const char *digits = opclass + (*opclass == '-');
+  if (!strcmp(digits, "Infinity")) return true;
+  return digits[strspn(digits, "0123456789+-.eE")] == '\0' && strpbrk(digits, "0123456789");
+}
+
 static bool holds(const ldx_key *key, const char *what) {
   return key->opclass && !strcmp(key->opclass, what);
 }
@@ -116,12 +122,12 @@ static void read_keys(ldx_arena *arena, const bson_t *spec, const bson_iter_t *v
 
 static const char *flag_value(ldx_arena *arena, const bson_iter_t *iter) {
   (void)arena;
-  return bson_iter_as_bool(iter) ? "true" : NULL;
+  return ldx_mongo_truth(iter) ? "true" : NULL;
 }
 
 /* Whole seconds, as the server counts them; what is no number lasts for ever. */
 static const char *seconds_value(ldx_arena *arena, const bson_iter_t *iter) {
-  double value = bson_iter_as_double(iter);
+  double value = ldx_mongo_double(iter);
   return ldx_arena_printf(arena, "%lld", isnan(value) || value > INT32_MAX ? INT32_MAX : (long long)value);
 }
 
@@ -151,7 +157,7 @@ static const char *weights_value(ldx_arena *arena, const bson_iter_t *iter) {
   ldx_key *keys = LDX_ARENA_NEW(arena, ldx_key, bson_count_keys(&document) + 1);
   if (bson_iter_init(&member, &document)) {
     while (bson_iter_next(&member)) {
-      long long weight = (long long)bson_iter_as_double(&member);
+      long long weight = (long long)ldx_mongo_double(&member);
       if (weight == 1) continue;
       keys[count].column = ldx_arena_strdup(arena, bson_iter_key(&member));
       keys[count++].opclass = ldx_arena_printf(arena, "%lld", weight);
@@ -187,6 +193,8 @@ static const struct {
     {"bits", false, "26", number_value},
     {"min", false, "-180", number_value},
     {"max", false, "180", number_value},
+    {"finestIndexedLevel", false, NULL, number_value},
+    {"coarsestIndexedLevel", false, NULL, number_value},
     {"storageEngine", false, NULL, ldx_mongo_json_value},
 };
 
@@ -227,7 +235,7 @@ const char *ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const 
     } else if (!strcmp(name, "key")) {
       read_keys(arena, spec, &iter, definition);
     } else if (!strcmp(name, "unique")) {
-      definition->unique = bson_iter_as_bool(&iter);
+      definition->unique = ldx_mongo_truth(&iter);
     } else if (!strcmp(name, "partialFilterExpression") && ldx_mongo_view(&iter, &filter)) {
       definition->predicate = ldx_mongo_json(arena, &filter);
       definition->predicate_form = ldx_mongo_filter_form(arena, &filter, NULL);
@@ -271,7 +279,7 @@ static bool same_option(const ldx_options *a, const ldx_options *b, const char *
 }
 
 bool ldx_mongo_can_alter(const ldx_definition *to, const ldx_live *live) {
-  const ldx_options *from = &live->definition.storage;
+  const ldx_options *from = &live->definition->storage;
   for (size_t i = 0; i < OPTIONS; i++) {
     const char *name = options[i].name;
     bool any = !strcmp(name, "hidden") || !strcmp(name, "prepareUnique");
@@ -282,10 +290,25 @@ bool ldx_mongo_can_alter(const ldx_definition *to, const ldx_live *live) {
   return !live->extension_owned;
 }
 
+static bool same_but_for_unique(const ldx_definition *a, const ldx_definition *b) {
+  ldx_definition levelled = *a;
+  levelled.unique = b->unique;
+  return ldx_fingerprint_equal(ldx_definition_fingerprint(&levelled), ldx_definition_fingerprint(b));
+}
+
 bool ldx_mongo_can_become(const ldx_definition *to, const ldx_live *live) {
-  if (!to->unique || live->definition.unique || to->key_count != live->definition.key_count) return false;
-  ldx_definition unique = live->definition;
-  unique.unique = true;
-  return ldx_fingerprint_equal(ldx_definition_fingerprint(&unique), ldx_definition_fingerprint(to)) &&
-         ldx_mongo_can_alter(to, live);
+  if (!to->unique || live->definition->unique || to->key_count != live->definition->key_count) return false;
+  return same_but_for_unique(live->definition, to) && ldx_mongo_can_alter(to, live);
+}
+
+bool ldx_mongo_is_between(const ldx_definition *now, const ldx_definition *from, const ldx_definition *to) {
+  if (!same_but_for_unique(now, from) || (now->unique != from->unique && now->unique != to->unique)) return false;
+  for (size_t i = 0; i < OPTIONS; i++) {
+    const char *name = options[i].name;
+    bool state = !strcmp(name, "prepareUnique"); /* of a conversion, on either way */
+    if (!options[i].trait && !state && !same_option(&now->storage, &from->storage, name) &&
+        !same_option(&now->storage, &to->storage, name))
+      return false;
+  }
+  return true;
 }

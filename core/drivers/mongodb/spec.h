@@ -46,7 +46,7 @@ void ldx_mongo_set_collation(ldx_arena *arena, ldx_definition *definition, const
 bool ldx_mongo_spec_of(const ldx_definition *definition, const char *name, bool unique, bson_t *spec, ldx_error *error);
 
 /* A declared definition in the form that ldx_mongo_definition_of gives. `collection_collation` as there; `collations`
- * completes a collation that was given in part. False: it cannot be one (`error` says why: a wrong filter, an option the
+ * completes a collation that was given in part, NULL leaves it so. False: it cannot be one (`error` says why: a wrong filter, an option the
  * kind of index does not have …), or the server could not be asked (then the error can be tried again). */
 bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const char *collection_collation,
                          ldx_mongo_collations *collations, ldx_definition *canonical, ldx_error *error);
@@ -54,9 +54,14 @@ bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const
 /* Whether an index that has `from` can be made `to` by collMod alone: for the dialect. */
 bool ldx_mongo_can_alter(const ldx_definition *to, const ldx_live *live);
 bool ldx_mongo_can_become(const ldx_definition *to, const ldx_live *live);
+/* Whether `now` is what `from` was, or what collMod has made of it on the way to `to`. */
+bool ldx_mongo_is_between(const ldx_definition *now, const ldx_definition *from, const ldx_definition *to);
 
 /* How definitions are told: for the dialect. */
 extern const ldx_wording ldx_mongo_wording;
+
+/* Whether what the key pattern holds is a number, which is a direction; else it is a type. */
+bool ldx_mongo_is_number(const char *opclass);
 
 /* The value of an option, or NULL. */
 const char *ldx_mongo_option(const ldx_options *options, const char *name);

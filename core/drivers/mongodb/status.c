@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "build.h"
 #include "builders.h"
 #include "catalog.h"
+#include "collmod.h"
 #include "driver_parts.h"
 #include "members.h"
 #include "model/catalog.h"
@@ -19,38 +19,24 @@
 #include "spec.h"
 #include "who.h"
 
-enum { KIND, RELATION, NAME, PHASE, PERCENT, PID, WHO, BLOCKER, DETAIL, BYTES, COLUMNS };
-
-static const char *const names[COLUMNS] = {"kind", "relation", "name",    "phase",  "percent",
-                                           "pid",  "who",      "blocker", "detail", "bytes"};
-static const char types[COLUMNS + 1] = "ssssnisssn";
-
 typedef struct work {
   ldx_session *session;
-  ldx_arena *arena;
-  const char **values;
-  size_t count, room;
+  ldx_status rows;
   ldx_mongo_activity all;
-  size_t workers; /* that are seen */
+  bool busy; /* the server is at as many builds as it runs at a time */
 } work;
 
 static const char **add_row(work *w, const char *kind) {
-  if (w->count == w->room) {
-    size_t room = w->room * 2 + 16;
-    const char **values = LDX_ARENA_NEW(w->arena, const char *, room *COLUMNS);
-    if (w->count) memcpy(values, w->values, w->count * COLUMNS * sizeof *values);
-    w->values = values;
-    w->room = room;
-  }
-  const char **row = w->values + COLUMNS * w->count++;
-  row[KIND] = kind;
+  const char **row = ldx_status_add(&w->rows);
+  row[LDX_STATUS_KIND] = kind;
   return row;
 }
 
 static bool is_told(const work *w, const char *relation, const char *name) {
-  for (size_t i = 0; i < w->count; i++) {
-    const char *const *row = w->values + COLUMNS * i;
-    if (row[RELATION] && row[NAME] && !strcmp(row[RELATION], relation) && !strcmp(row[NAME], name)) return true;
+  for (size_t i = 0; i < w->rows.count; i++) {
+    const char *const *row = w->rows.texts + LDX_STATUS_COLUMNS * i;
+    const char *of = row[LDX_STATUS_RELATION], *index = row[LDX_STATUS_NAME];
+    if (of && index && !strcmp(of, relation) && !strcmp(index, name)) return true;
   }
   return false;
 }
@@ -58,44 +44,36 @@ static bool is_told(const work *w, const char *relation, const char *name) {
 static const char *who(work *w, const ldx_mongo_operation *operation) {
   char text[256];
   ldx_mongo_who(text, sizeof text, operation->document);
-  return ldx_arena_strdup(w->arena, text);
+  return ldx_arena_strdup(w->rows.arena, text);
 }
 
 /* On a router an operation's number has the shard's name before it, which is no number. */
 static const char *operation_number(work *w, const ldx_mongo_operation *operation) {
   bson_iter_t iter;
   if (!bson_iter_init_find(&iter, operation->document, "opid") || !BSON_ITER_HOLDS_NUMBER(&iter)) return NULL;
-  return ldx_arena_printf(w->arena, "%lld", (long long)bson_iter_as_int64(&iter));
-}
-
-/* Whoever waits for that index, and its worker, if either is seen. */
-static const ldx_mongo_operation *find(const work *w, const char *relation, const char *name, bool worker) {
-  for (size_t i = 0; i < w->all.count; i++)
-    if (w->all.items[i].worker == worker &&
-        ldx_mongo_operation_is_about(&w->all.items[i], w->session->database, relation, name))
-      return &w->all.items[i];
-  return NULL;
+  return ldx_arena_printf(w->rows.arena, "%lld", (long long)bson_iter_as_int64(&iter));
 }
 
 static void tell_build(work *w, const char *relation, const char *name) {
-  const ldx_mongo_operation *worker = find(w, relation, name, true), *client = find(w, relation, name, false);
-  /* Who may see his own operations only sees no workers. */
-  bool queued = w->workers && w->workers >= ldx_mongo_build_slots(w->session);
+  const ldx_mongo_operation *worker,
+      *builder = ldx_mongo_find_builder(&w->all, w->session->database, relation, name, 0, &worker);
   char phase[128];
-  snprintf(phase, sizeof phase, "%s", queued ? "queued" : "");
+  snprintf(phase, sizeof phase, "%s", w->busy ? "queued" : "");
   const char **row = add_row(w, "build");
-  row[RELATION] = ldx_arena_strdup(w->arena, relation);
-  row[NAME] = ldx_arena_strdup(w->arena, name);
+  row[LDX_STATUS_RELATION] = ldx_arena_strdup(w->rows.arena, relation);
+  row[LDX_STATUS_NAME] = ldx_arena_strdup(w->rows.arena, name);
   if (worker) ldx_mongo_phase(phase, sizeof phase, worker);
-  row[PHASE] = ldx_arena_strdup(w->arena, *phase ? phase : "starting");
+  row[LDX_STATUS_PHASE] = ldx_arena_strdup(w->rows.arena, *phase ? phase : "starting");
   if (worker && worker->total > 0)
-    row[PERCENT] = ldx_arena_printf(w->arena, "%.1f", 100 * worker->done / worker->total);
-  row[PID] = operation_number(w, worker ? worker : client);
-  row[WHO] = who(w, client ? client : worker);
+    row[LDX_STATUS_PERCENT] = ldx_arena_printf(w->rows.arena, "%.1f", 100 * worker->done / worker->total);
+  row[LDX_STATUS_PID] = operation_number(w, worker ? worker : builder);
+  row[LDX_STATUS_WHO] = who(w, builder);
 }
 
 static void tell_builds(work *w) {
-  for (size_t i = 0; i < w->all.count; i++) w->workers += w->all.items[i].worker;
+  size_t workers = 0; /* whoever may see his own operations only sees none of them */
+  for (size_t i = 0; i < w->all.count; i++) workers += w->all.items[i].worker;
+  w->busy = workers && workers >= ldx_mongo_build_slots(w->session);
   for (size_t i = 0; i < w->all.count; i++) {
     const ldx_mongo_operation *operation = &w->all.items[i];
     bson_iter_t each;
@@ -112,9 +90,9 @@ static void tell_builds(work *w) {
 
 /* What is wrong with it, and what ends that at once. */
 static const char *take_back_text(work *w, const ldx_live *live) {
-  bson_t *command = ldx_mongo_collmod(live->relation->name.name, live->name, "prepareUnique", false, false);
+  bson_t *command = ldx_mongo_collmod(live->relation->name.name, live->name, "prepareUnique", false);
   ldx_buffer b;
-  ldx_buffer_init(&b, w->arena);
+  ldx_buffer_init(&b, w->rows.arena);
   ldx_buffer_append(&b,
                     "it refuses new duplicates since a conversion to unique that did not end; the next apply goes on "
                     "with it, or takes it back, as declared; to take it back now: ");
@@ -128,13 +106,13 @@ static void tell_unfinished(work *w, const ldx_catalog *catalog, bool locked) {
     const ldx_live *live = ldx_catalog_live_at(catalog, i);
     const char *relation = live->relation->display;
     /* A run that is at it right now has the lock. */
-    bool left = live->valid && !live->definition.unique && !locked &&
-                ldx_mongo_option(&live->definition.storage, "prepareUnique");
+    bool left = live->valid && !live->definition->unique && !locked &&
+                ldx_mongo_option(&live->definition->storage, "prepareUnique");
     if ((live->valid && !left) || is_told(w, relation, live->name)) continue;
     const char **row = add_row(w, left ? "prepared" : "being_built");
-    row[RELATION] = ldx_arena_strdup(w->arena, relation);
-    row[NAME] = ldx_arena_strdup(w->arena, live->name);
-    row[DETAIL] = left ? take_back_text(w, live) : "by the server";
+    row[LDX_STATUS_RELATION] = ldx_arena_strdup(w->rows.arena, relation);
+    row[LDX_STATUS_NAME] = ldx_arena_strdup(w->rows.arena, live->name);
+    row[LDX_STATUS_DETAIL] = left ? take_back_text(w, live) : "by the server";
   }
 }
 
@@ -143,15 +121,15 @@ static bool tell_lock(work *w, bool *locked, ldx_error *error) {
   int64_t pid = 0;
   *locked = false;
   if (!ldx_mongo_lock_holder(w->session, text, sizeof text, &pid, error)) {
-    const char *why = ldx_arena_strdup(w->arena, error->message);
+    const char *why = ldx_arena_strdup(w->rows.arena, error->message);
     if (!ldx_mongo_unknown_then(error)) return false;
-    add_row(w, "run_lock")[DETAIL] = why;
+    add_row(w, "run_lock")[LDX_STATUS_DETAIL] = why;
     return true;
   }
   if (!*text) return true;
   const char **row = add_row(w, "run_lock");
-  row[PID] = ldx_arena_printf(w->arena, "%lld", (long long)pid);
-  row[WHO] = ldx_arena_strdup(w->arena, text);
+  row[LDX_STATUS_PID] = ldx_arena_printf(w->rows.arena, "%lld", (long long)pid);
+  row[LDX_STATUS_WHO] = ldx_arena_strdup(w->rows.arena, text);
   *locked = true;
   return true;
 }
@@ -169,8 +147,8 @@ static bool look(work *w, ldx_error *error) {
 }
 
 ldx_result *ldx_mongo_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
-  work w = {.session = session, .arena = arena};
+  work w = {.session = session, .rows.arena = arena};
   bool ok = look(&w, error);
   ldx_mongo_activity_free(&w.all);
-  return ok ? ldx_result_of(arena, names, types, w.values, w.count, "STATUS") : NULL;
+  return ok ? ldx_status_result(&w.rows) : NULL;
 }

@@ -4,28 +4,8 @@
 #include "base/buffer.h"
 #include "spec.h"
 
-/* A complete collation without what nearly all of them have, which nobody would read. */
-static void say_collation(ldx_buffer *out, const char *value) {
-  static const char *const usual[] = {
-      ", \"caseLevel\": false",
-      ", \"caseFirst\": \"off\"",
-      ", \"strength\": 3",
-      ", \"numericOrdering\": false",
-      ", \"alternate\": \"non-ignorable\"",
-      ", \"maxVariable\": \"punct\"",
-      ", \"normalization\": false",
-      ", \"backwards\": false",
-  };
-  ldx_buffer_append(out, "collation ");
-  while (*value) {
-    size_t skip = 0;
-    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
-      size_t length = strlen(usual[i]);
-      if (strncmp(value, usual[i], length) == 0 && (value[length] == ',' || value[length] == '}')) skip = length;
-    }
-    if (skip == 0) ldx_buffer_append_char(out, *value++);
-    value += skip;
-  }
+static const char *short_option(ldx_arena *arena, const char *name, const char *value) {
+  return strcmp(name, "collation") == 0 ? ldx_mongo_collation_short(arena, value) : value;
 }
 
 /* As its users write it: `{ email: 1, at: -1 } unique, sparse, partial {…}, expireAfterSeconds 3600`. */
@@ -35,7 +15,7 @@ static char *text_of(ldx_arena *arena, const ldx_definition *definition) {
   ldx_buffer_append(&out, "{ ");
   for (size_t i = 0; i < definition->key_count; i++) {
     const ldx_key *key = &definition->keys[i];
-    bool quoted = key->opclass && key->opclass[strspn(key->opclass, "0123456789+-.eE")]; /* "2d" is, 2.5 is not */
+    bool quoted = key->opclass && !ldx_mongo_is_number(key->opclass);
     ldx_buffer_appendf(&out, "%s%s: ", i > 0 ? ", " : "", key->column);
     if (key->opclass)
       ldx_buffer_appendf(&out, quoted ? "\"%s\"" : "%s", key->opclass);
@@ -51,10 +31,7 @@ static char *text_of(ldx_arena *arena, const ldx_definition *definition) {
       const ldx_option *option = &lists[l]->items[i];
       bool flag = strcmp(option->value, "true") == 0;
       ldx_buffer_append(&out, separator);
-      if (strcmp(option->name, "collation") == 0)
-        say_collation(&out, option->value);
-      else
-        ldx_buffer_appendf(&out, flag ? "%s" : "%s %s", option->name, option->value);
+      ldx_buffer_appendf(&out, flag ? "%s" : "%s %s", option->name, short_option(arena, option->name, option->value));
     }
     if (l == 0 && definition->predicate)
       ldx_buffer_appendf(&out, "%spartial %s", separator, definition->predicate), separator = ", ";
@@ -68,4 +45,5 @@ const ldx_wording ldx_mongo_wording = {
     .with_predicate = "is partial",
     .without_predicate = "is not partial",
     .storage = "options",
+    .short_option = short_option,
 };

@@ -1,40 +1,16 @@
-/* unique.c: an index that is there becomes unique, without being built again.
+/* unique.c: where an index that is there could not be made unique (collmod.c).
  *
- * prepareUnique makes it refuse new duplicates; a dry run then finds all old ones; without any, one change of the catalog
- * makes it unique. Where there are duplicates, prepareUnique is taken back: nothing that was written before may be
- * refused because of a change that was not made.
+ * Where that fails for good, prepareUnique is taken back: nothing that was written before may be refused because of a
+ * change that was not made. That is a step of its own, for whether anybody tries again is not known here.
  */
-#include <string.h>
-
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "build.h"
+#include "codes.h"
 #include "duplicates.h"
 #include "shell.h"
 
-static const char command_failed[] = "125";
-
-void ldx_mongo_prepare(bson_t *spec) {
-  BSON_APPEND_BOOL(spec, "prepareUnique", true);
-}
-
-bson_t *ldx_mongo_collmod(const char *collection, const char *name, const char *option, bool value, bool dry_run) {
-  bson_t *command =
-      BCON_NEW("collMod", BCON_UTF8(collection), "index", "{", "name", BCON_UTF8(name), option, BCON_BOOL(value), "}");
-  if (dry_run) BSON_APPEND_BOOL(command, "dryRun", true);
-  return command;
-}
-
-static bool collmod(ldx_mongo_attempt *attempt, const char *option, bool value, bool dry_run, bson_t *reply) {
-  const ldx_step *step = attempt->step;
-  bson_t *command = ldx_mongo_collmod(step->relation.name, step->name, option, value, dry_run);
-  bool ok = ldx_mongo_change(attempt, command, reply);
-  bson_destroy(command);
-  return ok;
-}
-
 static const char *command_text(ldx_mongo_attempt *attempt, bool value) {
-  bson_t *command = ldx_mongo_collmod(attempt->step->relation.name, attempt->step->name, "prepareUnique", value, false);
+  bson_t *command = ldx_mongo_collmod(attempt->step->relation.name, attempt->step->name, "prepareUnique", value);
   ldx_buffer b;
   ldx_buffer_init(&b, attempt->arena);
   ldx_mongo_shell_command(&b, command);
@@ -42,31 +18,26 @@ static const char *command_text(ldx_mongo_attempt *attempt, bool value) {
   return ldx_buffer_string(&b);
 }
 
-/* Also after a cancellation: it takes milliseconds, and what stays would be refused to writers. Whoever has the collection
- * is given some seconds, and nobody waits behind us for long. */
-static void take_back(ldx_mongo_attempt *attempt) {
-  enum { TRIES = 3, PATIENCE = 500 };
-  const ldx_step *step = attempt->step;
-  ldx_error error;
-  ldx_error_clear(&error);
-  bson_t *command = ldx_mongo_collmod(step->relation.name, step->name, "prepareUnique", false, false);
-  BSON_APPEND_INT32(command, "maxTimeMS", PATIENCE);
-  bool ok = false;
-  for (int try = 0; !ok && try < TRIES; try++) {
-    if (try && error.code != LDX_ERROR_LOCK_TIMEOUT) break;
-    if (try) ldx_clock_sleep(2);
-    ok = ldx_context_locked(attempt->context, &error) &&
-         ldx_mongo_command(attempt->session, NULL, command, NULL, &error);
-  }
+bool ldx_mongo_take_back(ldx_mongo_attempt *attempt) {
+  const char *name = attempt->step->name;
+  ldx_mongo_indexes indexes;
+  if (!ldx_mongo_see(attempt, &indexes)) return false;
+  const ldx_mongo_index *live = ldx_mongo_index_named(&indexes, name);
+  /* What is being built cannot be changed, and whoever builds it wants it so; likewise what is another one by now. */
+  if (!live || live->building || !live->now.prepare_unique || !ldx_mongo_is_meant(attempt, live)) return true;
+  bson_t *command = ldx_mongo_collmod(attempt->step->relation.name, name, "prepareUnique", false);
+  bool ok = ldx_mongo_change(attempt, command, NULL);
   bson_destroy(command);
-  if (ok)
-    ldx_context_note(
-        attempt->context,
-        "%s stays, not unique yet; it refuses no duplicates until it is made unique by the next run, or: %s",
-        step->name, command_text(attempt, true));
-  else
-    ldx_context_note(attempt->context, "%s stays and refuses new duplicates, for this failed: %s (%s)", step->name,
-                     command_text(attempt, false), error.message);
+  if (!ok) {
+    if (attempt->error->code == LDX_ERROR_UNDEFINED) return true; /* somebody dropped it meanwhile */
+    ldx_context_note(attempt->context, "%s stays and refuses new duplicates, for this failed: %s (%s)", name,
+                     command_text(attempt, false), attempt->error->message);
+    return false;
+  }
+  ldx_context_note(attempt->context,
+                   "%s stays, not unique yet; it refuses no duplicates until it is made unique by the next run, or: %s",
+                   name, command_text(attempt, true));
+  return true;
 }
 
 void ldx_mongo_tell_prepared(ldx_mongo_attempt *attempt) {
@@ -75,27 +46,20 @@ void ldx_mongo_tell_prepared(ldx_mongo_attempt *attempt) {
                    attempt->step->name, command_text(attempt, false));
 }
 
-bool ldx_mongo_make_unique(ldx_mongo_attempt *attempt, const ldx_mongo_index *live) {
-  bson_t reply = BSON_INITIALIZER;
-  bool ok = live->prepare_unique || collmod(attempt, "prepareUnique", true, false, NULL);
-  if (!ok) {
-    if (ldx_error_retry(attempt->error->code) == LDX_RETRY_VERIFY) ldx_mongo_tell_prepared(attempt);
-    return false;
+void ldx_mongo_explain_conversion(ldx_mongo_attempt *attempt, const ldx_mongo_alterable *from,
+                                  const ldx_mongo_alterable *to, const bson_t *reply) {
+  ldx_error *error = attempt->error;
+  if (to->checked) {
+    /* Somebody changed the index while it was scanned, perhaps to the same end: the next attempt looks. */
+    if (ldx_mongo_is(error, LDX_MONGO_CODE_COMMAND_FAILED)) error->code = LDX_ERROR_SERIALIZATION;
+    if (error->code == LDX_ERROR_DUPLICATE_KEY) ldx_mongo_explain_violations(attempt, reply);
+    /* Whoever tries again goes on from there; and without the run lock nothing is taken back. */
+    if (error->code == LDX_ERROR_LOCK_LOST || ldx_error_retry(error->code) != LDX_RETRY_NEVER)
+      ldx_mongo_tell_prepared(attempt);
+  } else if (to->prepare_unique && !from->prepare_unique) {
+    if (ldx_error_retry(error->code) == LDX_RETRY_VERIFY) ldx_mongo_tell_prepared(attempt);
+    if (ldx_mongo_is(error, LDX_MONGO_CODE_INVALID_OPTIONS))
+      ldx_error_hint(error, "The server's featureCompatibilityVersion has to be 6.0 for that. Drop the index first, "
+                            "or: db.adminCommand({ setFeatureCompatibilityVersion: \"6.0\" })");
   }
-  for (int dry = 1; ok && dry >= 0; dry--) {
-    bson_destroy(&reply);
-    ok = collmod(attempt, "unique", true, dry, &reply);
-  }
-  /* Somebody changed the index while it was scanned, perhaps to the same end: the next attempt looks. */
-  if (!ok && !strcmp(attempt->error->native, command_failed)) attempt->error->code = LDX_ERROR_SERIALIZATION;
-  if (!ok && attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_mongo_explain_violations(attempt, &reply);
-  /* After a lost link nobody knows how far it got; whoever tries again goes on from there. Whether somebody does is not
-   * known here. */
-  ldx_retry class = ldx_error_retry(attempt->error->code);
-  if (!ok && class == LDX_RETRY_NEVER && attempt->error->code != LDX_ERROR_LOCK_LOST)
-    take_back(attempt);
-  else if (!ok)
-    ldx_mongo_tell_prepared(attempt);
-  bson_destroy(&reply);
-  return ok;
 }

@@ -38,7 +38,7 @@ static bool append_integer(bson_t *to, const char *name, int64_t integer) {
 }
 
 static bool append_text(bson_t *to, const char *name, const ldx_value *value, ldx_error *error) {
-  if (!bson_utf8_validate(value->text, value->length, true))
+  if (value->kind == LDX_VALUE_TEXT && !bson_utf8_validate(value->text, value->length, true))
     return refuse(name, "holds a text that is not valid UTF-8: bytes are lunadex.bson.binary(bytes)", error);
   return bson_append_utf8(to, name, -1, value->text, (int)value->length);
 }
@@ -80,6 +80,7 @@ static bool append(bson_t *to, const char *name, const ldx_value *value, ldx_err
     ok = bson_append_double(to, name, -1, value->number);
     break;
   case LDX_VALUE_TEXT:
+  case LDX_VALUE_RAW_TEXT:
     return append_text(to, name, value, error);
   case LDX_VALUE_LIST:
     return append_list(to, name, value, error);
@@ -136,17 +137,12 @@ bool ldx_mongo_append(bson_t *to, const ldx_value *document, ldx_error *error) {
 static ldx_value read_value(ldx_arena *arena, const bson_iter_t *iter);
 
 static ldx_value text_of(ldx_arena *arena, ldx_value_kind kind, const char *text, size_t length) {
+  if (kind == LDX_VALUE_TEXT && !bson_utf8_validate(text, length, true)) kind = LDX_VALUE_RAW_TEXT;
   return (ldx_value){.kind = kind, .text = ldx_arena_strndup(arena, text, length), .length = length};
 }
 
-static bool is_one_of(const char *name, const char *const *names) {
-  for (; names && *names; names++)
-    if (!strcmp(name, *names)) return true;
-  return false;
-}
-
 /* What `iter`, which stands before the first, goes through. */
-static ldx_value read_members(ldx_arena *arena, bson_iter_t *iter, bool named, const char *const *without) {
+static ldx_value read_members(ldx_arena *arena, bson_iter_t *iter, bool named) {
   ldx_value *items = NULL;
   const char **names = NULL;
   size_t count = 0;
@@ -155,7 +151,6 @@ static ldx_value read_members(ldx_arena *arena, bson_iter_t *iter, bool named, c
   items = LDX_ARENA_NEW(arena, ldx_value, count + 1);
   if (named) names = LDX_ARENA_NEW(arena, const char *, count + 1);
   for (count = 0; bson_iter_next(iter);) {
-    if (is_one_of(bson_iter_key(iter), without)) continue;
     if (named) names[count] = ldx_arena_strdup(arena, bson_iter_key(iter));
     items[count++] = read_value(arena, iter);
   }
@@ -196,7 +191,7 @@ static ldx_value read_value(ldx_arena *arena, const bson_iter_t *iter) {
   case BSON_TYPE_DOCUMENT:
   case BSON_TYPE_ARRAY:
     if (!bson_iter_recurse(iter, &members)) break;
-    return read_members(arena, &members, BSON_ITER_HOLDS_DOCUMENT(iter), NULL);
+    return read_members(arena, &members, BSON_ITER_HOLDS_DOCUMENT(iter));
   case BSON_TYPE_BINARY:
     return read_binary(arena, iter);
   case BSON_TYPE_OID:
@@ -230,8 +225,8 @@ static ldx_value read_value(ldx_arena *arena, const bson_iter_t *iter) {
   return (ldx_value){.kind = LDX_VALUE_NULL};
 }
 
-ldx_value ldx_mongo_document(ldx_arena *arena, const bson_t *document, const char *const *without) {
+ldx_value ldx_mongo_document(ldx_arena *arena, const bson_t *document) {
   bson_iter_t iter;
   if (!bson_iter_init(&iter, document)) return (ldx_value){.kind = LDX_VALUE_DOCUMENT};
-  return read_members(arena, &iter, true, without);
+  return read_members(arena, &iter, true);
 }

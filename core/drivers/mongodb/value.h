@@ -10,7 +10,7 @@
 /* Appends the fields of a document. False: one of them cannot be (LDX_ERROR_USAGE says which and why). */
 bool ldx_mongo_append(bson_t *to, const ldx_value *document, ldx_error *error);
 
-/* A document with all that is in it, in the arena, but for the fields of the outermost one that are called like these. */
-ldx_value ldx_mongo_document(ldx_arena *arena, const bson_t *document, const char *const *without);
+/* A document with all that is in it, in the arena. */
+ldx_value ldx_mongo_document(ldx_arena *arena, const bson_t *document);
 
 #endif

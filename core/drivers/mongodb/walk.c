@@ -55,7 +55,7 @@ bool ldx_mongo_can_walk(const ldx_mongo_attempt *attempt, const bson_t *spec, co
   /* A router mixes what the shards give, and equal keys come apart. */
   if (attempt->session->sharded) return false;
   /* A hint on a hidden index is refused. */
-  if (index->building || index->hidden || !same_keys(spec, &index->spec, &more)) return false;
+  if (index->building || index->now.hidden || !same_keys(spec, &index->spec, &more)) return false;
   /* A sparse index of more fields has documents that lack all of these. */
   if (sparse != ldx_mongo_flag_at(&index->spec, "sparse") || (sparse && more)) return false;
   return same_filter(spec, &index->spec) && same_collation(spec, &index->spec);
@@ -183,8 +183,7 @@ static bool name_sample(const walk *w, const ldx_mongo_index *index, const sampl
   bool ok = ldx_mongo_walk(w->attempt->session, NULL, find, each_document, &state, w->attempt->error);
   BSON_APPEND_ARRAY(&holder, "ids", &state.ids);
   if (ok && ldx_mongo_find(&holder, "ids", &ids))
-    w->found->samples[w->found->sample_count++] =
-        ldx_mongo_sample(w->attempt, key_text(w, &which->key), (double)which->times, &ids);
+    ldx_mongo_add_duplicate(w->attempt, w->found, key_text(w, &which->key), (double)which->times, &ids);
   bson_destroy(find);
   bson_destroy(&holder);
   bson_destroy(&state.ids);

@@ -2,7 +2,7 @@
  *
  * A build shows as two operations: the client's, which only waits and carries our number in its comment, and that of a
  * worker of the server, which has the progress. The worker's carries the comment of whoever asked first; after a restart
- * it has none, so it is found by collection and index. `server_pid` is our number.
+ * it has none, so it is found by collection and index. `operation` is our number.
  *
  * `started` is false only while a lock is waited for, in the server's queue or before the command is sent: that is what
  * the budget is for. A build that is queued behind others of the server has begun for us: those others take as long as
@@ -22,11 +22,12 @@
 typedef struct look {
   ldx_mongo_activity all;
   size_t builds; /* that workers are at */
+  size_t slots;  /* that the server has for them; 0: not asked yet */
 } look;
 
 static bool look_around(ldx_session *session, look *l, ldx_error *error) {
   bool ok = ldx_mongo_look_around(session, false, &l->all, error);
-  l->builds = 0;
+  l->builds = l->slots = 0;
   for (size_t i = 0; i < l->all.count; i++)
     if (l->all.items[i].worker) l->builds++;
   return ok;
@@ -40,7 +41,6 @@ static void set_phase(ldx_progress *progress, const char *phase) {
 
 static void waits_for_lock(ldx_session *session, const ldx_mongo_operation *operation, ldx_progress *progress) {
   set_phase(progress, "waiting for the collection's lock");
-  progress->blocker_pid = -1;
   if (!ldx_mongo_find_holder(session, operation, progress->blocker, sizeof progress->blocker))
     snprintf(progress->blocker, sizeof progress->blocker, "an operation that the server does not show to this user");
 }
@@ -64,24 +64,23 @@ static void from_worker(ldx_session *session, const ldx_step *step, const ldx_mo
     snprintf(progress->unit, sizeof progress->unit, "%s", strstr(worker->message, "scanning") ? "documents" : "keys");
   } else if (strstr(worker->message, "draining")) {
     /* What is left may be the votes of other members; that takes as long as they do. */
-    ldx_mongo_missing_votes(session, step, progress);
+    ldx_mongo_missing_votes(session, step->relation.name, step->name, progress);
   }
 }
 
-static void of_waiting(ldx_session *session, const look *l, const ldx_mongo_operation *own, ldx_progress *progress) {
+static void of_waiting(ldx_session *session, look *l, const ldx_mongo_operation *own, ldx_progress *progress) {
   if (own->waits_for_lock) {
     waits_for_lock(session, own, progress);
     progress->queued = true;
     return;
   }
   progress->started = true;
-  size_t most = l->builds ? ldx_mongo_build_slots(session) : 0;
-  if (l->builds && l->builds >= most) {
+  if (l->builds && !l->slots) l->slots = ldx_mongo_build_slots(session);
+  if (l->builds && l->builds >= l->slots) {
     set_phase(progress, "queued");
     snprintf(progress->blocker, sizeof progress->blocker,
              "%zu other build%s: the server runs no more than %zu at a time", l->builds, l->builds == 1 ? "" : "s",
-             most);
-    progress->blocker_pid = -1;
+             l->slots);
   } else {
     set_phase(progress, "starting");
   }
@@ -100,7 +99,9 @@ static void from_command(ldx_session *session, const ldx_mongo_operation *own, l
     return;
   }
   progress->started = true;
-  if (!has(own->document, "command.collMod"))
+  if (has(own->document, "command.setIndexCommitQuorum"))
+    set_phase(progress, "setting the commit quorum");
+  else if (!has(own->document, "command.collMod"))
     set_phase(progress, has(own->document, "command.dropIndexes") ? "dropping" : "looking for duplicates");
   else if (ldx_mongo_flag_at(own->document, "command.dryRun"))
     set_phase(progress, "looking for duplicates");
@@ -108,21 +109,20 @@ static void from_command(ldx_session *session, const ldx_mongo_operation *own, l
     set_phase(progress, ldx_mongo_flag_at(own->document, "command.index.unique") ? "making it unique" : "changing");
 }
 
-static void watch_step(ldx_session *session, const look *l, ldx_watched *watched) {
+/* What the session of that number has sent, and waits for. */
+static const ldx_mongo_operation *sent_by(const ldx_mongo_activity *all, int64_t number) {
+  for (size_t i = 0; i < all->count; i++)
+    if (all->items[i].number == number && !all->items[i].worker) return &all->items[i];
+  return NULL;
+}
+
+static void watch_step(ldx_session *session, look *l, ldx_watched *watched) {
   const ldx_step *step = watched->step;
-  const ldx_mongo_operation *own = NULL, *worker = NULL, *other = NULL;
-  for (size_t i = 0; i < l->all.count; i++) {
-    const ldx_mongo_operation *operation = &l->all.items[i];
-    if (operation->number == watched->server_pid && !operation->worker) own = operation;
-    if (!ldx_mongo_operation_is_about(operation, session->database, step->relation.name, NULL)) continue;
-    /* Whoever asked for it says more than what does it. */
-    if (operation->number != watched->server_pid && (!other || other->worker)) other = operation;
-    if (!operation->worker) continue;
-    if (!ldx_mongo_operation_is_about(operation, session->database, step->relation.name, step->name)) continue;
-    /* Of several shards, the one that is furthest from its end. */
-    double left = operation->total > 0 ? 1 - operation->done / operation->total : 1;
-    if (!worker || left > (worker->total > 0 ? 1 - worker->done / worker->total : 1)) worker = operation;
-  }
+  const char *collection = step->relation.name;
+  const ldx_mongo_operation *own = sent_by(&l->all, watched->operation), *worker;
+  ldx_mongo_find_builder(&l->all, session->database, collection, step->name, 0, &worker);
+  const ldx_mongo_operation *other =
+      ldx_mongo_find_builder(&l->all, session->database, collection, NULL, watched->operation, NULL);
   bool builds = own && has(own->document, "command.createIndexes");
   if (worker && (builds || !own)) {
     from_worker(session, step, worker, &watched->progress);
@@ -138,11 +138,9 @@ static void watch_step(ldx_session *session, const look *l, ldx_watched *watched
     }
     set_phase(&watched->progress, "waiting for another build of the collection");
     ldx_mongo_who(watched->progress.blocker, sizeof watched->progress.blocker, other->document);
-    watched->progress.blocker_pid = -1;
-  } else if (ldx_mongo_find_transaction(session, step->relation.name, watched->progress.blocker,
-                                        sizeof watched->progress.blocker) == LDX_MONGO_HELD) {
+  } else if (ldx_mongo_find_transaction(session, collection, watched->progress.blocker,
+                                        sizeof watched->progress.blocker) == LDX_HOLDING_SOMEBODY) {
     set_phase(&watched->progress, "waiting for the collection's lock");
-    watched->progress.blocker_pid = -1;
   }
 }
 

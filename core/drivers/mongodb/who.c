@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aside.h"
 #include "base/buffer.h"
+#include "codes.h"
 #include "path.h"
 
 static const char worker_prefix[] = "IndexBuildsCoordinator";
-static const char unauthorized[] = "13";
 
 /* More than a server runs at a time; what is more than an answer holds is left out. */
 enum { BATCH = 100000 };
@@ -32,7 +33,7 @@ static bool ask(ldx_session *session, bool ours, bson_t *reply, ldx_error *error
     bson_t *command = operations_command(session, all, ours);
     bool ok = ldx_mongo_aside(session, "admin", command, reply, error);
     bson_destroy(command);
-    if (ok || !all || strcmp(error->native, unauthorized) != 0) return ok;
+    if (ok || !all || !ldx_mongo_is(error, LDX_MONGO_CODE_UNAUTHORIZED)) return ok;
     bson_destroy(reply);
   }
 }
@@ -71,13 +72,19 @@ void ldx_mongo_activity_free(ldx_mongo_activity *activity) {
   bson_destroy(&activity->reply);
 }
 
+/* The collection that a command is about: of a time series, whose worker is at its buckets, itself. */
+static const char *collection_at(const bson_t *document, const char *path) {
+  const char *name = ldx_mongo_text_at(document, path), *series = ldx_mongo_series_of(name);
+  return series ? series : name;
+}
+
 void ldx_mongo_operation_of(const bson_t *document, ldx_mongo_operation *operation) {
-  const char *collection = ldx_mongo_text_at(document, "command.createIndexes");
+  const char *collection = collection_at(document, "command.createIndexes");
   *operation = (ldx_mongo_operation){
       .document = document,
       .description = ldx_mongo_text_at(document, "desc"),
       .space = ldx_mongo_text_at(document, "ns"),
-      .collection = *collection ? collection : ldx_mongo_text_at(document, "command.collMod"),
+      .collection = *collection ? collection : collection_at(document, "command.collMod"),
       .index = ldx_mongo_text_at(document, "command.indexes.0.name"),
       .message = ldx_mongo_text_at(document, "msg"),
       .done = ldx_mongo_number_at(document, "progress.done"),
@@ -116,6 +123,25 @@ bool ldx_mongo_operation_is_about(const ldx_mongo_operation *operation, const ch
   return false;
 }
 
+static double share_done(const ldx_mongo_operation *operation) {
+  return operation->total > 0 ? operation->done / operation->total : 0;
+}
+
+const ldx_mongo_operation *ldx_mongo_find_builder(const ldx_mongo_activity *activity, const char *database,
+                                                  const char *collection, const char *name, int64_t but,
+                                                  const ldx_mongo_operation **worker) {
+  const ldx_mongo_operation *client = NULL, *at_it = NULL;
+  for (size_t i = 0; i < activity->count; i++) {
+    const ldx_mongo_operation *operation = &activity->items[i];
+    if ((but && operation->number == but) || !ldx_mongo_operation_is_about(operation, database, collection, name))
+      continue;
+    if (operation->worker && (!at_it || share_done(operation) < share_done(at_it))) at_it = operation;
+    if (!operation->worker && !client) client = operation;
+  }
+  if (worker) *worker = at_it;
+  return client ? client : at_it;
+}
+
 int ldx_mongo_operation_indexes(const ldx_mongo_operation *operation) {
   return (int)ldx_mongo_count_at(operation->document, "command.indexes");
 }
@@ -131,14 +157,6 @@ void ldx_mongo_phase(char *to, size_t size, const ldx_mongo_operation *operation
   char of[24] = "";
   if (indexes > 1) snprintf(of, sizeof of, " (%d indexes)", indexes);
   snprintf(to, size, "%.*s%s", (int)length, words, of);
-}
-
-static void append_age(ldx_buffer *b, double seconds) {
-  long age = seconds > 0 ? (long)seconds : 0;
-  if (age >= 3600)
-    ldx_buffer_appendf(b, ", since %ld:%02ld:%02ld", age / 3600, age / 60 % 60, age % 60);
-  else
-    ldx_buffer_appendf(b, ", since %ld:%02ld", age / 60, age % 60);
 }
 
 void ldx_mongo_who(char *to, size_t size, const bson_t *document) {
@@ -164,12 +182,12 @@ void ldx_mongo_who(char *to, size_t size, const bson_t *document) {
     else
       ldx_buffer_appendf(&b, ", op %lld", (long long)bson_iter_as_int64(&iter));
   }
-  double open = ldx_mongo_number_at(document, "transaction.timeOpenMicros") / 1e6;
-  if (open > 0) {
-    ldx_buffer_append(&b, ", in a transaction");
-    append_age(&b, open);
-  } else if (ldx_mongo_number_at(document, "microsecs_running") > 0) {
-    append_age(&b, ldx_mongo_number_at(document, "microsecs_running") / 1e6);
+  double open = ldx_mongo_number_at(document, "transaction.timeOpenMicros");
+  double microseconds = open > 0 ? open : ldx_mongo_number_at(document, "microsecs_running");
+  if (open > 0) ldx_buffer_append(&b, ", in a transaction");
+  if (microseconds > 0) {
+    ldx_buffer_append(&b, ", since ");
+    ldx_buffer_append_age(&b, microseconds / 1e6);
   }
   if (*operation.collection)
     ldx_buffer_appendf(&b, ": %s %s", *ldx_mongo_text_at(document, "command.collMod") ? "collMod" : "createIndexes",

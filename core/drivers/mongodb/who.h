@@ -36,6 +36,13 @@ void ldx_mongo_operation_of(const bson_t *document, ldx_mongo_operation *operati
 /* Whether it is about that index of that collection; `name` NULL: about any. */
 bool ldx_mongo_operation_is_about(const ldx_mongo_operation *operation, const char *database, const char *collection,
                                   const char *name);
+/* Who is at the index `name` of that collection, or at any of it (`name` NULL), whatever session `but` does left out (0:
+ * none): the operation that asked for it, the first of several; or what does it, where nobody waits for that any more.
+ * NULL: nobody is seen. `worker`, which may be NULL: what does it, on several shards that which is furthest from its end;
+ * or NULL. */
+const ldx_mongo_operation *ldx_mongo_find_builder(const ldx_mongo_activity *activity, const char *database,
+                                                  const char *collection, const char *name, int64_t but,
+                                                  const ldx_mongo_operation **worker);
 /* How many indexes its command names. */
 int ldx_mongo_operation_indexes(const ldx_mongo_operation *operation);
 

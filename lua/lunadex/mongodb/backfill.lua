@@ -1,9 +1,9 @@
 --- Backfills on MongoDB: ranges of a collection's _id, one batch. See lunadex.backfill.Dialect.
 --
 -- A batch is a transaction of four round trips: walk, change, checkpoint, commit. It is faster than an updateMany of
--- all, which writes an entry in the oplog for each document. Keys are compared by expressions: an _id may be of any
--- type, and only expressions compare values of different types, in the order of the index. Where somebody changes a
--- document of the batch in the middle of it, the server refuses one of the two: the batch is tried again.
+-- all, which writes an entry in the oplog for each document. An _id may be of any type, and only expressions compare
+-- values of different types, in the order of the index. Where somebody changes a document of the batch in the middle of
+-- it, the server refuses one of the two: the batch is tried again.
 --
 -- Without transactions (on a standalone server, of a capped collection) the checkpoint moves after the change, so that
 -- what is killed in between is done again. Then only such updates are taken as may be.
@@ -30,13 +30,29 @@ local by_id = core.document("_id", 1)
 ---@field where lunadex.Value      # a filter
 ---@field update lunadex.Value?
 ---@field wrong lunadex.Value?     # what `verify` must not find
+---@field owner string?            # by which the lease knows this run (mongodb/ledger)
 
 -- Keys ----------------------------------------------------------------------------------------------------------------
 
 local function literal(value) return { ["$literal"] = value } end
 
--- The documents after `cursor`, up to `high`, as a filter.
+local brackets = { string = "string", number = "number", long = "number", object_id = "object_id", date = "date",
+  binary = "binary" }
+
+-- The bracket of types that the server compares a value with where it is asked by `$gt` and not by an expression; nil:
+-- better not asked so.
+local function bracket(value)
+  if value ~= value then return nil end -- NaN: less than all numbers to an index, but `$gt` finds none above it
+  local kind = type(value)
+  if kind == "table" and #value == 0 then kind = value.type end -- a document has its fields' names as a list
+  return brackets[kind]
+end
+
+-- The documents after `cursor`, up to `high`, as a filter. Between two of a bracket there is nothing else, and plain
+-- operators take a fifth less of the server's time than expressions.
 local function between(cursor, high)
+  local kind = bracket(cursor)
+  if kind and kind == bracket(high) then return { _id = { ["$gt"] = cursor, ["$lte"] = high } } end
   local parts = {}
   if cursor ~= nil then parts[1] = { ["$gt"] = { "$_id", literal(cursor) } } end
   if high ~= nil then parts[#parts + 1] = { ["$lte"] = { "$_id", literal(high) } } end
@@ -147,8 +163,11 @@ local function judge(connection, subject)
   local function explain(text, command)
     local rows
     rows, err = connection:ask("explain", command, { verbosity = "queryPlanner" })
-    err = not rows and errors.placed(err, text, backfill) or nil
-    return rows ~= nil
+    if rows then return true end
+    err = errors.placed(err, text, backfill)
+    -- What the server has no class for it says of what is declared.
+    if err.code == "server" then err.code = "invalid_definition" end
+    return false
   end
   local _ = explain("where", core.document("find", name, "filter", subject.where, "hint", by_id))
     and explain("columns", core.document("find", name, "projection", subject.projection))
@@ -216,12 +235,7 @@ function M.cut(connection, subject, count)
     if not highs then return nil, err end
   end
   highs[#highs + 1] = last[1]._id
-  local ranges, low = {}, nil
-  for i, high in ipairs(highs) do
-    ranges[i] = { number = i, cursor = low, high = high, done = false, seen = 0, changed = 0, failed = 0 }
-    low = high
-  end
-  return ranges
+  return highs
 end
 
 -- A batch -------------------------------------------------------------------------------------------------------------
@@ -298,9 +312,30 @@ local function to_send(value)
   return value
 end
 
--- What a transform changes, as fields to set; or nil and what is wrong with it.
-local function fields_to_set(changes)
-  local set = {}
+local deepest = 90 -- levels: with what is around it, the core sends a hundred
+local largest = 16 * 1024 * 1024 -- bytes of a document
+
+-- About how many bytes a value takes; nil: it has too many levels, or is too large.
+local function size_of(value, level)
+  if type(value) == "string" then return #value end
+  if type(value) ~= "table" then return 8 end
+  if level > deepest then return nil end
+  local sum = 8
+  for name, item in next, value do
+    local size = size_of(item, level + 1)
+    sum = sum + (type(name) == "string" and #name or 2) + (size or largest)
+    if sum > largest then return nil end
+  end
+  return sum
+end
+
+-- What comes of a document that was transformed: fields to set, and about how many bytes they take; or nil and why it
+-- fails.
+local function fields_to_set(transformed)
+  if transformed.failed then return nil, transformed.failed end
+  local changes, set = transformed.changes or {}, {}
+  local size = size_of(changes, 0)
+  if not size then return nil, "transform gave a table that holds itself, or more than a document may" end
   for name, value in pairs(changes) do
     if name == "_id" then return nil, "transform gave _id, which nothing can change" end
     if name == "" or name:find "^%$" then
@@ -310,24 +345,29 @@ local function fields_to_set(changes)
     set[name], wrong = to_send(value)
     if wrong then return nil, ("transform gave %s, which %s"):format(name, wrong) end
   end
-  return set
+  return set, size
 end
 
-local most_updates = 1000 -- of one command
+-- Of one command: of whoever sends more than 48 MB the server closes the link.
+local most_updates, most_bytes = 1000, largest
 
--- Updates for the documents that a transform changes; what failed goes to `failures`.
-local function updates_of(ids, changes, failures)
-  local updates = {}
+-- Updates for the documents that were transformed, by commands; what failed goes to `failures`.
+local function updates_of(ids, transformed, failures)
+  local commands, room = {}, 0
   for i, id in ipairs(ids) do
-    local set, wrong = nil, changes[i].failed
-    if not wrong then set, wrong = fields_to_set(changes[i].changes or {}) end
-    if wrong then
-      failures[#failures + 1] = { key = id, message = wrong }
+    local set, told = fields_to_set(transformed[i])
+    if not set then
+      failures[#failures + 1] = { key = id, message = told }
     elseif next(set) then
-      updates[#updates + 1] = { q = { _id = { ["$eq"] = id } }, u = { ["$set"] = set } }
+      local updates = commands[#commands]
+      if room <= 0 or #updates == most_updates then
+        updates, room = {}, most_bytes
+        commands[#commands + 1] = updates
+      end
+      updates[#updates + 1], room = { q = { _id = { ["$eq"] = id } }, u = { ["$set"] = set } }, room - told
     end
   end
-  return updates
+  return commands
 end
 
 local function transform(tx, subject, range, batch, request, failures)
@@ -335,10 +375,8 @@ local function transform(tx, subject, range, batch, request, failures)
   if not rows then return nil, err end
   local ids = {} -- the rows are the transform's to do with what it likes
   for i, row in ipairs(rows) do ids[i] = row._id end
-  local updates = updates_of(ids, request.transform(rows), failures)
-  for first = 1, #updates, most_updates do
-    local some = table.move(updates, first, math.min(first + most_updates - 1, #updates), 1, {})
-    rows, err = tx:ask("update", subject.collection, { updates = some })
+  for _, updates in ipairs(updates_of(ids, request.transform(rows), failures)) do
+    rows, err = tx:ask("update", subject.collection, { updates = updates })
     if not rows then return nil, err end
     batch.changed = batch.changed + rows[1].nModified
   end
@@ -349,12 +387,14 @@ local another_collection = "361" -- CollectionUUIDMismatch
 local left = 2 -- seconds without a word after which a transaction of ours is nobody's any more
 
 function M.batch(connection, subject, state, range, request)
+  local reached
   local done, failure = ledger.together(connection, subject, function(tx)
     local batch, err = walk(tx, subject, range, request.size)
     if not batch then return nil, err end
+    reached = batch.cursor
     local failures, ok = {}, true
-    if request.skip then
-      if batch.seen > 0 then failures[1] = { key = batch.cursor, message = request.skip } end
+    if batch.seen > 0 and request.skip and request.skip.key == ledger.show(reached) then
+      failures[1] = { key = reached, message = request.skip.message }
     elseif batch.seen > 0 and request.transform then
       ok, err = transform(tx, subject, range, batch, request, failures)
     elseif batch.seen > 0 then
@@ -373,7 +413,7 @@ function M.batch(connection, subject, state, range, request)
     failure = errors.new("undefined", subject.collection .. " was dropped or renamed meanwhile")
   end
   if not done and failure.code == "serialization" then ledger.end_leftovers(connection, state.name, left) end
-  return done, failure
+  return done, failure, not done and reached ~= nil and ledger.show(reached) or nil
 end
 
 -- What a field of a document is the reason of, or an index or validator that does not take what it would become.
@@ -400,19 +440,6 @@ end
 local patience = 10000 -- milliseconds, for counting and for looking for samples
 local tried = 1000     -- documents
 
-local undone = {} -- why a transaction of a preview ends: so that nothing stays
-
--- Runs something that is taken back; what it gave.
-local function rehearse(connection, run)
-  local result, problem
-  local _, err = connection:atomically(function(tx)
-    result, problem = run(tx)
-    return nil, undone
-  end)
-  if err ~= undone then return nil, err end
-  return result, problem
-end
-
 local function fields_of(row)
   local copy = {}
   for name, value in pairs(row) do copy[name] = value end
@@ -437,9 +464,8 @@ end
 
 local function transform_samples(rows, samples, run)
   for i, each in ipairs(run(rows)) do
-    local set, wrong = nil, each.failed
-    if not wrong then set, wrong = fields_to_set(each.changes or {}) end
-    samples[i].failed = wrong
+    local set, told = fields_to_set(each)
+    samples[i].failed = not set and told or nil
     if set then
       samples[i].after = fields_of(samples[i].before)
       for name in pairs(set) do samples[i].after[name] = each.changes[name] end
@@ -472,9 +498,9 @@ function M.preview(connection, subject, samples, run)
     transform_samples(rows, preview.samples, run)
   elseif rows[1] and not subject.repeatable then
     local ok
-    ok, err = rehearse(connection, function(tx) return change_samples(tx, subject, rows, preview.samples) end)
+    ok, err = connection:rehearse(function(tx) return change_samples(tx, subject, rows, preview.samples) end)
     if not ok then return nil, err end
-    local seconds = rehearse(connection, function(tx) return try_some(tx, subject) end)
+    local seconds = connection:rehearse(function(tx) return try_some(tx, subject) end)
     preview.seconds = seconds and seconds * subject.rows
   end
   return preview

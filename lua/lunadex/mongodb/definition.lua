@@ -1,7 +1,9 @@
 -- A declaration's braces, or its JSON, as a definition; and what its parts say about each other.
 
 local common = require "lunadex.registry.schema"
+local core = require "lunadex.core"
 local json = require "lunadex.mongodb.json"
+local key_of_type = require("lunadex.mongodb.fields").key_of_type
 local keys = require "lunadex.mongodb.keys"
 local schema = require "lunadex.mongodb.schema"
 local suggest = require "lunadex.suggest"
@@ -11,81 +13,49 @@ local M = {}
 local next, math_type = next, math.type
 local show = common.show
 
-local function of_type(fields, opclass)
-  for _, key in ipairs(fields.keys) do
-    if key.opclass == opclass then return key end
-  end
-end
-
-local function option_of(list, name)
-  for _, pair in ipairs(list or {}) do
-    if pair[1] == name then return pair[2] end
-  end
-end
-
-local function is_wildcard(key)
-  return key.column == "$**" or key.column:sub(-4) == ".$**"
-end
-
-local function check_options(checker, made, relation, fields)
-  for _, pair in ipairs(fields.with or {}) do
+-- An option that the server keeps although it has no use for it. So does whoever writes a specification.
+local function useless_option(made, fields)
+  for _, pair in ipairs(not made.raw.spec and fields.with or {}) do
     local opclass = schema.BELONG[pair[1]]
-    -- The server keeps what it has no use for, and so does whoever writes a specification.
-    if opclass and not of_type(fields, opclass) and not made.raw.spec then
-      checker:problem(made, relation, ('%s in an index without a key of type "%s"'):format(pair[1], opclass),
-        ('{ field = "%s" }'):format(opclass))
-    end
-  end
-  if option_of(fields.traits, "wildcardProjection") and not (#fields.keys == 1 and fields.keys[1].column == "$**") then
-    checker:problem(made, relation, "wildcard_projection without the key \"$**\"", 'index { "$**", … }')
-  end
-  if option_of(fields.traits, "sparse") and fields.where then
-    checker:problem(made, relation, "sparse and partial", "one of them",
-      'partial = { field = { ["$exists"] = true } } does what sparse does')
+    if opclass and not key_of_type(fields, opclass) then return pair[1], opclass end
   end
 end
 
-local function check_unique(checker, made, relation, fields)
-  if of_type(fields, "hashed") then
-    checker:problem(made, relation, "an index with a hashed key cannot be unique")
+-- The core has the server's words, and so has a specification.
+local function in_words(made, text)
+  for name, option in pairs(not made.raw.spec and text and schema.kinds.index.options or {}) do
+    if option.field and option.field:find "%u" then text = text:gsub(option.field, name) end
   end
-  for _, key in ipairs(fields.keys) do
-    if is_wildcard(key) then checker:problem(made, relation, "an index of all fields ($**) cannot be unique") end
-  end
+  return text
 end
 
---- What the parts of a definition say about each other.
+--- What the parts of a definition say about each other, and definitions of their collection.
 ---@param checker lunadex.registry.Checker
 ---@param made table
 ---@param relation string
 ---@param fields lunadex.Fields
 ---@param target table
 function M.check(checker, made, relation, fields, target)
-  local first, seen = fields.keys[1], {}
-  for _, key in ipairs(fields.keys) do
-    if seen[key.column] then
-      checker:problem(made, relation, ("the field %s stands twice in an index"):format(show(key.column)))
-    end
-    seen[key.column] = true
-  end
+  local first = fields.keys[1]
   if #fields.keys == 1 and first.column == "_id" and not first.opclass then
     checker:problem(made, relation, "the index of _id is always there, and in no other way", nil, "Leave it out.")
+    return
   end
-  if option_of(fields.with, "expireAfterSeconds") and (#fields.keys > 1 or first.column == "_id"
-    or is_wildcard(first) and first.opclass ~= "text") then
-    checker:problem(made, relation, "expire_after in an index that is not of one field, and that a date",
-      'index { "created_at", expire_after = "30d" }')
+  local useless, opclass = useless_option(made, fields)
+  if useless then
+    checker:problem(made, relation, ('%s in an index without a key of type "%s"'):format(useless, opclass),
+      ('{ field = "%s" }'):format(opclass))
+    return
   end
-  if fields.unique then check_unique(checker, made, relation, fields) end
-  check_options(checker, made, relation, fields)
-  if of_type(fields, "text") then
-    local other = target.text
-    if other then
-      checker:problem(made, relation, ("a second text index, after the one at %s:%d"):format(other.file, other.line),
-        "one for each collection", 'One index may have several keys: { title = "text" }, { body = "text" }.')
-    end
-    target.text = other or made
+  local ok, err = core.check("mongodb", fields)
+  if not ok then checker:problem(made, relation, in_words(made, err.message), nil, in_words(made, err.hint)) end
+  if not key_of_type(fields, "text") then return end
+  local other = target.text
+  if other then
+    checker:problem(made, relation, ("a second text index, after the one at %s:%d"):format(other.file, other.line),
+      "one for each collection", 'One index may have several keys: { title = "text" }, { body = "text" }.')
   end
+  target.text = other or made
 end
 
 local function add(fields, into, name, value)
@@ -219,17 +189,19 @@ local function of_specification(checker, made, target)
     checker:problem(made, relation, "spec " .. wrong, expected, hint)
     return nil
   end
-  local node, mistake = json.parse(made.raw.spec)
+  local node, mistake = json.declared(made.raw.spec)
   if node == nil then return refuse(mistake, "JSON") end
   if type(node) ~= "table" or node.tag ~= "object" then
     return refuse("is no object", '{ "key": { … }, "name": …, … }')
   end
-  local fields = { kind = "index", relation = target.name, method = "", keys = {} }
+  local fields, seen = { kind = "index", relation = target.name, method = "", keys = {} }, {}
   local weights = json.field(node, "weights")
   for _, pair in ipairs(node) do
     local name, value = pair[1], pair[2]
     local into = schema.SPEC[name]
     local wrong
+    if seen[name] then return refuse(("has the field %s twice"):format(show(name))) end
+    seen[name] = true
     if not into then
       return refuse("has the unknown field " .. show(name), nil, suggest.hint(name, schema.SPEC))
     elseif into == "traits" or into == "with" then
@@ -314,8 +286,7 @@ function M.query(checker, made, relation)
   local raw = made.raw
   local result = checker:options(made, relation, schema.kinds.query, raw, { file = made.file, line = made.line }, true)
   local node, wrong
-  if type(raw[1]) == "table" and #raw == 1 then node, wrong = json.of(raw[1]) end
-  if type(raw[1]) == "string" and #raw == 1 then node, wrong = json.parse(raw[1]) end
+  if #raw == 1 and (type(raw[1]) == "table" or type(raw[1]) == "string") then node, wrong = json.declared(raw[1]) end
   if type(node) == "table" and node.tag == "object" then
     result.filter = json.text(node)
   else

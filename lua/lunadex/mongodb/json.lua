@@ -204,12 +204,11 @@ function Reader:value(depth)
   return { tag = "number", number }
 end
 
---- Reads a text of extended JSON.
+--- Reads a text of extended JSON. What is no UTF-8 in it stays as it is: a server may have such texts.
 ---@param text string
 ---@return any? node
 ---@return string? wrong
 function M.parse(text)
-  if not utf8.len(text) then return nil, "is not valid UTF-8" end
   local reader = setmetatable({ text = text, at = 1 }, Reader)
   local ok, node = pcall(function()
     local value = reader:value(1)
@@ -220,6 +219,16 @@ function M.parse(text)
   if ok then return node end
   if type(node) ~= "table" then error(node, 0) end
   return nil, node.wrong
+end
+
+--- What somebody declared, as a Lua value or as a text of extended JSON.
+---@param value any
+---@return any? node
+---@return string? wrong
+function M.declared(value)
+  if type(value) ~= "string" then return M.of(value) end
+  if not utf8.len(value) then return nil, "is not valid UTF-8" end
+  return M.parse(value)
 end
 
 -- Writing text --------------------------------------------------------------------------------------------------------
@@ -276,6 +285,15 @@ function M.number(node)
   local only = node.tag == "object" and #node == 1 and node[1]
   if not only or not only[1]:find "^%$number" or type(only[2]) ~= "string" then return nil end
   return math.tointeger(tonumber(only[2])) or tonumber(only[2])
+end
+
+--- "Infinity" or "-Infinity", if a node is one of them.
+---@param node any
+---@return string?
+function M.infinite(node)
+  local only = type(node) == "table" and node.tag == "object" and #node == 1 and node[1]
+  if not only or only[1] ~= "$numberDouble" then return nil end
+  return (only[2] == "Infinity" or only[2] == "-Infinity") and only[2] or nil
 end
 
 --- The field of an object; nil if it has none.

@@ -3,9 +3,12 @@
 -- `lunadex.backfills` has a document for each, by its name, `lunadex.backfill_ranges` one for each of its ranges,
 -- `lunadex.backfill_errors` one for each row that failed. The lock is a lease in the first, by the server's clock:
 -- whoever finds it ended takes it. It hangs on no link, and nothing hangs on it: checkpoints move by compare and set.
+-- So it has neither the fence of the run lock's lease (core/drivers/mongodb/lock.c) nor a majority's word, and is a
+-- short one.
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
+local format = require "lunadex.format"
 local task = require "lunadex.task"
 
 local M = {}
@@ -65,11 +68,6 @@ end
 
 -- Batches -------------------------------------------------------------------------------------------------------------
 
--- A message may quote anything.
-local function sendable(text)
-  return utf8.len(text) and text or (text:gsub("[\128-\255]", "?"))
-end
-
 --- Records rows as failed.
 ---@param tx lunadex.Session
 ---@param state lunadex.backfill.State
@@ -80,7 +78,7 @@ function M.record(tx, state, failures)
   local updates = {}
   for i, failure in ipairs(failures) do
     updates[i] = { q = { _id = id_of(state, "key", failure.key) }, upsert = true,
-      u = { { ["$set"] = { message = { ["$literal"] = sendable(failure.message) }, at = "$$NOW" } } } }
+      u = { { ["$set"] = { message = { ["$literal"] = format.storable(failure.message) }, at = "$$NOW" } } } }
   end
   local rows, err = tx:ask("update", FAILED, { updates = updates })
   return rows and true, err
@@ -241,9 +239,11 @@ local function one(control, owner, name)
 end
 
 function M.claim(control, subject)
-  local name, owner = subject.backfill.name, token()
+  -- Where the answer to a claim was lost, it is made again, and may find its own lease.
+  subject.owner = subject.owner or token()
+  local name, owner = subject.backfill.name, subject.owner
   local fresh = { generation = { ["$ifNull"] = { "$generation", 0 } }, attempts = { ["$ifNull"] = { "$attempts", 0 } },
-    relation = { ["$literal"] = subject.relation } }
+    relation = { ["$ifNull"] = { "$relation", { ["$literal"] = subject.relation } } } }
   local document, err = hold(control, name, owner, fresh, { upsert = true, who = { ["$literal"] = who_of(control) } })
   if not document then return nil, err end
   M.end_leftovers(control, name, 0)
@@ -324,9 +324,9 @@ function M.begin(control, state, subject, definition, ranges)
   return one(control, state.owner, state.name)
 end
 
-function M.go_on(control, state, definition)
+function M.go_on(control, state, subject, definition)
   local done, err = update(control, BACKFILLS, own(state), {
-    ["$set"] = { definition = definition.text, fingerprint = definition.fingerprint },
+    ["$set"] = { relation = subject.relation, definition = definition.text, fingerprint = definition.fingerprint },
     ["$inc"] = { attempts = 1 },
     ["$unset"] = { outcome = "", error = "", ended = "", rate = "", waits = "" } })
   if not done then return nil, err end
@@ -350,18 +350,13 @@ local function majority(control, state, change)
     updates = { { q = own(state), u = change } }, writeConcern = { w = "majority", wtimeout = patience } })
   if not rows then return nil, err end
   if rows[1].n == 0 then return gone() end
-  local concern = rows[1].writeConcernError
-  if not concern then return true end
-  local failure = errors.new("server", "no majority of the replica set has what was done: " .. concern.errmsg,
-    "Nothing is lost unless the primary is: run it again when the others have caught up.")
-  failure.retryable = true
-  return nil, failure
+  return true
 end
 
 function M.close(control, state, outcome, message)
   local ended = { { ["$set"] = { outcome = outcome, ended = "$$NOW",
-    error = message and { ["$literal"] = sendable(message) } or core.null } },
-    { ["$unset"] = { "command", "rate", "waits" } } }
+    error = message and { ["$literal"] = format.storable(message) } or core.null } },
+    { ["$unset"] = { "rate", "waits", outcome ~= "failed" and "command" or nil } } }
   if outcome == "finished" then
     local ok, err = majority(control, state, { ["$unset"] = { rate = "" } })
     if ok then ok, err = is_kept(control, state) end

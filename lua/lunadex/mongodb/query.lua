@@ -5,6 +5,7 @@
 -- is not known beforehand; where they do, the server can do a little less with some negations.
 
 local filter = require "lunadex.mongodb.filter"
+local option = require("lunadex.mongodb.fields").option
 local json = require "lunadex.mongodb.json"
 local null = require("lunadex.registry.schema").null
 
@@ -98,12 +99,6 @@ end
 ---@field same_collation boolean   # as the query has
 ---@field filter lunadex.mongodb.Conditions?
 ---@field projection any?          # node: of a wildcard index
-
-local function option(list, name)
-  for _, pair in ipairs(list or {}) do
-    if pair[1] == name then return pair[2] end
-  end
-end
 
 --- The collation of what says none.
 M.SIMPLE = '{"locale": "simple"}'

@@ -12,25 +12,14 @@
 -- * No more is replaced at a time than a collection has room for; what is created comes later where it would take that.
 -- Critical builds first, then the longest.
 
-local json = require "lunadex.mongodb.json"
 local schedule = require "lunadex.schedule"
+local server = require "lunadex.mongodb.server"
 local steps = require "lunadex.mongodb.steps"
 
 local M = {}
 
---- How many builds a server runs at a time, unless it was told otherwise.
-M.builds_at_once = 3
-
 local waves = { alter = 1, create = 2, replace = 2, rebuild = 2, wait = 2, drop = 3 }
 local ALTER, BUILD, DROP = waves.alter, waves.create, waves.drop
-
--- The number at `path` of the answer to a command; nil: whoever asks may not know.
-local function ask(plan, command, ...)
-  local rows = plan.connection:ask(command)
-  local node = rows and rows[1] and json.parse(rows[1].document)
-  for _, name in ipairs { ... } do node = node and json.field(node, name) end
-  return node and json.number(node)
-end
 
 -- The changes that can be built together, by what they have in common: collection, commit quorum, and whether they are
 -- critical, for those wait for nothing else. What becomes unique has more to do than to be built.
@@ -52,8 +41,9 @@ end
 
 local function seconds(change) return change.estimate and change.estimate.seconds or 0 end
 
--- Deals them out among so many commands, the longest first, for all to end at about the same time.
-local function share_out(changes, commands)
+-- Deals them out among so many commands, the longest first, for all to end at about the same time. `together` has, by
+-- change, those that are built by one command; the first of them is begun for all.
+local function share_out(changes, commands, together)
   local shares = {}
   table.sort(changes, function(a, b)
     local x, y = seconds(a), seconds(b)
@@ -67,23 +57,21 @@ local function share_out(changes, commands)
     table.insert(shares[share], change)
   end
   for _, share in ipairs(shares) do
-    for _, change in ipairs(share) do change.together = #share > 1 and share or nil end
+    for _, change in ipairs(share) do together[change] = #share > 1 and share or nil end
   end
 end
 
 -- What is on disk, and not the documents' size, is what does or does not stay in memory.
 local function put_together(plan, commands)
-  local memory
+  local together = {}
   for _, changes in ipairs(candidates(plan)) do
     local bytes = #changes > commands and changes[1].estimate and changes[1].estimate.table_bytes or 0
-    if bytes > 0 then
-      memory = memory or ask(plan, '{ "hostInfo": 1, "$db": "admin" }', "system", "memLimitMB") or math.huge
-      local stored = bytes > memory * 2^20 and ask(plan, ('{ "aggregate": %s, "pipeline": [{ "$collStats": '
-        .. '{ "storageStats": {} } }, { "$project": { "_id": 0, "bytes": "$storageStats.storageSize" } }], '
-        .. '"cursor": {} }'):format(json.text(changes[1].relation)), "bytes")
-      if stored and stored > memory * 2^20 then share_out(changes, commands) end
+    local memory = bytes > 0 and server.memory(plan)
+    if memory and bytes > memory and server.bytes_stored(plan, changes[1].relation) > memory then
+      share_out(changes, commands, together)
     end
   end
+  return together
 end
 
 --- Asks the server what it takes to build well, where it matters: how many builds it runs at a time, and what does not
@@ -96,12 +84,7 @@ function M.prepare(plan, jobs)
     if waves[change.action] == BUILD then builds = builds + 1 end
   end
   if builds < 2 then return end
-  if jobs > 1 then
-    local number = ask(plan, '{ "getParameter": 1, "maxNumActiveUserIndexBuilds": 1, "$db": "admin" }',
-      "maxNumActiveUserIndexBuilds")
-    plan.builds_at_once = number and number >= 1 and number or nil
-  end
-  put_together(plan, math.min(jobs, plan.builds_at_once or M.builds_at_once))
+  plan.dialect_state.together = put_together(plan, jobs > 1 and math.min(jobs, server.builds_at_once(plan)) or 1)
 end
 
 ---@class lunadex.mongodb.Item: lunadex.Item
@@ -135,20 +118,21 @@ local reasons = {
 ---@param plan lunadex.Plan
 ---@return lunadex.Schedule
 function M.of(plan)
+  local state = plan.dialect_state
   local self = setmetatable({ items = {}, collections = {}, busy = {}, building = 0,
-    limit = plan.builds_at_once or M.builds_at_once }, Schedule)
-  local leaders = {}
+    limit = state.builds_at_once or server.usual_builds_at_once }, Schedule)
+  local leaders, together = {}, state.together or {}
   for change in plan:work() do
     local room, first = steps.room(change, plan)
     local item = schedule.item(change, #self.items + 1, { wave = waves[change.action], room = room, first = first })
     self.items[#self.items + 1] = item
-    if change.together and change.together[1] == change then leaders[change] = item end
+    if together[change] and together[change][1] == change then leaders[change] = item end
     local others = self.collections[change.relation] or {}
     self.collections[change.relation] = others
     others[#others + 1] = item
   end
   for _, item in ipairs(self.items) do
-    local leader = item.change.together and leaders[item.change.together[1]]
+    local leader = together[item.change] and leaders[together[item.change][1]]
     if leader and leader ~= item then
       item.needs[1] = { item = leader, reason = reasons.together }
       leader.seconds, item.seconds = leader.seconds + item.seconds, schedule.least_seconds

@@ -66,6 +66,8 @@ function M.check_direction(value, any_type)
     if number == -1 then return { descending = true } end
     return { opclass = json.number_text(math.tointeger(number) or number) }
   end
+  local infinite = any_type and json.infinite(value)
+  if infinite then return { opclass = infinite } end
   local any = any_type and type(value) == "string" and value ~= "" and not value:find("\0", 1, true)
   if any or type(value) == "string" and M.TYPES[value] then return { opclass = value } end
   local nearest = type(value) == "string" and suggest.nearest(value, M.TYPES)
@@ -76,14 +78,14 @@ end
 --- The type of index that an option is for, by the server's words, which are a registry's.
 M.BELONG = {
   weights = "text", default_language = "text", language_override = "text", bits = "2d", min = "2d", max = "2d",
+  finestIndexedLevel = "2dsphere", coarsestIndexedLevel = "2dsphere",
 }
 
 -- An object, given as a table or as a text of JSON.
 local function object(example, check)
   return function(value)
     local expected = "a table such as " .. example .. ", or a text of JSON"
-    local node, wrong
-    if type(value) == "string" then node, wrong = json.parse(value) else node, wrong = json.of(value) end
+    local node, wrong = json.declared(value)
     if node == nil then return nil, expected, wrong end
     if type(node) ~= "table" or node.tag ~= "object" then return nil, expected end
     if check then
@@ -229,12 +231,17 @@ M.kinds.index = kind {
       description = "Lower bound of a 2d index. Default: -180." },
     with { name = "max", type = "number", check = number(-1e308, 1e308),
       description = "Upper bound of a 2d index. Default: 180." },
+    with { name = "finest_level", type = "number", field = "finestIndexedLevel", check = number(0, 30, true),
+      description = "How small the cells of a 2dsphere index may be. Default: the server's." },
+    with { name = "coarsest_level", type = "number", field = "coarsestIndexedLevel", check = number(0, 30, true),
+      description = "How large the cells of a 2dsphere index may be. Default: the server's." },
     with { name = "storage_engine", type = "table|string", field = "storageEngine",
       check = object "{ wiredTiger = { … } }",
       description = 'Settings of the storage engine: { wiredTiger = { configString = "…" } }.' },
     common.options.description, common.options.critical,
     { name = "commit_quorum", type = "string|number", shared = true, check = commit_quorum,
-      description = 'How many members must have built it: "votingMembers" (default), "majority", or a number.' },
+      description = 'How many members must have built it: "votingMembers" (default), "majority", or a number. A build '
+        .. "that is joined gets it, too." },
     common.options.allow,
     { name = "spec", type = "string", into = "spec", shared = true,
       description = "The whole specification as JSON, as createIndexes takes it, instead of keys and options: "
@@ -254,6 +261,7 @@ M.SPEC = {
   sparse = "traits", collation = "traits", wildcardProjection = "traits",
   expireAfterSeconds = "with", hidden = "with", weights = "with", default_language = "with",
   language_override = "with", bits = "with", min = "with", max = "with", storageEngine = "with",
+  finestIndexedLevel = "with", coarsestIndexedLevel = "with",
   v = "ignored", background = "ignored", ns = "ignored", dropDups = "ignored", textIndexVersion = "ignored",
   ["2dsphereIndexVersion"] = "ignored",
 }
@@ -271,8 +279,7 @@ M.kinds.query = kind {
 local function update(value)
   local expected = 'fields as { enabled = true }, an update as { ["$inc"] = { n = 1 } }, or a pipeline as '
     .. '{ { ["$set"] = { … } } }; or a text of JSON'
-  local node, wrong
-  if type(value) == "string" then node, wrong = json.parse(value) else node, wrong = json.of(value) end
+  local node, wrong = json.declared(value)
   if node == nil then return nil, expected, wrong end
   if type(node) ~= "table" or node.tag == "number" then return nil, expected end
   if #node == 0 then return nil, expected, "is empty" end

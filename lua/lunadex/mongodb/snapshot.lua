@@ -1,6 +1,7 @@
 --- A registry written from what is live: every index of every collection but those of _id, so that a plan of it has
 --- nothing to do.
 
+local core = require "lunadex.core"
 local json = require "lunadex.mongodb.json"
 local lua_text = require "lunadex.lua_text"
 local null = require("lunadex.registry.schema").null
@@ -68,27 +69,11 @@ local function object_text(text)
   return node ~= nil and in_order(node) and value_text(node) or quote(text)
 end
 
--- What the server fills in of a collation by itself, in locales that have nothing of their own.
-local COLLATION = {
-  caseLevel = "false", caseFirst = '"off"', strength = "3", numericOrdering = "false",
-  alternate = '"non-ignorable"', maxVariable = '"punct"', normalization = "false", backwards = "false",
-}
-local plain_locales = {}
-for locale in ("en de es fr it nl pt pl ru sv fi nb cs sk hu ro el tr uk simple"):gmatch "%a+" do
-  plain_locales[locale] = true
-end
-
 local function collation_text(text)
-  local node = json.parse(text)
-  local locale = json.field(node, "locale")
   local parts = {}
-  for _, pair in ipairs(node) do
-    local usual = COLLATION[pair[1]] == json.text(pair[2])
-    if pair[1] ~= "locale" and pair[1] ~= "version" and not (usual and plain_locales[locale]) then
-      parts[#parts + 1] = ("%s = %s"):format(name_text(pair[1]), value_text(pair[2]))
-    end
+  for i, pair in ipairs(json.parse(core.short_option("mongodb", "collation", text))) do
+    parts[i] = ("%s = %s"):format(name_text(pair[1]), value_text(pair[2]))
   end
-  table.insert(parts, 1, "locale = " .. quote(locale))
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
@@ -113,7 +98,9 @@ local OPTIONS = {
   { "wildcardProjection", "wildcard_projection", object_text }, { "expireAfterSeconds", "expire_after", seconds_text },
   { "weights", "weights", object_text }, { "default_language", "default_language", string_text },
   { "language_override", "language_override", string_text }, { "bits", "bits", number_text },
-  { "min", "min", number_text }, { "max", "max", number_text }, { "storageEngine", "storage_engine", object_text },
+  { "min", "min", number_text }, { "max", "max", number_text },
+  { "finestIndexedLevel", "finest_level", number_text }, { "coarsestIndexedLevel", "coarsest_level", number_text },
+  { "storageEngine", "storage_engine", object_text },
   { "hidden", "hidden", as_it_is },
 }
 
@@ -126,14 +113,17 @@ local function key_text(key)
   return ("key { %s, type = %s }"):format(quote(key.column), kind)
 end
 
+-- What a key pattern holds for a key.
+local function direction(key)
+  local kind = key.opclass or key.descending and "-1" or "1"
+  if kind:find "^%-?Infinity$" then return { tag = "object", { "$numberDouble", kind } } end
+  return tonumber(kind) and { tag = "number", number_text(kind) } or kind
+end
+
 -- What words cannot say, as createIndexes takes it.
 local function specification(index, fields)
   local pattern, spec = { tag = "object" }, { tag = "object" }
-  for i, key in ipairs(fields.keys) do
-    local number = key.opclass and tonumber(key.opclass)
-    pattern[i] = { key.column, key.opclass and (number and { tag = "number", number_text(key.opclass) } or key.opclass)
-      or { tag = "number", key.descending and "-1" or "1" } }
-  end
+  for i, key in ipairs(fields.keys) do pattern[i] = { key.column, direction(key) } end
   local function add(name, node) spec[#spec + 1] = { name, node } end
   add("key", pattern)
   add("name", index.name)
@@ -180,18 +170,32 @@ local function item_text(index, inherited)
   return lua_text.item("index", parts, #fields.keys)
 end
 
+-- Why an index is left out; nil: it is not. A registry is UTF-8.
+local function obstacle(index)
+  if not index.valid then return "is being built" end
+  return not utf8.len(index.name .. index.text) and "is not valid UTF-8 throughout" or nil
+end
+
 local function relation_text(relation, warnings)
+  if not utf8.len(relation.name) then
+    warnings[#warnings + 1] = ("%s is left out: its name is not valid UTF-8"):format(relation.display)
+    return nil
+  end
   local lines = {}
   local indexes = relation:indexes()
   table.sort(indexes, function(a, b) return a.name < b.name end)
   for _, index in ipairs(indexes) do
+    local wrong = obstacle(index)
     if index.extension_owned or index.clustered then -- luacheck: ignore 542
-    elseif index.valid then
-      lines[#lines + 1] = item_text(index, relation.collation)
+    elseif wrong then
+      lines[#lines + 1] = ("  -- %s %s and left out: %s"):format(comment(index.name), wrong, comment(index.text))
+      warnings[#warnings + 1] = ("%s of %s %s and left out"):format(index.name, relation.display, wrong)
     else
-      lines[#lines + 1] = ("  -- %s is being built and left out: %s"):format(comment(index.name), comment(index.text))
-      warnings[#warnings + 1] = ("%s of %s is being built and left out"):format(index.name, relation.display)
+      lines[#lines + 1] = item_text(index, relation.collation)
     end
+  end
+  if relation.kind == "unreadable collection" then
+    warnings[#warnings + 1] = ("%s is left out: this user may not list its indexes"):format(relation.display)
   end
   if #lines == 0 then return nil end
   local made = relation.options and ("-- Where it is not there yet, it has to be made before its indexes are:\n"

@@ -57,7 +57,7 @@ describe("steps on MongoDB", function()
     change.entry = change.entry or { fields = { kind = "index", method = "", keys = a }, commit_quorum = "2" }
     change.relation, change.on = "c", change.on or relation("c", { change.fact and change.fact.live })
     local set = { fields = function() return change.entry.fields end }
-    local made = steps.of(change, steps.context { set = set, decided = {} }, options or {})
+    local made = steps.of(change, steps.context { set = set, decided = {}, dialect_state = {} }, options or {})
     for i, step in ipairs(made) do
       assert.equal("c", step.relation)
       if step.fields then assert.equal(step.name, step.fields.name) end
@@ -70,7 +70,8 @@ describe("steps on MongoDB", function()
   local function findings(change, options)
     change.estimate, change.relation = { seconds = 40 }, "c"
     change.on = change.on or relation("c", { change.fact and change.fact.live })
-    local plan = { options = options or {}, set = {}, decided = {}, connection = { ask = function() end } }
+    local plan = { options = options or {}, set = {}, decided = { change }, dialect_state = {},
+      connection = { ask = function() return nil, {} end } }
     local found = steps.findings(change, plan)
     return found[1] and found[1].level .. " " .. found[1].rule, found[1]
   end
@@ -85,9 +86,12 @@ describe("steps on MongoDB", function()
       entry = { fields = { kind = "index", method = "", keys = a, unique = true } } }))
     -- Asked for as it is declared it would be refused, or refuse duplicates for somebody who is gone.
     assert.equal("alter n", (text { action = "wait", name = "m", live_name = "n", fact = prepared }))
-    assert.equal("alter n", (text { action = "wait", name = "m", live_name = "n", fact = {
-      live = live("n", { keys = a, with = { { "expireAfterSeconds", "5" } } }) } }))
-    assert.equal("alter n", (text { action = "alter", live_name = "n", fact = { live = live("n", { keys = a }) } }))
+    for _, action in ipairs { "wait", "alter" } do
+      local old = live("n", { keys = a, with = { { "expireAfterSeconds", "5" } } })
+      shown, made = text { action = action, name = "m", live_name = "n", fact = { live = old } }
+      assert.equal("alter n", shown)
+      assert.same(old:fields(), made[1].old_fields)
+    end
   end)
 
   it("hide what is not wanted as it is", function()
@@ -123,8 +127,8 @@ describe("steps on MongoDB", function()
       fact = { live = theirs }, left = { live("n_ldx3", { keys = a }) } }
     assert.equal("drop n_ldx3, build n_ldx2, await n, drop n", (text(change)))
     change.estimate, change.relation = {}, "c"
-    local found = steps.findings(change, { options = {}, set = {}, decided = {},
-      connection = { ask = function() end } })
+    local found = steps.findings(change, { options = {}, set = {}, decided = {}, dialect_state = {},
+      connection = { ask = function() return nil, {} end } })
     assert.same({ "other-name", "other-build", "left" }, { found[1].rule, found[2].rule, found[3].rule })
     assert.matches("n is being built by mongosh, but as …", found[2].message, 1, true)
     theirs.same = true
@@ -155,7 +159,8 @@ describe("steps on MongoDB", function()
       fact = { live = live("n", { keys = words }) } }
     assert.equal("drop n, build n; undo build n", (text(change)))
     assert.equal("error gap", (findings(change)))
-    change = { action = "create", name = "n", entry = entry, on = relation("c", { live("x", { keys = words }) }) }
+    change = { action = "create", name = "n", entry = entry, relation = "c", definition = '{ t: "text" }',
+      on = relation("c", { live("x", { keys = words }) }) }
     assert.equal("error one-text-index", (findings(change)))
     change.on = relation("c", { live("x", { keys = a }) })
     assert.is_nil(findings(change))
@@ -187,7 +192,7 @@ describe("a schedule on MongoDB", function()
   end
 
   local function plan(changes, limit)
-    return setmetatable({ builds_at_once = limit, planned = changes }, Plan)
+    return setmetatable({ dialect_state = { builds_at_once = limit }, planned = changes }, Plan)
   end
 
   local function order(changes, jobs, limit)
@@ -266,13 +271,11 @@ describe("a schedule on MongoDB", function()
     local function prepared(changes, jobs, megabytes, stored)
       local made = plan(changes)
       asked = {}
-      made.connection = { ask = function(_, text)
-        asked[#asked + 1] = text:match '"(%l+%u?%l+)"'
-        if text:find "hostInfo" then
-          return { { document = ('{"system": {"memLimitMB": {"$numberLong": "%d"}}}'):format(megabytes) } }
-        end
-        if text:find "collStats" then return { { document = ('{"bytes": %.1f}'):format(stored) } } end
-        return { { document = '{"maxNumActiveUserIndexBuilds": 3}' } }
+      local answers = { hostInfo = { system = { memLimitMB = megabytes } }, aggregate = { bytes = stored },
+        getParameter = { maxNumActiveUserIndexBuilds = 3 } }
+      made.connection = { ask = function(_, command)
+        asked[#asked + 1] = command
+        return { answers[command] }
       end }
       schedule.prepare(made, jobs)
       local parts = {}
@@ -290,23 +293,25 @@ describe("a schedule on MongoDB", function()
       return list
     end
     local changes = some(3e9)
-    local order_of = prepared(changes, 2, 1000, 2e9)
+    local order_of, made = prepared(changes, 2, 1000, 2e9)
     assert.equal("getParameter hostInfo aggregate", table.concat(asked, " "))
     -- e and d are the longest: e, b, a in one command, d, c in the other.
-    assert.same({ "e", "b", "a" }, { changes[7].together[1].name, changes[7].together[2].name,
-      changes[7].together[3].name })
-    assert.same({ "d", "c" }, { changes[6].together[1].name, changes[6].together[2].name })
-    assert.is_nil(changes[1].together)
-    assert.is_nil(changes[2].together)
+    local function together(one)
+      local names = {}
+      for i, each in ipairs(made.dialect_state.together[one] or {}) do names[i] = each.name end
+      return table.concat(names, " ")
+    end
+    assert.same({ "e b a", "d c", "", "" },
+      { together(changes[7]), together(changes[6]), together(changes[1]), together(changes[2]) })
     assert.equal("0 z, 0 e, 7 d, 26 a, 26 b, 26 c, 26 u", order_of)
     -- All in one, where one is to be built at a time.
     changes = some(3e9)
-    prepared(changes, 1, 1000, 2e9)
-    assert.equal(5, #changes[7].together)
+    made = select(2, prepared(changes, 1, 1000, 2e9))
+    assert.equal("e d c b a", together(changes[7]))
     -- On disk it is less; and then nothing is asked where it could not be more.
     changes = some(3e9)
-    prepared(changes, 2, 1000, 9e8)
-    assert.is_nil(changes[7].together)
+    made = select(2, prepared(changes, 2, 1000, 9e8))
+    assert.equal("", together(changes[7]))
     prepared(some(9e8), 2, 1000, 9e8)
     assert.equal("getParameter hostInfo", table.concat(asked, " "))
   end)
@@ -364,9 +369,12 @@ describe("a snapshot of MongoDB", function()
     assert.equal([[index { { t = "text" }, name = "x", weights = { t = 10 }, default_language = "german" },]], one {
       keys = { { column = "t", opclass = "text" } }, with = { { "weights", '{"t":10}' },
         { "default_language", '"german"' } } })
-    -- What this locale has of its own is not taken for the usual.
-    assert.is_truthy(one { traits = { { "collation", '{"locale":"fr_CA","strength":3,"backwards":true}' } } }
-      :find("strength = 3, backwards = true", 1, true))
+    -- What this locale has of its own goes without saying, and not what others have.
+    for backwards, told in pairs { ["true"] = '{ locale = "fr_CA" }',
+      ["false"] = '{ locale = "fr_CA", backwards = false }' } do
+      local collation = ('{"locale":"fr_CA","strength":3,"backwards":%s}'):format(backwards)
+      assert.is_truthy(one { traits = { { "collation", collation } } }:find("collation = " .. told, 1, true))
+    end
   end)
 
   it("writes filters as tables where that says the same", function()

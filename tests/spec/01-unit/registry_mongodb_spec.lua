@@ -48,14 +48,15 @@ on "fs.files" {
   it("knows every way to write a key", function()
     assert.same({
       { column = "a" }, { column = "b" }, { column = "c.d", descending = true }, { column = "e", descending = true },
-      { column = "f" }, { column = "g", opclass = "2dsphere" }, { column = "h.i", opclass = "hashed" },
+      { column = "f" }, { column = "g", opclass = "2dsphere" }, { column = "h.i", opclass = "2dsphere" },
       { column = "j", descending = true }, { column = "k", opclass = "2" }, { column = "l", opclass = "-1.5" },
       { column = "m", descending = true }, { column = "n", descending = true }, { column = "author.$id" },
     }, fields([["a", asc "b", desc "c.d", { e = -1 }, { f = 1.0 }, { g = "2dsphere" },
-      key { "h.i", type = "hashed" }, key { "j", desc = true }, { k = 2 }, { l = -1.5 }, desc { m = 1 },
+      key { "h.i", type = "2dsphere" }, key { "j", desc = true }, { k = 2 }, { l = -1.5 }, desc { m = 1 },
       key { "n", type = -1 }, "author.$id"]]).keys)
     assert.same({ { column = "$**" } }, fields([["$**"]]).keys)
-    assert.same({ { column = "a.$**", descending = true } }, fields([[desc "a.$**"]]).keys)
+    assert.same({ { column = "a.$**" } }, fields([["a.$**"]]).keys)
+    assert.same({ { column = "a", opclass = "hashed" } }, fields([[{ a = "hashed" }]]).keys)
   end)
 
   it("knows every option", function()
@@ -196,7 +197,7 @@ local wrong = {
   { [["a", expire_after = "5 parsecs"]], "option expire_after of index", "30d" },
   { [["a", expire_after = -1]], "option expire_after of index is -1" },
   { [["a", expire_after = 1.5]], "whole seconds" },
-  { [["a", "b", expire_after = 5]], "not of one field" },
+  { [["a", "b", expire_after = 5]], "an index with expire_after has one key only" },
   { [["a", sparse = "yes"]], "true or false" },
   { [["a", partial = "{ b: 1 }"]], "option partial of index has b at byte 3", "double quotes" },
   { [["a", partial = '{ "b": 1']], "breaks off" },
@@ -204,7 +205,7 @@ local wrong = {
   { [["a", partial = { 1 }]], "a table such as" },
   { [["a", partial = { 1, b = 2 }]], "neither a list nor has names only" },
   { [["a", partial = { b = desc }]], "holds a function" },
-  { [["a", partial = { b = 1 }, sparse = true]], "sparse and partial", "$exists" },
+  { [["a", partial = { b = 1 }, sparse = true]], "either sparse or partial", "$exists" },
   { [["a", collation = { locle = "en" }]], 'has the field "locle"', '"locale"' },
   { [["a", collation = { strength = 2 }]], "has no locale" },
   { [["a", collation = { locale = "en", strength = "2" }]], "strength that is no number" },
@@ -212,7 +213,7 @@ local wrong = {
   { [["a", weights = { a = 1 }]], 'weights in an index without a key of type "text"' },
   { [["a", bits = 20]], 'bits in an index without a key of type "2d"' },
   { [[{ a = "2d" }, bits = 33]], "a whole number from 1 to 32" },
-  { [["a", wildcard_projection = { b = 1 }]], 'without the key "$**"' },
+  { [["a", wildcard_projection = { b = 1 }]], 'wildcard_projection is for an index on $**' },
   { [["$**", unique = true]], "cannot be unique" },
   { [[{ a = "hashed" }, unique = true]], "cannot be unique" },
   { [["a", commit_quorum = -1]], '"votingMembers"' },
@@ -228,8 +229,12 @@ local wrong = {
   { [["a..b"]], "has an empty part" },
   { [["$a"]], 'has the part "$a"' },
   { [["a.$**.b"]], 'has the part "$**"' },
-  { [["a", "a"]], 'the field "a" stands twice' },
-  { [["a", "b", { a = -1 }]], 'the field "a" stands twice' },
+  { [[desc "a.$**"]], "a wildcard key has no direction but 1" },
+  { [[{ a = "hashed" }, { b = "2dsphere" }]], "an index can have one special type only" },
+  { [[spec = '{"key":{"a":1,"b":1},"expireAfterSeconds":5}']], "an index with expireAfterSeconds has one key only" },
+  { [["a", partial = { b = { ["$not"] = { ["$eq"] = 1 } } }]], "$not" },
+  { [["a", "a"]], 'the key a is there twice' },
+  { [["a", "b", { a = -1 }]], 'the key a is there twice' },
   { [[expr "lower(a)"]], "MongoDB indexes fields, not expressions" },
   { [[key { "a", nulls = "first" }]], "nulls is an option of PostgreSQL" },
   { [[key { "a", "b" }]], "more than one field" },
@@ -239,6 +244,7 @@ local wrong = {
   { [["a", nil, "b"]], "a hole" },
   { [[spec = "{"]], "spec breaks off" },
   { [[spec = '{ "key": { "a": 1 }, "uniqe": true }']], 'the unknown field "uniqe"', 'did you mean "unique"?' },
+  { [[spec = '{ "key": { "a": 1 }, "hidden": true, "hidden": true }']], 'the field "hidden" twice' },
   { [[spec = '{ "name": "x" }']], "spec has no key" },
   { [[spec = '{ "key": { "a": "te\\u0000xt" } }']], 'the field "a", which is not 1, -1' },
   { [[spec = '{ "key": { "a\\u0000": 1 } }']], 'a name without zero bytes before it' },

@@ -107,6 +107,21 @@ describe("apply on MongoDB", function()
     assert.is_nil(live.hidden.hidden)
   end)
 
+  it("hides what a time series measures, and shows it again", function()
+    server:command(database, '{"create":"series","timeseries":{"timeField":"t","metaField":"m"}}')
+    local function hidden()
+      local reply = server:command(database, { "listIndexes", "system.buckets.series", cursor = mongodb.document() })
+      for _, spec in ipairs(reply.cursor.firstBatch) do
+        if spec.name == "v.x_1" then return spec.hidden end
+      end
+    end
+    settles [[on "series" { index { "v.x" }, index { "m", "t" } }]]
+    settles [[on "series" { index { "v.x", hidden = true }, index { "m", "t", hidden = true } }]]
+    assert.is_true(hidden())
+    settles [[on "series" { index { "v.x" }, index { "m", "t" } }]]
+    assert.is_nil(hidden())
+  end)
+
   it("replaces side by side under another name, and back the next time", function()
     fill()
     create '{"name":"n","key":{"a":1}}'
@@ -296,6 +311,8 @@ describe("apply on MongoDB", function()
     local text, process = [[on "t" { index { "a", name = "n" } }]], nil
     held('{"name":"n","key":{"a":1},"prepareUnique":true}', function()
       assert.equal(1, run("plan", text, "--json"):json().summary.wait)
+      local stray = run("plan", [[on "t" { index { "b" } }]])
+      assert.matches("that did not end; not finished, ", stray.stdout, 1, true)
       process = lunadex.start { "apply", lunadex.registry(text), "--target", url }
       shell.eventually("it to wait", function() return process:stdout():find("waiting for it", 1, true) end)
     end)
@@ -303,6 +320,24 @@ describe("apply on MongoDB", function()
     assert.equal(0, result.status, tostring(result))
     assert.is_nil(indexes().n.prepareUnique)
     assert.equal(0, run("plan", text, "--detailed-exitcode").status)
+  end)
+
+  it("finishes a replacement whose new index is still being built, whichever of the two has the name", function()
+    for _, each in ipairs { { "n", "n_ldx" }, { "n_ldx", "n" } } do
+      local old, new, process = each[1], each[2], nil
+      local text = [[on "t" { index { "a", name = "n" } }]]
+      server:try(database, { "drop", "t" })
+      fill()
+      create(('{"name":"%s","key":{"a":1},"sparse":true}'):format(old))
+      held(('{"name":"%s","key":{"a":1}}'):format(new), function()
+        process = lunadex.start { "apply", lunadex.registry(text), "--target", url }
+        shell.eventually("it to wait", function() return process:stdout():find("waiting for it", 1, true) end)
+      end)
+      local result = lunadex.result(process:wait(60))
+      assert.equal(0, result.status, tostring(result))
+      assert.equal(new, names())
+      assert.equal(0, run("plan", text, "--detailed-exitcode").status)
+    end
   end)
 
   it("waits for a build of something else under a declared name, and replaces it", function()
@@ -496,6 +531,44 @@ describe("apply on MongoDB", function()
     assert.equal(9, select(2, result.stderr:gsub("info: ", "")))
     local plan = run("plan", [[on "u" { index { "a" } }]], "--mode", "blocking")
     assert.is_nil(plan.stdout:find("blocking writes", 1, true), plan.stdout)
+  end)
+
+  local unique_a = [[on "t" { index { "a", name = "u", unique = true } }]]
+
+  local function refuses_nothing(result)
+    assert.same({ nil, nil }, { indexes().u.unique, indexes().u.prepareUnique }, tostring(result))
+    assert.matches("u stays, not unique yet; it refuses no duplicates", result.stdout .. result.stderr, 1, true)
+    settles(unique_a)
+  end
+
+  it("leaves nothing that refuses writers after the last attempt at a conversion to unique", function()
+    fill()
+    create '{"name":"u","key":{"a":1},"prepareUnique":true}'
+    local fault <close> = steps.hold(server, "failCommand", { failCommands = { "collMod" }, appName = "lunadex apply",
+      errorCode = 11602 }, { times = 1 })
+    local result = run("apply", unique_a, "--retries", "1", "--fail-on", "any")
+    assert.equal(3, result.status, tostring(result))
+    refuses_nothing(result)
+    assert.is_truthy(fault)
+  end)
+
+  it("leaves nothing that refuses writers when a conversion to unique is interrupted", function()
+    fill()
+    local gate <close> = steps.hold(server, "hangAfterCollModIndexUniqueFullIndexScan")
+    local process = lunadex.start { "apply", lunadex.registry(unique_a), "--target", url }
+    gate:reached()
+    assert.is_true(indexes().u.prepareUnique)
+    process:kill "INT"
+    shell.eventually("the conversion to be ended", function()
+      return server:command("admin", { "aggregate", cursor = mongodb.document(), pipeline = {
+        { ["$currentOp"] = { allUsers = true } },
+        { ["$match"] = { ["command.collMod"] = "t", ["command.$db"] = database, killPending = true } },
+      } }).cursor.firstBatch[1] ~= nil
+    end)
+    gate:release()
+    local result = lunadex.result(process:wait(60))
+    assert.equal(130, result.status, tostring(result))
+    refuses_nothing(result)
   end)
 
   it("says what is in the way of others after a conversion to unique that did not end, and ends it", function()

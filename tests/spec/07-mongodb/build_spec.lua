@@ -40,6 +40,45 @@ describe("a step that builds on MongoDB", function()
     assert.is_truthy(other:wait())
   end)
 
+  describe("that joins a build of somebody else's, whose commit quorum is another", function()
+    local function join(how)
+      local held <close> = steps.hold(server, steps.scanning)
+      local other = server:send(database, { "createIndexes", "t", indexes = { { key = { a = 1 }, name = "t_a" } } })
+      held:reached()
+      local _ <close> = how and steps.fail(server, { "setIndexCommitQuorum" }, how)
+      local job = run:submit(steps.build("t", "t_a", { "a" }, nil, {
+        commit_quorum = "majority", retry = { attempts = 3, first_delay = 0.05 } }))
+      run:await(job, function(event)
+        return event.event == "done" or event.event == "note" and event.text:find("commit quorum", 1, true)
+      end)
+      held:release()
+      local done, events = run:finish(job)
+      assert.is_true(done.ok, tostring(done.error))
+      assert.is_truthy(other:wait())
+      return done.attempts, steps.notes(events)
+    end
+    local set = "that build's commit quorum is majority from now on"
+
+    it("sets it", function()
+      local attempts, notes = join()
+      assert.equal(1, attempts)
+      assert.matches(set, notes, 1, true)
+    end)
+
+    it("sets it once the link stands again", function()
+      local attempts, notes = join { closeConnection = true }
+      assert.equal(2, attempts)
+      assert.matches(set, notes, 1, true)
+      assert.is_nil(notes:find("cannot be set", 1, true))
+    end)
+
+    it("says that it may not, and takes that build as it is", function()
+      local attempts, notes = join { errorCode = 13 }
+      assert.equal(1, attempts)
+      assert.matches("that build keeps its own commit quorum, for it cannot be set", notes, 1, true)
+    end)
+  end)
+
   describe("with companions", function()
     local function together(...)
       local companions = {}

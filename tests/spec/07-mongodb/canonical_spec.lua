@@ -90,7 +90,7 @@ local collations = { '{"locale": "en"}', '{"locale": "en", "strength": 3}', '{"l
 local projections = { '{"a": 1}', '{"a": true, "_id": 0}', '{"a": 1, "_id": 1}', '{"a": 0}', '{"a": false}',
   '{"b": {"c": 1}}', '{"b.c": 1}', '{"b.c": 1, "a": 1}', '{"a": 1, "b": {"c": true}}',
   '{"a": 0, "_id": 1}', '{"_id": 1}',
-  '{"_id": 0}' }
+  '{"_id": 0}', '{"a": {"$numberDecimal": "0"}}', '{"a": {"$numberDecimal": "1"}}' }
 local directions = { "1", "1", "1", "-1", "1.0", "-1.0", "2", '{"$numberLong": "1"}', "0.5" }
 
 local function plain_keys(rng)
@@ -125,15 +125,16 @@ local kinds = {
 -- name → chance in per cent, values
 local options = {
   { "unique", 15, { "true", "true", "false" } },
-  { "sparse", 15, { "true", "false" } },
+  { "sparse", 15, { "true", "false", '{"$numberDecimal": "0"}', '{"$numberDecimal": "1"}' } },
   { "collation", 20, collations },
-  { "expireAfterSeconds", 12, { "3600", "3600.0", '{"$numberLong": "3600"}', "60", "0", "-1",
-    '{"$numberDouble": "NaN"}', "2147483647" } },
+  { "expireAfterSeconds", 12, { "3600", "3600.0", '{"$numberLong": "3600"}', '{"$numberDecimal": "3600"}', "60", "0",
+    "-1", '{"$numberDouble": "NaN"}', "2147483647" } },
   { "hidden", 8, { "true", "false" } },
-  { "weights", 8, { '{"t": 2}', '{"t": 2.0}', '{"t": 1}', '{"w": 5, "t": 2}', '{"t": 2, "w": 5.5}', '{"t": 0}' } },
+  { "weights", 8, { '{"t": 2}', '{"t": 2.0}', '{"t": 1}', '{"t": {"$numberDecimal": "2"}}',
+    '{"w": 5, "t": 2}', '{"t": 2, "w": 5.5}', '{"t": 0}' } },
   { "default_language", 6, { '"english"', '"german"', '"none"' } },
   { "language_override", 5, { '"language"', '"lang"' } },
-  { "bits", 5, { "10", "10.0", "20", "40" } },
+  { "bits", 5, { "10", "10.0", '{"$numberDecimal": "10"}', "20", "40" } },
   { "min", 3, { "-90", "-90.0", "500" } },
   { "storageEngine", 4, { '{"wiredTiger": {}}', '{"wiredTiger": {"configString": "prefix_compression=false"}}' } },
 }

@@ -65,6 +65,7 @@ describe("the catalog of MongoDB", function()
     run '{ "create": "seen", "viewOn": "plain", "pipeline": [] }'
     run '{ "create": "with.dots" }'
     run '{ "create": "lunadex.lock" }'
+    run '{ "create": "lunadex.of_a_user" }'
     assert.equal(table.concat({
       "limited collection: [_id_ { _id: 1 }]",
       "measured time series collection: by_sensor { sensor.id: 1, at: -1 }, by_value { value: 1 }",
@@ -113,9 +114,30 @@ plain collection: [_id_ { _id: 1 }], a_1 { a: 1 } unfinished]], both())
     run '{ "create": "people", "collation": { "locale": "fr_CA" } }'
     run [[{ "createIndexes": "people", "indexes": [{ "key": { "a": 1 }, "name": "a" },
       { "key": { "b": 1 }, "name": "b", "collation": { "locale": "simple" } }] }]]
-    local french = '{"locale": "fr_CA", "backwards": true}'
+    local french = '{"locale": "fr_CA"}'
     assert.equal(("people collection: [_id_ { _id: 1 } collation %s], a { a: 1 } collation %s, "):format(
       french, french) .. 'b { b: 1 } collation {"locale": "simple"}', both())
+  end)
+
+  it("tells apart what is written alike on collections that differ", function()
+    run '{ "create": "before" }'
+    run '{ "create": "french", "collation": { "locale": "fr" } }'
+    run [[{ "create": "measured", "timeseries": { "timeField": "b" } }]]
+    for _, collection in ipairs { "before", "french", "measured", "past" } do
+      run(([[{ "createIndexes": "%s", "indexes": [
+        { "key": { "b": 1 }, "name": "b", "collation": { "locale": "simple" } }] }]]):format(collection))
+    end
+    local written = {}
+    for _, collection in ipairs { "before", "french" } do
+      written[#written + 1] = mongodb.json(server:indexes(database, collection)[2])
+    end
+    assert.equal(written[1], written[2])
+    assert.equal(table.concat({
+      "before collection: [_id_ { _id: 1 }], b { b: 1 }",
+      'french collection: [_id_ { _id: 1 } collation {"locale": "fr"}], b { b: 1 } collation {"locale": "simple"}',
+      "measured time series collection: b { b: 1 }",
+      "past collection: [_id_ { _id: 1 }], b { b: 1 }",
+    }, "\n"), both())
   end)
 
   it("marks the index that carries a shard key", function()
@@ -123,10 +145,15 @@ plain collection: [_id_ { _id: 1 }], a_1 { a: 1 } unfinished]], both())
       { "key": { "tenant": 1 }, "name": "shorter" }, { "key": { "tenant": 1, "_id": 1, "x": 1 }, "name": "longer" },
       { "key": { "tenant": 1, "_id": -1 }, "name": "other" }] }]]
     run [[{ "createIndexes": "orders", "indexes": [{ "key": { "at": "hashed" }, "name": "hashed" },
-      { "key": { "at": 1, "x": 1 }, "name": "plain" }, { "key": { "at": 1, "y": 1 }, "name": "partial",
-      "partialFilterExpression": { "y": 1 } }] }]]
+      { "key": { "at": 1, "x": 1 }, "name": "plain" }, { "key": { "at": 1 }, "name": "hidden", "hidden": true },
+      { "key": { "at": 1, "y": 1 }, "name": "partial", "partialFilterExpression": { "y": 1 } }] }]]
+    run '{ "create": "series", "timeseries": { "timeField": "t", "metaField": "m" } }'
+    run [[{ "createIndexes": "series", "indexes": [{ "key": { "m.x": 1 }, "name": "shorter" },
+      { "key": { "m.x": 1, "t": 1 }, "name": "key" }] }]]
     server:shard(database, "users", '{ "tenant": 1, "_id": 1 }')
     server:shard(database, "orders", '{ "at": 1 }')
+    server:insert("config", "collections", { ([[{ "_id": "%s.system.buckets.series", "timeseriesFields": {
+      "timeField": "t", "metaField": "m" }, "key": { "meta.x": 1, "control.min.t": 1 } }]]):format(database) })
     for _, catalog in ipairs { read(), one_by_one(read) } do -- the second as a router is read
       local found = {}
       for relation in catalog:relations() do
@@ -134,7 +161,8 @@ plain collection: [_id_ { _id: 1 }], a_1 { a: 1 } unfinished]], both())
           if index.referenced then found[#found + 1] = relation.name .. "." .. index.name end
         end
       end
-      assert.same({ "orders.plain", "users.key" }, found)
+      assert.same({ "orders.plain", "series.key", "users.key" }, found)
+      assert.equal('{"m.x": 1, "t": 1}', catalog:relation(nil, "series").shard_key)
     end
   end)
 

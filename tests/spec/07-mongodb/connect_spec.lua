@@ -251,6 +251,30 @@ describe("a session of MongoDB", function()
       assert.equal("keep", diff:changes()().action)
     end)
 
+    it("leaves out a collection whose indexes it may not list, unless something is declared there", function()
+      local db <close> = engine.open(("mongodb://root:geheim@%s/shop?authSource=admin"):format(host))
+      local function may(collection, ...)
+        return core.document("resource", core.document("db", "shop", "collection", collection), "actions", { ... })
+      end
+      for _, command in ipairs {
+        core.document("createIndexes", "theirs", "indexes", { { key = { x = 1 }, name = "x_1" } }),
+        core.document("createRole", "one", "privileges", { may("", "listCollections"), may("users", "listIndexes") },
+          "roles", core.list {}),
+        core.document("createUser", "one", "pwd", "o", "roles", { "one" }),
+      } do assert(db:run("query", command)) end
+      local url = ("mongodb://one:o@%s/shop"):format(host)
+      local function plan(text) return lunadex.run { "plan", lunadex.registry(text), "--target", url } end
+      local result = plan 'on "users" { index { "a", collation = { locale = "th" } } }'
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("keep 1", result.stdout, 1, true)
+      result = plan 'on "theirs" { index { "x" } }'
+      assert.equal(65, result.status, tostring(result))
+      assert.matches("theirs: this user may not list the collection's indexes", result.stdout, 1, true)
+      result = lunadex.run { "snapshot", "--target", url }
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("theirs is left out: this user may not list its indexes", result.stderr, 1, true)
+    end)
+
     it("says whose rights do not suffice", function()
       local db <close> = engine.open(("mongodb://reader:r@%s/shop"):format(host))
       local relation = assert(db:run "catalog"):relation(nil, "users")
@@ -304,6 +328,13 @@ describe("a session of MongoDB", function()
       local plan = lunadex.run { "plan", lunadex.registry 'on "users" { index { "b" } }', "--target", url }
       assert.matches('warning permission: [^\n]*user "keeper" may not write to lunadex.lock, where',
         plan.stdout)
+      -- Before something unique is built it is looked whether there are documents.
+      for collection, lacks in pairs { users = true, nowhere = false } do
+        plan = lunadex.run { "plan", lunadex.registry(('on "%s" { index { "b", unique = true } }'):format(collection)),
+          "--target", url }
+        local told = plan.stdout:find('user "keeper" has no right to find there', 1, true) ~= nil
+        assert.equal(lacks, told, tostring(plan))
+      end
     end)
 
     it("makes a unique index at once for who has readWrite and no more, and leaves nothing where it cannot", function()

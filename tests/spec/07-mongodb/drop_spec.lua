@@ -71,10 +71,19 @@ describe("a step that drops on MongoDB", function()
       {"key":{"i":1},"name":"some","partialFilterExpression":{"k":{"$in":[3,1]},"j":{"$exists":true}}},
       {"key":{"l":"2dsphere","m":1},"name":"place"},
       {"key":{"n":"hashed"},"name":"hash","collation":{"locale":"simple"}}]}]])
-    local result = lunadex.run { "apply", lunadex.registry 'on "c" { }', "--drop-strays", "--fail-on", "any",
-      "--target", server:url(database) }
-    assert.equal(0, result.status, tostring(result))
-    assert.matches("dropped 8", result.stdout, 1, true)
+    server:command(database, '{"create":"measured","timeseries":{"timeField":"at","metaField":"m"}}')
+    server:command(database, [[{"createIndexes":"measured","indexes":[{"key":{"m.id":1},"name":"by_id"},
+      {"key":{"m":1,"at":-1},"name":"latest"}]}]])
+    local function apply(...)
+      local result = lunadex.run { "apply", lunadex.registry 'on "c" { } on "measured" { }', "--drop-strays",
+        "--fail-on", "any", "--target", server:url(database), ... }
+      assert.equal(0, result.status, tostring(result))
+      return result.stdout
+    end
+    local first = apply "--hide-first"
+    assert.matches("altered 9", first, 1, true)
+    assert.matches("dropped 1", first, 1, true) -- which was hidden already
+    assert.matches("dropped 9", apply "--hide-first", 1, true)
     assert.equal(1, #server:indexes(database, "c"))
   end)
 

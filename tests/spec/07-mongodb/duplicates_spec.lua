@@ -1,4 +1,6 @@
 -- Which documents violate a unique index: what is told, found in one way or another, is what the server means.
+local core = require "lunadex.core"
+local engine = require "support.engine"
 local mongodb = require "support.mongodb"
 local steps = require "support.mongosteps"
 
@@ -99,6 +101,37 @@ describe("duplicates", function()
     local done = check { "v" }
     assert.matches("^15 keys are in several documents, 40 times in all: { v: 14 } 2 times, _id 14, 29; "
       .. "{ v: 13 } 2 times, _id 13, 28; ", done.error.detail)
+  end)
+
+  it("that have no room in a message are notes, with all their documents", function()
+    for _, walked in ipairs { false, true } do
+      server:try(database, { "drop", "t" })
+      server:fill(database, "t", 160, { v = { ["$mod"] = { "$n", 16 } } })
+      if walked then server:command(database, '{"createIndexes":"t","indexes":[{"key":{"v":1},"name":"walked"}]}') end
+      local notes = {}
+      local done, events = check { "v" }
+      for _, event in ipairs(events) do
+        if event.event == "note" then notes[#notes + 1] = event.text end
+      end
+      assert.matches("16 keys are in several documents, 160 times in all", done.error.detail, 1, true)
+      assert.equal(16, #notes, table.concat(notes, "\n"))
+      table.sort(notes)
+      assert.equal("in several documents: { v: 0 } 10 times, _id 16, 32, 48, 64, 80, 96, 112, 128, 144, 160", notes[1])
+    end
+  end)
+
+  it("that are no UTF-8 are told as they are", function()
+    local old = core.value("text", "caf\xe9")
+    server:try(database, { "drop", "t" })
+    local by_hand <close> = engine.open(server:url(database))
+    assert(by_hand:run("query", core.document("insert", "t", "documents", { { _id = 1, v = old }, { _id = 2, v = old },
+      { _id = old, w = 1 }, { _id = 3, w = 1 } })))
+    assert.equal('1 key is in several documents, 2 times in all: { v: "caf\xe9" } 2 times, _id 1, 2',
+      check({ "v" }, { traits = { { "sparse", "true" } } }).error.detail)
+    local detail = check({ "w" }, { traits = { { "sparse", "true" } } }).error.detail
+    for _, id in ipairs { "3", '"caf\xe9"' } do
+      assert.matches("{ w: 1 } 2 times, _id [^;]*" .. id, detail)
+    end
   end)
 
   it("of a sparse index are told whichever field is missing, or null", function()

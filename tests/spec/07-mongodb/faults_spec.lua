@@ -65,6 +65,26 @@ describe("while MongoDB builds", function()
       run:stands { unique = true }
     end)
 
+    it("is to be like an older version, which makes no index unique: that is built at once, or replaced", function()
+      server:command("admin", { "setFeatureCompatibilityVersion", "5.0" })
+      finally(function() server:command("admin", { "setFeatureCompatibilityVersion", "6.0" }) end)
+      server:command("test", '{"createIndexes":"t","indexes":[{"name":"old","key":{"_id":1,"a":1}}]}')
+      local path = lunadex.registry
+        [[on "t" { index { "a", unique = true }, index { "_id", "a", name = "old", unique = true } }]]
+      local result = lunadex.run { "apply", path, "--target", server:url "test", "--fail-on", "any" }
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("a_1 is built unique at once, for the server does not convert indexes", result.stdout, 1, true)
+      assert.matches("t old: replaced", result.stdout, 1, true)
+      result = lunadex.run { "plan", path, "--target", server:url "test", "--detailed-exitcode" }
+      assert.equal(0, result.status, tostring(result))
+      -- Who may not ask for the version is told when it comes to it.
+      server:command("test", '{"createIndexes":"t","indexes":[{"name":"t_a","key":{"a":1}}]}')
+      local step = steps.build("t", "t_a", { "a" }, { unique = true })
+      step.kind = "alter"
+      local done = run:finish(run:submit(step))
+      assert.matches("featureCompatibilityVersion has to be 6.0", done.error.hint, 1, true)
+    end)
+
     it("there is no primary yet when a run begins: each attempt is told, and it gets there when there is", function()
       server:primary():command("admin", { "replSetStepDown", 60, force = true })
       local process = lunadex.start { "apply", lunadex.registry 'on "t" { index { "a", name = "t_a" } }', "--target",
@@ -90,7 +110,8 @@ describe("while MongoDB builds", function()
       server:command("admin", { "killOp", op = reply.cursor.firstBatch[1].opid })
       held:release()
       local done = run:finish(job)
-      assert.is_false(done.ok)
+      assert.same({ "server", "11601" }, { done.error.code, done.error.native }, tostring(done.error))
+      assert.matches("Somebody else ended it", done.error.hint, 1, true)
       assert.equal(1, #server:indexes("test", "t"))
     end)
 
@@ -102,7 +123,10 @@ describe("while MongoDB builds", function()
       steps.runs(server, "drop")
       held:release()
       assert.is_truthy(drop:wait())
-      assert.is_false(run:finish(job).ok)
+      local done = run:finish(job)
+      -- IndexBuildAborted
+      assert.same({ "server", "276" }, { done.error.code, done.error.native }, tostring(done.error))
+      assert.matches("Somebody else ended it", done.error.hint, 1, true)
     end)
 
     it("a second run builds the same: both are done, and it is built once", function()
@@ -139,14 +163,15 @@ describe("while MongoDB builds", function()
     end)
 
     it("it does not answer for a while: the build goes on", function()
-      local held = steps.hold(server, steps.scanning)
+      local held <close> = steps.hold(server, steps.scanning)
       local job = start()
       held:reached()
-      held:release()
       server:kill "STOP"
       shell.sleep(3)
       server:kill "CONT"
-      assert.is_true(run:finish(job).ok)
+      held:release()
+      local done = run:finish(job)
+      assert.is_true(done.ok, tostring(done.error))
       run:stands()
     end)
   end)
@@ -157,7 +182,7 @@ describe("while MongoDB builds", function()
     before_each(function()
       server:try("test", { "drop", "t" })
       server:fill("test", "t", 1000, { a = "$n" })
-      run = steps.open(server, "test")
+      run = steps.open(server, "test", { jobs = 3 })
     end)
 
     local function lock() return run:finish(run.db:lock()) end
@@ -201,11 +226,14 @@ describe("while MongoDB builds", function()
       server:settled()
     end)
 
-    it("a member is dead: it is said for whom the build waits; and with another quorum it does not", function()
+    it("a member is dead: it is said for whom the build waits; another quorum, given later, ends that", function()
       local dead
       for _, member in ipairs(server.members) do
         if member ~= server:primary() then dead = member end
       end
+      server:try("test", { "drop", "measured" })
+      server:command("test", '{"create":"measured","timeseries":{"timeField":"at","metaField":"m"}}')
+      server:command("test", '{"insert":"measured","documents":[{"at":{"$date":0},"m":{"id":1}}]}')
       dead:kill()
       local job = start()
       local seen = run:phase(job, "^waiting for other members to finish$")
@@ -217,9 +245,49 @@ describe("while MongoDB builds", function()
       if seen.blocker ~= missed then run:await(job, function(event) return event.blocker == missed end) end
       local step = steps.build("t", "t_b", { "_id", "a" }, nil, { commit_quorum = "majority" })
       assert.is_true(run:step(step).ok)
+      -- Whoever joins a build with a quorum of his own sets it, here also that of an index which is built with it.
+      local sent = server:send("test", [[{ "createIndexes": "t", "indexes": [{ "key": { "c": 1 }, "name": "t_c" },
+        { "key": { "d": 1 }, "name": "t_d" }] }]])
+      shell.eventually("that build to begin", function() return run:spec("t", "t_d") end)
+      local done, events = run:step(steps.build("t", "t_d", { "d" }, nil, { commit_quorum = "majority" }))
+      assert.is_true(done.ok, tostring(done.error))
+      assert.matches("that build's commit quorum is majority from now on", steps.notes(events), 1, true)
+      assert.is_truthy(sent:wait())
+      -- Of a time series as well, which the server keeps in a collection of another name.
+      local by_id = steps.build("measured", "by_id", { "m.id" })
+      local series = run:submit(by_id)
+      assert.equal(name, run:phase(series, "^waiting for other members to finish$").blocker:sub(1, #name))
+      by_id.commit_quorum = "majority"
+      done, events = run:step(by_id)
+      assert.is_true(done.ok, tostring(done.error))
+      assert.matches("that build's commit quorum is majority from now on", steps.notes(events), 1, true)
+      assert.is_true(run:finish(series).ok)
       dead:start()
       assert.is_true(run:finish(job).ok)
       server:settled()
+    end)
+
+    it("a member that is hidden, and can never be primary, is dead: it has a vote, too", function()
+      local primary, place = server:primary(), nil
+      for i, member in ipairs(server.members) do
+        if member ~= primary then place = i end
+      end
+      local function configure(priority, hidden)
+        local config = server:command("admin", { "replSetGetConfig" }).config
+        config.version = config.version + 1
+        config.members[place].priority, config.members[place].hidden = priority, hidden
+        server:command("admin", { "replSetReconfig", config })
+      end
+      configure(0, true)
+      local dead = server.members[place]
+      dead:kill()
+      local job = start()
+      local name = ("127.0.0.1:%d "):format(dead.port)
+      assert.equal(name, run:phase(job, "^waiting for other members to finish$").blocker:sub(1, #name))
+      dead:start()
+      assert.is_true(run:finish(job).ok)
+      server:settled()
+      configure(1, false)
     end)
   end)
 end)

@@ -86,6 +86,16 @@ describe("the history on MongoDB", function()
     assert.is_nil(catalog:relation(nil, "lunadex.lock"))
   end)
 
+  it("says as what the server refused a row of it", function()
+    assert.is_true(run:finish(run.db:lock()).ok)
+    server:command(database, [[{"createIndexes":"lunadex.runs","indexes":[
+      {"key":{"fence":1},"name":"one_of_each_lease","unique":true}]}]])
+    assert(history("run", { "1.0", 0, 1 }))
+    local rows, err = history("run", { "1.0", 0, 1 })
+    assert.same({ nil, "duplicate_key", "11000" }, { rows, err and err.code, err and err.native })
+    assert.matches("one_of_each_lease", err.message, 1, true)
+  end)
+
   it("says what keeps it from being written", function()
     assert.is_true(run:finish(run.db:lock()).ok)
     for _, what in ipairs { "find", "update" } do

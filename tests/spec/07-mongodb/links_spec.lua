@@ -1,5 +1,7 @@
 -- Links that go silent: packets vanish, or answers are lost, and no end of the link tells. A target's socketTimeoutMS
 -- says how long the server may be silent; here it is short. And servers that are not there when a run begins.
+local api = require "lunadex"
+local core = require "lunadex.core"
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local proxies = require "support.proxy"
@@ -50,10 +52,13 @@ describe("a link to MongoDB that goes silent", function()
     return count
   end
 
+  -- As a command's name and its text: who asks for operations has the word in a filter.
+  local create = "\2createIndexes"
+
   for _, when in ipairs { "before", "after" } do
-    for _, command in ipairs { "createIndexes", "prepareUnique", "dryRun" } do
+    for command, bytes in pairs { createIndexes = create, prepareUnique = "prepareUnique", dryRun = "dryRun" } do
       it(("%s %s: what became of it is looked at, and the rest done"):format(when, command), function()
-        proxy:trap("stall", when, command)
+        proxy:trap("stall", when, bytes)
         local more = { unique = true }
         local done = ends_well(start(more), more)
         proxy:fired()
@@ -64,13 +69,13 @@ describe("a link to MongoDB that goes silent", function()
 
   it("while a build goes on: as long as the server is at it, nothing is given up, and it is built once", function()
     local held <close> = steps.hold(server, steps.scanning)
-    proxy:trap("stall", "after", "createIndexes")
+    proxy:trap("stall", "after", create)
     local job = start(nil, 800)
     proxy:fired()
     held:reached()
     -- Longer than the server may be silent: it is not, it says that it is at it.
-    assert.is_nil((run.db:poll(2) or {}).attempt)
-    shell.sleep(1)
+    local enough = core.now() + 3
+    while core.now() < enough do assert.is_nil((run.db:poll(0.2) or {}).attempt) end
     held:release()
     local done, events = ends_well(job)
     assert.is_true(done.attempts > 1)
@@ -104,8 +109,11 @@ describe("a link to MongoDB that goes silent", function()
     assert.matches("the server has not answered for %d+ s", retry.error.message)
     proxy:make "resume"
     held:release()
-    ends_well(job)
+    local _, events = ends_well(job)
     assert.equal(1, builds())
+    local told = steps.notes(events)
+    assert.matches("the server answers again, after %d+ s", told)
+    assert.equal(1, select(2, told:gsub("the server has not answered since", "")))
   end)
 
   it("while the catalog is read: it is read again", function()
@@ -172,6 +180,41 @@ describe("a transaction on MongoDB", function()
     server:command("admin", '{"killAllSessionsByPattern":[]}')
     assert.equal("nil\tlink_lost", ends("true", "after", "commitTransaction"))
     assert.is_true(is_written())
+  end)
+
+  -- How it ends where whoever tries again would do it twice; `meanwhile` is called before its commit.
+  local function tries_to_count(meanwhile)
+    local db <close> = assert(api.connect(server:url(database, proxy.port), { application_name = "lunadex specs" }))
+    local ok, err = api.retry(function()
+      return db:transaction(function(tx)
+        assert(tx:query("update", "t", { updates = { { q = { _id = 1 }, u = { ["$inc"] = { done = 1 } } } } }))
+        meanwhile()
+      end)
+    end, { attempts = 3, first_delay = 0.01, on_retry = function() proxy:refuse(false) end })
+    assert.is_nil(ok)
+    assert.same({ "link_lost", "verify" }, { err.code, err.retry }, tostring(err))
+    assert.matches("It may have been committed", err.hint, 1, true)
+    shell.eventually("the server to commit it", function()
+      return server:command(database, '{"count":"t","query":{"done":{"$gt":0}}}').n == 1
+    end)
+    assert.equal(1, server:command(database, '{"count":"t","query":{"done":1}}').n)
+  end
+
+  it("whose commit was not confirmed is not done again", function()
+    for _, code in ipairs { 50, 64 } do -- MaxTimeMSExpired, WriteConcernFailed
+      server:command(database, '{"update":"t","updates":[{"q":{},"u":{"$unset":{"done":1}}}]}')
+      local fault <close> = steps.fail(server, { "commitTransaction" },
+        { writeConcernError = { code = code, errmsg = "waiting for replication timed out" } })
+      tries_to_count(function() assert.is_truthy(fault) end)
+    end
+  end)
+
+  it("whose commit finds no server when it is sent again is not done again", function()
+    tries_to_count(function()
+      proxy:trap("cut", "after", "commitTransaction")
+      proxy:refuse(true)
+    end)
+    proxy:fired()
   end)
 
   it("whose rollback goes unanswered is rolled back", function()

@@ -1,6 +1,7 @@
 -- The run lock of MongoDB: a lease that one run has at a time, that ends by itself, and that grows a fence.
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
+local proxies = require "support.proxy"
 local shell = require "support.shell"
 local steps = require "support.mongosteps"
 
@@ -19,8 +20,8 @@ describe("the run lock on MongoDB", function()
     server:drop_database(database)
   end)
 
-  local function open()
-    local run = steps.open(server, database)
+  local function open(options)
+    local run = steps.open(server, database, options)
     runs[#runs + 1] = run
     return run
   end
@@ -45,6 +46,14 @@ describe("the run lock on MongoDB", function()
       if event and event.event == "lock_lost" then return event end
     end
   end
+
+  it("is waited for as long as the server may be silent, however short connecting has to be", function()
+    local slow <close> = steps.fail(server, { "buildInfo", "findAndModify" },
+      { blockConnection = true, blockTimeMS = 600 }, 3)
+    local done = lock(open { url = server:url(database) .. "&serverSelectionTimeoutMS=1000" })
+    assert.is_true(done.ok, tostring(done.error))
+    assert.is_truthy(slow)
+  end)
 
   it("is one run's at a time, and says whose", function()
     local first, second = open(), open()
@@ -170,6 +179,21 @@ describe("the run lock on MongoDB", function()
       return mongodb.json(lease()) ~= before
     end)
     assert.is_true(unlock(run).ok)
+  end)
+
+  it("is given back when the server was away a moment ago", function()
+    local link = proxies.start(server)
+    finally(function() link:close() end)
+    local run = open { url = server:url(database, link.port) }
+    assert.is_true(lock(run).ok)
+    link:refuse(true)
+    link:make "cut"
+    -- It cannot be renewed, and the client that found no server looks for none for a while.
+    assert.is_nil(lost(run, 2))
+    link:refuse(false)
+    local given = unlock(run)
+    assert.is_true(given.ok, tostring(given.error))
+    assert.is_nil(lease().owner)
   end)
 
   it("says what keeps it from being taken", function()

@@ -30,12 +30,17 @@ describe("on MongoDB", function()
       for name, value in pairs(more or {}) do fields[name] = value end
       return { relation = users, fields = fields }
     end
+    server:command(database, { "profile", 2 })
     local measured = assert(db:run("measure", {
       { relation = users, index = by["email.1"] }, { relation = users, index = by.city_1 },
       estimate { { column = "email" } }, estimate { { column = "city" } },
       estimate({ { column = "email" } }, { where = '{"city": "1"}' }),
       estimate { { column = "none", opclass = "text" } },
     }))
+    server:command(database, { "profile", 0 })
+    -- Of the collection as a whole, and for the filter.
+    local samples = { ["command.pipeline.0.$sample"] = { ["$exists"] = true } }
+    assert.equal(2, server:command(database, { "count", "system.profile", query = samples }).n)
     local email, city = measured[1], measured[2]
     assert.equal(3000, email.rows)
     assert.is_true(email.table_bytes > 100000)

@@ -1,7 +1,9 @@
 -- What a plan says of a real MongoDB database, and of databases of both kinds at once.
+local api = require "lunadex"
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local pg = require "support.postgres"
+local steps = require "lunadex.mongodb.steps"
 
 describe("plan of MongoDB", function()
   local reason = mongodb.missing()
@@ -35,6 +37,22 @@ describe("plan of MongoDB", function()
     assert.equal(2, plan([[on "t" { index { "a" } }]], "--detailed-exitcode").status)
   end)
 
+  it("knows what is declared twice, whatever the words", function()
+    server:insert(database, "t", { { a = 1 } })
+    server:command(database, '{"create":"fr","collation":{"locale":"fr"}}')
+    for on, pair in pairs { t = { 'collation = { locale = "en" }', 'collation = { locale = "en", strength = 3 }' },
+      fr = { "sparse = true", 'sparse = true, collation = { locale = "fr" }' } } do
+      local text = ([[on %q { index { "a", name = "one", %s }, index { "a", name = "two", %s } }]]):format(on, pair[1],
+        pair[2])
+      local result = plan(text)
+      assert.equal(65, result.status, tostring(result))
+      assert.matches("two: to the server it is the same as one: ", result.stdout, 1, true)
+      server:command(database, ('{"createIndexes":%q,"indexes":[{"key":{"a":1},"name":"two",%s}]}'):format(on,
+        on == "t" and '"collation":{"locale":"en"}' or '"sparse":true'))
+      assert.equal(65, plan(text).status)
+    end
+  end)
+
   it("may speak of a collection that is not there yet", function()
     local result = plan [[on "nowhere" { index { "a" } }]]
     assert.equal(0, result.status, tostring(result))
@@ -48,6 +66,19 @@ describe("plan of MongoDB", function()
     assert.is_nil(findings[3])
     -- Nothing is declared of it, so nothing has to be there.
     assert.equal(0, plan([[on "nowhere" { description = "later" }]]).status)
+  end)
+
+  it("says of a change what it says whenever it is asked", function()
+    local db <close> = assert(api.connect(url))
+    local path = lunadex.registry [[on "t" { index { "a" }, index { "b" } }]]
+    local made = assert(api.plan(assert(api.load(path, { target = url })), db))
+    local rules = {}
+    for change in made:changes() do
+      local findings = steps.findings(change, made)
+      rules[#rules + 1] = findings[1] and findings[1].rule or ""
+      assert.same(findings, steps.findings(change, made))
+    end
+    assert.same({ "new-collection", "" }, rules)
   end)
 
   it("knows how many indexes a collection takes", function()
@@ -137,6 +168,12 @@ describe("plan of MongoDB", function()
     assert.equal(65, status, text)
     assert.matches('the replica set has no write concern of that name', text, 1, true)
     assert.matches('Did you mean "majority"?', text, 1, true)
+    local alone = mongodb.start { standalone = true }
+    finally(function() alone:kill() end)
+    local result = lunadex.run { "plan", lunadex.registry 'on "t" { index { "a", commit_quorum = "majority" } }',
+      "--target", alone:url "test" }
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("commit_quorum is for replica sets, and the server is none", result.stdout, 1, true)
   end)
 
   it("does not cry wolf where only the spelling differs", function()

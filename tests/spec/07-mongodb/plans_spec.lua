@@ -1,4 +1,5 @@
 -- Which indexes serve a query: the rules for those that are not built yet, held against the plans of the server.
+local core = require "lunadex.core"
 local engine = require "support.engine"
 local explain = require "lunadex.mongodb.explain"
 local conditions_of = require("lunadex.mongodb.filter").of
@@ -24,10 +25,8 @@ describe("what an index can do for a query", function()
   end)
 
   -- A connection as lunadex.mongodb.explain takes it, to this server.
-  local connection = { ask = function(_, text)
-    local reply, message, code = server:try(database, text)
-    if not reply then return nil, { message = message, native = tostring(code) } end
-    return { { document = mongodb.json(reply) } }
+  local connection = { ask = function(_, command, value, fields)
+    return db:run("query", core.document(command, value, "verbosity", fields.verbosity))
   end }
 
   -- The live indexes of a collection, as the rules see them; that of _id is left out as the queries never ask for it.

@@ -33,6 +33,9 @@ describe("the REPL on MongoDB", function()
 \d users
 \di age*
 db:query("find", "users", { projection = { _id = 0, n = 1 }, limit = 2, sort = { _id = 1 } })
+db:query("find", "nothing")
+{ lunadex.bson.date(1767225600123), lunadex.bson.date(-1), lunadex.bson.timestamp(7, 2), lunadex.bson.regex("^a", "i") }
+lunadex.bson.binary("a\0b")
 \explain find users { filter = { _id = 7 } }
 \explain find users { filter = { nothing = 7 } }
 \explain analyze count users { query = { _id = 7 } }
@@ -46,6 +49,9 @@ db:query("find", "users", { projection = { _id = 0, n = 1 }, limit = 2, sort = {
     assert.matches("the server's own", result.stdout, 1, true)
     assert.matches("age_1  { age: 1 } sparse", result.stdout, 1, true)
     assert.matches("users     age_1  { age: 1 } sparse", result.stdout, 1, true)
+    assert.matches("\n(0 rows)\n", result.stdout, 1, true)
+    assert.matches("{ date(2026-01-01T00:00:00.123Z), date(1969-12-31T23:59:59.999Z), timestamp(7, 2), regex(/^a/i) }\n"
+      .. "binary(610062)\n", result.stdout, 1, true)
     assert.matches("IDHACK\n", result.stdout, 1, true)
     assert.matches("COLLSCAN\n\nno index is used\n", result.stdout, 1, true)
     assert.equal(2, select(2, result.stdout:gsub("IXSCAN, age_1\n", "")))
@@ -53,6 +59,27 @@ db:query("find", "users", { projection = { _id = 0, n = 1 }, limit = 2, sort = {
     for _, input in ipairs { "select 1", "find", "find users 7", "find users {" } do
       result = feed("\\explain " .. input)
       assert.equal(65, result.status, input .. tostring(result))
+    end
+  end)
+
+  it("shows replies of nested documents line by line, and small ones as tables", function()
+    local reply = feed('db:query("explain", lunadex.bson.document("find", "users", "filter", { age = 7 }))\n').stdout
+    assert.matches("^{\n  explainVersion = \"1\",\n  queryPlanner = {\n    namespace = \"", reply)
+    assert.matches("\n    winningPlan = {\n      stage = \"FETCH\",\n      inputStage = {\n        stage = \"IXSCAN\",",
+      reply, 1, true)
+    assert.matches("\n}\n%(1 row%)\n$", reply)
+    assert.not_matches("{ … }", reply, 1, true)
+    for line in reply:gmatch "[^\n]+" do assert.is_true(#line <= 100 or not line:find("{", 1, true), line) end
+    server:command(database, [[{ "insert": "tags", "documents": [{ "_id": 1, "tags": ["a", "b"] },
+      { "_id": 2, "tags": [] }] }]])
+    assert.equal('_id  tags\n  1  { "a", "b" }\n  2  {}\n(2 rows)\n', feed('db:query("find", "tags")\n').stdout)
+  end)
+
+  it("says that no SQL is spoken", function()
+    for _, input in ipairs { "select 1;", "SELECT * FROM users", "/* so */ select 1;" } do
+      local result = feed(input .. "\n")
+      assert.equal(65, result.status)
+      assert.matches("lunadex: MongoDB speaks no SQL\n", result.stderr, 1, true)
     end
   end)
 

@@ -3,6 +3,12 @@ local core = require "lunadex.core"
 local engine = require "support.engine"
 local mongodb = require "support.mongodb"
 
+-- Those of the server's manual.
+local locales = [[af sq am ar hy as az be bn bs bs_Cyrl bg my ca chr zh zh_Hant hr cs da nl dz en en_US en_US_POSIX eo
+  et ee fo fil fi fr fr_CA gl ka de de_AT el gu ha haw he hi hu is ig smn id ga it ja kl kn kk km kok
+  ko ky lkt lo lv ln lt dsb lb mk ms ml mt mr mn ne se nb nn or om ps fa fa_AF pl pt pa ro ru sr
+  sr_Latn si sk sl es sw sv ta te th bo to tr uk hsb ur ug vi wae cy yi yo zu]]
+
 describe("a declaration for MongoDB", function()
   local reason = mongodb.missing()
   if reason then return pending(reason) end
@@ -83,6 +89,13 @@ describe("a declaration for MongoDB", function()
     assert.equal('{ a: 1 } collation {"locale": "simple"}', text { relation = "french",
       traits = { { "collation", '{"locale": "simple"}' } } })
     assert.equal('{ a: 1 } collation {"locale": "fr"}', text { relation = "french" })
+    -- Of a collation that is told which is not its locale's way.
+    local said, list = { '{"locale": "th", "alternate": "non-ignorable"}', '{"locale": "da", "caseFirst": "off"}',
+      '{"locale": "fr_CA", "strength": 2, "backwards": false}', '{"locale": "en", "strength": 2}' }, {}
+    for locale in locales:gmatch "%S+" do said[#said + 1] = ('{"locale": "%s"}'):format(locale) end
+    for i, json in ipairs(said) do list[i] = fields { traits = { { "collation", json } } } end
+    local _, set = resolve(list)
+    for i, json in ipairs(said) do assert.equal("{ a: 1 } collation " .. json, set:text(i)) end
     assert.equal('{ a: "text" } collation {"locale": "simple"}', text { relation = "french",
       keys = { { column = "a", opclass = "text" } } })
   end)
@@ -115,7 +128,7 @@ describe("a declaration for MongoDB", function()
     server:command("admin", [[{ "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": {
       "failCommands": ["explain"], "errorCode": 11602, "appName": "lunadex specs" } }]])
     local set = core.declarations()
-    set:add(fields { traits = { { "collation", '{"locale": "sv"}' } } })
+    set:add(fields { traits = { { "collation", '{"locale": "sv", "strength": 4}' } } }) -- which was not asked for yet
     local done, events = db:finish(db.db:resolve(set, assert(db:run "catalog")))
     assert.is_true(done.ok, tostring(done.error))
     assert.equal("retry", events[#events].event)

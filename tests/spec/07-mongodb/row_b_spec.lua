@@ -63,7 +63,21 @@ describe("models on MongoDB", function()
     assert.equal(6, result.status, tostring(result))
     assert.matches('t wrong: a unique index of a collection that is sharded by {"tenant": 1, "user": 1}', result.stderr,
       1, true)
-    assert.same({}, server:indexes(database, "free"))
+    local function built(collection)
+      local names = {}
+      for i, index in ipairs(server:indexes(database, collection)) do names[i] = index.name end
+      table.sort(names)
+      return table.concat(names, " ")
+    end
+    assert.same({ "_id_ free", "_id_ hashed" }, { built "free", built "h" })
+    assert.is_nil(built("t"):find("wrong", 1, true))
+    assert.truthy(built("t"):find("plain right", 1, true))
+    -- One that was there before is told of, and holds nothing up.
+    server:command(database, '{"createIndexes":"late","indexes":[{"name":"before","key":{"x":1},"unique":true}]}')
+    shard("late", '{"tenant":1}')
+    local late = [[ on "late" { index { "x", name = "before", unique = true } } ]]
+    assert.same({ "warning unique-on-sharded before", 0 }, { findings(late) })
+    assert.is_nil(findings(late, "--without", "unique-on-sharded"):find("warning", 1, true))
   end)
 
   it("have no query that goes to all shards unnoticed", function()

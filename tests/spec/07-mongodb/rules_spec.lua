@@ -49,6 +49,18 @@ on "users" { index { { email = "hashed" }, name = "h" }, index { "n", name = "n"
     assert.truthy(live.n)
   end)
 
+  it("keep what may be doing the work of what is not made as it is", function()
+    server:command(database, '{ "createIndexes": "users", "indexes": [{ "key": { "email": 1 }, "name": "old" }] }')
+    local text = [[ rule "r" { on = "create", check = function() return "block", "no" end }
+      on "users" { index { "n", name = "n" } } ]]
+    for _, option in ipairs { "--hide-first", "--drop-strays" } do
+      local result = run("apply", text, option, "--without", "used-index-drop")
+      assert.equal(6, result.status, tostring(result))
+      assert.matches("old: kept: n is not made", result.stderr, 1, true)
+      assert.is_nil(server:indexes(database, "users")[2].hidden)
+    end
+  end)
+
   it("amend what this database has, and nothing else", function()
     local text = [[ rule "r" { check = function() return { amend = { %s } } end }
       on "users" { index { "n", name = "n" } } ]]
@@ -92,10 +104,11 @@ on "users" { index { { email = "hashed" }, name = "h" }, index { "n", name = "n"
 
   it("unused-index and used-index-drop go by what the server counts", function()
     server:command(database, [[{ "createIndexes": "users", "indexes": [{ "key": { "n": 1 }, "name": "n" },
-      { "key": { "email": 1 }, "name": "e" }, { "key": { "x": 1 }, "name": "x", "expireAfterSeconds": 99999 }] }]])
+      { "key": { "email": 1 }, "name": "e" }, { "key": { "x": 1 }, "name": "x", "expireAfterSeconds": 99999 },
+      { "key": { "h": 1 }, "name": "h", "hidden": true }] }]])
     server:command(database, '{ "find": "users", "filter": { "n": 7 } }')
     local text = [[ on "users" { index { "n", name = "n" }, index { "email", name = "e" },
-      index { "x", name = "x", expire_after = 99999 } } ]]
+      index { "x", name = "x", expire_after = 99999 }, index { "h", name = "h", hidden = true } } ]]
     assert.same({ "warning unused-index e" }, check(text .. [[ rule "unused-index" { options = { since = 0 } } ]]))
     assert.same({}, check(text))
     local result = run("apply", [[ on "users" {} ]], "--drop-strays")
@@ -112,6 +125,12 @@ on "users" { index { { email = "hashed" }, name = "h" }, index { "n", name = "n"
     local transaction = server:transaction(database, '{ "find": "users" }')
     assert.same({ "warning long-transaction -" }, check(text))
     assert.same({}, check((text:gsub("longer_than = 0", "longer_than = 3600"))))
+    local result = run("check", [[ on "users" {}
+      rule "r" { on = "plan", check = function(_, context)
+        local oldest = context.transactions[1]
+        return "warn", ("pid %s, user %q"):format(oldest.pid, oldest.user)
+      end } ]])
+    assert.matches('pid nil, user ""', result.stdout, 1, true)
     transaction:abort()
   end)
 

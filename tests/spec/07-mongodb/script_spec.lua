@@ -65,6 +65,60 @@ describe("a script on MongoDB", function()
     end
   end)
 
+  it("is told what was not confirmed as its write concern asks, which is no success", function()
+    local concern = { w = 2, wtimeout = 50 } -- the set has one member
+    for _, command in ipairs {
+      { "insert", "unsure", { documents = { { _id = 1 } }, writeConcern = concern } },
+      { "update", "unsure", { updates = { { q = { _id = 1 }, u = { n = 1 } } }, writeConcern = concern } },
+      { "findAndModify", "unsure", { query = { _id = 1 }, update = { n = 2 }, writeConcern = concern } },
+      { "createIndexes", "unsure", { indexes = { { key = { n = 1 }, name = "n" } }, writeConcern = concern } },
+      { "delete", "unsure", { deletes = { { q = {}, limit = 0 } }, writeConcern = concern } },
+    } do
+      local rows, err = db:query(table.unpack(command))
+      assert.same({ nil, "link_lost", "verify", "100" }, { rows, err.code, err.retry, err.native }, command[1])
+      assert.matches("it was done, but not confirmed as its write concern asks: ", err.message, 1, true)
+    end
+    assert.same({ 0, 2 }, { #query("find", "unsure"), #query("listIndexes", "unsure") })
+    -- The document's own error goes first.
+    query("insert", "unsure", { documents = { { _id = 1 } } })
+    local _, err = db:query("insert", "unsure", { documents = { { _id = 1 }, { _id = 2 } }, writeConcern = concern,
+      ordered = false })
+    assert.equal("duplicate_key", err.code)
+  end)
+
+  it("gives documents as they are, also with fields that a server's replies have", function()
+    local names = { "_id", "operationTime", "$clusterTime", "writeErrors" }
+    query("insert", "replies", { documents = { bson.document("_id", 1, "operationTime", 5, "$clusterTime", 6,
+      "writeErrors", { { index = 0, code = 11000, errmsg = "E11000" } }) } })
+    local function check(document)
+      local found = {}
+      for name in pairs(document) do found[#found + 1] = name end
+      assert.same(names, found)
+      assert.same({ 5, 6 }, { document.operationTime, document["$clusterTime"] })
+      assert.equal("E11000", document.writeErrors[1].errmsg)
+    end
+    check(query("find", "replies")[1])
+    check(query("aggregate", "replies", { pipeline = { { ["$match"] = {} } }, cursor = {} })[1])
+    for document in db:rows("find", "replies", {}, { batch = 1 }) do check(document) end
+    local reply = query("count", "replies")[1]
+    assert.same({ 1, nil, nil }, { reply.n, reply.operationTime, reply["$clusterTime"] })
+  end)
+
+  it("gives a text that is no UTF-8 back as it came, and sends none by mistake", function()
+    local old = bson.text "caf\xe9\0"
+    query("insert", "old", { documents = { { _id = old, list = { old } }, { _id = bson.text "café" } } })
+    local row = query("find", "old", { filter = { list = old } })[1]
+    assert.same({ "text", "caf\xe9\0" }, { row._id.type, row._id.value })
+    assert.equal(old, row.list[1])
+    row.n = 1
+    query("update", "old", { updates = { { q = { _id = row._id }, u = row } } })
+    assert.equal(1, query("find", "old", { filter = { _id = old, list = old } })[1].n)
+    assert.equal("café", query("find", "old", { filter = { _id = "café" } })[1]._id)
+    local rows, err = db:query("find", "old", { filter = { _id = "caf\xe9" } })
+    assert.same({ nil, "usage" }, { rows, err.code })
+    assert.matches("the field _id holds a text that is not valid UTF-8", err.message, 1, true)
+  end)
+
   it("keeps types and the order of fields", function()
     local value = bson.document("_id", bson.object_id "507f1f77bcf86cd799439011", "z", 1, "a", 2.0,
       "long", bson.long(5), "large", math.maxinteger, "date", bson.date(1700000000123),
@@ -121,7 +175,7 @@ describe("a script on MongoDB", function()
     fails("unsupported", "noSuchCommand")
     assert.equal("67", fails("invalid_definition", "createIndexes", "users",
       { indexes = { { key = { a = 0 }, name = "x" } } }).native)
-    fails("duplicate_key", "insert", "users", { documents = { { _id = 1 } } })
+    assert.equal("11000", fails("duplicate_key", "insert", "users", { documents = { { _id = 1 } } }).native)
     fails("usage", "find", "users", { filter = { a = "\xff" } })
     fails("usage", "find", "users", { filter = { a = bson.decimal "x" } })
     assert.has_error(function() db:query("find", "users", { filter = { a = print } }) end)

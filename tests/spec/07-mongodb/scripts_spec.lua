@@ -113,6 +113,27 @@ describe("over both kinds of databases,", function()
     assert.equal("0", server:value(shop, sleeping))
   end)
 
+  it("each event of plans that are applied together names its database", function()
+    local registry = lunadex.registry [[
+      database "shop" { url = env "DATABASE_URL", on "public.orders" { index { "status", name = "orders_status" } } }
+      database "market" { url = env "MONGODB_URI", on "clicks" { index { "session", name = "clicks_session" } } }]]
+    local result = lunadex.run { "run", "-", registry, env = env, stdin = [[
+      local lunadex = require "lunadex"
+      local shop <close> = assert(lunadex.connect(os.getenv "DATABASE_URL"))
+      local market <close> = assert(lunadex.connect(os.getenv "MONGODB_URI"))
+      local registry = assert(lunadex.load(...))
+      local events, unnamed = {}, 0
+      assert(lunadex.apply({ assert(lunadex.plan(registry, shop, { database = "shop" })),
+        assert(lunadex.plan(registry, market, { database = "market" })) }, { on_event = function(event)
+          if not event.database then unnamed = unnamed + 1 end
+          if event.event == "build_finished" then events[#events + 1] = event.database .. " " .. event.name end
+        end }))
+      table.sort(events)
+      print(unnamed, table.concat(events, ", "))]] }
+    assert.same({ 0, "0\tmarket clicks_session, shop orders_status\n" }, { result.status, result.stdout },
+      tostring(result))
+  end)
+
   it("a stock Lua runs the same", function()
     local result = shell.call({ "env", "LUA_CPATH=" .. lunadex.build .. "/?.so", "DATABASE_URL=" .. env.DATABASE_URL,
       "MONGODB_URI=" .. env.MONGODB_URI, "lua5.4", script })

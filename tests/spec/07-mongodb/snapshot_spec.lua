@@ -1,4 +1,6 @@
 -- A snapshot of a real database is a registry with nothing to do, and builds the same again.
+local core = require "lunadex.core"
+local engine = require "support.engine"
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local shell = require "support.shell"
@@ -66,6 +68,7 @@ describe("snapshot of MongoDB", function()
       {"name":"of no use","key":{"n":1},"default_language":"german","bits":20,"min":-5,"max":5},
       {"name":"flat of no use","key":{"n":"2d"},"language_override":"l"},
       {"name":"zero","key":{"q":1,"t":1},"partialFilterExpression":{"z":-0.0}},
+      {"name":"infinite","key":{"q":{"$numberDouble":"Infinity"},"v":{"$numberDouble":"-Infinity"}}},
       {"name":"odd \"na]]me\\","key":{"author.$id":1}}]}]==]
     -- The same name twice, of which a Lua table would keep one.
     server:command(database, ('{"createIndexes":"t","indexes":[{"name":"twice","key":{"q":1,"u":1},'
@@ -166,11 +169,52 @@ describe("snapshot of MongoDB", function()
     assert.same(before, after)
   end)
 
+  it("says a collation that only the simple one can be, and the levels of cells", function()
+    server:command(database, '{"create":"fr","collation":{"locale":"fr"}}')
+    server:command(database, '{"createIndexes":"fr","indexes":[{"key":{"t":"text"},"name":"t","collation":'
+      .. '{"locale":"simple"}},{"key":{"l":"2d"},"name":"l","collation":{"locale":"simple"}},'
+      .. '{"key":{"p":"2dsphere"},"name":"p","collation":{"locale":"simple"},"finestIndexedLevel":20,'
+      .. '"coarsestIndexedLevel":3}]}')
+    local function sorted()
+      local indexes = server:indexes(database, "fr")
+      table.sort(indexes, function(one, other) return one.name < other.name end)
+      return mongodb.json(indexes)
+    end
+    local before, path = sorted(), snapshot()
+    assert.equal(0, lunadex.run { "plan", path, "--target", url, "--detailed-exitcode" }.status)
+    server:command(database, '{"dropIndexes":"fr","index":"*"}')
+    assert.equal(0, lunadex.run { "apply", path, "--target", url }.status)
+    assert.equal(before, sorted())
+  end)
+
+  it("leaves out what is not UTF-8, and says so", function()
+    local by_hand <close> = engine.open(url)
+    assert(by_hand:run("query", core.document("createIndexes", "t", "indexes", { { key = { b = 1 }, name = "plain" },
+      { key = { a = 1 }, name = "odd", partialFilterExpression = { n = 5, s = core.value("text", "caf\xe9") } } })))
+    local path, text, result = snapshot()
+    assert.matches('-- odd is not valid UTF-8 throughout and left out: { a: 1 } partial {"n": 5, "s": "caf\xe9"}', text,
+      1, true)
+    assert.matches("odd of t is not valid UTF-8 throughout and left out", result.stderr, 1, true)
+    local summary = lunadex.run({ "plan", path, "--target", url, "--json" }):json().summary
+    assert.same({ 1, 1 }, { summary.keep, summary.stray })
+    -- It is neither one on all documents nor one on those of the rest of its filter.
+    for _, filter in ipairs { "", ", partial = { n = 5 }", ", partial = { s = '' }" } do
+      local registry = lunadex.registry(([[on "t" { index { "a", name = "odd"%s }, query { { a = 1, n = 5 } } }]])
+        :format(filter))
+      local change = lunadex.run({ "plan", registry, "--target", url, "--json" }):json().changes[1]
+      assert.same({ "replace", "odd" }, { change.action, change.live_name })
+      assert.equal(0, lunadex.run({ "check", registry, "--target", url }).status)
+    end
+  end)
+
   it("leaves out what is ours", function()
     server:insert(database, "t", { { a = 1 } })
     local text = [[on "t" { index { "a" } }]]
     assert.equal(0, lunadex.run { "apply", lunadex.registry(text), "--target", url, "--record" }.status)
-    local _, written = snapshot()
+    server:command(database, '{"createIndexes":"lunadex.x","indexes":[{"name":"of_a_user","key":{"x":1}}]}')
+    local path, written = snapshot()
     assert.is_nil(written:find("lunadex.", 1, true), written)
+    local plan = lunadex.run { "plan", path, "--target", url, "--detailed-exitcode" }
+    assert.equal(0, plan.status, tostring(plan))
   end)
 end)

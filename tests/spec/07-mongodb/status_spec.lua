@@ -41,6 +41,23 @@ describe("the status of a MongoDB database", function()
     assert.same({ {}, {} }, { json.builds, json.invalid })
   end)
 
+  it("tells a build of a time series once, though it goes on in its buckets", function()
+    server:command(database, '{ "create": "series", "timeseries": { "timeField": "t", "metaField": "m" } }')
+    server:insert(database, "series", { '{ "t": { "$date": "2020-01-01T00:00:00Z" }, "m": 1, "v": 1 }' })
+    hold "alwaysOn"
+    local sent = server:send(database,
+      '{ "createIndexes": "series", "indexes": [{ "key": { "m": 1 }, "name": "m_1" }] }')
+    local builds
+    shell.eventually("the build to begin", function()
+      builds = status("--json"):json().builds
+      return builds[1] and builds[1].phase ~= "queued"
+    end)
+    assert.same({ 1, "series", "m_1" }, { #builds, builds[1].relation, builds[1].name })
+    assert.matches("127%.0%.0%.1.*createIndexes series", builds[1].who)
+    hold "off"
+    assert(sent:wait())
+  end)
+
   it("shows who builds what, and what is queued behind it", function()
     server:fill(database, "users", 100)
     builds_at_once(1)

@@ -16,9 +16,9 @@ local script = [[
   local path, url = ...
   local connection = assert(lunadex.connect(url))
   local ask = connection.ask
-  function connection:ask(text, ...)
-    if text:find "hostInfo" then return { { document = '{ "system": { "memLimitMB": 0.001 } }' } } end
-    return ask(self, text, ...)
+  function connection:ask(command, ...)
+    if command == "hostInfo" then return { { system = { memLimitMB = 0.001 } } } end
+    return ask(self, command, ...)
   end
   local plan = assert(lunadex.plan(assert(lunadex.load(path, { target = url })), connection))
   local outcome = assert(plan:apply { jobs = 2, on_event = function(event)
@@ -46,11 +46,6 @@ describe("indexes that are built together", function()
 
   local function fill(count) server:fill(database, "t", count, { a = "$n", b = "$n", c = "$n" }) end
   local function start() return lunadex.start { "run", program, path, url } end
-
-  -- A lease would have to be waited for.
-  local function forget_lease()
-    server:command(database, '{"delete":"lunadex.lock","deletes":[{"q":{},"limit":0}]}')
-  end
 
   -- The builds that the server began on the collection.
   local function begun()
@@ -89,7 +84,7 @@ describe("indexes that are built together", function()
     shell.eventually("both commands", function() return begun() == 2 end)
     killed:kill "KILL"
     killed:wait()
-    forget_lease()
+    steps.end_lease(server, database)
     local again = lunadex.start { "apply", path, "--target", url, "--jobs", "3" }
     shell.eventually("it to wait", function() return again:stdout():find("waiting for it", 1, true) end)
     held:release()
@@ -103,14 +98,16 @@ describe("indexes that are built together", function()
   it(("are completed by the run after one that was killed at any moment (%d times)"):format(rounds), function()
     local rng = random.new(math.tointeger(tonumber(os.getenv "LUNADEX_SEED" or "1")))
     fill(60000)
-    for round = 1, rounds do
-      local killed = start()
-      shell.sleep(rng:integer(20, 1500) / 1000)
-      killed:kill "KILL"
-      killed:wait()
-      forget_lease()
+    local round, killed, longest = 0, 0, 1500
+    while killed < rounds do
+      local process = start()
+      local hit
+      hit, longest = steps.kill(process, rng, longest)
+      if hit then killed = killed + 1 end
+      steps.end_lease(server, database)
+      round = round + 1
       local result = round % 2 == 0 and lunadex.result(start():wait())
-        or lunadex.run { "apply", path, "--target", url }
+        or lunadex.run { "apply", path, "--target", url, "--wait" }
       assert.equal(0, result.status, tostring(result))
       all_stand(("round %d: %s"):format(round, tostring(result)))
       server:command(database, { "dropIndexes", "t", index = "*" })
@@ -125,10 +122,7 @@ describe("indexes that are built together", function()
     shell.eventually("both commands", function() return begun() == 2 end)
     halted:kill "STOP"
     -- Its own clock tells it that the lease has ended, but where half a minute has gone by.
-    if not long then
-      server:command(database, '{"update":"lunadex.lock","updates":[{"q":{"_id":"run"},"u":'
-        .. '[{"$set":{"expires":{"$subtract":["$$NOW",1000]}}}]}]}')
-    end
+    if not long then steps.end_lease(server, database) end
     local other = lunadex.start { "apply", path, "--target", url, "--jobs", "3", "--wait" }
     shell.eventually("the other run to wait", function() return other:stdout():find("waiting for it", 1, true) end)
     held:release()

@@ -1,4 +1,5 @@
 -- Others have the collection that a step wants for itself: it waits, and holds up nobody.
+local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local shell = require "support.shell"
 local steps = require "support.mongosteps"
@@ -48,18 +49,18 @@ describe("on MongoDB, a step that wants the collection", function()
     return 0
   end
 
-  local function transaction()
-    local open = server:transaction(database, { "insert", "t", documents = { { _id = "x", a = -1, b = -1 } } })
-    return setmetatable({}, { __close = function() open:abort() end })
+  local function transaction(id)
+    return server:transaction(database, { "insert", "t", documents = { { _id = id or "x", a = -1, b = -1 } } })
   end
-  local function old_transaction()
-    local open = transaction()
+  -- The `count`th that is open.
+  local function old_transaction(id, count)
+    local open = transaction(id)
     shell.eventually("a transaction of more than a second", function()
       local reply = server:command("admin", { "aggregate", cursor = mongodb.document(), pipeline = {
         { ["$currentOp"] = { allUsers = true, idleSessions = true } },
         { ["$match"] = { ["transaction.timeOpenMicros"] = { ["$gt"] = 1100000 } } },
       } })
-      return reply.cursor.firstBatch[1] ~= nil
+      return #reply.cursor.firstBatch == (count or 1)
     end)
     return open
   end
@@ -80,6 +81,7 @@ describe("on MongoDB, a step that wants the collection", function()
         local seen = waits(job)
         assert.matches("in a transaction, since 0:0", seen.blocker, 1, true)
         assert.is_false(seen.started)
+        assert.is_nil(seen.blocker_pid)
       end
       assert.equal(0, queue())
       assert.is_truthy(server:command(database, write()))
@@ -87,6 +89,30 @@ describe("on MongoDB, a step that wants the collection", function()
     end
     for _, job in ipairs(jobs) do assert.is_true(run:finish(job).ok) end
     assert_done()
+  end)
+
+  it("tells of the next transaction that is in its way when the first is gone", function()
+    local first <close> = old_transaction()
+    server.client = nil -- the next has a link of its own: by that they are told apart
+    local second <close> = old_transaction("y", 2)
+    local process = lunadex.start { "apply", "--json", "--target", server:url(database),
+      lunadex.registry [[ on "t" { index { "a", "b", name = "t_ab" } } ]] }
+    local function who(event) return event.blocker:match "^127%.0%.0%.1:%d+" end
+    -- The word on somebody who is not `other`; what is told after a minute is a reminder.
+    local function told(other)
+      return shell.eventually("a word on who is in the way", function()
+        local lines = process:stdout():match "^.*\n" or ""
+        for _, event in ipairs(lunadex.result { stdout = lines, stderr = "" }:events()) do
+          if event.event == "waiting" and who(event) and who(event) ~= other then return event end
+        end
+      end, 50)
+    end
+    local event = told()
+    first:abort()
+    told(who(event))
+    second:abort()
+    local result = lunadex.result(process:wait())
+    assert.equal(0, result.status, tostring(result))
   end)
 
   it("gives up when its time is over, and names who has it", function()
@@ -97,6 +123,19 @@ describe("on MongoDB, a step that wants the collection", function()
     assert.equal("lock_timeout", done.error.code)
     assert.matches("^t is held by 127%.0%.0%.1:%d+.*, in a transaction, since 0:%d", done.error.message)
     assert.equal("", steps.notes(events))
+  end)
+
+  it("leaves alone what has become another one meanwhile", function()
+    local open <close> = old_transaction()
+    local job = run:submit { kind = "drop", relation = "t", name = "t_b",
+      fields = { kind = "index", relation = "t", name = "t_b", method = "", keys = { { column = "b" } } } }
+    waits(job)
+    local other = server:send(database, { "collMod", "t", index = { name = "t_b", hidden = true } })
+    shell.eventually("it to stand in the queue", function() return queue() == 1 end)
+    open:abort()
+    assert.is_truthy(other:wait())
+    assert.equal("dependent", run:finish(job).error.code)
+    assert.is_true(run:spec("t", "t_b").hidden)
   end)
 
   it("stands in the queue for a moment only, whoever it is that cannot be seen", function()
