@@ -7,6 +7,7 @@ local arguments = require "lunadex.arguments"
 local core = require "lunadex.core"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
+local notices = require "lunadex.notice"
 local session = require "lunadex.session"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
@@ -21,7 +22,6 @@ local M = {}
 ---@field holds_lock boolean?
 ---@field spare lunadex.Database[] # engines of one session each, for transactions
 ---@field changing boolean?        # a change is under way, others wait for its end
----@field on_reading fun(event: lunadex.Event)?   # hears what keeps it waiting while it reads
 local Connection = setmetatable({}, session.Session)
 Connection.__index = Connection
 Connection.__name = "lunadex.Connection"
@@ -49,9 +49,7 @@ end
 
 -- The ticket of a job whose waits and retries the owner may hear of.
 local function reading(self, job)
-  return task.ticket(self.handle, job, function(event)
-    if self.on_reading then self.on_reading(event) end
-  end, answer(self))
+  return task.ticket(self.handle, job, function(event) self:hear(event) end, answer(self))
 end
 
 local doing = {
@@ -68,6 +66,10 @@ end
 ---@type boolean?
 M.read_only = nil
 
+--- Hears what servers say beside results to connections of a script that has no listener for it.
+---@type fun(notice: lunadex.Notice)?
+M.on_notice = nil
+
 ---@class lunadex.ConnectOptions
 ---@field jobs integer?
 ---@field application_name string?
@@ -75,24 +77,27 @@ M.read_only = nil
 ---@field retry lunadex.Retry?
 ---@field read_only boolean?       # builds, drops, and statements that write are refused (code "read_only")
 ---@field to_write boolean?        # MongoDB: a replica set without a primary, which could be read, will not do
+---@field on_notice fun(notice: lunadex.Notice)?   # PostgreSQL: hears what the server says beside results
 
 --- Opens a connection; nothing is sent before the first job. `jobs`: the most sessions at a time (default 8), each of
 --- which is opened when it is first needed. `retry`: how long to go on while the server cannot be reached, or a link is
 --- lost, before there is a connection and a run lock; default: not at all.
 ---@param url string
 ---@param options lunadex.ConnectOptions?
+---@param lasting boolean?         # sessions that have nothing to do are kept
 ---@return lunadex.Connection?
 ---@return lunadex.Error? err
-function M.open(url, options)
+function M.open(url, options, lasting)
   options = options or {}
   local given = { jobs = options.jobs or 8, application_name = options.application_name,
     connect_timeout = options.connect_timeout, read_only = options.read_only or M.read_only,
-    to_write = options.to_write }
+    to_write = options.to_write, notices = options.on_notice ~= nil, lasting = lasting }
   local handle, err = core.open(url, given)
   if not handle then return nil, err end
   return setmetatable({
     target = url, display = target.redact(url), driver = target.driver(url), given = given, jobs = given.jobs,
     retry = options.retry, handle = handle, open_rows = 0, spare = {}, freed = task.point(),
+    on_notice = options.on_notice and notices.in_turn(options.on_notice),
   }, Connection)
 end
 
@@ -168,6 +173,11 @@ Connection.measure = job("measure")
 ---@type fun(self: lunadex.Connection): lunadex.Rows?, lunadex.Error?
 Connection.status = job("status")
 
+-- The ticket of the beginning or end of a transaction of a connection's.
+local function transacting(self, handle, how, text)
+  return task.ticket(handle, handle:transact(how, text), function(event) self:hear(event) end, answer(self))
+end
+
 -- An engine with one session, on which a transaction has begun.
 local function begin(self, first)
   if task.ending() then return nil, session.interrupted() end
@@ -176,10 +186,10 @@ local function begin(self, first)
     local wrong
     handle, wrong = core.open(self.target, { jobs = 1, application_name = self.given.application_name,
       connect_timeout = self.given.connect_timeout, read_only = self.given.read_only,
-      to_write = self.given.to_write })
+      to_write = self.given.to_write, notices = self.given.notices })
     if not handle then return nil, wrong end
   end
-  local ok, err = outcome(task.ticket(handle, handle:transact("begin", first), nil, answer(self)):await())
+  local ok, err = outcome(transacting(self, handle, "begin", first):await())
   if ok then return handle end
   handle:close()
   return nil, err
@@ -195,11 +205,16 @@ local function finish(transaction, how)
   end
   -- A loop over rows that was left without its end keeps the session.
   local unfinished = transaction.open_rows > 0
-  if unfinished then handle:cancel() end
-  if unfinished then how = "rollback" end
+  if unfinished then
+    handle:cancel()
+    how = "rollback"
+  end
   local last = how == "commit" and transaction.last or nil
-  local ok, err = outcome(task.ticket(handle, handle:transact(how, last), nil, answer(connection)):await())
-  table.insert(connection.spare, handle)
+  local ticket = transacting(connection, handle, how, last)
+  local heard, problem = pcall(ticket.await, ticket)
+  if ticket.event then table.insert(connection.spare, handle) end
+  if not heard then error(problem, 0) end -- by who listens to what the server says at the end
+  local ok, err = outcome(ticket.event)
   if unfinished then
     return nil, errors.new("usage", "a loop over rows was not at its end when the transaction was",
       "Nothing was changed: read all rows, or leave the loop by break.")
@@ -210,10 +225,10 @@ end
 --- Runs a function in a transaction: `db:transaction(function(tx) … end)`. What it says to `tx`, which has `query` and
 --- `rows`, is committed when it returns, and rolled back when it returns nil and an error, or raises one. Nothing is
 --- tried again by itself: after a deadlock, a conflict between transactions, or a link that was lost before the end,
---- `lunadex.retry` repeats the whole; not where the link was lost during the COMMIT, which may have been done. On
---- MongoDB it takes a replica set.
+--- `lunadex.retry` repeats the whole; not where the link was lost during the COMMIT, or nobody confirmed that, so that
+--- it may have been done (`err.retry` is "verify"). On MongoDB it takes a replica set.
 ---@param run fun(tx: lunadex.Session): any ...
----@return any ...                 # what it returned (true if nothing); or nil and why nothing was changed
+---@return any ...                 # what it returned (true if nothing); or nil and why it is not done, or may not be
 function Connection:transaction(run)
   arguments.check(1, "transaction", run, "function")
   check_open(self)
@@ -231,7 +246,7 @@ function Connection:atomically(run, first)
   local handle, err = begin(self, first)
   if not handle then return nil, err end
   local tx = setmetatable({ handle = handle, driver = self.driver, display = self.display, jobs = 1, open_rows = 0,
-    transaction_of = self }, session.Session)
+    on_notice = self.on_notice, transaction_of = self }, session.Session)
   local results = table.pack(pcall(run, tx))
   local failed = not results[1] or results[2] == nil and results[3] ~= nil
   local ok
@@ -243,11 +258,31 @@ function Connection:atomically(run, first)
   return table.unpack(results, 2, results.n)
 end
 
+local undone = {} -- why the transaction of a rehearsal ends
+
+--- For the library: runs a function in a transaction of which nothing stays.
+---@param run fun(tx: lunadex.Transaction): any, lunadex.Error?
+---@param first string?            # as of `atomically`
+---@return any                     # what it returned
+---@return lunadex.Error? err
+function Connection:rehearse(run, first)
+  local result, problem
+  local _, err = self:atomically(function(tx)
+    result, problem = run(tx)
+    return nil, undone
+  end, first)
+  if err ~= undone then return nil, err end
+  return result, problem
+end
+
 --- For the library: runs what changes the database when no other such work of this connection is under way: they share
 --- its run lock.
 ---@param work function
 ---@return any ...
 function Connection:alone(work, ...)
+  if self.changing and task.hears(self) then
+    error("a listener cannot wait for the end of the change that it is told of; begin this one after it", 0)
+  end
   while self.changing do
     self.freed:wait()
     if task.ending() then return session.finish(nil, session.interrupted()) end
@@ -291,7 +326,7 @@ function Connection:locked()
   return ok, err
 end
 
---- For the library: runs one step; `on_event` hears of its progress.
+--- For the library: runs one step; `on_event` hears of its progress, and of warnings of the server as notes.
 ---@param step lunadex.Step
 ---@param on_event fun(event: lunadex.Event)?
 ---@param cleaning boolean?        # also while stopping
@@ -301,7 +336,14 @@ end
 function Connection:perform(step, on_event, cleaning)
   if not self.handle then return nil, closed() end
   if task.ending() and not cleaning then return nil, session.interrupted() end
-  return outcome(task.ticket(self.handle, self.handle:perform(step), on_event, step_text(step)):await())
+  on_event = on_event or function() end
+  local warnings = notices.warnings(function(text) on_event { event = "note", text = text } end)
+  local ticket = task.ticket(self.handle, self.handle:perform(step), function(event)
+    if event.event == "notice" then warnings:hear(event) else on_event(event) end
+  end, step_text(step))
+  local done = ticket:await()
+  warnings:finish()
+  return outcome(done)
 end
 
 --- For the library: reads the history, or writes to it (lunadex.history); also while stopping.

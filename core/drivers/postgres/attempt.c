@@ -1,6 +1,5 @@
 #include "attempt.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -10,9 +9,6 @@
 
 /* Seconds: a transaction that is no older is gone before it matters. */
 static const double young = 1;
-/* Seconds between two tries to get a strong lock: time for those who stood behind the first one; and the longest, however
- * old the transactions on the table are. */
-static const double rest = 2, longest_rest = 10;
 
 bool ldx_pg_send(ldx_pg_attempt *attempt, const char *sql) {
   PGresult *result = ldx_pg_run(attempt->session, attempt->context, sql, 0, attempt->error);
@@ -52,21 +48,6 @@ static int old_locker(ldx_pg_attempt *attempt, const PGresult *r, seen **list, b
   return found;
 }
 
-/* Sleeps a little; false once the run was told to stop, or the wait that began at `began` has used up its budget. */
-static bool pause_for(ldx_pg_attempt *attempt, double began, const char *who) {
-  const ldx_step *step = attempt->step;
-  if (ldx_context_cancelled(attempt->context)) return ldx_error_set(attempt->error, LDX_ERROR_CANCELLED, "cancelled");
-  bool over = step->lock_timeout > 0 && ldx_clock_now() - began > step->lock_timeout;
-  if (over || ldx_context_over_budget(attempt->context)) {
-    ldx_error_set(attempt->error, LDX_ERROR_LOCK_TIMEOUT, "%s is held by %s",
-                  ldx_pg_display_name(attempt->arena, step->relation), who);
-    ldx_error_hint(attempt->error, "Nothing was begun.");
-    return false;
-  }
-  ldx_clock_sleep(0.2);
-  return true;
-}
-
 /* Asked again and again, it says what for: so anybody's `status` knows what is waited for, which no view tells of. */
 static const char *question(ldx_pg_attempt *attempt, const char *oid, bool any) {
   if (attempt->step->kind != LDX_STEP_BUILD) return ldx_sql_lockers;
@@ -74,33 +55,6 @@ static const char *question(ldx_pg_attempt *attempt, const char *oid, bool any) 
   ldx_pg_one_line(name, sizeof name, attempt->step->name);
   return ldx_arena_printf(attempt->arena, "-- waits to build %s on relation %s, until it is not %s\n%s", name, oid,
                           any ? "used by anybody" : "written", ldx_sql_lockers);
-}
-
-/* For at least `least` and at most `most` seconds. */
-static bool wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any, double least, double most) {
-  const char *values[] = {oid, any ? "t" : "f"}, *sql = question(attempt, oid, any);
-  double began = ldx_clock_now();
-  seen *list = NULL;
-  bool ok = true;
-  /* The watcher shows who holds the table while this session itself is idle. */
-  ldx_context_running(attempt->context, PQbackendPID(ldx_pg_connection(attempt->session)));
-  for (bool first = true, waiting = true; ok && waiting; first = false) {
-    char who[512] = "somebody";
-    PGresult *r = ldx_pg_exec_params(attempt->session, sql, 2, values, attempt->error);
-    ok = r != NULL;
-    int row = ok ? old_locker(attempt, r, &list, first) : -1;
-    double waited = ldx_clock_now() - began;
-    waiting = waited < least || (row >= 0 && waited < most);
-    if (row >= 0) ldx_pg_who(who, sizeof who, r, row, 0);
-    PQclear(r);
-    if (ok && waiting) ok = pause_for(attempt, began, who);
-  }
-  ldx_context_running(attempt->context, 0);
-  return ok;
-}
-
-bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any) {
-  return wait_for_table(attempt, oid, any, 0, INFINITY);
 }
 
 /* The number of the step's relation; NULL: it is gone, or cannot be asked for. */
@@ -116,20 +70,62 @@ static const char *relation_oid(ldx_pg_attempt *attempt) {
   return oid;
 }
 
-bool ldx_pg_send_in_slices(ldx_pg_attempt *attempt, const char *sql) {
-  const double budget = attempt->step->lock_timeout, began = ldx_clock_now();
-  for (;;) {
-    if (ldx_pg_send(attempt, sql)) return true;
-    bool over = budget > 0 && ldx_clock_now() - began >= budget;
-    if (attempt->error->code != LDX_ERROR_LOCK_TIMEOUT || over || ldx_context_over_budget(attempt->context))
-      return false;
-    const char *oid = relation_oid(attempt);
-    if (!oid) return false;
-    double left = budget > 0 ? budget - (ldx_clock_now() - began) : longest_rest;
-    double most = left < longest_rest ? left : longest_rest;
-    if (!wait_for_table(attempt, oid, true, most < rest ? most : rest, most)) return false;
-    ldx_error_clear(attempt->error);
+/* A table that is wanted, for a build or (`any`) for a lock that shares it with nobody. */
+typedef struct table {
+  ldx_pg_attempt *attempt;
+  const char *oid; /* NULL: not looked up yet */
+  bool any;
+  const char *question; /* NULL: not asked yet */
+  seen *list;
+  const char *sql; /* what is to be sent */
+} table;
+
+static bool holder(void *state, ldx_holding *holding, char *who, size_t size, ldx_error *error) {
+  table *t = state;
+  *holding = LDX_HOLDING_NOBODY;
+  if (!t->oid) t->oid = relation_oid(t->attempt);
+  if (!t->oid) return true; /* what is sent next says why */
+  bool first = !t->question;
+  if (first) t->question = question(t->attempt, t->oid, t->any);
+  const char *values[] = {t->oid, t->any ? "t" : "f"};
+  PGresult *r = ldx_pg_exec_params(t->attempt->session, t->question, 2, values, error);
+  int row = r ? old_locker(t->attempt, r, &t->list, first) : -1;
+  if (row >= 0) {
+    *holding = LDX_HOLDING_SOMEBODY;
+    ldx_pg_who(who, size, r, row, 0);
   }
+  PQclear(r);
+  return r != NULL;
+}
+
+static bool send_sql(void *state, ldx_error *error) {
+  const table *t = state;
+  (void)error; /* the attempt's */
+  return ldx_pg_send(t->attempt, t->sql);
+}
+
+/* Who has the table may have a lock that does not hinder what is sent: so that is tried now and then all the same. */
+static ldx_strong_lock lock_of(table *t) {
+  ldx_pg_attempt *attempt = t->attempt;
+  return (ldx_strong_lock){.context = attempt->context,
+                           .relation = ldx_pg_display_name(attempt->arena, attempt->step->relation),
+                           .operation = PQbackendPID(ldx_pg_connection(attempt->session)),
+                           .left = ldx_lock_budget(attempt->step),
+                           .holder = holder,
+                           .send = send_sql,
+                           .state = t};
+}
+
+bool ldx_pg_wait_for_table(ldx_pg_attempt *attempt, const char *oid, bool any) {
+  table t = {.attempt = attempt, .oid = oid, .any = any};
+  ldx_strong_lock lock = lock_of(&t);
+  return ldx_strong_lock_wait(&lock, attempt->error);
+}
+
+bool ldx_pg_send_in_slices(ldx_pg_attempt *attempt, const char *sql) {
+  table t = {.attempt = attempt, .any = true, .sql = sql};
+  ldx_strong_lock lock = lock_of(&t);
+  return ldx_strong_lock_send(&lock, attempt->error);
 }
 
 /* --- looking ---------------------------------------------------------------------------------------------------------- */

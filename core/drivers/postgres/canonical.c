@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/distance.h"
+#include "parse.h"
 #include "render.h"
 #include "text.h"
 
@@ -103,7 +104,7 @@ static bool canonicalize_keys(ldx_arena *arena, ldx_declared *declared, ldx_defi
 
 static const ldx_definition *primary_key_of(const ldx_relation *relation) {
   for (size_t i = 0; i < relation->live_count; i++)
-    if (relation->live[i]->definition.kind == LDX_KIND_PRIMARY_KEY) return &relation->live[i]->definition;
+    if (relation->live[i]->definition->kind == LDX_KIND_PRIMARY_KEY) return relation->live[i]->definition;
   return NULL;
 }
 
@@ -171,4 +172,29 @@ bool ldx_pg_needs_server(const ldx_definition *definition) {
     if (key->expression || key->opclass || key->collation || key->opclass_options.count > 0) return true;
   }
   return false;
+}
+
+/* --- without a server ---------------------------------------------------------------------------------------------- */
+
+static const ldx_definition *spelled(ldx_arena *arena, const ldx_definition *declared) {
+  ldx_definition *definition = LDX_ARENA_NEW(arena, ldx_definition, 1);
+  *definition = *declared;
+  if (declared->predicate) definition->predicate = ldx_pg_spelled(arena, declared->predicate);
+  definition->keys = LDX_ARENA_NEW(arena, ldx_key, declared->key_count);
+  for (size_t i = 0; i < declared->key_count; i++) {
+    definition->keys[i] = declared->keys[i];
+    if (declared->keys[i].expression)
+      definition->keys[i].expression = ldx_pg_spelled(arena, declared->keys[i].expression);
+  }
+  return definition;
+}
+
+void ldx_pg_spell(ldx_declarations *set) {
+  for (size_t i = 0; i < ldx_declarations_count(set); i++) {
+    ldx_declared *declared = ldx_declarations_at(set, i);
+    declared->canonical = declared->definition;
+    if (ldx_pg_needs_server(declared->definition))
+      declared->canonical = spelled(ldx_declarations_arena(set), declared->definition);
+    declared->resolved = true;
+  }
 }

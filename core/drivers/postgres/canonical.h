@@ -16,4 +16,7 @@ bool ldx_pg_refuse(ldx_arena *arena, ldx_declared *declared, ldx_error_code code
 /* Whether the server could still see it otherwise: there is an expression, predicate, operator class or collation. */
 bool ldx_pg_needs_server(const ldx_definition *definition);
 
+/* ldx_driver.spell: expressions and predicates as the parser prints them. */
+void ldx_pg_spell(ldx_declarations *set);
+
 #endif

@@ -154,7 +154,7 @@ static bool read_all(work *w, ldx_session *session, const char *oid, ldx_error *
 
 /* A partitioned index has no storage to alter, and moving an index between tablespaces locks it for the copy. */
 static bool can_alter(const ldx_definition *declared, const ldx_live *live) {
-  const char *there = live->definition.tablespace;
+  const char *there = live->definition->tablespace;
   bool moves = declared->tablespace && (!there || strcmp(declared->tablespace, there) != 0);
   return !moves && !live->partitioned;
 }

@@ -74,7 +74,7 @@ static bool check_tablespace(work *w, ldx_declared *declared) {
 
 static const ldx_live *live_primary_key(const ldx_relation *relation) {
   for (size_t i = 0; i < relation->live_count; i++)
-    if (relation->live[i]->definition.kind == LDX_KIND_PRIMARY_KEY) return relation->live[i];
+    if (relation->live[i]->definition->kind == LDX_KIND_PRIMARY_KEY) return relation->live[i];
   return NULL;
 }
 
@@ -95,7 +95,7 @@ static void refuse_declared_twice(work *w, ldx_declared *declared, const ldx_dec
 }
 
 static void refuse_beside_live(work *w, ldx_declared *declared, const ldx_live *live) {
-  ldx_strings columns = columns_of(w->arena, &live->definition);
+  ldx_strings columns = columns_of(w->arena, live->definition);
   const char *hint =
       live->inherited
           ? ldx_arena_printf(w->arena,
@@ -109,7 +109,7 @@ static void refuse_beside_live(work *w, ldx_declared *declared, const ldx_live *
   ldx_pg_refuse(w->arena, declared, LDX_ERROR_INVALID_DEFINITION,
                 ldx_arena_printf(w->arena, "%s has a primary key already, %s: %s; a relation has only one",
                                  declared->relation->display, live->name,
-                                 ldx_definition_text(w->arena, &live->definition)),
+                                 ldx_definition_text(w->arena, live->definition)),
                 hint);
 }
 
@@ -234,10 +234,10 @@ static bool has_key(work *w, const ldx_relation *other, const ldx_definition *fo
                     const ldx_live **deferrable) {
   for (size_t i = 0; i < other->live_count; i++) {
     const ldx_live *live = other->live[i];
-    if (!live->valid || !live->live || !is_unique(&live->definition)) continue;
-    if (!has_these_columns(&live->definition, columns)) continue;
-    if (can_be_referenced(&live->definition, foreign_key)) return true;
-    if (live->definition.deferrable) *deferrable = live;
+    if (!live->valid || !live->live || !is_unique(live->definition)) continue;
+    if (!has_these_columns(live->definition, columns)) continue;
+    if (can_be_referenced(live->definition, foreign_key)) return true;
+    if (live->definition->deferrable) *deferrable = live;
   }
   for (size_t i = w->first[other->ordinal]; i != NONE; i = w->next[i]) {
     const ldx_definition *key = ldx_declarations_at(w->set, i)->definition;
@@ -265,7 +265,7 @@ static bool refuse_no_key(work *w, ldx_declared *declared, const ldx_relation *o
   if (deferrable) {
     hint = ldx_arena_printf(w->arena, "%s is deferrable, which no foreign key can reference.", deferrable->name);
   } else if (primary) {
-    ldx_strings its = columns_of(w->arena, &primary->definition);
+    ldx_strings its = columns_of(w->arena, primary->definition);
     hint = ldx_arena_printf(w->arena, "%s, or reference its primary key: references = { \"%s\", %s }.", declare,
                             other->display, written(w->arena, &its));
   } else {

@@ -55,10 +55,19 @@ static void take_sqlstate(char *message, char state[6]) {
   }
 }
 
+/* Takes out the questions that libpq asks, each on a line that begins with a tab: a hint of ours asks them once. */
+static void drop_questions(char *message) {
+  for (char *line; (line = strstr(message, "\n\t"));) {
+    size_t length = 1 + strcspn(line + 1, "\n");
+    memmove(line, line + length, strlen(line + length) + 1);
+  }
+}
+
 static void connection_error(PGconn *connection, const ldx_secrets *secrets, const char *before, ldx_error *error) {
   char text[4096], line[sizeof error->message], state[6];
   snprintf(text, sizeof text, "%s%s", before, PQerrorMessage(connection));
   take_sqlstate(text, state);
+  drop_questions(text);
   ldx_redact(secrets, text, sizeof text);
   ldx_pg_one_line(line, sizeof line, text);
 
@@ -372,7 +381,7 @@ static void write_display(ldx_server_info *info) {
 
 /* One round trip: reads what the server is, and sets what a session of ours needs, but only where the server process
  * is the one we connected to; a setting sent through a pooler would stay on somebody else's connection. */
-static bool introduce(ldx_session *session, ldx_error *error) {
+static bool introduce(ldx_session *session, bool notices, ldx_error *error) {
   int version = PQserverVersion(session->connection);
   int pid = PQbackendPID(session->connection);
   static const struct {
@@ -388,7 +397,6 @@ static bool introduce(ldx_session *session, ldx_error *error) {
       {0, "tcp_keepalives_idle", "30"},
       {0, "tcp_keepalives_interval", "15"},
       {0, "tcp_keepalives_count", "4"},
-      {0, "client_min_messages", "warning"},
       {0, "standard_conforming_strings", "on"},
       {0, "default_transaction_isolation", "read committed"},
       /* What changes texts that are compared or written down, or how they are read. A role or database may have set any
@@ -423,6 +431,7 @@ static bool introduce(ldx_session *session, ldx_error *error) {
   for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
     if (version >= settings[i].since) ldx_buffer_appendf(&sql, set, pid, settings[i].name, settings[i].value);
   if (session->read_only) ldx_buffer_appendf(&sql, set, pid, "default_transaction_read_only", "on");
+  if (!notices) ldx_buffer_appendf(&sql, set, pid, "client_min_messages", "warning");
   /* Such a database does not know what its bytes mean: asked for UTF-8, the server refuses to give those that are none,
    * be it the name of a table that nobody declares. They are taken as they are, and given back so. */
   ldx_buffer_appendf(&sql,
@@ -491,6 +500,7 @@ ldx_session *ldx_pg_open(const ldx_target *target, ldx_server_info *info, ldx_er
     goto out;
   }
   session->connection = connection;
+  PQsetNoticeReceiver(connection, ldx_pg_hear, session);
   session->read_only = target->read_only;
   session->cancel = PQgetCancel(connection);
   PQsetnonblocking(connection, 1);
@@ -500,7 +510,7 @@ ldx_session *ldx_pg_open(const ldx_target *target, ldx_server_info *info, ldx_er
                   version / 10000, version % 10000);
     goto out;
   }
-  if (!introduce(session, error)) goto out;
+  if (!introduce(session, target->notices, error)) goto out;
   if (info) *info = session->info;
   ok = true;
 out:

@@ -40,7 +40,7 @@ typedef struct opclass {
 typedef struct type {
   uint32_t id;
   char kind, category;
-  bool preferred;
+  bool preferred, not_null;
   uint32_t base, element;
 } type;
 
@@ -148,6 +148,7 @@ static void read_type(void *state, char **fields) {
   entry->preferred = fields[3][0] == 't';
   entry->base = ldx_pg_number(fields[4]);
   entry->element = ldx_pg_number(fields[5]);
+  entry->not_null = ldx_pg_true(fields[6]);
 }
 
 static void read_cast(void *state, char **fields) {
@@ -163,7 +164,7 @@ void ldx_pg_dictionary_queries(ldx_pg_dictionary *dictionary, ldx_pg_copy *queri
       {.sql = ldx_sql_tablespaces, .columns = 3, .read = read_tablespace},
       {.sql = ldx_sql_collations, .columns = 3, .read = read_collation},
       {.sql = ldx_sql_opclasses, .columns = 6, .read = read_opclass},
-      {.sql = ldx_sql_types, .columns = 6, .read = read_type},
+      {.sql = ldx_sql_types, .columns = 7, .read = read_type},
       {.sql = ldx_sql_casts, .columns = 2, .read = read_cast},
   };
   for (size_t i = 0; i < LDX_PG_DICTIONARY_QUERIES; i++) {
@@ -237,12 +238,23 @@ static bool coercible(ldx_pg_dictionary *dictionary, uint32_t from, const type *
   }
 }
 
-static uint32_t default_opclass(ldx_pg_dictionary *dictionary, uint32_t method, uint32_t id) {
+uint32_t ldx_pg_base_type(ldx_pg_dictionary *dictionary, uint32_t id, bool *not_null) {
+  /* What has a number below this one is the server's, and none of its types in pg_catalog is a domain. */
+  enum { FIRST_THAT_MAY_BE_ONE = 10000 };
+  *not_null = false;
+  if (id < FIRST_THAT_MAY_BE_ONE) return id;
   const type *t = list_find(&dictionary->types, id);
-  while (t && t->base != 0) {
+  for (; t && t->base != 0; t = list_find(&dictionary->types, id)) {
+    *not_null = *not_null || t->not_null;
     id = t->base;
-    t = list_find(&dictionary->types, id);
   }
+  return id;
+}
+
+static uint32_t default_opclass(ldx_pg_dictionary *dictionary, uint32_t method, uint32_t id) {
+  bool not_null;
+  id = ldx_pg_base_type(dictionary, id, &not_null);
+  const type *t = list_find(&dictionary->types, id);
   const opclass *all = (const opclass *)dictionary->opclasses.items;
   uint32_t any = 0, preferred = 0;
   size_t any_count = 0, preferred_count = 0;

@@ -20,6 +20,9 @@ const char *ldx_pg_tablespace_name(ldx_pg_dictionary *dictionary, uint32_t table
 /* All of them, in `arena`. */
 ldx_strings ldx_pg_tablespace_names(ldx_pg_dictionary *dictionary, ldx_arena *arena);
 
+/* The type below the domains that `type` is of, or itself; `*not_null`: one of these says that no value is null. */
+uint32_t ldx_pg_base_type(ldx_pg_dictionary *dictionary, uint32_t type, bool *not_null);
+
 /* Whether `opclass` is what the server takes for a key of this type when none is given. */
 bool ldx_pg_opclass_is_default(ldx_pg_dictionary *dictionary, uint32_t method, uint32_t opclass, uint32_t type);
 

@@ -1,4 +1,5 @@
 /* driver.c: PostgreSQL as a driver. */
+#include "canonical.h"
 #include "catalog.h"
 #include "driver_parts.h"
 #include "perform.h"
@@ -7,10 +8,12 @@
 
 const ldx_driver ldx_driver_postgres = {
     .name = "postgres",
+    .dialect = &ldx_pg_dialect,
     .open = ldx_pg_open,
     .close = ldx_pg_close,
     .catalog = ldx_pg_catalog,
     .resolve = ldx_pg_resolve,
+    .spell = ldx_pg_spell,
     .perform = ldx_pg_perform,
     .describe = ldx_pg_describe,
     .watch = ldx_pg_watch,

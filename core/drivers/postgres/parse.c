@@ -635,3 +635,45 @@ bool ldx_pg_assigned(ldx_arena *arena, const char *text, ldx_strings *columns, l
   pg_query_free_protobuf_parse_result(result);
   return ok;
 }
+
+/* --- what only reads ------------------------------------------------------------------------------------------------ */
+
+static const char *burden_of(const PgQuery__Node *node) {
+  switch (node ? node->node_case : PG_QUERY__NODE__NODE__NOT_SET) {
+  case PG_QUERY__NODE__NODE_REINDEX_STMT:
+    return "REINDEX";
+  case PG_QUERY__NODE__NODE_CLUSTER_STMT:
+    return "CLUSTER";
+  case PG_QUERY__NODE__NODE_VACUUM_STMT:
+    return node->vacuum_stmt->is_vacuumcmd ? "VACUUM" : "ANALYZE";
+  case PG_QUERY__NODE__NODE_LOCK_STMT:
+    return "LOCK TABLE";
+  case PG_QUERY__NODE__NODE_CHECK_POINT_STMT:
+    return "CHECKPOINT";
+  case PG_QUERY__NODE__NODE_LOAD_STMT:
+    return "LOAD";
+  case PG_QUERY__NODE__NODE_COPY_STMT:
+    return *node->copy_stmt->filename ? "COPY" : NULL;
+  default:
+    return NULL;
+  }
+}
+
+bool ldx_pg_has_several(const char *sql) {
+  PgQueryProtobufParseResult result = pg_query_parse_protobuf(sql);
+  PgQuery__ParseResult *tree = result.error ? NULL : unpacked(&result);
+  bool several = tree && tree->n_stmts > 1;
+  if (tree) pg_query__parse_result__free_unpacked(tree, NULL);
+  pg_query_free_protobuf_parse_result(result);
+  return several;
+}
+
+const char *ldx_pg_burdens(const char *sql) {
+  const char *burden = NULL;
+  PgQueryProtobufParseResult result = pg_query_parse_protobuf(sql);
+  PgQuery__ParseResult *tree = result.error ? NULL : unpacked(&result);
+  for (size_t i = 0; tree && !burden && i < tree->n_stmts; i++) burden = burden_of(tree->stmts[i]->stmt);
+  if (tree) pg_query__parse_result__free_unpacked(tree, NULL);
+  pg_query_free_protobuf_parse_result(result);
+  return burden;
+}

@@ -28,4 +28,21 @@ bool ldx_pg_parameters(ldx_arena *arena, const char *text, ldx_strings *paramete
  * unless quoted. False with LDX_ERROR_INVALID_DEFINITION for anything else than assignments. Allocated in `arena`. */
 bool ldx_pg_assigned(ldx_arena *arena, const char *text, ldx_strings *columns, ldx_error *error);
 
+/* An expression as the parser prints what it has read: two that differ in spaces, case of names or parentheses alone are the
+ * same then. As it is, where it cannot be read. Allocated in `arena`. */
+const char *ldx_pg_spelled(ldx_arena *arena, const char *expression);
+
+/* The columns of which a predicate is true for no null, each once, as far as its text tells: operators and functions are
+ * taken for those of pg_catalog. `*nothing_else`: it says just that they are not null. False with
+ * LDX_ERROR_INVALID_DEFINITION where it cannot be read. Allocated in `arena`. */
+bool ldx_pg_excluded_nulls(ldx_arena *arena, const char *predicate, ldx_strings *columns, bool *nothing_else,
+                           ldx_error *error);
+
+/* Whether `sql` is more than one statement. */
+bool ldx_pg_has_several(const char *sql);
+
+/* The name of what `sql` does, if a read-only transaction lets it through although it locks, rewrites or keeps the server
+ * busy as what writes does ("REINDEX"); NULL for everything else, and what is no statement. Static. */
+const char *ldx_pg_burdens(const char *sql);
+
 #endif

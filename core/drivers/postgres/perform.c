@@ -137,10 +137,11 @@ static bool verify(ldx_pg_attempt *attempt) {
 
 static bool alter(ldx_pg_attempt *attempt) {
   const ldx_step *step = attempt->step;
-  ldx_pg_index_state state;
-  if (!ldx_pg_see_index(attempt, step->name, &state)) return false;
-  if (!state.index || !state.same_relation) return nothing_named(attempt, step->name);
-  char *sql = ldx_pg_sql_alter(attempt->arena, step, &state.options);
+  ldx_pg_thing thing;
+  if (!ldx_pg_see_thing(attempt, step->name, &thing)) return false;
+  if (thing.what != LDX_PG_NAMED_INDEX) return nothing_named(attempt, step->name);
+  if (!ldx_pg_is_meant(attempt, &thing, step->id, step->old)) return false;
+  char *sql = ldx_pg_sql_alter(attempt->arena, step, &thing.index.options);
   return !sql || ldx_pg_send_in_slices(attempt, sql);
 }
 
@@ -209,6 +210,7 @@ bool ldx_pg_perform(ldx_session *session, const ldx_step *step, ldx_context *con
       .error = error ? error : &own,
   };
   ldx_error_clear(attempt.error);
+  ldx_pg_listen(session, context);
   bool ok = dispatch(&attempt);
   /* Between look and statement somebody may have done just that: an attempt before this one, whose statement still stood
    * in the server's queue when its link was lost. What a function of the index misses is no matter of that. */
@@ -220,6 +222,7 @@ bool ldx_pg_perform(ldx_session *session, const ldx_step *step, ldx_context *con
   if (!ok && ldx_error_retry(attempt.error->code) == LDX_RETRY_NEVER && !ldx_context_cancelled(context) &&
       ldx_pg_alive(session) && no_partition_any_more(&attempt))
     ok = true;
+  ldx_pg_listen(session, NULL);
   if (ok) ldx_error_clear(attempt.error);
   ldx_arena_free(attempt.arena);
   return ok;

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "driver_parts.h"
+#include "parse.h"
 #include "session.h"
 #include "value.h"
 
@@ -114,6 +115,32 @@ static PGresult *send(ldx_session *session, const ldx_statement *statement, cons
   return r;
 }
 
+/* The server counts some statements among those that read, though they do what nobody expects of these. */
+static bool may_run(const ldx_session *session, const char *text, ldx_error *error) {
+  const char *burden = session->read_only ? ldx_pg_burdens(text) : NULL;
+  if (!burden) return true;
+  ldx_error_set(error, LDX_ERROR_READ_ONLY, "this connection only reads, and %s does more", burden);
+  ldx_error_hint(error, "Open the connection without read_only.");
+  return false;
+}
+
+/* What the server's words leave to be guessed: it speaks of messages of the protocol, which nobody has seen. */
+static void explain(const ldx_session *session, const ldx_statement *statement, ldx_error *error) {
+  static const char protocol_violation[] = "08P01", syntax_error[] = "42601";
+  size_t count = statement->parameter_count;
+  if (!error || error->hint[0]) return;
+  if (!strcmp(error->native, protocol_violation))
+    ldx_error_hint(error, "%s",
+                   count ? "Where the last of a list is nil, its field n says how many there are: { 5, nil, n = 2 }."
+                         : "What $1 stands for is the first of a list that is given with the text.");
+  const char *only = count                ? "With parameters"
+                     : statement->batch   ? "For its rows in batches"
+                     : session->read_only ? "On a connection that only reads"
+                                          : NULL;
+  if (only && !strcmp(error->native, syntax_error) && ldx_pg_has_several(statement->text))
+    ldx_error_hint(error, "%s a text has to be one statement: send them one by one.", only);
+}
+
 /* The hints of error.c are about steps, which look first; this may be about anything. */
 static void hint(const char *lost, ldx_error *error) {
   if (!error) return;
@@ -128,12 +155,16 @@ ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, l
     return NULL;
   }
   const char **parameters = parameters_of(arena, statement, error);
-  if (!parameters || ended_by_itself(session, error)) return NULL;
+  if (!parameters || !may_run(session, statement->text, error) || ended_by_itself(session, error)) return NULL;
+  ldx_pg_listen(session, context);
   PGresult *r = send(session, statement, parameters, context, error);
-  if (!r)
+  ldx_pg_listen(session, NULL);
+  if (!r) {
     hint(session->transacts ? "Nothing that the transaction said was done."
                             : "It may have been done: look before it is sent again.",
          error);
+    explain(session, statement, error);
+  }
   ldx_result *result = NULL;
   if (!left_open(session, r != NULL, error) && r && !ended_by_itself(session, error))
     result = ldx_pg_result_copy(arena, r);
@@ -156,7 +187,7 @@ static PGresult *say(ldx_session *session, ldx_transaction what, bool guarded, c
   return r;
 }
 
-bool ldx_pg_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
+static bool transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
   bool gone = ended_by_itself(session, error);
   session->transacts = false;
   if (gone) return false;
@@ -170,5 +201,13 @@ bool ldx_pg_transact(ldx_session *session, ldx_transaction what, const char *tex
   PQclear(r);
   if (!ok) ldx_pg_rollback(session);
   session->transacts = ok && what == LDX_TRANSACTION_BEGIN;
+  return ok;
+}
+
+bool ldx_pg_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
+                     ldx_error *error) {
+  ldx_pg_listen(session, context);
+  bool ok = transact(session, what, text, error);
+  ldx_pg_listen(session, NULL);
   return ok;
 }

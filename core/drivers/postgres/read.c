@@ -91,7 +91,16 @@ ldx_relation *ldx_pg_reader_relation(ldx_pg_reader *reader, ldx_name name, uint3
 ldx_column *ldx_pg_reader_column(ldx_pg_reader *reader, ldx_relation *relation, size_t attribute, const char *name) {
   attributes *own = &reader->attributes[relation->ordinal];
   if (attribute < 1 || attribute > own->count || relation->column_count == own->count) return NULL;
-  ldx_column *column = &relation->columns[relation->column_count++];
+  /* They come in the order of pg_attribute's rows, which is another one once a column was altered. */
+  size_t place = relation->column_count;
+  for (size_t i = attribute; i < own->count; i++)
+    if (own->by_number[i]) {
+      own->by_number[i]++;
+      place--;
+    }
+  ldx_column *column = &relation->columns[place];
+  memmove(column + 1, column, (relation->column_count++ - place) * sizeof *column);
+  *column = (ldx_column){0};
   column->name = ldx_arena_strdup(reader->arena, name);
   own->by_number[attribute - 1] = column;
   return column;
@@ -109,6 +118,8 @@ void ldx_pg_read_column(void *state, char **fields) {
   column->type = ldx_pg_number(fields[3]);
   column->collation = ldx_pg_number(fields[4]);
   column->not_null = ldx_pg_true(fields[5]);
+  column->base = ldx_pg_base_type(reader->dictionary, column->type, &column->never_null);
+  column->never_null = column->never_null || column->not_null;
   if (column->collation != 0 && column->collation != DEFAULT_COLLATION) relation->odd_collation = true;
 }
 
@@ -171,7 +182,7 @@ static ldx_options options_of(const ldx_pg_reader *reader, uint32_t index, size_
 }
 
 static void read_keys(ldx_pg_reader *reader, ldx_live *live, const raw_index *raw) {
-  ldx_definition *definition = &live->definition;
+  ldx_definition *definition = live->definition;
   definition->key_count = raw->keys;
   definition->keys = LDX_ARENA_NEW(reader->arena, ldx_key, raw->keys);
   size_t expression = 0;
@@ -211,7 +222,7 @@ void ldx_pg_read_index(void *state, char **fields) {
   ldx_relation *relation = ldx_catalog_relation_by_id(reader->catalog, ldx_pg_number(fields[1]));
   if (!relation) return; /* of a system relation */
   ldx_live *live = ldx_catalog_add_live(reader->catalog, relation, ldx_arena_strdup(reader->arena, fields[2]),
-                                        ldx_pg_number(fields[0]));
+                                        ldx_pg_number(fields[0]), LDX_ARENA_NEW(reader->arena, ldx_definition, 1));
   live->partitioned = *fields[3] == 'I';
   live->bytes = atof(fields[5]) * reader->block_size;
   live->valid = ldx_pg_true(fields[15]);
@@ -220,7 +231,7 @@ void ldx_pg_read_index(void *state, char **fields) {
   live->replica_identity = ldx_pg_true(fields[18]);
   live->clustered = ldx_pg_true(fields[19]);
 
-  ldx_definition *definition = &live->definition;
+  ldx_definition *definition = live->definition;
   raw_index raw = {.method = ldx_pg_number(fields[4])};
   definition->kind = LDX_KIND_INDEX;
   definition->relation = relation->name;

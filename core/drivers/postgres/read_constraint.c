@@ -43,9 +43,10 @@ static void read_foreign_key(ldx_pg_reader *reader, char **fields) {
   ldx_live *index = ldx_catalog_live_by_id(catalog, ldx_pg_number(fields[4]));
   if (index) index->referenced = true;
   if (!relation || !references) return;
-  ldx_live *live = ldx_catalog_add_live(catalog, relation, ldx_arena_strdup(arena, fields[2]), 0);
+  ldx_live *live = ldx_catalog_add_live(catalog, relation, ldx_arena_strdup(arena, fields[2]), 0,
+                                        LDX_ARENA_NEW(arena, ldx_definition, 1));
   ldx_strings columns = column_names(reader, relation, fields[9]);
-  ldx_definition *definition = &live->definition;
+  ldx_definition *definition = live->definition;
   live->constraint_id = ldx_pg_number(fields[0]);
   live->valid = ldx_pg_true(fields[7]);
   live->ready = live->live = true;
@@ -72,7 +73,7 @@ void ldx_pg_read_constraint(void *state, char **fields) {
   }
   ldx_live *live = ldx_catalog_live_by_id(ldx_pg_reader_catalog(reader), ldx_pg_number(fields[4]));
   if (!live) return;
-  ldx_definition *definition = &live->definition;
+  ldx_definition *definition = live->definition;
   live->constraint_id = ldx_pg_number(fields[0]);
   live->inherited = live->inherited || ldx_pg_true(fields[8]);
   definition->kind = *fields[1] == 'p'   ? LDX_KIND_PRIMARY_KEY
@@ -97,18 +98,18 @@ static ldx_live *constraint_by_id(ldx_pg_reader *reader, uint32_t id) {
 void ldx_pg_read_delete_columns(void *state, char **fields) {
   ldx_pg_reader *reader = state;
   ldx_live *live = constraint_by_id(reader, ldx_pg_number(fields[0]));
-  if (live) live->definition.on_delete_columns = column_names(reader, live->relation, fields[1]);
+  if (live) live->definition->on_delete_columns = column_names(reader, live->relation, fields[1]);
 }
 
 void ldx_pg_read_newer_constraint(void *state, char **fields) {
   ldx_pg_reader *reader = state;
   ldx_live *live = constraint_by_id(reader, ldx_pg_number(fields[0]));
   if (!live) return;
-  live->definition.without_overlaps = ldx_pg_true(fields[1]);
-  live->definition.not_enforced = ldx_pg_true(fields[2]);
+  live->definition->without_overlaps = ldx_pg_true(fields[1]);
+  live->definition->not_enforced = ldx_pg_true(fields[2]);
   /* WITHOUT OVERLAPS is kept as an exclusion; its operators follow from it. */
-  if (live->definition.without_overlaps)
-    for (size_t i = 0; i < live->definition.key_count; i++) live->definition.keys[i].operator= NULL;
+  if (live->definition->without_overlaps)
+    for (size_t i = 0; i < live->definition->key_count; i++) live->definition->keys[i].operator= NULL;
 }
 
 void ldx_pg_read_key_dependents(void *state, char **fields) {

@@ -36,7 +36,7 @@ static bool is_live_as_declared(const ldx_declared *declared) {
   for (size_t i = 0; i < relation->live_count; i++) {
     const ldx_live *live = relation->live[i];
     if (ldx_fingerprint_equal(live->fingerprint, declared->fingerprint) &&
-        (live->inherited || ldx_definition_storage_equal(declared->canonical, &live->definition)))
+        (live->inherited || ldx_definition_storage_equal(declared->canonical, live->definition)))
       return true;
   }
   return false;

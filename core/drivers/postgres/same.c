@@ -78,7 +78,7 @@ bool ldx_pg_compare(ldx_pg_attempt *attempt, const ldx_definition *definition, c
   bool ok = true;
   if (live && ldx_pg_canonicalize(attempt->arena, catalog, &declared)) {
     declared.resolved = true;
-    ok = compare_with(attempt, &declared, &live->definition, as, same);
+    ok = compare_with(attempt, &declared, live->definition, as, same);
   }
   ldx_catalog_release(catalog);
   return ok;

@@ -49,6 +49,22 @@ bool ldx_pg_alive(ldx_session *session) {
   return PQstatus(session->connection) == CONNECTION_OK;
 }
 
+void ldx_pg_listen(ldx_session *session, ldx_context *context) {
+  session->context = context;
+}
+
+void ldx_pg_hear(void *session, const PGresult *notice) {
+  ldx_context *context = ((ldx_session *)session)->context;
+  ldx_notice it = {
+      .severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED),
+      .native = PQresultErrorField(notice, PG_DIAG_SQLSTATE),
+      .message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY),
+      .detail = PQresultErrorField(notice, PG_DIAG_MESSAGE_DETAIL),
+      .hint = PQresultErrorField(notice, PG_DIAG_MESSAGE_HINT),
+  };
+  if (context && it.severity && it.message) ldx_context_notice(context, &it);
+}
+
 static void request_cancel(ldx_session *session) {
   char reason[256];
   if (session->cancel) PQcancel(session->cancel, reason, sizeof reason);

@@ -40,6 +40,11 @@ PGresult *ldx_pg_walk(ldx_session *session, const char *sql, int count, const ch
 /* Like ldx_pg_exec for a statement whose rows do not matter. */
 bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error);
 
+/* From now on `context`, which may be NULL, is told what the server says beside results. */
+void ldx_pg_listen(ldx_session *session, ldx_context *context);
+/* For PQsetNoticeReceiver; the argument is the session. */
+void ldx_pg_hear(void *session, const PGresult *notice);
+
 /* Leaves no transaction open; errors of that are of no interest (the link is lost, and the next call says so). */
 void ldx_pg_rollback(ldx_session *session);
 
@@ -72,6 +77,7 @@ struct ldx_session {
   atomic_bool cancelled; /* by ldx_pg_cancel, since the last statement was sent */
   bool read_only;        /* the target's */
   bool transacts;        /* between begin and end of a transaction of a script's (query.c) */
+  ldx_context *context;  /* of ldx_pg_listen */
   ldx_server_info info;
 };
 

@@ -143,7 +143,7 @@ static void take(work *w, const ldx_live *live) {
   /* Of a key, the text says all there is to say; it was only to be seen whether it can be made. */
   if (declared->canonical->kind == LDX_KIND_UNIQUE || declared->canonical->kind == LDX_KIND_PRIMARY_KEY) return;
   ldx_definition *canonical = LDX_ARENA_NEW(w->arena, ldx_definition, 1);
-  ldx_definition_copy(w->arena, canonical, &live->definition);
+  ldx_definition_copy(w->arena, canonical, live->definition);
   /* What the shadow has not: */
   canonical->relation = declared->canonical->relation;
   canonical->tablespace = declared->canonical->tablespace;

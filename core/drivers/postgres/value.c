@@ -1,34 +1,12 @@
 #include "value.h"
 
-#include <float.h>
 #include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
 
 /* --- parameters ----------------------------------------------------------------------------------------------------- */
-
-/* With as few digits as it is told from others by: a numeric or a text is to become 19.99, not 19.989999999999998. */
-static void append_finite(ldx_buffer *b, double number) {
-  char text[32];
-  for (int digits = DBL_DIG; digits <= DBL_DECIMAL_DIG; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, number);
-    if (strtod(text, NULL) == number) break;
-  }
-  ldx_buffer_append(b, text);
-}
-
-static void append_number(ldx_buffer *b, double number) {
-  if (isnan(number))
-    ldx_buffer_append(b, "NaN");
-  else if (isinf(number))
-    ldx_buffer_append(b, number < 0 ? "-Infinity" : "Infinity");
-  else
-    append_finite(b, number);
-}
 
 static void append_bytes(ldx_buffer *b, const ldx_value *value) {
   ldx_buffer_append(b, "\\x");
@@ -65,7 +43,7 @@ static bool append_value(ldx_buffer *b, const ldx_value *value, ldx_error *error
     ldx_buffer_appendf(b, "%" PRId64, value->integer);
     return true;
   case LDX_VALUE_NUMBER:
-    append_number(b, value->number);
+    ldx_buffer_append_number(b, value->number);
     return true;
   case LDX_VALUE_BINARY:
     append_bytes(b, value);

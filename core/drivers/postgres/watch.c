@@ -5,7 +5,6 @@
  * invalid, since from there a cancelled one leaves it dead; for anything else never, its own lock_timeout guards it.
  * `draining` is true in the waits for other sessions that follow work: "waiting for writers before validation",
  * "waiting for old snapshots", "waiting for readers …", and for a drop once it is started.
- * A prepared transaction that blocks has no process: its blocker_pid is -1.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +52,8 @@ static void amount(ldx_progress *progress, const PGresult *r, int row) {
 
 static void set_blocker(ldx_progress *progress, const PGresult *r, int row, int column) {
   if (PQgetisnull(r, row, column)) return;
-  progress->blocker_pid = atoll(PQgetvalue(r, row, column));
+  long long pid = atoll(PQgetvalue(r, row, column));
+  progress->blocker_pid = pid > 0 ? pid : 0; /* -1: a prepared transaction */
   ldx_pg_who(progress->blocker, sizeof progress->blocker, r, row, column);
 }
 
@@ -82,8 +82,8 @@ static void read_row(ldx_watched *watched, const PGresult *r, int row) {
   }
   set_blocker(p, r, row, BLOCKER);
   if (idle && !PQgetisnull(r, row, HOLDER)) set_blocker(p, r, row, HOLDER);
-  if (!p->blocker_pid) set_blocker(p, r, row, PREPARED);
-  if (idle && p->blocker_pid) snprintf(p->phase, sizeof p->phase, "waiting for transactions on the table");
+  if (!p->blocker[0]) set_blocker(p, r, row, PREPARED);
+  if (idle && p->blocker[0]) snprintf(p->phase, sizeof p->phase, "waiting for transactions on the table");
 }
 
 bool ldx_pg_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error) {
@@ -93,7 +93,7 @@ bool ldx_pg_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_er
   const char **items = LDX_ARENA_NEW(arena, const char *, count * 5);
   for (size_t i = 0; i < count; i++) {
     const ldx_step *step = steps[i].step;
-    items[i] = ldx_arena_printf(arena, "%lld", (long long)steps[i].server_pid);
+    items[i] = ldx_arena_printf(arena, "%lld", (long long)steps[i].operation);
     items[count + i] = step->relation.schema;
     items[2 * count + i] = step->relation.name;
     items[3 * count + i] = step->name;

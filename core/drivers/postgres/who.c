@@ -9,17 +9,6 @@ static const char *value(const PGresult *result, int row, int column) {
   return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
 }
 
-static void append_age(ldx_buffer *b, const char *seconds) {
-  long age = seconds ? (long)atof(seconds) : 0;
-  if (age < 0) age = 0;
-  if (age >= 86400)
-    ldx_buffer_appendf(b, "%ld days %ld:%02ld:%02ld", age / 86400, age / 3600 % 24, age / 60 % 60, age % 60);
-  else if (age >= 3600)
-    ldx_buffer_appendf(b, "%ld:%02ld:%02ld", age / 3600, age / 60 % 60, age % 60);
-  else
-    ldx_buffer_appendf(b, "%ld:%02ld", age / 60, age % 60);
-}
-
 void ldx_pg_who(char *to, size_t size, const PGresult *result, int row, int column) {
   enum { PID, USER, HOST, APPLICATION, STATE, AGE, QUERY, HEAD = 120 };
   const char *pid = value(result, row, column + PID), *user = value(result, row, column + USER);
@@ -34,10 +23,10 @@ void ldx_pg_who(char *to, size_t size, const PGresult *result, int row, int colu
   if (application && *application) ldx_buffer_appendf(&b, " \"%s\"", application);
   if (state && age) {
     ldx_buffer_appendf(&b, ", %s%s since ", state, !strcmp(state, "active") ? ", in a transaction" : "");
-    append_age(&b, age);
+    ldx_buffer_append_age(&b, atof(age));
   } else if (age) {
     ldx_buffer_append(&b, ", since ");
-    append_age(&b, age);
+    ldx_buffer_append_age(&b, atof(age));
   } else if (state) {
     ldx_buffer_appendf(&b, ", %s", state);
   }

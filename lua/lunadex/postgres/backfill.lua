@@ -14,7 +14,7 @@ local transforms = require "lunadex.postgres.backfill.transform"
 
 local M = {}
 
-M.default_batch, M.default_target = 10000, 0.5
+M.default_batch, M.default_target = 20000, 0.5
 
 M.prepare, M.go_along, M.verify, M.preview = subjects.read, subjects.go_along, subjects.verify, preview.of
 
@@ -30,20 +30,17 @@ function M.cut(connection, subject, count)
   local highs = {}
   if count > 1 then
     local share = math.min(100 * count * rows_sampled / math.max(subject.rows, 1), 100)
-    highs, err = connection:ask(([[
+    local rows
+    rows, err = connection:ask(([[
       SELECT DISTINCT ON (s.tile) %s AS high
         FROM (SELECT %s, pg_catalog.ntile(%d) OVER (ORDER BY %s) FROM %s TABLESAMPLE SYSTEM (%.6f)) AS %s
        ORDER BY s.tile, %s]]):format(key.text(subject, "s"), key.list(subject), count, key.list(subject),
       subject.table, share, key.named(subject, "s", "tile"), key.list(subject, " DESC", "s")))
-    if not highs then return nil, err end
+    if not rows then return nil, err end
+    for i = 1, #rows - 1 do highs[i] = rows[i].high end
   end
-  local ranges, low = {}, nil
-  for i = 1, math.max(#highs, 1) do
-    local high = i < #highs and highs[i].high or last[1].high
-    ranges[i] = { number = i, cursor = low, high = high, done = false, seen = 0, changed = 0, failed = 0 }
-    low = high
-  end
-  return ranges
+  highs[#highs + 1] = last[1].high
+  return highs
 end
 
 -- A batch -------------------------------------------------------------------------------------------------------------
@@ -119,13 +116,15 @@ local function finish(tx, state, range, batch, failures, admit)
 end
 
 function M.batch(connection, subject, state, range, request)
-  return connection:atomically(function(tx)
+  local reached
+  local done, failure = connection:atomically(function(tx)
     local batch, err = walk(tx, subject, state, range, request.size)
     if not batch then return nil, err end
+    reached = batch.cursor
     local failures = {}
     if batch.seen == 0 then -- luacheck: ignore 542
-    elseif request.skip then
-      failures[1] = { key = batch.cursor, message = request.skip }
+    elseif request.skip and request.skip.key == reached then
+      failures[1] = request.skip
     elseif request.transform then
       failures, err = transforms.run(tx, subject, range, batch, request.transform)
     else
@@ -134,18 +133,31 @@ function M.batch(connection, subject, state, range, request)
     if not failures then return nil, err end
     return finish(tx, state, range, batch, failures, request.admit)
   end, settings)
+  return done, failure, reached
 end
 
--- Classes of what is surely no row's fault: links and who may connect, transactions, what there is not or is wrong with
--- the statement, what there is no more of, locks, what an administrator does, snapshots, damage.
-local of_others = {}
-for class in ("08 25 26 28 2D 3D 3F 40 42 53 55 57 58 72 F0 XX"):gmatch "%S+" do of_others[class] = true end
+local function set_of(words)
+  local set = {}
+  for word in words:gmatch "%S+" do set[word] = true end
+  return set
+end
+
+-- Classes of what is surely no row's fault: links, transactions, what there is no more of, what an administrator does,
+-- snapshots, damage.
+local of_others = set_of "08 25 2D 40 53 57 58 72 F0 XX001 XX002"
+
+-- What there is not, what is wrong with the statement, who may what, and when: that was settled before anything was
+-- begun. A function or a trigger comes across it in one row.
+local of_statement = set_of "26 28 3D 3F 42 55"
 
 function M.about_a_row(err, subject)
   local native = err.native or ""
+  local class = native:sub(1, 2)
+  if native == "" or err.retryable then return false end
   -- Row security calls it a lack of rights where a row becomes one that its role may not write.
-  if native == "42501" then return subject.guarded end
-  return native ~= "" and not of_others[native:sub(1, 2)]
+  if native == "42501" and subject.guarded then return true end
+  if of_statement[class] then return err.context ~= nil end
+  return not (of_others[class] or of_others[native])
 end
 
 return M

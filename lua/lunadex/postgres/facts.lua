@@ -1,5 +1,7 @@
 --- What rules may ask of the server.
 
+local core = require "lunadex.core"
+local dkjson = require "dkjson"
 local errors = require "lunadex.errors"
 
 local M = {}
@@ -12,10 +14,14 @@ M.types = {
   [3802] = "jsonb",
 }
 
---- The transactions of other sessions of this database, the oldest first; with an error, if there are some into which
---- this user may not look: of these the server tells that they hold something up, but not since when.
+--- The columns of which a predicate is true for no null, and whether it says no more than that they are not.
+M.excluded_nulls = core.excluded_nulls
+
+--- The transactions of other sessions of this database, and those that are prepared, the oldest first; with an error,
+--- if there are some into which this user may not look: of these the server tells that they hold something up, but not
+--- since when.
 ---@param plan lunadex.Plan
----@return {pid: integer, application: string, user: string, seconds: number, state: string}[]?
+---@return {pid: integer?, application: string, user: string, seconds: number, state: string}[]?
 ---@return lunadex.Error? err
 function M.transactions(plan)
   local rows, err = plan.connection:ask [[
@@ -25,7 +31,10 @@ function M.transactions(plan)
     WHERE datname = current_database() AND pid <> pg_backend_pid()
       AND (xact_start IS NOT NULL AND backend_type = 'client backend'
         OR query = '<insufficient privilege>' AND (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL))
-    ORDER BY xact_start]]
+    UNION ALL
+    SELECT NULL, gid, owner, extract(epoch FROM clock_timestamp() - prepared)::float8, 'prepared'
+    FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()
+    ORDER BY seconds DESC]]
   if not rows then return nil, err end
   local seen, hidden = {}, 0
   for _, row in ipairs(rows) do
@@ -44,21 +53,22 @@ function M.disk()
     'rule "disk-space" { options = { free = "80GB" } } says it.')
 end
 
--- The relation and what is part of it, as EXPLAIN writes them.
-local function names_of(relation, names)
-  names[relation.display] = true
-  for _, partition in ipairs(relation:partitions()) do names_of(partition, names) end
-  return names
+-- A relation and what is part of it, by schema and name.
+local function parts_of(relation, parts)
+  parts[relation.schema .. "\0" .. relation.name] = true
+  for _, partition in ipairs(relation:partitions()) do parts_of(partition, parts) end
+  return parts
 end
 
 -- The plan that the server makes of a statement, whatever its parameters are; where an index can be used, it is.
 local function explained(connection, sql)
   -- It follows a word of ours: nothing may follow it.
   local statement = sql:gsub("[%s;]+$", "")
-  if statement:find(";", 1, true) then return nil, errors.new("usage", "the query holds a semicolon") end
-  local parameters = 0
-  for number in statement:gmatch "%$(%d+)" do parameters = math.max(parameters, math.min(tonumber(number), 1000)) end
-  local nulls = parameters > 0 and "(" .. ("NULL, "):rep(parameters):sub(1, -3) .. ")" or ""
+  local parameters, flaw = core.parameters(statement)
+  if not parameters then return nil, errors.new("usage", "the query holds " .. flaw.message:match "^[^;]*") end
+  local count = 0
+  for _, each in ipairs(parameters) do count = math.max(count, math.min(tonumber(each:sub(2)), 1000)) end
+  local nulls = count > 0 and "(NULL" .. (", NULL"):rep(count - 1) .. ")" or ""
   -- One by one: a session that only reads takes no several statements at a time.
   return connection:atomically(function(tx)
     local rows, err
@@ -66,13 +76,41 @@ local function explained(connection, sql)
       [[SELECT pg_catalog.set_config(name, value, true) FROM (VALUES ('transaction_read_only', 'on'),
         ('lock_timeout', '2s'), ('enable_seqscan', 'off'), ('plan_cache_mode', 'force_generic_plan')) s(name, value)]],
       "DEALLOCATE ALL", "PREPARE lunadex_query AS " .. statement,
-      "EXPLAIN (VERBOSE, COSTS OFF) EXECUTE lunadex_query" .. nulls,
+      "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) EXECUTE lunadex_query" .. nulls,
     } do
       rows, err = tx:ask(each)
       if not rows then return nil, err end
     end
-    return rows
+    return dkjson.decode(rows[1]["QUERY PLAN"])[1].Plan
   end)
+end
+
+-- Calls `take` with each node of a plan and the relation that it reads: the index of a bitmap has that of a node above.
+local function walk(node, take, schema, relation)
+  schema, relation = node.Schema or schema, node["Relation Name"] or relation
+  take(node, schema, relation)
+  for _, below in ipairs(node.Plans or {}) do walk(below, take, schema, relation) end
+end
+
+-- What a registry calls an index that is used: on a partition, the whole that it is part of.
+local function name_on(relation, catalog, schema, name)
+  local index = catalog:index(schema, name)
+  while index and index.parent and index.relation.display ~= relation.display do index = index.parent end
+  return index and index.name or name
+end
+
+-- Whether a plan reads nothing of the relation without an index, and which ones it uses.
+local function answer_of(plan, relation, catalog)
+  local answer, parts, used = { served = true, uses = {} }, parts_of(relation, {}), {}
+  walk(plan, function(node, schema, name)
+    if node["Node Type"] == "Seq Scan" and parts[schema .. "\0" .. name] then answer.served = false end
+    local index = node["Index Name"] and name_on(relation, catalog, schema, node["Index Name"])
+    if index and not used[index] then
+      used[index] = true
+      table.insert(answer.uses, index)
+    end
+  end)
+  return answer
 end
 
 --- For each declared query that is to have an index: whether one serves it, by the server's own plan, and which.
@@ -90,19 +128,9 @@ function M.explain(plan, scene)
     local relation = name == data.name and data.on or nil
     for _, query in ipairs(relation and not unfinished[name] and data.info and data.info.queries or {}) do
       if query.expect_index then
-        local rows, err = explained(plan.connection, query.sql)
-        if not rows and (err.code == "cancelled" or err.code == "connect") then return nil, err end
-        found[query] = rows and { served = true, uses = {} } or { refused = err.message }
-        local names = names_of(relation, {})
-        for _, row in ipairs(rows or {}) do
-          local line = row["QUERY PLAN"]
-          local scanned = line:match "Seq Scan on (%S+)"
-          if scanned and names[scanned] then found[query].served = false end
-          local used = line:match "Index S%a+ using (%S+)" or line:match "Index Only Scan using (%S+)"
-            or line:match "Index Scan Backward using (%S+)" or line:match "Index Only Scan Backward using (%S+)"
-            or line:match "Bitmap Index Scan on (%S+)"
-          if used then table.insert(found[query].uses, used) end
-        end
+        local explanation, err = explained(plan.connection, query.sql)
+        if not explanation and (err.code == "cancelled" or err.code == "connect") then return nil, err end
+        found[query] = explanation and answer_of(explanation, relation, plan.catalog) or { refused = err.message }
       end
     end
   end

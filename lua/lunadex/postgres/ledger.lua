@@ -19,6 +19,7 @@ CREATE TABLE lunadex.backfill (
   definition  text,
   fingerprint text,
   key         text,
+  place       text,
   rows        bigint,
   ranges      integer NOT NULL DEFAULT 0,
   command     text,
@@ -55,8 +56,9 @@ CREATE TABLE lunadex.backfill_error (
 )]]
 
 local columns = ([[
-SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.key, b.command, b.outcome, b.error,
-       b.attempts, coalesce(b.rows, -1) AS rows, CASE WHEN l.pid IS NOT NULL THEN b.rate END AS rate,
+SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.key, b.place, b.command,
+       b.outcome, b.error, b.attempts, coalesce(b.rows, -1) AS rows,
+       CASE WHEN l.pid IS NOT NULL THEN b.rate END AS rate,
        CASE WHEN l.pid IS NOT NULL THEN b.waits END AS waits, l.pid IS NOT NULL AS held,
        pg_catalog.to_char(b.started AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started,
        pg_catalog.to_char(b.ended AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS ended,
@@ -198,6 +200,13 @@ function M.claim(control, subject)
   return one(control, name)
 end
 
+local function another()
+  return errors.new("lock_held", "another run has begun it anew, or its entry in lunadex.backfill was deleted")
+end
+
+-- Whoever begins it counts the generation up, from the one that was claimed: by the time that this is done, or tried
+-- again, the lock may have been lost with its session, and others may have begun it. What is there afterwards is what
+-- was to be begun, or it is another run's.
 function M.begin(control, state, subject, definition, ranges)
   local numbers, cursors, highs = core.list {}, core.list {}, core.list {}
   for i, range in ipairs(ranges) do
@@ -207,9 +216,10 @@ function M.begin(control, state, subject, definition, ranges)
     WITH begun AS (
       UPDATE lunadex.backfill
          SET generation = generation + 1, relation = $2, definition = $3, fingerprint = $4, key = $5,
-             rows = $6::bigint, ranges = cardinality($7::int[]), command = NULLIF(command, $10), outcome = NULL,
-             error = NULL, started = pg_catalog.clock_timestamp(), ended = NULL, attempts = 1, rate = NULL, waits = NULL
-       WHERE id = $1::int RETURNING id, generation
+             place = $11, rows = $6::bigint, ranges = cardinality($7::int[]), command = NULLIF(command, $10),
+             outcome = NULL, error = NULL, started = pg_catalog.clock_timestamp(), ended = NULL, attempts = 1,
+             rate = NULL, waits = NULL
+       WHERE id = $1::int AND generation = $12::int RETURNING id, generation
     ), no_ranges AS (
       DELETE FROM lunadex.backfill_range r USING begun b WHERE r.backfill = b.id
     ), no_errors AS (
@@ -219,26 +229,35 @@ function M.begin(control, state, subject, definition, ranges)
     SELECT b.id, b.generation, n.number, n.cursor::text[], n.high::text[]
       FROM begun b, unnest($7::int[], $8::text[], $9::text[]) AS n (number, cursor, high)]],
     { state.id, subject.relation, definition.text, definition.fingerprint, subject.along.definition,
-      math.tointeger(subject.rows // 1), numbers, cursors, highs, state.command, n = 10 })
+      math.tointeger(subject.rows // 1), numbers, cursors, highs, state.command, subject.along.place,
+      state.generation, n = 12 })
   if not rows then return nil, err end
-  return one(control, state.name)
+  local begun
+  begun, err = one(control, state.name)
+  if not begun then return nil, err end
+  local same = begun.fingerprint == definition.fingerprint and begun.relation == subject.relation
+    and begun.key == subject.along.definition and begun.place == subject.along.place
+  if begun.generation == state.generation + 1 and begun.state == "stopped" and same then return begun end
+  return nil, another()
 end
 
-function M.go_on(control, state, definition)
+function M.go_on(control, state, subject, definition)
   local rows, err = control:ask([[
-    UPDATE lunadex.backfill SET definition = $2, fingerprint = $3, outcome = NULL, error = NULL, ended = NULL,
-           attempts = attempts + 1, rate = NULL, waits = NULL
-     WHERE id = $1::int]], { state.id, definition.text, definition.fingerprint })
+    UPDATE lunadex.backfill SET relation = $2, definition = $3, fingerprint = $4, outcome = NULL, error = NULL,
+           ended = NULL, attempts = attempts + 1, rate = NULL, waits = NULL
+     WHERE id = $1::int AND generation = $5::int]],
+    { state.id, subject.relation, definition.text, definition.fingerprint, state.generation })
   if not rows then return nil, err end
+  if rows.affected == 0 then return nil, another() end
   return one(control, state.name)
 end
 
 function M.poll(control, state, figures)
   local rows, err = control:ask([[
-    UPDATE lunadex.backfill b SET rate = $2::float8, waits = $3 WHERE id = $1::int RETURNING command, ]] .. take
-    .. " AS mine", { state.id, figures.rate, figures.waits, n = 3 })
+    UPDATE lunadex.backfill b SET rate = $2::float8, waits = $3 WHERE id = $1::int AND generation = $4::int
+    RETURNING command, ]] .. take .. " AS mine", { state.id, figures.rate, figures.waits, state.generation, n = 4 })
   if not rows then return nil, err end
-  if not rows[1] then return nil, errors.new("lock_held", "its entry in lunadex.backfill was deleted") end
+  if not rows[1] then return nil, another() end
   if not rows[1].mine then return nil, held(control, state.name) end
   return { command = rows[1].command }
 end
@@ -247,12 +266,12 @@ end
 -- in the ranges.
 function M.close(control, state, outcome, message)
   local rows, err = control:ask([[
-    UPDATE lunadex.backfill b SET outcome = $2, error = $3, command = NULL, rate = NULL, waits = NULL,
-           ended = pg_catalog.clock_timestamp()
-     WHERE id = $1::int AND ($2 <> 'finished' OR NOT EXISTS (
+    UPDATE lunadex.backfill b SET outcome = $2, error = $3, command = CASE $2 WHEN 'failed' THEN command END,
+           rate = NULL, waits = NULL, ended = pg_catalog.clock_timestamp()
+     WHERE id = $1::int AND generation = $4::int AND ($2 <> 'finished' OR NOT EXISTS (
            SELECT FROM lunadex.backfill_range r
             WHERE r.backfill = b.id AND r.generation = b.generation AND NOT r.done))]],
-    { state.id, outcome, message, n = 3 })
+    { state.id, outcome, message, state.generation, n = 4 })
   if not rows then return nil, err end
   if rows.affected == 1 then return true end
   return nil, errors.new("undone", "there are ranges that are not done")

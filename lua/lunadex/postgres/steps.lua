@@ -30,6 +30,7 @@ local M = {}
 
 -- What has to be said before a change is made.
 M.findings, M.relied_upon, M.not_shown = beforehand.findings, beforehand.relied_upon, beforehand.not_shown
+M.key_maker = beforehand.key_maker
 
 --- What was asked for and means nothing here.
 ---@type fun(options: lunadex.PlanOptions): lunadex.Finding[]

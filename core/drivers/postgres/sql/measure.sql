@@ -10,7 +10,10 @@ SELECT c.relkind,                               -- 0
        CASE WHEN x.relkind = 'I' THEN (SELECT sum(pg_catalog.pg_stat_get_numscans(t.relid))
                                          FROM pg_catalog.pg_partition_tree(x.oid) t WHERE t.isleaf AND t.relid <> x.oid)
             ELSE s.idx_scan END,
-       extract(epoch FROM pg_catalog.now() - coalesce(d.stats_reset, pg_catalog.pg_postmaster_start_time())), -- 5
+       -- 5: since when that is counted, or since when there is something to count, where the server kept the time
+       extract(epoch FROM pg_catalog.now() - greatest(coalesce(d.stats_reset, pg_catalog.pg_postmaster_start_time()),
+         CASE WHEN pg_catalog.current_setting('track_commit_timestamp') = 'on'
+              THEN pg_catalog.pg_xact_commit_timestamp(i.xmin) END)),
        CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
             THEN 'it belongs to ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner))
               || ', whose rights ' || pg_catalog.quote_ident(current_user) || ' does not have'
@@ -30,6 +33,7 @@ SELECT c.relkind,                               -- 0
   LEFT JOIN pg_catalog.pg_class c ON c.oid = w.relation
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_class x ON x.oid = w.index
+  LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = x.oid
   LEFT JOIN pg_catalog.pg_stat_user_indexes s ON s.indexrelid = x.oid
   LEFT JOIN pg_catalog.pg_stat_database d ON d.datname = pg_catalog.current_database()
  ORDER BY w.n;

@@ -1,5 +1,5 @@
 -- Types but for the row types of relations and their arrays, which would double the list and are hardly ever indexed.
-select t.oid, t.typtype, t.typcategory, t.typispreferred, t.typbasetype, t.typelem
+select t.oid, t.typtype, t.typcategory, t.typispreferred, t.typbasetype, t.typelem, t.typnotnull
   from pg_catalog.pg_type t
  where (t.typtype <> 'c'
         and not (t.typcategory = 'A' and t.typelem in (select e.oid from pg_catalog.pg_type e where e.typtype = 'c')))

@@ -10,15 +10,18 @@ local M = {}
 
 ---@class lunadex.postgres.BackfillKey
 ---@field names string[]
----@field columns {name: string, type: string, operators: string[]}[]   # quoted; the operators as `comparison` numbers
----       them, with their schema
+---@field columns {name: string, type: string, cast: string, operators: string[]}[]   # quoted; the type as which it is
+---       compared, and the cast to it that it takes; the operators as `comparison` numbers them, with their schema
 ---@field definition string        # what its order depends on, for people, too: "tenant integer_ops, id uuid_ops"
+---@field place string             # the numbers of the relation and its columns: "16402 1 2"
 
--- The columns of all keys that would do: the primary key, then unique indexes on columns that are never null, in the
--- order of a plain comparison; those of the fewest columns first. An order is that of an operator family (which int and
--- bigint share), of a collation, and, for families of any array, enum or range, of the type.
+-- The columns of all keys that would do: the primary key, then unique indexes on columns that are never null (from
+-- version 18 a column may be NOT NULL with nulls in it, where that is NOT VALID), in the order of a plain comparison,
+-- which WITHOUT OVERLAPS has not; those of the fewest columns first. An order is that of an operator family (which int
+-- and bigint share), of a collation, and, for families of any array, enum or range, of the type.
 local candidates = [[
-SELECT i.indexrelid::int8 AS index, a.attname::text AS name,
+SELECT i.indexrelid::int8 AS index, a.attname::text AS name, a.attnum AS number,
+       own.typtype = 'd' AS domain, t.oid = 'pg_catalog.oid'::pg_catalog.regtype AS oid,
        ARRAY(SELECT pg_catalog.quote_ident(n.nspname) || '.' || o.oprname
                FROM pg_catalog.pg_amop s JOIN pg_catalog.pg_operator o ON o.oid = s.amopopr
                JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
@@ -34,6 +37,7 @@ SELECT i.indexrelid::int8 AS index, a.attname::text AS name,
  CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[], i.indcollation::oid[])
        WITH ORDINALITY k (attnum, class, locale, n)
   JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+  JOIN pg_catalog.pg_type own ON own.oid = a.atttypid
   JOIN pg_catalog.pg_opclass c ON c.oid = k.class
   JOIN pg_catalog.pg_type t ON t.oid = c.opcintype
   JOIN pg_catalog.pg_opfamily f ON f.oid = c.opcfamily
@@ -47,9 +51,22 @@ SELECT i.indexrelid::int8 AS index, a.attname::text AS name,
               WITH ORDINALITY k (attnum, class, locale, option, n)
          JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
          LEFT JOIN pg_catalog.pg_opclass o ON o.oid = k.class
+         LEFT JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
         WHERE k.n <= i.indnkeyatts
-          AND NOT (a.attnotnull AND o.opcdefault AND k.option = 0 AND k.locale = a.attcollation))
+          AND NOT (a.attnotnull AND m.amname = 'btree' AND o.opcdefault AND k.option = 0 AND k.locale = a.attcollation
+                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c
+                                    WHERE c.conrelid = i.indrelid AND c.contype = 'n' AND NOT c.convalidated
+                                      AND a.attnum = ANY (c.conkey))))
  ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid, k.n]]
+
+-- As what a column is compared: of a regclass or the like the text is a name, which another may have by now, and its
+-- order that of numbers; a domain may have a constraint that is not true of all its values, and enums have no operators
+-- for theirs.
+local function column_of(row, column)
+  local type = row.oid and "oid" or column.base
+  return { name = statement.quoted(row.name), type = type, operators = row.operators,
+    cast = (row.oid or row.domain) and "::" .. type or "" }
+end
 
 --- Finds the keys that would do, the best first.
 ---@param connection lunadex.Connection
@@ -63,19 +80,38 @@ function M.read(connection, subject)
   for _, row in ipairs(rows) do
     local key = by_index[row.index]
     if not key then
-      key = { names = {}, columns = {} }
+      key = { names = {}, columns = {}, place = ("%d"):format(subject.oid) }
       by_index[row.index], keys[#keys + 1] = key, key
     end
     key.names[#key.names + 1] = row.name
-    key.columns[#key.columns + 1] = { name = statement.quoted(row.name), type = subject.columns[row.name].type,
-      operators = row.operators }
+    key.columns[#key.columns + 1] = column_of(row, subject.columns[row.name])
+    key.place = ("%s %d"):format(key.place, row.number)
     key.definition = (key.definition and key.definition .. ", " or "") .. row.definition
   end
   return keys
 end
 
+--- Whether it is the same as one that was kept. Columns may have swapped their names since; numbers are of no more use
+--- where the relation is another one, as after a dump was restored.
+---@param key lunadex.postgres.BackfillKey
+---@param definition string
+---@param place string?
+---@return boolean
+function M.is(key, definition, place)
+  if key.definition ~= definition then return false end
+  return not place or place == key.place or place:match "^%d+" ~= key.place:match "^%d+"
+end
+
 -- Strategies of a B-tree.
 local comparison = { ["<"] = 1, ["<="] = 2, ["="] = 3, [">="] = 4, [">"] = 5 }
+
+local function listed(subject, alias, ending)
+  local list = {}
+  for i, column in ipairs(subject.along.columns) do
+    list[i] = (alias and alias .. ".k" .. i or subject.table .. "." .. column.name) .. ending(column)
+  end
+  return table.concat(list, ", ")
+end
 
 --- Its columns, in order: those of the relation, or what `named` has called them.
 ---@param subject lunadex.postgres.BackfillSubject
@@ -83,11 +119,7 @@ local comparison = { ["<"] = 1, ["<="] = 2, ["="] = 3, [">="] = 4, [">"] = 5 }
 ---@param alias string?
 ---@return string
 function M.list(subject, direction, alias)
-  local list = {}
-  for i, column in ipairs(subject.along.columns) do
-    list[i] = (alias and alias .. ".k" .. i or subject.table .. "." .. column.name) .. (direction or "")
-  end
-  return table.concat(list, ", ")
+  return listed(subject, alias, function() return direction or "" end)
 end
 
 --- What a subquery that gives its columns calls them: alias (k1, k2 …).
@@ -107,13 +139,14 @@ end
 ---@param alias string?            # as in `list`
 ---@return string
 function M.text(subject, alias)
-  return "ARRAY[" .. M.list(subject, "::text", alias) .. "]::text"
+  return "ARRAY[" .. listed(subject, alias, function(column) return column.cast .. "::text" end) .. "]::text"
 end
 
 -- One of its columns, and the same of one that is kept.
 local function sides(subject, kept, relation, i)
   local column = subject.along.columns[i]
-  return (relation or subject.table) .. "." .. column.name, ("((%s)[%d])::%s"):format(kept, i, column.type)
+  return (relation or subject.table) .. "." .. column.name .. column.cast, ("((%s)[%d])::%s"):format(kept, i,
+    column.type)
 end
 
 local function compare(left, column, operator, right)

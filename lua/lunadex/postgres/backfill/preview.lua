@@ -11,29 +11,16 @@ local M = {}
 local limits = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'"
 local tried = 1000 -- rows
 
-local undone = {} -- why a transaction of a preview ends: so that nothing stays
-
--- Runs something that is taken back; what it gave.
-local function rehearse(connection, run)
-  local result, problem
-  local _, err = connection:atomically(function(tx)
-    result, problem = run(tx)
-    return nil, undone
-  end, limits)
-  if err ~= undone then return nil, err end
-  return result, problem
-end
-
 -- Whether it would have gone on for too long.
 local function is_late(err) return err.native == "57014" end
 
 local function count_matching(connection, subject)
-  return rehearse(connection, function(tx)
+  return connection:rehearse(function(tx)
     local it = statement.of(subject.backfill)
     local rows, err = it:ask(tx, ("SELECT pg_catalog.count(*) AS n FROM %s WHERE %s"):format(subject.table,
       it:where()))
     return rows and rows[1].n, err
-  end)
+  end, limits)
 end
 
 local function read_samples(tx, subject, count)
@@ -60,7 +47,7 @@ end
 -- Each by itself: that one would fail says nothing of the others.
 local function change_samples(connection, subject, samples)
   for i, sample in ipairs(samples) do
-    local rows, err = rehearse(connection, function(tx) return change_sample(tx, subject, samples.keys[i]) end)
+    local rows, err = connection:rehearse(function(tx) return change_sample(tx, subject, samples.keys[i]) end, limits)
     if not rows and (err.retryable or err.code == "cancelled") then return nil, err end
     -- A trigger may keep the row as it is.
     if rows then sample.after = rows[1] or sample.before else sample.failed = err.message end
@@ -97,7 +84,7 @@ end
 -- Seconds that all of it may take; nil: that cannot be said.
 local function estimate(connection, subject, preview)
   if not preview.samples[1] then return nil end
-  local some = rehearse(connection, function(tx) return try_some(tx, subject, preview.samples.keys[1]) end)
+  local some = connection:rehearse(function(tx) return try_some(tx, subject, preview.samples.keys[1]) end, limits)
   if not some or subject.rows <= 0 then return nil end
   if preview.matching and some.changed > 0 then return some.seconds * preview.matching / some.changed end
   return some.seconds * subject.rows / math.min(tried, subject.rows)
@@ -114,7 +101,7 @@ function M.of(connection, subject, samples, transform)
   local list, ok, err
   preview.matching, err = count_matching(connection, subject)
   if not preview.matching and not is_late(err) then return nil, err end
-  list, err = rehearse(connection, function(tx) return read_samples(tx, subject, samples) end)
+  list, err = connection:rehearse(function(tx) return read_samples(tx, subject, samples) end, limits)
   if not list then return is_late(err) and preview or nil, err end
   preview.samples = list
   if transform then

@@ -16,7 +16,9 @@ end
 local find = [[
 SELECT c.oid::int8 AS oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name,
        pg_catalog.row_security_active(c.oid) AS guarded,
-       c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AS inherited
+       c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AS inherited,
+       (SELECT r.rulename::text FROM pg_catalog.pg_rewrite r
+         WHERE r.ev_class = c.oid AND r.ev_type = '2' AND r.is_instead AND r.ev_enabled IN ('O', 'A') LIMIT 1) AS rule
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = pg_catalog.to_regclass($1)]]
 
@@ -79,6 +81,10 @@ local function live_relation(connection, on)
   if found.inherited then
     return nil, errors.new("refused", ("tables inherit from %s, and its key is not unique among their rows"):format(on),
       "Declare a backfill for each of them.")
+  end
+  if found.rule then
+    return nil, errors.new("refused", ("the rule %s of %s does something else instead of an UPDATE"):format(found.rule,
+      on), "Drop it, or declare the backfill for the table that it writes to.")
   end
   return found
 end
@@ -241,18 +247,18 @@ end
 
 --- Goes along the key that a backfill was begun along, even where there is a better one by now.
 ---@param subject lunadex.postgres.BackfillSubject
----@param definition string
+---@param state lunadex.backfill.State
 ---@return true?
 ---@return lunadex.Error? err
-function M.go_along(subject, definition)
+function M.go_along(subject, state)
   for _, each in ipairs(subject.keys) do
-    if each.definition == definition then
+    if key.is(each, state.key, state.place) then
       subject.along, subject.key = each, each.names
       local err = refuse_set(subject)
       return not err or nil, err
     end
   end
-  return nil, errors.new("refused", ("it was begun along %s, and %s has no such key any more"):format(definition,
+  return nil, errors.new("refused", ("it was begun along %s, and %s has no such key any more"):format(state.key,
     subject.relation), "Bring that key back to go on; --restart begins it from the start, along another.")
 end
 

@@ -53,18 +53,6 @@ local function length(value)
   if items == 0 then return false end
 end
 
--- The shortest that is read as this number again.
-local function number_text(number)
-  if math.type(number) == "integer" then return ("%d"):format(number) end
-  if number ~= number then return "NaN" end
-  if number == math.huge or number == -math.huge then return number > 0 and "Infinity" or "-Infinity" end
-  for digits = 15, 16 do
-    local text = ("%%.%dg"):format(digits):format(number)
-    if tonumber(text) == number then return text end
-  end
-  return ("%.17g"):format(number)
-end
-
 -- What writes a value: it gives a text, or nil and what was wrong.
 ---@class lunadex.postgres.ValueWriter
 ---@field holds string             # type of the column, or of its elements, without domains
@@ -74,7 +62,8 @@ Writer.__index = Writer
 
 function Writer:scalar(value)
   local kind = type(value)
-  if kind == "number" then return number_text(value) end
+  if math.type(value) == "integer" then return ("%d"):format(value) end
+  if kind == "number" then return core.number_text(value) end
   if kind == "boolean" then return tostring(value) end
   if kind ~= "string" then return nil, schema.show(value) end
   if self.holds == "bytea" then

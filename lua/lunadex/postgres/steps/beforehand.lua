@@ -104,6 +104,37 @@ function M.relied_upon(change, live, catalog)
       or ", and the new one beside it under another name.")
 end
 
+-- Whether foreign keys can refer to an index of these fields by just these columns, in whatever order.
+local function is_key_of(fields, columns)
+  local is_unique = fields.unique or fields.kind == "primary_key" or fields.kind == "unique_constraint"
+  if not is_unique or fields.where or fields.deferrable or #fields.keys ~= #columns then return false end
+  local wanted = {}
+  for _, column in ipairs(columns) do wanted[column] = true end
+  for _, key in ipairs(fields.keys) do
+    if not wanted[key.column or ""] then return false end
+  end
+  return true
+end
+
+--- Which of some changes is to make the key that a foreign key refers to; nil: none, or it is there.
+---@param change lunadex.PlannedChange
+---@param others lunadex.PlannedChange[]
+---@param plan lunadex.Plan
+---@return lunadex.PlannedChange?
+function M.key_maker(change, others, plan)
+  local fields = change.action == "create" and plan.set:fields(change.ordinal)
+  local to = fields and fields.kind == "foreign_key" and fields.references
+  local relation = to and to.columns and plan.catalog:relation(to.schema, to.relation)
+  if not relation then return nil end
+  for _, live in ipairs(relation:indexes()) do
+    if live.valid and is_key_of(live:fields(), to.columns) then return nil end
+  end
+  for _, other in ipairs(others) do
+    local is_there = other.relation == relation.display
+    if is_there and is_key_of(plan.set:fields(other.ordinal), to.columns) then return other end
+  end
+end
+
 local function add_marks(index, relation, found)
   if index.replica_identity then found[#found + 1] = "the replica identity of " .. relation.display end
   if index.clustered then found[#found + 1] = "what " .. relation.display .. " is clustered on" end

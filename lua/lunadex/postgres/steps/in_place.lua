@@ -17,7 +17,9 @@ function make:alter()
       self:take_place(change.live_name, change.name, named(relation, change.name))
     end
   else
-    self:add("alter", relation, { name = change.live_name, fields = change.entry.fields })
+    local live = change.fact.live
+    self:add("alter", relation, { name = change.live_name, fields = change.entry.fields, id = number(live),
+      old_fields = live:fields() })
   end
 end
 
