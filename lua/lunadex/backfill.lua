@@ -11,6 +11,7 @@
 -- (backfill/worker), the registry's functions (backfill/transform), what a definition is (backfill/definition).
 
 local core = require "lunadex.core"
+local definitions = require "lunadex.backfill.definition"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local order = require "lunadex.backfill.order"
@@ -47,7 +48,8 @@ local M = {}
 ---@field transform (fun(rows: table[]): lunadex.backfill.Change[])?   # instead of `set`; rows are what `columns` says
 ---@field admit fun(count: integer, key: string, message: string): true?, lunadex.Error?   # before rows are recorded as
 ---       failed, with the first of them: whether so many more may be; else the batch is given up with that error
----@field skip string?             # walk one row, leave it as it is and record it as failed, with this message
+---@field skip {key: string, message: string}?   # walk one row; if it is that of this key, leave it as it is and
+---       record it as failed, with this message
 
 ---@class lunadex.backfill.Change
 ---@field changes table?           # column → value; nil, or empty: nothing changes
@@ -65,6 +67,8 @@ local M = {}
 ---@field matching integer?        # rows that `where` finds; nil where they could not be counted in time
 ---@field samples {key: string, before: table, after: table?, failed: string?}[]   # rows by name of column; with
 ---       neither: it could not be tried
+---@field state string?           # as lunadex.backfill.State has it; nil: it was never begun, or nobody may know
+---@field changed boolean?         # it was begun with another definition, and would be refused
 ---@field seconds number?         # that it may take, one batch after the other; nil: it cannot be said
 
 -- Of the functions: `connection` and `control` are lunadex.Connections, the latter with one session; `subject`,
@@ -73,15 +77,16 @@ local M = {}
 ---@class lunadex.backfill.Dialect
 ---@field prepare fun(connection, backfill: lunadex.Backfill): lunadex.backfill.Subject?, lunadex.Error?
 ---       finds relation and key and has the server judge `where`, `set` and `verify`; changes nothing
----@field go_along fun(subject, key: string): true?, lunadex.Error?
+---@field go_along fun(subject, state): true?, lunadex.Error?
 ---       takes the key that it was begun along (state.key), even where `prepare` has found a better one; the code
 ---       "refused" where there is none like it any more
----@field cut fun(connection, subject, count: integer): lunadex.backfill.Range[]?, lunadex.Error?
----       about so many ranges of about as many rows each, from statistics or a sample, which hold all keys that are
----       there now; none where there is no row
----@field batch fun(connection, subject, state, range, request): lunadex.backfill.Batch?, lunadex.Error?
+---@field cut fun(connection, subject, count: integer): any[]?, lunadex.Error?
+---       the highest keys of about so many ranges of about as many rows each, from statistics or a sample, in order;
+---       the last is the highest that there is now. None where there is no row
+---@field batch fun(connection, subject, state, range, request): lunadex.backfill.Batch?, lunadex.Error?, string?
 ---       one transaction: takes the range's checkpoint if it still is at range.cursor (else the code "moved"), walks
----       the next rows, changes them, records which failed, sets the checkpoint. `range` is left as it is
+---       the next rows, changes them, records which failed, sets the checkpoint. `range` is left as it is. After an
+---       error also the key of the last row, if it got so far: what request.skip calls it
 ---@field default_batch integer   # rows
 ---@field default_target number    # seconds
 ---@field about_a_row fun(err: lunadex.Error, subject): boolean   # whether a batch without some row would be done
@@ -96,6 +101,7 @@ local M = {}
 ---@field definition string        # readable (backfill/definition)
 ---@field fingerprint string       # of it
 ---@field key string?              # what it was begun along, with all that its order depends on; nil: it cannot change
+---@field place string?            # the same by numbers, where names may be others' by now
 ---@field state "new"|"running"|"stopped"|"finished"|"failed"|"aborted"   # "new": it has no ranges yet; "stopped": it
 ---       is not at its end, and nobody is at it
 ---@field command "pause"|"abort"|nil   # what somebody has told it
@@ -124,15 +130,17 @@ local M = {}
 ---       lock ends with the control's session, or soon after the last `poll`
 ---@field begin fun(control, state, subject, definition, ranges): lunadex.backfill.State?, lunadex.Error?
 ---       from the start, forgetting all there was, state.command included: no batch of before may set a checkpoint any
----       more. `definition` is { text, fingerprint }
----@field go_on fun(control, state, definition): lunadex.backfill.State?, lunadex.Error?
----       from where it was, with this definition; takes the error away, counts the attempt
+---       more. `definition` is { text, fingerprint }; ranges have number, cursor and high. What others have begun since
+---       `state` was read is left alone (code "lock_held")
+---@field go_on fun(control, state, subject, definition): lunadex.backfill.State?, lunadex.Error?
+---       from where it was, with this relation and definition; takes the error away, counts the attempt
 ---@field poll fun(control, state, figures: {rate: number?, waits: string?}): {command: string?}?, lunadex.Error?
 ---       every second: keeps the lock (taking it again if it was lost; code "lock_held" if another has it), writes the
 ---       figures, and says what it was told
 ---@field close fun(control, state, outcome: "finished"|"failed"|"aborted", message: string?): true?, lunadex.Error?
 ---       writes the end, so that with it all that batches did before is as durable as the server makes anything. With
 ---       "finished" only if all ranges are done (code "undone"): a crash may have taken back what batches had committed
+---       What it was told stays where it has failed: the next run is to know.
 ---@field release fun(control, state)   # gives the lock back; also while the run is stopping
 ---@field command fun(connection, name: string, command: "pause"|"resume"|"abort"): true?, lunadex.Error?
 ---       "resume" takes back what was told, and an end by "abort"; nil without an error: there was nothing to be told
@@ -158,6 +166,19 @@ local M = {}
 ---@field interrupted integer?     # the signal
 ---@field seconds number
 
+-- A value without what may not be shown; a document stays one.
+local function cleaned(value, secrets, done)
+  if type(value) == "string" then return secrets:clean(value) end
+  if type(value) ~= "table" then return value end
+  if not done[value] then
+    local copy = {}
+    done[value] = copy
+    for name, item in next, value do copy[cleaned(name, secrets, done)] = cleaned(item, secrets, done) end
+    debug.setmetatable(copy, debug.getmetatable(value))
+  end
+  return done[value]
+end
+
 --- What running it would do, on a few rows. Nothing of it stays.
 ---@param backfill lunadex.Backfill
 ---@param connection lunadex.Connection
@@ -166,12 +187,20 @@ local M = {}
 ---@return lunadex.backfill.Preview?
 ---@return lunadex.Error? err
 function M.preview(backfill, connection, samples)
-  local dialect = dialects.of(connection.info.driver).backfill
-  local subject, err = dialect.prepare(connection, backfill)
-  if not subject then return nil, nil, err end
+  local dialect, secrets = dialects.of(connection.info.driver), backfill.secrets
+  local subject, err = dialect.backfill.prepare(connection, backfill)
+  if not subject then return nil, nil, errors.cleaned(err, secrets) end
   local preview
-  preview, err = dialect.preview(connection, subject, samples, transforms.of(backfill))
-  return preview and subject or nil, preview, err
+  preview, err = dialect.backfill.preview(connection, subject, samples, transforms.of(backfill))
+  if not preview then return nil, nil, errors.cleaned(err, secrets) end
+  preview.rows = math.max(preview.rows, preview.matching or 0) -- an estimate, and a count
+  local states = dialect.ledger.read(connection, backfill.name)
+  local state = states and states[1]
+  if state and state.state ~= "new" then
+    preview.state, preview.changed = state.state, state.fingerprint ~= definitions.of(backfill).fingerprint
+  end
+  preview.samples = cleaned(preview.samples, secrets, {})
+  return subject, preview
 end
 
 --- Runs backfills of one database, one after the other, in the order that they ask for. Failures of single ones are in
@@ -184,6 +213,10 @@ end
 ---@return lunadex.Error? err
 function M.run(backfills, all, connection, options)
   options = options or {}
+  if options.restart and options.carry_on then
+    return nil, errors.new("usage", "from the start, and on from where it was: a backfill cannot do both",
+      "Give --restart or --carry-on.")
+  end
   local info, err = connection:connect()
   if not info then return nil, err end
   if info.read_only then return nil, errors.read_only(info) end

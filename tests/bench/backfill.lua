@@ -6,7 +6,6 @@
 local bench = require "support.bench"
 local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
-local shell = require "support.shell"
 
 local rows = math.tointeger(tonumber(os.getenv "LUNADEX_BENCH_ROWS" or 2000000))
 local runs = math.tointeger(tonumber(os.getenv "LUNADEX_BENCH_RUNS" or 3))
@@ -55,16 +54,18 @@ local contenders = {
       END $$]] },
 }
 
-local function check()
+-- Runs one, all of whose rows then have their totals.
+local function run(each)
+  local seconds = bench.time(each.words)
   assert(server:value(nil, "SELECT count(*) FROM orders WHERE total IS DISTINCT FROM price * quantity") == "0")
+  return seconds
 end
 
 for _, each in ipairs(contenders) do each.times = {} end
 for round = 0, runs do
   for _, each in ipairs(contenders) do
     make_table()
-    local seconds = bench.time(each.words)
-    check()
+    local seconds = run(each)
     if round > 0 then each.times[round] = seconds end
   end
 end
@@ -79,41 +80,8 @@ end
 
 -- Under load ----------------------------------------------------------------------------------------------------------
 
-local script = shell.directory "bench" .. "/load.sql"
-shell.write_file(script, ([[
-\set id random(1, %d)
-UPDATE orders SET touched = touched + 1 WHERE id = :id;
-\sleep 3 ms
-]]):format(rows))
-
--- Percentiles in ms of what two clients that pause 3 ms meet, from pgbench's log.
-local function load_during(work)
-  local logs = shell.directory "pgbench"
-  local load = shell.start({ "pgbench", "-n", "-c", "2", "-T", "3600", "-l", "--log-prefix", logs .. "/l", "-f", script,
-    "-d", url }, { cwd = logs })
-  shell.sleep(1) -- connections and caches
-  local from = os.time()
-  work()
-  local to = os.time()
-  load:kill "INT"
-  load:wait(60)
-  local times = {}
-  for line in io.popen(("cat %s/l*"):format(shell.quote(logs))):lines() do
-    local microseconds, at = line:match "^%d+ %d+ (%d+) %d+ (%d+)"
-    at = tonumber(at)
-    if at and at >= from and at <= to then times[#times + 1] = tonumber(microseconds) / 1000 - 3 end
-  end
-  table.sort(times)
-  local function percentile(share) return times[math.max(math.ceil(#times * share), 1)] or 0 end
-  return percentile(0.5), percentile(0.99), percentile(1)
-end
-
-print(("\n%-34s %10s %12s %14s"):format("a write beside it, in ms", "median", "p99", "slowest"))
-local function tell(name, ...) print(("%-34s %10.1f %12.1f %14.1f"):format(name, ...)) end
-make_table()
-tell("nothing else", load_during(function() shell.sleep(10) end))
-for _, each in ipairs(contenders) do
-  make_table()
-  tell(each.name, load_during(function() bench.time(each.words) end))
-end
+bench.beside(url, rows, contenders, runs, run, {
+  read = [[db:query("SELECT note FROM orders WHERE id = $1", { id })]],
+  write = [[db:query("UPDATE orders SET touched = touched + 1 WHERE id = $1", { id })]],
+}, make_table)
 server:stop()

@@ -111,54 +111,8 @@ end
 
 -- Under load ----------------------------------------------------------------------------------------------------------
 
--- Two clients that read and write one document each, and pause for 3 ms.
-local load = file("load.lua", [[
-  local lunadex = require "lunadex"
-  local url, rows, stop = arg[1], tonumber(arg[2]), arg[3]
-  local db = assert(lunadex.connect(url))
-  local times = { read = {}, write = {} }
-  local function measure(kind, ...)
-    local began = lunadex.now()
-    assert(db:query(...))
-    table.insert(times[kind], (lunadex.now() - began) * 1000)
-    lunadex.sleep(0.003)
-  end
-  local function work()
-    while not io.open(stop) do
-      measure("read", "find", "users", { filter = { _id = math.random(rows) }, limit = 1 })
-      measure("write", "update", "users",
-        { updates = { { q = { _id = math.random(rows) }, u = { ["$inc"] = { touched = 1 } } } } })
-    end
-  end
-  local clients = { lunadex.spawn(work), lunadex.spawn(work) }
-  for _, client in ipairs(clients) do client:join() end
-  for _, kind in ipairs { "read", "write" } do
-    local list = times[kind]
-    table.sort(list)
-    for _, share in ipairs { 0.5, 0.99, 1 } do print(list[math.max(math.ceil(#list * share), 1)]) end
-  end
-]])
-
-local function load_during(work)
-  local stop = shell.directory "stop" .. "/stop"
-  local process = lunadex.start { "run", load, url, rows, stop }
-  shell.sleep(1) -- connections
-  work()
-  shell.write_file(stop, "")
-  local ended = process:wait(60)
-  assert(ended.status == 0, ended.stderr)
-  local figures = {}
-  for figure in ended.stdout:gmatch "[^\n]+" do figures[#figures + 1] = tonumber(figure) end
-  return table.unpack(figures)
-end
-
-local form = "%-34s %8s %8s %8s %10s %8s %8s"
-print("\n" .. form:format("beside it, in ms", "read", "p99", "slowest", "write", "p99", "slowest"))
-local function tell(name, ...)
-  print(form:gsub("%%(%d+)s", "%%%1.1f"):format(name, ...))
-end
-tell("nothing else", load_during(function() shell.sleep(10) end))
-for _, each in ipairs(contenders) do
-  tell(each.name, load_during(function() run(each) end))
-end
+bench.beside(url, rows, contenders, runs, run, {
+  read = [[db:query("find", "users", { filter = { _id = id }, limit = 1 })]],
+  write = [[db:query("update", "users", { updates = { { q = { _id = id }, u = { ["$inc"] = { touched = 1 } } } } })]],
+})
 server:stop()

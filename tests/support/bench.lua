@@ -1,4 +1,6 @@
--- What benchmarks measure with: times of whole processes, in turns, and their peak memory; and a schema of any size.
+-- What benchmarks measure with: times of whole processes, in turns, and their peak memory; what clients notice
+-- meanwhile; and a schema of any size.
+local lunadex = require "support.lunadex"
 local shell = require "support.shell"
 
 local M = {}
@@ -43,8 +45,9 @@ end
 ---@param list number[]
 ---@return number
 function M.median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
+  local sorted = table.move(list, 1, #list, 1, {}) -- the list itself is in the order of the turns
+  table.sort(sorted)
+  return sorted[(#sorted + 1) // 2]
 end
 
 --- Several commands in turns, for a machine is not equally fast at any two times: of each its times, the first run,
@@ -93,6 +96,89 @@ function M.peak(words)
   local result = process:wait()
   assert(result.status == 0, result.stdout .. result.stderr)
   return most / 1024, shell.now() - begun
+end
+
+-- Two clients, each of which reads and writes one row by turns, with pauses of 3 ms. They count once the first file
+-- is there; what is under way when the second appears still counts: it may have waited for what has just ended.
+local load = [[
+  local lunadex = require "lunadex"
+  local url, rows, from, to = arg[1], tonumber(arg[2]), arg[3], arg[4]
+  local db = assert(lunadex.connect(url))
+  local operations = {
+    { times = {}, run = function(id) return %s end },
+    { times = {}, run = function(id) return %s end },
+  }
+  local function is_there(file)
+    local handle = io.open(file)
+    return handle and handle:close()
+  end
+  local function work()
+    while not is_there(to) do
+      for _, each in ipairs(operations) do
+        local began = lunadex.now()
+        assert(each.run(math.random(rows)))
+        if is_there(from) then table.insert(each.times, (lunadex.now() - began) * 1000) end
+        lunadex.sleep(0.003)
+      end
+    end
+  end
+  local clients = { lunadex.spawn(work), lunadex.spawn(work) }
+  for _, client in ipairs(clients) do client:join() end
+  for _, each in ipairs(operations) do
+    table.sort(each.times)
+    for _, share in ipairs { 0.5, 0.99, 1 } do print(each.times[math.max(math.ceil(#each.times * share), 1)]) end
+  end
+]]
+
+--- Prints what clients that read and write single rows notice of each contender: of several turns the medians, and the
+--- p99 of writes to that of the same turn when there is nothing else.
+---@param url string
+---@param rows integer   there are rows with the keys from 1 to this
+---@param contenders { name: string }[]
+---@param turns integer
+---@param run fun(contender: table)
+---@param operations { read: string, write: string }   Lua, with `db` and `id`
+---@param before fun()?   what is done before each, unmeasured
+function M.beside(url, rows, contenders, turns, run, operations, before)
+  local directory = shell.directory "beside"
+  local script = directory .. "/load.lua"
+  shell.write_file(script, load:format(operations.read, operations.write))
+  local function notice(work)
+    if before then before() end
+    local from, to = directory .. "/from", directory .. "/to"
+    os.remove(from)
+    os.remove(to)
+    local process = lunadex.start { "run", script, url, rows, from, to }
+    shell.sleep(1) -- connections and caches
+    shell.write_file(from, "")
+    work()
+    shell.write_file(to, "")
+    local ended = process:wait(60)
+    assert(ended.status == 0, ended.stderr)
+    local figures = {}
+    for figure in ended.stdout:gmatch "[^\n]+" do figures[#figures + 1] = tonumber(figure) end
+    return figures
+  end
+  local all = { { name = "nothing else", work = function() shell.sleep(10) end } }
+  for i, each in ipairs(contenders) do all[i + 1] = { name = each.name, work = function() run(each) end } end
+  for _ = 1, turns do
+    for _, each in ipairs(all) do table.insert(each, notice(each.work)) end
+  end
+  local form = "%-34s %8s %8s %8s %10s %8s %8s %8s"
+  print("\n" .. form:format("beside it, in ms", "read", "p99", "slowest", "write", "p99", "slowest", "to idle"))
+  for _, each in ipairs(all) do
+    local function column(i)
+      local values = {}
+      for turn, figures in ipairs(each) do values[turn] = figures[i] end
+      return values
+    end
+    local cells = {}
+    for i = 1, 6 do cells[i] = ("%.1f"):format(M.median(column(i))) end
+    local ratios = {}
+    for turn, figures in ipairs(each) do ratios[turn] = figures[5] / all[1][turn][5] end
+    cells[7] = ("%.2f"):format(M.median(ratios))
+    print(form:format(each.name, table.unpack(cells)))
+  end
 end
 
 -- Ten indexes a table, of the kinds real schemas have, in the shares they have there: most plain, one in ten partial,

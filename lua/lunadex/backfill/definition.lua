@@ -6,13 +6,6 @@ local lua_text = require "lunadex.lua_text"
 
 local M = {}
 
--- FNV-1a. It tells definitions apart, and need not withstand anybody.
-local function hash(text)
-  local sum = 0xcbf29ce484222325
-  for i = 1, #text do sum = (sum ~ text:byte(i)) * 0x100000001b3 end
-  return ("%016x"):format(sum)
-end
-
 local function key_order(a, b)
   if math.type(a) and math.type(b) then return a < b end
   if math.type(a) or math.type(b) then return math.type(a) ~= nil end
@@ -44,7 +37,7 @@ function write(value, clean)
   if value == core.null then return "null" end
   if type(value) == "table" then return write_table(value, clean) end
   -- Of a function what it does counts, and not where it stands. What it takes from outside is not seen.
-  if type(value) == "function" then return "function " .. hash(code.of(value)) end
+  if type(value) == "function" then return "function " .. core.fingerprint(code.of(value)) end
   return tostring(value)
 end
 
@@ -68,7 +61,15 @@ end
 ---@return {text: string, fingerprint: string}
 function M.of(backfill)
   local function clean(text) return backfill.secrets:clean(text) end
-  return { text = text_of(backfill, clean), fingerprint = hash(text_of(backfill, as_it_is)) }
+  return { text = text_of(backfill, clean), fingerprint = core.fingerprint(text_of(backfill, as_it_is)) }
+end
+
+--- Whether what is kept under its name is at its end, and of this definition.
+---@param backfill lunadex.Backfill
+---@param state lunadex.backfill.State?
+---@return boolean
+function M.is_finished(backfill, state)
+  return state ~= nil and state.state == "finished" and state.fingerprint == M.of(backfill).fingerprint
 end
 
 return M

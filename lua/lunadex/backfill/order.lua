@@ -1,8 +1,12 @@
 --- In which order backfills run, and what has to be there before one begins.
 
+local definitions = require "lunadex.backfill.definition"
 local errors = require "lunadex.errors"
 
 local M = {}
+
+--- What plans call it that something waits for a backfill.
+M.rule = "backfill-first"
 
 local function named(list, name)
   for _, each in ipairs(list) do
@@ -39,20 +43,23 @@ function M.sort(backfills)
   return sorted
 end
 
---- The names of what has to be there before it: backfills of the registry, and others, which are indexes and keys.
----@param backfill lunadex.Backfill
----@param all lunadex.Backfill[]   # of its database
----@return string[] backfills
----@return string[] indexes
-function M.needed(backfill, all)
+-- What has to be there before it: backfills of the registry, and the names of others, which are indexes and keys.
+local function needed(backfill, all)
   local backfills, indexes = {}, {}
   for _, other in ipairs(all) do
-    if precedes(other, backfill) then backfills[#backfills + 1] = other.name end
+    if precedes(other, backfill) then backfills[#backfills + 1] = other end
   end
   for _, name in ipairs(backfill.after or {}) do
     if not named(all, name) then indexes[#indexes + 1] = name end
   end
   return backfills, indexes
+end
+
+-- Whether it is at its end, as it is declared by now; nil and why that is not known.
+local function is_finished(backfill, connection, dialect)
+  local states, err = dialect.ledger.read(connection, backfill.name)
+  if not states then return nil, err end
+  return definitions.is_finished(backfill, states[1])
 end
 
 local function is_on(backfill, change, dialect)
@@ -61,22 +68,35 @@ local function is_on(backfill, change, dialect)
   return on and on.name == name and (not schema or on.schema == schema) or change.relation == backfill.on
 end
 
---- The backfill that a change has to wait for: one that names what is to be built, and is not finished.
+--- The backfills that name what a change is about as what comes after them.
 ---@param change lunadex.PlannedChange
 ---@param all lunadex.Backfill[]   # of its database
+---@param dialect lunadex.Dialect
+---@return lunadex.Backfill[]
+function M.before(change, all, dialect)
+  local list = {}
+  for _, backfill in ipairs(all) do
+    if contains(backfill.before, change.name) and is_on(backfill, change, dialect) then list[#list + 1] = backfill end
+  end
+  return list
+end
+
+--- Those that something waits for and that are not finished, by name.
+---@param all lunadex.Backfill[]   # of a database
 ---@param connection lunadex.Connection
 ---@param dialect lunadex.Dialect
----@return lunadex.Backfill?
+---@return table<string, true>?
 ---@return lunadex.Error? err
-function M.before(change, all, connection, dialect)
-  if change.action == "keep" or change.action == "drop" then return nil end
+function M.unfinished(all, connection, dialect)
+  local unfinished = {}
   for _, backfill in ipairs(all) do
-    if contains(backfill.before, change.name) and is_on(backfill, change, dialect) then
-      local states, err = dialect.ledger.read(connection, backfill.name)
-      if not states then return nil, err end
-      if not states[1] or states[1].state ~= "finished" then return backfill end
+    if backfill.before then
+      local finished, err = is_finished(backfill, connection, dialect)
+      if err then return nil, err end
+      if not finished then unfinished[backfill.name] = true end
     end
   end
+  return unfinished
 end
 
 -- The live, valid index or key of that name on the relation.
@@ -106,6 +126,17 @@ local function is_known(backfill, name, all, plan)
   return is_live(plan.catalog:relation(schema, relation), name)
 end
 
+--- Whether its `before` names something else than backfills: what, if anything, only a plan knows.
+---@param backfill lunadex.Backfill
+---@param all lunadex.Backfill[]   # of its database
+---@return boolean
+function M.looks_beyond(backfill, all)
+  for _, name in ipairs(backfill.before or {}) do
+    if not named(all, name) then return true end
+  end
+  return false
+end
+
 --- The names in its `before` that nothing has, and that hold nothing back so.
 ---@param backfill lunadex.Backfill
 ---@param all lunadex.Backfill[]   # of its database
@@ -126,13 +157,13 @@ end
 ---@param dialect lunadex.Dialect
 ---@return lunadex.Error?
 function M.obstacle(backfill, all, connection, dialect)
-  local backfills, indexes = M.needed(backfill, all)
-  for _, name in ipairs(backfills) do
-    local states, err = dialect.ledger.read(connection, name)
-    if not states then return err end
-    if not states[1] or states[1].state ~= "finished" then
-      return errors.new("refused", ("it comes after the backfill %s, which is not finished"):format(name),
-        ("Run that first: lunadex backfill run --only %s."):format(name))
+  local backfills, indexes = needed(backfill, all)
+  for _, other in ipairs(backfills) do
+    local finished, err = is_finished(other, connection, dialect)
+    if err then return err end
+    if not finished then
+      return errors.new("refused", ("it comes after the backfill %s, which is not finished"):format(other.name),
+        ("Run that first: lunadex backfill run --only %s."):format(other.name))
     end
   end
   if #indexes == 0 then return nil end

@@ -5,6 +5,7 @@ local database = require "lunadex.database"
 local definitions = require "lunadex.backfill.definition"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
+local notices = require "lunadex.notice"
 local order = require "lunadex.backfill.order"
 local patience = require "lunadex.backfill.patience"
 local task = require "lunadex.task"
@@ -20,18 +21,20 @@ local worker = require "lunadex.backfill.worker"
 ---@field state lunadex.backfill.State
 ---@field failure lunadex.Error?
 ---@field aborted boolean?
+---@field raised any               # what the first of its tasks raised
 ---@field holds string?            # why no batch begins
 ---@field patience lunadex.backfill.Patience
+---@field warnings lunadex.Warnings       # of the server, while batches run
 ---@field admitted table<lunadex.backfill.Worker, integer>   # rows that batches under way will record as failed
 local Run = {}
 Run.__index = Run
 
-local beat = 1           -- seconds between two looks at commands and strain
-local window = 30        -- seconds that the rate is of
-local range_rows = 50000 -- rows that are worth a range of their own
+local beat = 1            -- seconds between two looks at commands and strain
+local window = 30         -- seconds that the rate is of
+local range_rows = 100000 -- rows that are worth a range of their own
 local most_ranges = 64
-local least_rows = 1000  -- rows below which a range is not worth a worker
-local silence = 600      -- seconds without an answer to the control, after which batches stop
+local least_rows = 1000   -- rows below which a range is not worth a worker
+local silence = 600       -- seconds without an answer to the control, after which batches stop
 
 --- Nothing is done yet.
 ---@param backfill lunadex.Backfill
@@ -46,6 +49,7 @@ function Run.new(backfill, all, connection, options)
     next_range = 1, seen = 0, changed = 0, failed = 0,
     transform = transforms.of(backfill) }, Run)
   self.patience = self:new_patience()
+  self.warnings = notices.warnings(function(text) self:emit("note", { text = backfill.secrets:clean(text) }) end)
   return self
 end
 
@@ -59,12 +63,17 @@ end
 
 function Run:new_patience()
   return patience.new(function(err, attempt, delay)
-    self:emit("retry", { attempt = attempt, delay = delay, error = errors.plain(err) })
+    self:emit("retry", { attempt = attempt, delay = delay, error = errors.plain(self:cleaned(err)) })
   end)
 end
 
+-- As it may be told and kept.
+function Run:cleaned(err)
+  return err and errors.cleaned(err, self.backfill.secrets)
+end
+
 function Run:fail(err)
-  if not self.failure and not task.stopping() then self.failure = err end
+  if not self.failure and not task.stopping() then self.failure = self:cleaned(err) end
   self.woken:announce()
 end
 
@@ -108,7 +117,7 @@ function Run:replace(range, is)
   end
 end
 
---- Whether so many rows more may fail.
+--- Whether so many rows more may fail; `several` of the error: some of them may, in a smaller batch.
 function Run:admit(own, count, key, message)
   local total, limit = self.failed + count, self.backfill.errors or 0
   for other, more in pairs(self.admitted) do
@@ -118,9 +127,11 @@ function Run:admit(own, count, key, message)
     self.admitted[own] = count
     return true
   end
-  return nil, errors.new("failed", ("row %s: %s; %s"):format(key, message, limit == 0 and "no row may fail"
+  local err = errors.new("failed", ("row %s: %s; %s"):format(key, message, limit == 0 and "no row may fail"
     or ("no more than %d rows may fail"):format(limit)),
     "Correct the row or the backfill and run it again, or let more rows fail with its option errors.")
+  err.several = count > 1 and limit > 0
+  return nil, err
 end
 
 -- Rows a second, of the last half minute.
@@ -133,11 +144,13 @@ function Run:pace()
 end
 
 function Run:progress()
-  local rate, rows = self:pace(), self.state.rows
+  local rate = self:pace()
+  -- How many there are is an estimate, and can be too few.
+  local rows = self.state.rows < 0 and -1 or math.max(self.state.rows, self.seen)
   local percent, left
   if rows > 0 then
-    percent = math.min(100 * self.seen / rows, 99) -- how many there are is an estimate
-    left = rate and rate > 0 and math.max(rows - self.seen, 0) / rate or nil
+    percent = math.min(100 * self.seen / rows, 99)
+    left = rate and rate > 0 and (rows - self.seen) / rate or nil
   end
   self.rate = rate
   local noun = self.dialect.row .. "s"
@@ -182,13 +195,18 @@ function Run:watch()
   self.woken:announce()
 end
 
--- Ranges of a backfill that begins.
+-- Ranges of a backfill that begins, or nil and why there are none.
 function Run:cut()
   local rows = self.subject.rows
   -- Also a single worker leaves something to a run with more.
   local count = rows < 0 and self.jobs or math.max(math.min(rows // range_rows, most_ranges),
     math.min(self.jobs, rows // least_rows), 1)
-  return self.patience:try(self.dialect.backfill.cut, self.connection, self.subject, math.tointeger(count // 1))
+  local highs, err = self.patience:try(self.dialect.backfill.cut, self.connection, self.subject,
+    math.tointeger(count // 1))
+  if not highs then return nil, err end
+  local ranges = {}
+  for i, high in ipairs(highs) do ranges[i] = { number = i, cursor = highs[i - 1], high = high } end
+  return ranges
 end
 
 local refusals = {
@@ -204,18 +222,27 @@ local function refusal(why, name, more)
   return errors.new("refused", text[1] .. (more or ""), (text[2]:format(name)))
 end
 
+-- A name without its schema may be another relation's by now.
+local function elsewhere(state, subject)
+  return errors.new("refused", ("it was begun on %s, and %s is %s now"):format(state.relation, subject.backfill.on,
+    subject.relation), "Say which of them, with its schema. " .. refusals.changed[2])
+end
+
 -- What is to be done about what there is already: "nothing", "begin" or "go on"; or nil and why not.
-local function decide(state, definition, options)
+local function decide(state, subject, definition, options)
   if options.restart then return "begin" end
   local new = state.state == "new"
-  local same = new or state.fingerprint == definition.fingerprint
-  if not same and not options.carry_on then
-    return nil, refusal("changed", state.name, ("\n  then: %s\n  now:  %s"):format(state.definition, definition.text))
+  local same, here = state.fingerprint == definition.fingerprint, state.relation == subject.relation
+  if not new and not options.carry_on then
+    if not same then
+      return nil, refusal("changed", state.name, ("\n  then: %s\n  now:  %s"):format(state.definition, definition.text))
+    end
+    if not here then return nil, elsewhere(state, subject) end
   end
   if state.state == "aborted" or state.command == "abort" then return nil, refusal("aborted", state.name) end
   if state.command == "pause" then return nil, refusal("paused", state.name) end
   if new then return "begin" end
-  return same and state.state == "finished" and "nothing" or "go on"
+  return same and here and state.state == "finished" and "nothing" or "go on"
 end
 
 function Run:read_ranges()
@@ -237,7 +264,7 @@ end
 function Run:prepare()
   local ledger, options = self.dialect.ledger, self.options
   local definition = definitions.of(self.backfill)
-  local decision, err = decide(self.state, definition, options)
+  local decision, err = decide(self.state, self.subject, definition, options)
   if not decision then return nil, err end
   if decision == "nothing" then return true end
   local state, ranges
@@ -248,10 +275,10 @@ function Run:prepare()
   else
     if self.state.key then
       local ok
-      ok, err = self.dialect.backfill.go_along(self.subject, self.state.key)
+      ok, err = self.dialect.backfill.go_along(self.subject, self.state)
       if not ok then return nil, err end
     end
-    state, err = self.patience:try(ledger.go_on, self.control, self.state, definition)
+    state, err = self.patience:try(ledger.go_on, self.control, self.state, self.subject, definition)
   end
   if not state then return nil, err end
   self.state = state
@@ -268,8 +295,22 @@ function Run:verify()
   if count == 0 then return true end
   -- Without `where`, from the start is from the start for all.
   local cure = self.backfill.where and "give --restart" or "correct them by another: --restart would change all anew"
-  return nil, errors.new("failed", ("all rows were walked, and verify counts %s"):format(count),
-    ("Rows came in that are not as they should be: see to what writes them, and then %s."):format(cure))
+  local failed = self.failed > 0
+  return nil, errors.new("failed", ("all rows were walked%s, and verify counts %s"):format(
+    failed and (", of which %d failed"):format(self.failed) or "", count),
+    (failed and "Those that failed are as they were, and others may have come in: see to them, and then %s."
+      or "Rows came in, or were kept, that are not as they should be: see to what writes or keeps them, and then %s.")
+      :format(cure))
+end
+
+-- A task of the run. One that raises, as a listener may have it do, ends the others, which could wait for it.
+function Run:spawn(work, ...)
+  return task.spawn(function(...)
+    local ok, problem = xpcall(work, task.traced, ...)
+    if ok then return end
+    if not self.raised then self.raised = problem end
+    self:fail(errors.new("internal", tostring(problem)))
+  end, ...)
 end
 
 function Run:work()
@@ -277,27 +318,21 @@ function Run:work()
   self:look()
   for i = 1, math.min(self.jobs, math.max(#self.ranges, 1)) do
     local each = worker.new(self)
-    self.workers[i] = task.spawn(each.work, each)
+    self.workers[i] = self:spawn(each.work, each)
   end
-  local watch = task.spawn(self.watch, self)
-  local raised
-  for _, each in ipairs(self.workers) do
-    local ok, problem = pcall(each.join, each)
-    if not ok and not raised then
-      raised = problem
-      self:fail(errors.new("internal", tostring(problem)))
-    end
-  end
+  local watch = self:spawn(self.watch, self)
+  for _, each in ipairs(self.workers) do each:join() end
   if not self:is_over() then
-    local check = task.spawn(self.verify, self)
-    self.workers = { check }
-    local ok, err = check:join()
-    if not ok and not self.aborted then self:fail(err) end
+    self.workers = { self:spawn(function()
+      local ok, err = self:verify()
+      if not ok and not self.aborted then self:fail(err) end
+    end) }
+    self.workers[1]:join()
   end
   self.ended = true
   watch:cancel()
   watch:join()
-  if raised then error(raised, 0) end
+  if self.raised then error(self.raised, 0) end
 end
 
 -- Works until all ranges are done, or the run is over. A crash of the server may take back what was done last: then
@@ -329,19 +364,25 @@ function Run:claimed()
   return self:complete()
 end
 
---- To its end, which is told. Never raises.
+function Run:opened()
+  local ok, err = self:open()
+  if not ok then return "failed", err end
+  return self:claimed()
+end
+
+--- To its end, which is told. Only what raises in a listener is raised.
 ---@return "finished"|"skipped"|"failed"|"aborted"|"cancelled"
 ---@return lunadex.Error? err
 function Run:run()
   local began = core.now()
-  local outcome, ok, err = "failed", self:open()
-  if ok then
-    outcome, err = self:claimed()
-    self.dialect.ledger.release(self.control, self.state)
-  end
+  local fine, outcome, err = pcall(self.opened, self)
+  if self.state then self.dialect.ledger.release(self.control, self.state) end
   if self.control then self.control:close() end
   if self.batches then self.batches:close() end
+  if not fine then error(outcome, 0) end
+  err = self:cleaned(err)
   if outcome == "failed" and task.ending() then outcome, err = "cancelled", nil end
+  self.warnings:finish()
   self:emit("build_finished", { outcome = outcome, seconds = core.now() - began, seen = self.seen,
     changed = self.changed, failed = self.failed, error = err and errors.plain(err),
     reason = outcome == "skipped" and "finished before" or nil, critical = false })
@@ -362,6 +403,7 @@ function Run:open()
   if not self.control then return nil, err end
   self.batches, err = database.open(connection.target, { jobs = self.jobs, application_name = name })
   if not self.batches then return nil, err end
+  function self.batches.on_notice(notice) self.warnings:hear(notice) end
   self.state, err = self.patience:try(dialect.ledger.claim, self.control, self.subject)
   return self.state and true or nil, err
 end

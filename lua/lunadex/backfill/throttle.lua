@@ -7,7 +7,7 @@ local sandbox = require "lunadex.sandbox"
 
 local M = {}
 
-M.limits = { instructions = 10 * 1000 * 1000, memory = 64 * 1024 * 1024 }
+local limits = { instructions = 10 * 1000 * 1000, memory = 64 * 1024 * 1024 }
 
 -- Limits that are not about the server.
 local own = { window = true, check = true }
@@ -29,12 +29,12 @@ local function window_text(window)
   return ("it is not between %s and %s"):format(clock(window[1]), clock(window[2]))
 end
 
--- What the registry's function says: a text, or true, holds.
+-- What the registry's function says: a text, or true, holds. The database keeps it for `status`.
 local function check_text(backfill)
-  local ok, verdict = sandbox.run(backfill.throttle.check, backfill.environment, M.limits)
-  if not ok then return "its check failed: " .. format.utf8(format.line(tostring(verdict))) end
-  -- The database keeps it for `status`.
-  if type(verdict) == "string" then return format.utf8(format.line(verdict)) end
+  local ok, verdict = sandbox.run(backfill.throttle.check, backfill.environment, limits)
+  local function shown(text) return backfill.secrets:clean(format.storable(format.line(text))) end
+  if not ok then return "its check failed: " .. shown(tostring(verdict)) end
+  if type(verdict) == "string" then return shown(verdict) end
   return verdict and "its check says so" or nil
 end
 
@@ -50,9 +50,9 @@ function M.refuse(dialect, backfill)
   end
 end
 
-local function strains(dialect, limits)
+local function strains(dialect, throttle)
   for name in pairs(dialect.strain.limits) do
-    if limits[name] then return true end
+    if throttle[name] then return true end
   end
   return false
 end
@@ -65,10 +65,10 @@ end
 ---@return string?
 function M.look(dialect, control, subject, memory)
   local backfill = subject.backfill
-  local limits = backfill.throttle
-  if not limits then return nil end
-  local reason = limits.window and window_text(limits.window) or limits.check and check_text(backfill)
-  if reason or not strains(dialect, limits) then return reason or nil end
+  local throttle = backfill.throttle
+  if not throttle then return nil end
+  local reason = throttle.window and window_text(throttle.window) or throttle.check and check_text(backfill)
+  if reason or not strains(dialect, throttle) then return reason or nil end
   local strain, err = dialect.strain.look(control, subject, memory)
   if err then return "the strain on the server cannot be measured: " .. err.message end
   return strain

@@ -1,25 +1,20 @@
 --- Asks a backfill's `transform` what changes in rows, in the registry's sandbox. What goes wrong is about one row.
 
+local format = require "lunadex.format"
 local sandbox = require "lunadex.sandbox"
 local schema = require "lunadex.registry.schema"
 
 local M = {}
 
 -- For one row, as the last of a batch.
-M.limits = { instructions = 100 * 1000 * 1000, memory = 256 * 1024 * 1024 }
-
--- As the database can keep it: a message may quote whatever stands in a row.
-local function readable(message)
-  message = message:gsub("\0", "\\0")
-  if utf8.len(message) then return message end
-  return (message:gsub("[\x80-\xFF]", function(c) return ("\\x%02X"):format(c:byte()) end))
-end
+local limits = { instructions = 100 * 1000 * 1000, memory = 256 * 1024 * 1024 }
 
 local function flaw(changes)
   if changes == nil then return nil end
   if type(changes) ~= "table" then
     return ("transform gave %s; expected { column = value } or nil"):format(schema.show(changes))
   end
+  if debug.getmetatable(changes) then return "transform gave a whole document; expected the fields that change" end
   for name in next, changes do
     if type(name) ~= "string" then
       return ("transform gave the key %s; expected names of columns"):format(schema.show(name))
@@ -38,7 +33,8 @@ function M.of(backfill)
   local own = debug.getinfo(transform, "S").short_src
   local function failure(message, line, file)
     local place = file == own and line and line > 0 and ("%s:%d: "):format(backfill.file, line) or ""
-    return { failed = place .. readable(message) }
+    -- It may quote whatever stands in a row, or in a variable of the registry.
+    return { failed = place .. backfill.secrets:clean(format.storable(message)) }
   end
   return function(rows)
     local results, i = {}, 1
@@ -48,10 +44,10 @@ function M.of(backfill)
         while i <= #rows do
           local changes = transform(rows[i])
           local wrong = flaw(changes)
-          results[i] = wrong and { failed = wrong } or { changes = changes }
+          results[i] = wrong and { failed = backfill.secrets:clean(wrong) } or { changes = changes }
           i = i + 1
         end
-      end, backfill.environment, M.limits)
+      end, backfill.environment, limits)
       -- A row that ended the run by its limits was perhaps only the last straw: it is asked once more, alone.
       if not ok and not (limit and i > first) then
         results[i] = failure(message, line, file)

@@ -14,7 +14,7 @@ local first_size, first_given = 1000, 100
 ---@field size integer            # rows of the next batch
 ---@field narrow integer?          # the same, while a row is looked for that makes batches fail, and after that
 ---@field suspect integer?         # rows among which it is
----@field skip string?             # why the next row is left as it is
+---@field skip {key: string, message: string}?   # the row that is left as it is, and why
 ---@field patience lunadex.backfill.Patience
 local Worker = {}
 Worker.__index = Worker
@@ -51,10 +51,10 @@ function Worker:reload(range)
 end
 
 -- One row of so many makes a batch fail: it is found by halves.
-function Worker:look_closer(err)
+function Worker:look_closer(err, key)
   local rows = self.narrow or self.size
   self.suspect = self.suspect or rows
-  if rows == 1 then self.skip = err.message else self.narrow = rows // 2 end
+  if rows == 1 then self.skip = { key = key, message = self.run:cleaned(err).message } else self.narrow = rows // 2 end
 end
 
 -- Where one row failed, there may be more: batches grow from there.
@@ -70,12 +70,18 @@ function Worker:looked(batch)
   end
 end
 
--- Whether the range may be walked on after a batch has failed.
-function Worker:recover(range, err)
+-- Whether the range may be walked on after a batch has failed. (By the time that a row is to be left as it is it may be
+-- gone, and another one be there that fails.)
+function Worker:recover(range, err, key)
   local run = self.run
   if run:is_over() then return false end
-  if not self.skip and run.dialect.backfill.about_a_row(err, run.subject) then
-    self:look_closer(err)
+  if not (self.skip and self.skip.key == key) and run.dialect.backfill.about_a_row(err, run.subject) then
+    self:look_closer(err, key)
+    return true
+  end
+  -- As many are recorded as may fail, and the one that is told is the first beyond.
+  if err.several then
+    self.narrow = (self.narrow or self.size) // 2
     return true
   end
   -- Less at a time is less in the way of others, takes less of everything, and less of it is lost.
@@ -98,14 +104,14 @@ function Worker:walk(range)
   self.skip, self.narrow, self.suspect = nil, nil, nil
   while not range.done and run:may_go_on() do
     local began = core.now()
-    local batch, err = run.dialect.backfill.batch(run.batches, run.subject, run.state, range, self:request())
+    local batch, err, key = run.dialect.backfill.batch(run.batches, run.subject, run.state, range, self:request())
     run.admitted[self] = nil
     if batch then
       run:advance(range, batch)
       if not self.narrow and not batch.done then self:tune(core.now() - began) end
       self:looked(batch)
       self.patience:calm()
-    elseif not self:recover(range, err) then
+    elseif not self:recover(range, err, key) then
       return
     end
   end

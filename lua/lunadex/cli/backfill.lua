@@ -2,13 +2,16 @@
 
 local backfills = require "lunadex.backfill"
 local common = require "lunadex.cli.common"
+local definitions = require "lunadex.backfill.definition"
 local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local json = require "lunadex.cli.json"
+local order = require "lunadex.backfill.order"
 local output = require "lunadex.cli.output"
+local planning = require "lunadex.plan"
 local progress = require "lunadex.cli.progress"
-local show = require "lunadex.cli.repl.show"
+local show = require "lunadex.cli.show"
 local standing = require "lunadex.cli.standing"
 local suggest = require "lunadex.suggest"
 local task = require "lunadex.task"
@@ -52,10 +55,14 @@ end
 
 -- What is meant -------------------------------------------------------------------------------------------------------
 
-local function is_wanted(backfill, only)
+-- Whether --only names it, by its own name or its relation's, with a schema or without; notes what it would answer to.
+local function is_wanted(backfill, driver, only, names)
+  local answers = { [backfill.name] = true, [backfill.on] = true }
+  answers[dialects.of(driver).name.relation(backfill.on)] = true
+  for name in pairs(answers) do names[name] = true end
   if not only or #only == 0 then return true end
   for _, name in ipairs(only) do
-    if backfill.name == name or backfill.on == name then return true end
+    if answers[name] then return true end
   end
   return false
 end
@@ -76,29 +83,27 @@ local function chosen(databases, only)
   for _, each in ipairs(databases) do
     local wanted = {}
     for _, backfill in ipairs(each.backfills) do
-      names[backfill.name], names[backfill.on] = true, true
-      if is_wanted(backfill, only) then wanted[#wanted + 1] = backfill end
+      if is_wanted(backfill, each.driver, only, names) then wanted[#wanted + 1] = backfill end
     end
     if #wanted > 0 then list[#list + 1] = { database = each, backfills = wanted } end
   end
   return list, unfound(only, names)
 end
 
--- Connections to databases, to be closed.
-local function connect_all(databases, options, jobs)
-  local connections = setmetatable({}, { __close = function(list)
-    for _, each in ipairs(list) do each:close() end
-  end })
-  for i, each in ipairs(databases) do
-    local connection, err = common.open(options, each.url, jobs)
-    if not connection then return connections, err end
-    connections[i] = connection
-    connection.label = #databases > 1 and each.name or nil
-    local info
-    info, err = connection:connect()
-    if not info then return connections, err end
-  end
-  return connections
+local closing = { __close = function(connections)
+  for _, each in ipairs(connections) do each:close() end
+end }
+
+-- Does something with each database that answers, side by side; what went wrong with the others. The connections are to
+-- be closed.
+local function on_each(databases, options, sessions, work)
+  local connections, troubles, opened = common.open_all(databases, options, sessions)
+  local more = common.side_by_side(connections, function(connection, i)
+    local info, err = connection:connect()
+    if not info then return nil, err end
+    return work(connection, opened[i])
+  end)
+  return setmetatable(connections, closing), table.move(more, 1, #more, #troubles + 1, troubles)
 end
 
 -- Running -------------------------------------------------------------------------------------------------------------
@@ -139,6 +144,12 @@ local function label(connection)
   return connection.label and format.line(connection.label) .. ": " or ""
 end
 
+-- One that is about all of a database has no backfill.
+local function complain_of(failure)
+  local name = failure.backfill and failure.backfill.name .. ": " or ""
+  output.complain(failure.label .. name .. errors.describe(failure.error))
+end
+
 local function conclude(total, rows, failures, options)
   if options.json then
     json.event { event = "run_finished", summary = total, rows = rows, interrupted = task.stopping() }
@@ -146,15 +157,34 @@ local function conclude(total, rows, failures, options)
     output.line(output.style("bold", summary_line(total, rows)))
   end
   output.flush()
-  for _, failure in ipairs(failures) do
-    output.complain(("%s%s: %s"):format(failure.label, failure.backfill.name, errors.describe(failure.error)))
-  end
+  for _, failure in ipairs(failures) do complain_of(failure) end
   if task.stopping() then
     output.complain "interrupted: what was committed stays; run it again to go on"
     return 128 + task.stopping()
   end
   if #failures > 0 then return status_of(failures) end
   return total.aborted > 0 and common.EXIT.builds_failed or 0
+end
+
+-- Names in `before` that nothing has: what was meant would be built before its data are right.
+local function tell_unknown(each, connection)
+  local names = {}
+  for _, backfill in ipairs(each.backfills) do
+    names[backfill.name] = order.looks_beyond(backfill, each.database.backfills) or nil
+  end
+  local plan = next(names) and planning.make(each.database, connection)
+  for _, finding in ipairs(plan and plan.findings or {}) do
+    if finding.rule == order.rule and finding.level == "warning" and names[finding.name] then
+      output.complain(label(connection) .. "warning: " .. planning.finding_text(finding))
+    end
+  end
+end
+
+-- Of a database on which nothing was begun: what was done on the others is told all the same.
+local function nothing_of(each, err)
+  local stopped, count = task.stopping() ~= nil, #each.backfills
+  return { rows = {}, failures = { not stopped and { error = err } or nil },
+    summary = { total = count, [stopped and "cancelled" or "failed"] = count } }
 end
 
 local function run(list, connections, options, hear)
@@ -164,12 +194,12 @@ local function run(list, connections, options, hear)
   for _, each in ipairs(list) do count = count + #each.backfills end
   hear { event = "run_started", target = connections[1].display, total = count, planned = count, existing = 0 }
   for i, each in ipairs(list) do
+    tell_unknown(each, connections[i])
     local outcome, err = backfills.run(each.backfills, each.database.backfills, connections[i], {
       jobs = options.given_jobs, restart = options.restart, carry_on = options.carry_on, on_event = hear })
     if not outcome then
-      local trouble = { error = err, label = connections[i].label }
-      if not task.stopping() then return common.fail_each({ trouble }, options) end
-      outcome = { summary = { total = #each.backfills, cancelled = #each.backfills }, rows = {}, failures = {} }
+      outcome = nothing_of(each, err)
+      if options.json and not task.stopping() then json.failure(err, connections[i].label) end
     end
     add(total, outcome.summary)
     add(rows, outcome.rows)
@@ -212,7 +242,8 @@ end
 
 local function tell_preview(backfill, subject, preview)
   output.line(output.style("bold", format.line(backfill.name)), "  ", subject.relation, " along ",
-    table.concat(subject.key, ", "))
+    table.concat(subject.key, ", "), preview.state and ", is " .. preview.state or "",
+    preview.changed and " with another definition" or "")
   local parts = { preview.rows >= 0 and "about " .. format.quantity(preview.rows, "row") .. " to walk" or nil,
     preview.matching and preview.matching .. " to change" or "those to change could not be counted in time" }
   if preview.seconds then parts[#parts + 1] = "about " .. format.rough(preview.seconds) end
@@ -223,27 +254,39 @@ local function tell_preview(backfill, subject, preview)
 end
 
 local function dry_run(list, connections, options)
+  local failures = {}
   for i, each in ipairs(list) do
+    tell_unknown(each, connections[i])
     for _, backfill in ipairs(each.backfills) do
       local subject, preview, err = backfills.preview(backfill, connections[i], samples)
-      if not subject then return common.fail_each({ { error = err, label = connections[i].label } }, options) end
-      if options.json then
+      if not subject then
+        if task.stopping() then return common.fail(err, options) end
+        failures[#failures + 1] = { backfill = backfill, error = err, label = label(connections[i]) }
+        if options.json then
+          json.event { event = "error", name = backfill.name, database = connections[i].label,
+            error = errors.plain(err) }
+        end
+      elseif options.json then
         json.event { event = "preview", name = backfill.name, relation = subject.relation, key = subject.key,
           rows = preview.rows, matching = preview.matching, seconds = preview.seconds, samples = preview.samples,
-          database = connections[i].label }
+          state = preview.state, changed = preview.changed, database = connections[i].label }
       else
         tell_preview(backfill, subject, preview)
       end
     end
   end
-  return 0
+  output.flush()
+  for _, failure in ipairs(failures) do complain_of(failure) end
+  return failures[1] and status_of(failures) or 0
 end
 
 -- Standing ------------------------------------------------------------------------------------------------------------
 
 local function tell_declared(backfill, state)
+  local changed = state and state.state ~= "new" and state.fingerprint ~= definitions.of(backfill).fingerprint
   output.line("  ", format.pad(format.line(backfill.name), 24), " ", format.pad(state and state.state or "new", 9), " ",
-    format.line(backfill.on .. (backfill.description and " - " .. backfill.description or "")))
+    format.line(backfill.on .. (changed and ", with another definition" or "")
+      .. (backfill.description and " - " .. backfill.description or "")))
 end
 
 -- The states of a database that are meant, by the order in which they were begun; also of backfills that no registry
@@ -253,8 +296,8 @@ local function read_states(connection, options, names)
   if not states then return nil, err end
   local wanted = {}
   for _, state in ipairs(states) do
-    names[state.name], names[state.relation] = true, true
-    if is_wanted({ name = state.name, on = state.relation }, options.only) then wanted[#wanted + 1] = state end
+    local it = { name = state.name, on = state.relation }
+    if is_wanted(it, connection.info.driver, options.only, names) then wanted[#wanted + 1] = state end
   end
   return wanted
 end
@@ -265,70 +308,85 @@ local function find(list, name)
   end
 end
 
-local function tell(databases, connections, options)
+local function tell_database(connection, result, options)
+  if options.json then
+    local declared = {}
+    for i, each in ipairs(result.declared) do
+      declared[i] = { name = each.name, relation = each.on, description = each.description, file = each.file,
+        line = each.line, fingerprint = definitions.of(each).fingerprint }
+    end
+    json.event { target = connection.display, database = connection.label, declared = declared,
+      backfills = result.states }
+    return
+  end
+  output.line(label(connection), output.style("bold", connection.info.database), "  ", connection.display)
+  if options.action == "list" then
+    for _, each in ipairs(result.declared) do tell_declared(each, find(result.states, each.name)) end
+  else
+    for _, state in ipairs(result.states) do standing.tell(state) end
+    if #result.states == 0 then output.line "  no backfill was ever begun" end
+  end
+end
+
+-- What --only names in vain, unless it may be on one that is away.
+local function named_in_vain(troubles, names, options)
+  return #troubles == 0 and unfound(options.only, names) or nil
+end
+
+local function tell(databases, options)
   local names, results = {}, {}
-  for i, database in ipairs(databases) do
-    local states, err = read_states(connections[i], options, names)
-    if not states then return common.fail(err, options) end
+  local connections <close>, troubles = on_each(databases, options, 1, function(connection, database)
+    local states, err = read_states(connection, options, names)
+    if not states then return nil, err end
     local declared = {}
     for _, backfill in ipairs(database.backfills) do
-      names[backfill.name], names[backfill.on] = true, true
-      if is_wanted(backfill, options.only) then declared[#declared + 1] = backfill end
+      if is_wanted(backfill, connection.info.driver, options.only, names) then declared[#declared + 1] = backfill end
     end
-    results[i] = { states = states, declared = declared }
-  end
-  local mistake = unfound(options.only, names)
+    results[connection] = { states = states, declared = declared }
+    return true
+  end)
+  local mistake = named_in_vain(troubles, names, options)
   if mistake then return common.fail(mistake, options) end
-  for i, result in ipairs(results) do
-    local connection = connections[i]
-    if options.json then
-      local declared = {}
-      for k, each in ipairs(result.declared) do
-        declared[k] = { name = each.name, relation = each.on, description = each.description, file = each.file,
-          line = each.line }
-      end
-      json.event { target = connection.display, database = connection.label, declared = declared,
-        backfills = result.states }
-    else
-      output.line(label(connection), output.style("bold", connection.info.database), "  ", connection.display)
-      if options.action == "list" then
-        for _, each in ipairs(result.declared) do tell_declared(each, find(result.states, each.name)) end
-      else
-        for _, state in ipairs(result.states) do standing.tell(state) end
-        if #result.states == 0 then output.line "  no backfill was ever begun" end
-      end
-    end
+  for _, connection in ipairs(connections) do
+    local result = results[connection]
+    if result then tell_database(connection, result, options) end
   end
-  return 0
+  output.flush()
+  return troubles[1] and common.fail_each(troubles, options) or 0
 end
 
 local done = { pause = "paused", resume = "resumed", abort = "aborted" }
 
-local function command(connections, options)
-  local names, told = {}, 0
-  local wanted = {}
-  for i, connection in ipairs(connections) do
-    local states, err = read_states(connection, options, names)
-    if not states then return common.fail(err, options) end
-    wanted[i] = states
+local function tell_done(connection, name, options)
+  if options.json then
+    json.event { event = done[options.action], name = name, database = connection.label }
+  else
+    output.line(format.line(("%s%s: %s"):format(label(connection), name, done[options.action])))
+    output.flush()
   end
-  local mistake = unfound(options.only, names)
-  if mistake then return common.fail(mistake, options) end
-  for i, states in ipairs(wanted) do
+end
+
+-- On each database as soon as it answers: another may be away, and this one in need.
+local function command(databases, options)
+  local names, told = {}, 0
+  local connections <close>, troubles = on_each(databases, options, 1, function(connection) -- luacheck: ignore 211
+    local states, err = read_states(connection, options, names)
+    if not states then return nil, err end
+    local ledger = dialects.of(connection.info.driver).ledger
     for _, state in ipairs(states) do
-      local ok, err = dialects.of(connections[i].info.driver).ledger.command(connections[i], state.name, options.action)
-      if err then return common.fail(err, options) end
+      local ok
+      ok, err = ledger.command(connection, state.name, options.action)
+      if err then return nil, err end
       if ok then
         told = told + 1
-        local text = ("%s%s: %s"):format(label(connections[i]), state.name, done[options.action])
-        if options.json then
-          json.event { event = done[options.action], name = state.name, database = connections[i].label }
-        else
-          output.line(format.line(text))
-        end
+        tell_done(connection, state.name, options)
       end
     end
-  end
+    return true
+  end)
+  local mistake = named_in_vain(troubles, names, options)
+  if mistake then return common.fail(mistake, options) end
+  if troubles[1] then return common.fail_each(troubles, options) end
   if told == 0 and not options.json then output.line "nothing to do: no backfill that is not finished" end
   return 0
 end
@@ -348,12 +406,8 @@ end
 function M.run(options)
   local databases, err = read_databases(options)
   if not databases then return common.fail(err, options) end
-  if options.action ~= "run" then
-    local connections <close>, problem = connect_all(databases, options, 1)
-    if problem then return common.fail(problem, options) end
-    if options.action == "list" or options.action == "status" then return tell(databases, connections, options) end
-    return command(connections, options)
-  end
+  if options.action == "list" or options.action == "status" then return tell(databases, options) end
+  if options.action ~= "run" then return command(databases, options) end
   local list
   list, err = chosen(databases, options.only)
   if err then return common.fail(err, options) end
@@ -366,8 +420,8 @@ function M.run(options)
   local hear = listener(options)
   common.tell_stop(hear)
   if not options.dry_run then options.connect_retry = common.patient end
-  local connections <close>, problem = connect_all(with_some, options, 2)
-  if problem then return common.fail(problem, options) end
+  local connections <close>, troubles = on_each(with_some, options, 2, function() return true end)
+  if troubles[1] then return common.fail_each(troubles, options) end
   if options.dry_run then return dry_run(list, connections, options) end
   return run(list, connections, options, hear)
 end

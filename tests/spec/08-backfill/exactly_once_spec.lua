@@ -154,7 +154,24 @@ describe("a backfill that must not be done twice", function()
     local result = lunadex.run { "backfill", "run", registry, "--jobs", "4", "--json", "--target", link:url(database) }
     assert.equal(0, result.status, tostring(result))
     assert.is_true(count(result, "retry") >= 11, tostring(result))
-    exact "1" -- whether it was begun is as uncertain: with nothing done, it was begun again
+    exact "1"
+    assert.equal("1", server:value(database, "SELECT generation FROM lunadex.backfill"))
+  end)
+
+  it("is begun once, also where another run has begun and ended it before the first one could", function()
+    local link = proxies.start(server)
+    finally(function() link:close() end)
+    link:trap("stall", "before", "WITH begun AS")
+    local first = lunadex.start { "backfill", "run", registry, "--json", "--target", link:url(database) }
+    local port = link:fired()
+    server:psql(database, [[SELECT pg_terminate_backend(pid) FROM pg_locks
+      WHERE locktype = 'advisory' AND classid = 1819635298]])
+    completes()
+    link:resume(port)
+    local result = lunadex.result(first:wait())
+    assert.equal(4, result.status, tostring(result))
+    assert.matches("another run has begun it", result.stdout, 1, true)
+    exact "1"
   end)
 
   it("goes on where its sessions are ended", function()

@@ -1,6 +1,9 @@
 -- Backfills on MongoDB: what they change, what they refuse, what they keep.
+local core = require "lunadex.core"
+local engine = require "support.engine"
 local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
+local proxies = require "support.proxy"
 local shell = require "support.shell"
 
 describe("a backfill on MongoDB", function()
@@ -96,6 +99,23 @@ describe("a backfill on MongoDB", function()
     local _, sums = kept "n"
     assert.same({ total, total }, { sums.seen, sums.changed })
     assert.is_true(sums.ranges > 1)
+  end)
+
+  it("goes along keys that are no UTF-8, and keeps such texts as they are", function()
+    local old = core.value("text", "caf\xe9")
+    local by_hand <close> = engine.open(server:url(database))
+    assert(by_hand:run("query", core.document("insert", "c", "documents", {
+      { _id = old, text = old }, { _id = { a = old }, text = old }, { _id = "cafe", text = "plain" },
+      { _id = "z", text = old } })))
+    for _, batch in ipairs { 1, 2, 5 } do
+      does(([[backfill "b" { on = "c", set = { ["$inc"] = { times = 1 } }, batch = %d }]]):format(batch), "--restart")
+      does(([[backfill "t" { on = "c", batch = %d, transform = function(row)
+        return { made = (row.made or 0) + 1, copy = row.text }
+      end }]]):format(batch), "--restart")
+    end
+    assert.equal(4, count("c", { times = 3, made = 3 }))
+    local rows = by_hand:run("query", core.document("find", "c", "filter", { text = old, copy = old }))
+    assert.equal(3, #rows)
   end)
 
   it("is refused where ranges of it are gone, for nobody knows what they had done", function()
@@ -208,19 +228,33 @@ describe("a backfill on MongoDB", function()
       assert.equal(20, count("c", { length = 15000000 }))
     end)
 
+    it("sends what a link takes at a time", function()
+      server:fill(database, "c", 60, { text = { ["$literal"] = ("x"):rep(1000000) } })
+      local result = does([[backfill "b" { on = "c",
+        transform = function(row) return { text = row.text .. "y" } end }]], "--json")
+      assert.is_nil(result.stdout:find('"event":"retry"', 1, true), tostring(result))
+      assert.equal(60, count("c", { ["$expr"] = { ["$eq"] = { { ["$strLenBytes"] = "$text" }, 1000001 } } }))
+    end)
+
     it("has what no document takes recorded", function()
-      server:fill(database, "c", 6)
-      does [[backfill "b" { on = "c", errors = 5, transform = function(row)
+      server:fill(database, "c", 10)
+      does [[backfill "b" { on = "c", errors = 9, transform = function(row)
+        local ring, deep = {}, { row }
+        ring.ring = ring
+        for _ = 1, 200 do deep = { deep } end
         return ({ { _id = 5 }, { ["$set"] = 1 }, { a = function() end }, { b = { row, function() end } },
-          { c = "\xff" }, { d = 1 } })[row._id]
+          { c = "\xff" }, { d = 1 }, row, { e = ring }, { f = deep }, { g = ("x"):rep(17000000) } })[row._id]
       end }]]
       assert.equal(1, count("c", { d = 1 }))
       local messages = {}
       for i, each in ipairs(find "lunadex.backfill_errors") do messages[i] = each.message end
       assert.same({ "transform gave _id, which nothing can change",
         'transform gave "$set", which is no name of a field', "transform gave a, which holds a function",
-        "transform gave b, which holds a function", "transform gave c, which holds a text that is not valid UTF-8" },
-        messages)
+        "transform gave b, which holds a function", "transform gave c, which holds a text that is not valid UTF-8",
+        "transform gave a whole document; expected the fields that change",
+        "transform gave a table that holds itself, or more than a document may",
+        "transform gave a table that holds itself, or more than a document may",
+        "transform gave a table that holds itself, or more than a document may" }, messages)
     end)
   end)
 
@@ -239,6 +273,26 @@ describe("a backfill on MongoDB", function()
     local status = lunadex.run { "backfill", "status", path, "--json", "--target", server:url(database) }
     assert.equal(0, status.status, tostring(status))
     assert.matches('"key":"77"', (status.stdout:gsub(" ", "")), 1, true)
+  end)
+
+  it("leaves that document as it is that failed, and no other that has come into its place", function()
+    server:fill(database, "c", 100, { times = { ["$cond"] = { { ["$in"] = { "$n", { 1, 50, 51 } } }, "text",
+      { ["$literal"] = 1 } } } })
+    local first = find("c")[1]._id
+    assert.same("text", find("c", { _id = first })[1].times)
+    local link = proxies.start(server)
+    finally(function() link:close() end)
+    link:trap("stall", "before", "abortTransaction")
+    local path = lunadex.registry [[
+      backfill "b" { on = "c", set = { ["$inc"] = { times = 1 } }, errors = 2, batch = 1 }]]
+    local run = lunadex.start { "backfill", "run", path, "--target", server:url(database, link.port) }
+    local port = link:fired()
+    server:command(database, { "delete", "c", deletes = { { q = { _id = first }, limit = 1 } } })
+    link:resume(port)
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    assert.same({ 97, 2, 2 }, { count("c", { times = 2 }), count("c", { times = "text" }),
+      count "lunadex.backfill_errors" })
   end)
 
   it("says what verify finds", function()
@@ -276,7 +330,7 @@ describe("a backfill on MongoDB", function()
         "unknown operator: $nosuch", 65)
       refused([[backfill "b" { on = "c", set = { ["$incr"] = { b = 1 } } }]], "Unknown modifier: $incr", 65)
       refused([[backfill "b" { on = "c", set = { { ["$set"] = { b = { ["$nosuch"] = 1 } } } } }]],
-        "Unrecognized expression '$nosuch'", 3)
+        "Unrecognized expression '$nosuch'", 65)
       refused([[backfill "b" { on = "c", set = { b = 1 }, verify = { ["$nosuch"] = 1 } }]],
         "unknown top level operator: $nosuch", 65)
       -- Only a batch has a hint, and only a transform's a projection: neither is taken for a document's fault.
@@ -284,8 +338,16 @@ describe("a backfill on MongoDB", function()
       refused([[backfill "b" { on = "c", where = { ["$text"] = { ["$search"] = "x" } }, set = { b = 1 }, errors = 5 }]],
         "registry.lua:1: text and hint not allowed", 65)
       refused([[backfill "b" { on = "c", columns = { "a", "a.b" }, transform = function() end, errors = 5 }]],
-        "registry.lua:1: Path collision at a.b", 3)
+        "registry.lua:1: Path collision at a.b", 65)
       assert.equal(0, count "lunadex.backfill_errors")
+    end)
+
+    it("where its target says what no transaction does", function()
+      local path = lunadex.registry [[backfill "b" { on = "c", set = { ["$inc"] = { b = 1 } } }]]
+      local result = lunadex.run { "backfill", "run", path, "--target",
+        server:url(database) .. "&readPreference=secondary" }
+      assert.equal(64, result.status, tostring(result))
+      assert.matches("take readPreference and w=0 out of the target", result.stderr, 1, true)
     end)
 
     it("where it would change the key, or cannot carry it", function()

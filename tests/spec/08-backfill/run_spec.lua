@@ -1,6 +1,7 @@
 -- What `lunadex backfill` does on PostgreSQL, and what it says.
 local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
+local proxies = require "support.proxy"
 local shell = require "support.shell"
 
 describe("a backfill", function()
@@ -123,6 +124,34 @@ describe("a backfill", function()
     assert.equal("3000", value "SELECT count(*) FROM given WHERE n = 1 + k1")
   end)
 
+  it("takes a key for what its order is of, and not for what it is called", function()
+    sql [[
+      CREATE DOMAIN positive AS int;
+      CREATE TYPE mood AS ENUM ('sad', 'ok');
+      CREATE DOMAIN feeling AS mood;
+      CREATE TABLE t (k positive, f feeling, n int, PRIMARY KEY (f, k));
+      INSERT INTO t SELECT i, (enum_range(NULL::mood))[1 + abs(i % 2)], 0
+        FROM generate_series(-500, 499) i;
+      ALTER DOMAIN positive ADD CHECK (VALUE > 0) NOT VALID;
+      CREATE TABLE named (k regclass PRIMARY KEY, n int, divisor int DEFAULT 1);
+      DO $$BEGIN
+        FOR i IN 1 .. 200 LOOP
+          EXECUTE format('CREATE TABLE r%s (); INSERT INTO named VALUES (''r%s'', 0)', i, i);
+        END LOOP;
+      END$$;
+      UPDATE named SET divisor = 0 WHERE k = 'r101'::regclass]]
+    local text = [[
+      backfill "domains" { on = "t", set = "n = n + 1", batch = 30 }
+      backfill "names" { on = "named", set = "n = n + 1 / divisor", batch = 25 }]]
+    refused(3, text, "division by zero")
+    sql [[UPDATE named SET divisor = 1;
+      ALTER TABLE r100 RENAME TO r; ALTER TABLE r180 RENAME TO r100; ALTER TABLE r RENAME TO r180;
+      DROP TABLE r50]]
+    runs(text)
+    assert.same({ { "1", "1000", n = 2 } }, sql "SELECT n, count(*) FROM t GROUP BY 1")
+    assert.same({ { "1", "200", n = 2 } }, sql "SELECT n, count(*) FROM named GROUP BY 1")
+  end)
+
   it("goes on along the key that it was begun along, or not at all", function()
     sql [[
       CREATE TABLE t (id int PRIMARY KEY, other int NOT NULL, n int, divisor int);
@@ -132,7 +161,10 @@ describe("a backfill", function()
     assert.equal("1999", value "SELECT count(*) FROM t WHERE n = 1")
     sql [[UPDATE t SET divisor = 1; ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (other)]]
     refused(6, text, "it was begun along id integer_ops, and public.t has no such key any more")
-    sql [[CREATE UNIQUE INDEX ON t (id); ALTER TABLE t ALTER id TYPE bigint]]
+    sql [[CREATE UNIQUE INDEX ON t (id);
+      ALTER TABLE t RENAME id TO once; ALTER TABLE t RENAME other TO id]]
+    refused(6, text, "it was begun along id integer_ops, and public.t has no such key any more")
+    sql [[ALTER TABLE t RENAME id TO other; ALTER TABLE t RENAME once TO id; ALTER TABLE t ALTER id TYPE bigint]]
     runs(text)
     assert.equal("3000", value "SELECT count(*) FROM t WHERE n = 1")
   end)
@@ -141,13 +173,25 @@ describe("a backfill", function()
     sql [[CREATE TABLE heap (n int, u int UNIQUE); CREATE VIEW v AS SELECT * FROM heap;
       CREATE TABLE t (id int PRIMARY KEY);
       CREATE TABLE parent (id int PRIMARY KEY, n int); CREATE TABLE child () INHERITS (parent);
+      CREATE TABLE ruled (id int PRIMARY KEY, n int); CREATE RULE keep AS ON UPDATE TO ruled DO INSTEAD NOTHING;
       CREATE TABLE made (a int, b int, id int GENERATED ALWAYS AS (a * 10) STORED PRIMARY KEY)]]
     refused(6, [[backfill "b" { on = "heap", set = "n = 1" }]], "neither a primary key nor a unique index on columns "
       .. "that are never null")
     refused(6, [[backfill "b" { on = "v", set = "n = 1" }]], "v is no table")
     refused(6, [[backfill "b" { on = "parent", set = "n = 1" }]], "tables inherit from parent")
+    refused(6, [[backfill "b" { on = "ruled", set = "n = 1" }]], "the rule keep of ruled does something else instead")
+    sql "INSERT INTO ruled VALUES (1, 0); ALTER TABLE ruled DISABLE RULE keep"
+    assert.equal(1, runs([[backfill "b" { on = "ruled", set = "n = 1" }]]).rows.changed)
     refused(6, [[backfill "b" { on = "made", set = "b = 1, a = 2" }]],
       "it changes a, of which id is made, which is part of the key")
+    if server.version >= 18 then
+      sql [[CREATE EXTENSION btree_gist;
+        CREATE TABLE spans (id int, during int4range, n int, PRIMARY KEY (id, during WITHOUT OVERLAPS));
+        CREATE TABLE young (id int UNIQUE, n int); INSERT INTO young VALUES (NULL, 0);
+        ALTER TABLE young ADD CONSTRAINT given NOT NULL id NOT VALID]]
+      refused(6, [[backfill "b" { on = "spans", set = "n = 1" }]], "neither a primary key nor a unique index")
+      refused(6, [[backfill "b" { on = "young", set = "n = 1" }]], "neither a primary key nor a unique index")
+    end
     refused(65, [[backfill "b" { on = "gone", set = "n = 1" }]], "relation gone does not exist")
     refused(65, [[backfill "b" { on = "t", set = "idd = 1" }]], 'column "idd" of relation "t" does not exist')
     refused(65, [[backfill "b" { on = "t", where = "id = ", set = "x = 1" }]], "registry.lua:1: syntax error")
@@ -185,6 +229,32 @@ describe("a backfill", function()
     assert.equal("3000", value "SELECT count(*) FROM orders WHERE note = 'b'")
   end)
 
+  it("is refused where its name is another relation's by now, until it is said what to do", function()
+    sql [[CREATE SCHEMA a; CREATE SCHEMA b]]
+    for _, schema in ipairs { "a", "b" } do
+      sql(([[CREATE TABLE %s.t (id int PRIMARY KEY, n int DEFAULT 0);
+        INSERT INTO %s.t SELECT generate_series(1, 3000)]]):format(schema, schema))
+    end
+    sql [[ALTER TABLE a.t ADD CHECK (id <> 2000 OR n = 0)]]
+    local function path(schema) sql(("ALTER DATABASE %s SET search_path = %s"):format(database, schema)) end
+    local text = [[backfill "b" { on = "t", set = "n = n + 1", batch = 300 }]]
+    path "a"
+    refused(3, text, "row 2000: ")
+    path "b"
+    refused(6, text, "it was begun on a.t, and t is b.t now")
+    assert.equal("0", value "SELECT sum(n) FROM b.t")
+    path "a"
+    sql [[ALTER TABLE a.t DROP CONSTRAINT t_check]]
+    runs(text)
+    path "b"
+    refused(6, text, "it was begun on a.t, and t is b.t now")
+    runs(text, "--carry-on")
+    assert.same({ { "b.t", "0", n = 2 } }, sql "SELECT relation, (SELECT sum(n) FROM b.t) FROM lunadex.backfill")
+    refused(64, text, "Give --restart or --carry-on", "--restart", "--carry-on")
+    runs(text, "--restart")
+    assert.same({ { "3000", "3000", n = 2 } }, sql "SELECT (SELECT sum(n) FROM a.t), (SELECT sum(n) FROM b.t)")
+  end)
+
   it("is refused where ranges of it are gone, for nobody knows what they had done", function()
     orders(10)
     local text = [[backfill "b" { on = "orders", set = "price = price + 1"%s }]]
@@ -205,6 +275,8 @@ describe("a backfill", function()
     local last = runs("-- Said above.\n\n" .. text:format(1):gsub("%)\n", "%0\n-- Said within.\n"))
     assert.equal(1, last.summary.skipped)
     refused(6, text:format(2), "it is another one than under this name before")
+    assert.matches("^%x+$", value "SELECT fingerprint FROM lunadex.backfill")
+    assert.equal("32", value "SELECT length(fingerprint) FROM lunadex.backfill")
   end)
 
   local transform = [[
@@ -255,6 +327,17 @@ describe("a backfill", function()
     assert.equal("failed", value "SELECT outcome FROM lunadex.backfill")
   end)
 
+  it("records as many rows as may fail, and names the first beyond", function()
+    sql "CREATE TABLE lim (id int PRIMARY KEY, v text); INSERT INTO lim SELECT i, i % 10 FROM generate_series(1, 500) i"
+    refused(3, [[backfill "b" { on = "public.lim", errors = 4, transform = function(row)
+      if row.v == "0" then error "ends on 0" end
+      return { v = "n" .. row.v }
+    end }]], "row 50: ")
+    assert.same({ { "{10},{20},{30},{40}", n = 1 } },
+      sql "SELECT string_agg(key::text, ',' ORDER BY key[1]::int) FROM lunadex.backfill_error")
+    assert.equal("t", value "SELECT count(*) >= 36 FROM lim WHERE v ~ '^n'")
+  end)
+
   it("finds the row that a statement fails on", function()
     orders()
     sql "UPDATE orders SET quantity = 1; UPDATE orders SET quantity = 0 WHERE id IN (7, 1500, 3000)"
@@ -268,13 +351,32 @@ describe("a backfill", function()
     assert.equal("2997", value "SELECT count(*) FROM orders WHERE total = price")
   end)
 
+  it("leaves that row as it is that failed, and no other that has come into its place", function()
+    sql [[
+      CREATE TABLE t (id int PRIMARY KEY, divisor int, n int DEFAULT 0);
+      INSERT INTO t SELECT i, CASE WHEN i IN (1, 50, 51) THEN 0 ELSE 1 END FROM generate_series(1, 100) i]]
+    local link = proxies.start(server)
+    finally(function() link:close() end)
+    link:trap("stall", "before", "ROLLBACK")
+    local path = lunadex.registry [[backfill "b" { on = "t", set = "n = n + 1 / divisor", errors = 2, batch = 1 }]]
+    local run = lunadex.start { "backfill", "run", path, "--target", link:url(database) }
+    local port = link:fired()
+    sql "DELETE FROM t WHERE id = 1"
+    link:resume(port)
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    assert.same({ { "{50}", n = 1 }, { "{51}", n = 1 } }, sql "SELECT key FROM lunadex.backfill_error ORDER BY key")
+    assert.equal("97", value "SELECT count(*) FROM t WHERE n = 1")
+  end)
+
   it("finds rows that fail, whatever it is that does not take them", function()
     sql [[
       DO $$BEGIN CREATE ROLE ldx_guarded LOGIN; EXCEPTION WHEN duplicate_object THEN END$$;
       CREATE TABLE t (id int PRIMARY KEY, fault text, breadth int DEFAULT 1, n int, long text UNIQUE);
       INSERT INTO t SELECT i, CASE WHEN i % 100 = 0
-          THEN (ARRAY['custom', 'none', 'two', 'assert', 'row', 'long', 'guarded'])[i / 100] END
-        FROM generate_series(1, 800) i WHERE i % 100 = 0 OR i > 700;
+         THEN (ARRAY['custom', 'none', 'two', 'assert', 'row', 'long', 'guarded', 'absent', 'barred', 'inner'])[i / 100]
+        END
+        FROM generate_series(1, 1100) i WHERE i % 100 = 0 OR i > 1000;
       UPDATE t SET breadth = 2 WHERE fault = 'row';
       CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$
         DECLARE i int;
@@ -285,6 +387,9 @@ describe("a backfill", function()
           IF NEW.fault = 'assert' THEN ASSERT NEW.n > 1, 'it is one'; END IF;
           IF NEW.fault = 'long' THEN NEW.long = (SELECT string_agg(md5(g::text), '') FROM generate_series(1, 900) g);
           END IF;
+          IF NEW.fault = 'absent' THEN PERFORM FROM nowhere; END IF;
+          IF NEW.fault = 'barred' THEN RAISE 'not by you' USING ERRCODE = 'insufficient_privilege'; END IF;
+          IF NEW.fault = 'inner' THEN RAISE 'as extensions say it' USING ERRCODE = 'internal_error'; END IF;
           RETURN NEW;
         END$$;
       CREATE TRIGGER judge BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION judge();
@@ -293,12 +398,13 @@ describe("a backfill", function()
       GRANT ALL ON t TO ldx_guarded]]
     sql(("GRANT CREATE ON DATABASE %s TO ldx_guarded"):format(database))
     local path = lunadex.registry [[
-      backfill "b" { on = "t", set = "n = (SELECT g FROM generate_series(1, breadth) g)", errors = 7 }]]
+      backfill "b" { on = "t", set = "n = (SELECT g FROM generate_series(1, breadth) g)", errors = 10 }]]
     local result = lunadex.run { "backfill", "run", path, "--json", "--target", server:url(database, "ldx_guarded") }
     assert.equal(0, result.status, tostring(result))
     local messages = sql "SELECT key, message FROM lunadex.backfill_error ORDER BY key[1]::int"
     for i, message in ipairs { "not this one", "query returned no rows", "query returned more than one row",
-      "it is one", "more than one row returned by a subquery", "index row requires", "violates row-level security" } do
+      "it is one", "more than one row returned by a subquery", "index row requires", "violates row-level security",
+      'relation "nowhere" does not exist', "not by you", "as extensions say it" } do
       assert.equal(("{%d}"):format(i * 100), messages[i][1])
       assert.matches(message, messages[i][2], 1, true)
     end
@@ -328,10 +434,17 @@ describe("a backfill", function()
     local text = [[backfill "b" { on = "orders", where = "id < 50", set = "note = 'x'",
       verify = "SELECT count(*) FROM orders WHERE note IS NULL" }]]
     local result = refused(3, text, "all rows were walked, and verify counts 51")
-    assert.matches("see to what writes them, and then give --restart.", result.stderr, 1, true)
+    assert.matches("see to what writes or keeps them, and then give --restart.", result.stderr, 1, true)
     result = refused(3, [[backfill "c" { on = "orders", set = "total = coalesce(total, 0) + 1",
       verify = "SELECT 1" }]], "verify counts 1")
     assert.matches("--restart would change all anew", result.stderr, 1, true)
+    refused(3, [[backfill "d" { on = "orders", where = "quantity <> 9", set = "quantity = 9 + 0 / (id - 50)",
+      errors = 1, verify = true }]], "walked, of which 1 failed, and verify counts 1\nThose that failed are")
+    sql [[CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+      CREATE TRIGGER keep BEFORE UPDATE ON orders FOR EACH ROW WHEN (OLD.id = 7) EXECUTE FUNCTION keep()]]
+    result = refused(3, [[backfill "e" { on = "orders", where = "price >= 0", set = "price = -1", verify = true }]],
+      "all rows were walked, and verify counts 1")
+    assert.matches("rows changed 99 of 100", result.stdout, 1, true)
     sql "UPDATE orders SET note = 'y' WHERE note IS NULL"
     runs(text)
   end)
@@ -380,6 +493,27 @@ describe("a backfill", function()
     assert.equal("aborted", value "SELECT outcome FROM lunadex.backfill")
   end)
 
+  it("that fails stays paused, or aborted, if somebody has said so", function()
+    orders(100)
+    for word, message in pairs { pause = "it is paused", abort = "it was aborted" } do
+      local holder = server:session(database, "holder")
+      holder:run "SELECT pg_advisory_lock(4711)"
+      local text = [[backfill "b" { on = "orders", set = "note = 'x'",
+        verify = "SELECT count(*) FROM pg_advisory_xact_lock(4711)" }]]
+      local path = lunadex.registry(text)
+      local run = lunadex.start { "backfill", "run", path, "--restart", "--target", server:url(database) }
+      shell.eventually("it to verify", function()
+        return value "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+      end)
+      -- Told in the moment before its end: it has hardly heard of it.
+      sql(("UPDATE lunadex.backfill SET command = '%s' WHERE name = 'b'"):format(word))
+      holder:close()
+      assert.equal(3, run:wait(60).status)
+      refused(6, text, message)
+      assert.matches("b%s+" .. word, backfill("status", path).stdout) -- paused, aborted
+    end
+  end)
+
   it("waits for other backfills and for indexes, by its order", function()
     orders(100)
     local text = [[
@@ -389,8 +523,15 @@ describe("a backfill", function()
     local result = refused(6, text, "it comes after orders_by_note, and there is no valid index or key of that name")
     assert.matches("lunadex apply --only orders_by_note", result.stderr, 1, true)
     sql "CREATE INDEX orders_by_note ON orders (note)"
-    runs(text)
+    local _, _, path = runs(text)
     assert.equal("100", value "SELECT count(*) FROM orders WHERE total = 6")
+    assert.is_nil(backfill("list", path).stdout:find("another definition", 1, true))
+    local changed = text:gsub("total = 5", "total = 8")
+    refused(6, changed, "it comes after the backfill first, which is not finished", "--only", "second", "--restart")
+    path = lunadex.registry(changed)
+    assert.matches("first +finished +orders, with another definition\n", backfill("list", path).stdout)
+    result = backfill("run", path, "--dry-run", "--only", "first")
+    assert.matches("is finished with another definition\n", result.stdout, 1, true)
     refused(6, [[backfill "third" { on = "orders", set = "total = 1" }
       backfill "fourth" { on = "orders", set = "total = 2", after = "third" }]],
       "it comes after the backfill third, which is not finished", "--only", "fourth")
@@ -412,6 +553,15 @@ describe("a backfill", function()
       result.stderr, 1, true)
     assert.same({ { "orders_pkey", n = 1 }, { "orders_total", n = 1 } },
       sql "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'orders'::regclass ORDER BY 1::text")
+    local function plan(from, to)
+      local other = lunadex.registry((shell.read_file(path):gsub(from, to)))
+      return lunadex.run { "plan", other, "--target", server:url(database) }
+    end
+    result = plan('name = "orders_note",', '%0 allow = { ["backfill-first"] = "the notes are few" },')
+    assert.matches("waits for the backfill notes, .*; allowed: the notes are few\n", result.stdout)
+    assert.matches("Plan: 1 to create, ", result.stdout, 1, true)
+    result = plan("^", 'rule "backfill-first" { off = "not this week" }')
+    assert.matches("info backfill-first: not asked: not this week\nPlan: 1 to create, ", result.stdout, 1, true)
     result = apply("--only", "notes")
     assert.equal(64, result.status)
     assert.matches("notes is a backfill: lunadex backfill run --only notes does that.", result.stderr, 1, true)
@@ -423,7 +573,19 @@ describe("a backfill", function()
     result = lunadex.run { "plan", typo, "--target", server:url(database) }
     assert.matches('warning backfill-first: ', result.stdout, 1, true)
     assert.matches('names "orders_noted", which is no backfill, and no index or key', result.stdout, 1, true)
-    sql "DROP INDEX orders_note; DELETE FROM lunadex.backfill"
+    for _, more in ipairs { {}, { "--dry-run" } } do
+      result = backfill("run", typo, table.unpack(more))
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("warning: .*registry.lua:1: orders notes: the backfill's before names \"orders_noted\"",
+        result.stderr)
+    end
+    assert.is_nil(backfill("run", path).stderr:find("warning", 1, true))
+    -- What was done is not what is declared by now.
+    sql "DROP INDEX orders_note"
+    local other = lunadex.registry((shell.read_file(path):gsub("id::text", "'n' || id")))
+    result = lunadex.run { "apply", other, "--target", server:url(database) }
+    assert.matches("orders_note: waits for the backfill notes, which is not finished", result.stderr, 1, true)
+    sql "DELETE FROM lunadex.backfill"
     assert.equal(0, apply("--without", "backfill-first").status)
     assert.equal("t", value "SELECT indisvalid FROM pg_index WHERE indexrelid = 'orders_note'::regclass")
   end)
@@ -529,6 +691,39 @@ describe("a backfill", function()
     local preview = backfill("run", path, "--dry-run", "--json", "--only", "sum"):events()[1]
     assert.equal(667, preview.matching)
     assert.equal(5, #preview.samples)
+    -- What cannot be shown is named, and does not keep the others from it; what was finished would be skipped.
+    path = lunadex.registry [[
+      backfill "broken" { on = "public.orders", set = "nothing = 1" }
+      backfill "whole" { on = "public.orders", set = "note = 'x'" }]]
+    assert.equal(0, backfill("run", path, "--only", "whole").status)
+    result = backfill("run", path, "--dry-run", "--only", "orders")
+    assert.equal(65, result.status, tostring(result))
+    assert.matches("broken: where or set of ", result.stderr, 1, true)
+    assert.matches("whole  public.orders along id, is finished\n", result.stdout, 1, true)
+    result = backfill("status", path, "--only", "orders")
+    assert.matches("whole +finished", result.stdout)
+  end)
+
+  it("never tells of more rows than there are, however many the server believes in", function()
+    orders(10)
+    sql "INSERT INTO orders SELECT i, 1, 1, 1 FROM generate_series(11, 5000) i"
+    local path = lunadex.registry [[backfill "b" { on = "orders", set = "total = 1", batch = 500 }]]
+    local preview = backfill("run", path, "--dry-run", "--json"):events()[1]
+    assert.same({ 5000, 5000 }, { preview.rows, preview.matching })
+    sql [[ALTER TABLE orders SET (autovacuum_enabled = off);
+      UPDATE pg_class SET reltuples = 10, relpages = pg_relation_size('orders') / 8192 WHERE relname = 'orders']]
+    local holder = server:session(database, "holder")
+    holder:run "BEGIN; SELECT FROM orders WHERE id = 5000 FOR UPDATE"
+    local run = lunadex.start { "backfill", "run", path, "--json", "--target", server:url(database) }
+    local told = shell.eventually("it to say how far it is", function()
+      return run:stdout():match '"done":%d%d%d+,"of":%d+'
+    end)
+    holder:run "COMMIT"
+    holder:close()
+    assert.equal(0, run:wait().status)
+    assert.equal("10", value "SELECT rows FROM lunadex.backfill")
+    local done, of = told:match '(%d+),"of":(%d+)'
+    assert.is_true(tonumber(done) <= tonumber(of), told)
   end)
 
   it("shows values of every kind beforehand, and makes JSON of them", function()
@@ -595,6 +790,51 @@ describe("a backfill", function()
     end
   end)
 
+  it("of several databases is held on those that answer, and it is said which does not", function()
+    orders(10)
+    local path = lunadex.registry(([[
+      database "here" { url = %q, backfill "b" { on = "orders", set = "total = 1", verify = "SELECT 1" } }
+      database "away" { url = "postgresql://127.0.0.1:1/none", backfill "c" { on = "orders", set = "total = 2" } }]])
+      :format(server:url(database)))
+    local function told(action, status, ...)
+      local result = lunadex.run { "backfill", action, path, ... }
+      assert.equal(status, result.status, tostring(result))
+      return result
+    end
+    told("run", 3, "--database", "here")
+    assert.matches("away: .*127.0.0.1", told("pause", 5).stderr)
+    assert.equal("pause", value "SELECT command FROM lunadex.backfill")
+    local result = told("status", 5)
+    assert.matches("here: .*b%s+paused", result.stdout)
+    assert.matches("away: .*127.0.0.1", result.stderr)
+    result = told("resume", 5, "--only", "b", "--json")
+    assert.same({ "resumed", "error" }, { result:events()[1].event, result:events()[2].event })
+    assert.equal("away", result:events()[2].database)
+    -- What is named may be where nobody answers; where all do, it is not.
+    assert.is_nil(told("abort", 5, "--only", "d").stderr:find("there is no backfill", 1, true))
+    assert.matches("there is no backfill", told("abort", 64, "--only", "d", "--database", "here").stderr, 1, true)
+    -- Nothing is run where not all can be.
+    told("run", 5)
+    assert.equal("1", value "SELECT attempts FROM lunadex.backfill")
+  end)
+
+  it("of several databases is told of each, also where one does not let anything begin", function()
+    orders(10)
+    local other = server:create_database()
+    finally(function() server:drop_database(other) end)
+    server:psql(other, [[DO $$BEGIN CREATE ROLE ldx_filler LOGIN; EXCEPTION WHEN duplicate_object THEN END$$]])
+    local path = lunadex.registry(([[
+      database "first" { url = %q, backfill "b" { on = "orders", set = "total = 1", verify = "SELECT 1" } }
+      database "second" { url = %q, backfill "c" { on = "orders", set = "total = 2" } }
+      database "third" { url = %q, backfill "d" { on = "orders", set = "note = 'd'" } }]])
+      :format(server:url(database), server:url(other, "ldx_filler"), server:url(database)))
+    local result = lunadex.run { "backfill", "run", path }
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("first: b: all rows were walked, and verify counts 1", result.stderr, 1, true)
+    assert.matches("second: permission denied", result.stderr, 1, true)
+    assert.matches("total 3, finished 1, skipped 0, failed 2; rows changed 20 of 20", result.stdout, 1, true)
+  end)
+
   it("is run by a script", function()
     orders(1000)
     local result = lunadex.run { "run", "-", env = { DATABASE_URL = server:url(database) }, stdin = [[
@@ -607,7 +847,27 @@ describe("a backfill", function()
       local outcome, err = lunadex.backfill { name = "b", on = "orders", set = "note = ''" }:run { connection = db }
       assert(outcome == nil and err.code == "refused", err)
       outcome, err = lunadex.backfill { name = "c", on = "orders", sett = "x" }:run { connection = db }
-      assert(tostring(err):find('stdin:9: unknown option "sett" of backfill', 1, true), err)]] }
+      assert(tostring(err):find('stdin:9: unknown option "sett" of backfill', 1, true), err)
+      -- A listener that raises leaves no lock behind; a task that is cancelled is not at its end.
+      local one_by_one = lunadex.backfill { name = "d", on = "orders", batch = 1,
+        set = "price = (SELECT 1 FROM pg_sleep(0.05))" }
+      db:transaction(function(tx)
+        local ok, raised = pcall(one_by_one.run, one_by_one, { connection = tx })
+        assert(not ok and raised:find "the option connection is no open connection", raised)
+      end)
+      local ok, raised = pcall(one_by_one.run, one_by_one, { connection = db, on_event = function() error "mine" end })
+      assert(not ok and raised:find "mine", raised)
+      local held = lunadex.backfill { name = "e", on = "orders", set = "price = 1",
+        throttle = { check = function() return "not yet" end } }
+      ok, raised = pcall(held.run, held, { connection = db, on_event = function(event)
+        if event.phase == "not yet" then error "while it holds" end
+      end })
+      assert(not ok and raised:find "while it holds", raised)
+      local task = lunadex.spawn(function() return one_by_one:run { connection = db } end)
+      repeat lunadex.sleep(0.05) until db:query("SELECT sum(changed) AS n FROM lunadex.backfill_range")[1].n > 502
+      task:cancel()
+      outcome, err = task:join()
+      assert(outcome == nil and err.code == "cancelled", err)]] }
     assert.equal(0, result.status, tostring(result))
     assert.equal("500", value "SELECT count(*) FROM orders WHERE note = 'n' || id")
   end)
@@ -628,6 +888,42 @@ describe("a backfill", function()
     assert.equal("10", value [[SELECT count(*) FROM orders WHERE note = repeat('s\cret"', 2)]])
     assert.equal(6, run(2).status)
     assert.equal(0, run(1).status)
+    local path = lunadex.registry [[
+      local password = env "SHOP_PASSWORD"
+      backfill "set" { on = "orders", set = "price = ('" .. password .. "' || id)::int", errors = 10 }
+      backfill "raises" { on = "orders", transform = function() error(password) end, errors = 10 }
+      backfill "gives" { on = "orders", transform = function() return { price = password } end, errors = 10 }
+      backfill "fails" { on = "orders", set = "price = 1 / (length('" .. password .. "' || id) * 0)" }
+      backfill "params" { on = "orders", set = "price = $1", params = { password } }]]
+    for _, more in ipairs { { "--json" }, { "--dry-run", "--only", "set", "--only", "raises", "--only", "params" } } do
+      local environment = { SHOP_PASSWORD = "hunter2" }
+      result = lunadex.run { "backfill", "run", path, env = environment, "--target", server:url(database),
+        table.unpack(more) }
+      assert.is_nil((result.stdout .. result.stderr):find("hunter2", 1, true), tostring(result))
+    end
+    assert.equal("30", value "SELECT count(*) FROM lunadex.backfill_error WHERE message LIKE '%***%'")
+    path = lunadex.registry [[
+      local password = env "SHOP_PASSWORD"
+      backfill "text" { on = "orders", set = "note = '" .. password .. "'",
+        throttle = { check = function() return "not before " .. password end } }
+      backfill "given" { on = "orders", transform = function() return { note = "of " .. password } end,
+        throttle = { check = function() error(password) end } }]]
+    for _, more in ipairs { {}, { "--json" } } do
+      result = lunadex.run { "backfill", "run", path, "--dry-run", env = { SHOP_PASSWORD = "hunter2" }, "--target",
+        server:url(database), table.unpack(more) }
+      assert.equal(0, result.status, tostring(result))
+      assert.is_nil(result.stdout:find("hunter2", 1, true), tostring(result))
+      assert.matches("of ***", result.stdout, 1, true)
+    end
+    for name, says in pairs { text = "not before ***", given = "its check failed: " } do
+      local held = lunadex.start { "backfill", "run", path, "--only", name, "--json",
+        env = { SHOP_PASSWORD = "hunter2" }, "--target", server:url(database) }
+      shell.eventually("it to hold", function() return held:stdout():find('"reason":"' .. says, 1, true) end)
+      held:kill "INT"
+      local told = lunadex.result(held:wait())
+      assert.is_nil((told.stdout .. told.stderr):find("hunter2", 1, true), tostring(told))
+    end
+    assert.equal("0", value "SELECT count(*) FROM lunadex.backfill b WHERE b::text LIKE '%hunter2%'")
   end)
 
   it("is listed, and one that is not there is not", function()
