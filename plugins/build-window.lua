@@ -35,7 +35,7 @@ return {
   options = {
     from = { type = "text", default = "22:00", check = is_time, description = "When it opens." },
     to = { type = "text", default = "06:00", check = is_time,
-      description = "When it closes; before `from`: on the next day." },
+      description = "When it closes; not after `from`: on the next day." },
     days = { type = "table", check = are_days,
       description = 'On which days it opens: { "sat", "sun" }. Default: all.' },
     larger_than = { type = "size", default = "1GB", description = "Relations from which size on." },
@@ -47,7 +47,7 @@ return {
       if bytes <= options.larger_than or change.index.kind == "foreign_key" then return end
       local now = context.date.hour * 60 + context.date.min
       local from, to = minutes(options.from), minutes(options.to)
-      local overnight = from > to
+      local overnight = from >= to
       local is_open = overnight and (now >= from or now < to) or now >= from and now < to
       -- The part after midnight belongs to the day before.
       local day = names[(context.date.wday - 1 - (overnight and now < to and 1 or 0)) % 7 + 1]

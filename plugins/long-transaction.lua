@@ -18,7 +18,8 @@ return {
       local seconds = oldest.seconds
       local since = seconds < 120 and ("%.0f s"):format(seconds) or ("%.0f min"):format(seconds / 60)
       return "warn", ("a transaction is open since %s (%s%s%s): builds wait for its end"):format(since,
-        oldest.pid > 0 and "pid " .. oldest.pid or "a session", oldest.user ~= "" and ", " .. oldest.user or "",
+        oldest.pid and "pid " .. oldest.pid or oldest.state == "prepared" and "prepared" or "a session",
+        oldest.user ~= "" and ", " .. oldest.user or "",
         oldest.application ~= "" and ", " .. oldest.application or "")
     end,
   },

@@ -10,17 +10,18 @@ local function escaped(text)
   return (text:gsub("%p", "%%%0"))
 end
 
--- The pattern for a relation and a kind. The last one is kept: most are asked for again at once.
-local last, settings = {}, {}
+-- What is wanted on a relation. The last one is kept: most are asked for again at once.
+local last = {}
 
-local function pattern_for(template, relation, kind)
-  if last.template ~= template or last.relation ~= relation or last.kind ~= kind then
-    local quoted = relation:gsub('""', "\0"):match '"([^"]*)"$'
-    local name = quoted and quoted:gsub("%z", '"') or relation:match "([^.]+)$" or relation
-    last = { template = template, relation = relation, kind = kind,
-      pattern = (template:gsub("{(%l+)}", { relation = escaped(name), kind = kind })) }
-  end
-  return last.pattern
+local function wanted_on(relation, options)
+  if last.relation == relation and last.options == options then return last end
+  local quoted = relation:gsub('""', "\0"):match '"([^"]*)"$'
+  local name = escaped(quoted and quoted:gsub("%z", '"') or relation:match "([^.]+)$" or relation)
+  local template, kinds = options.pattern, options.kinds and {}
+  for _, kind in ipairs(options.kinds or {}) do kinds[kind] = true end
+  last = { relation = relation, options = options, kinds = kinds, template = template,
+    has_kind = template:find("{kind}", 1, true), pattern = (template:gsub("{relation}", { ["{relation}"] = name })) }
+  return last
 end
 
 local known = { index = true, unique_constraint = true, primary_key = true, foreign_key = true,
@@ -46,19 +47,11 @@ return {
     check = function(index, context)
       local name = index.name
       if not name then return end
-      -- There may be tens of thousands of indexes, and only one answer for all of them.
-      local options = context.options
-      if settings.options ~= options then
-        settings = { options = options, kinds = options.kinds, pattern = options.pattern }
-      end
-      local kinds, pattern = settings.kinds, settings.pattern
-      if kinds then
-        local looked_at = false
-        for _, kind in ipairs(kinds) do looked_at = looked_at or kind == index.kind end
-        if not looked_at then return end
-      end
-      if not name:find(pattern_for(pattern, index.relation, index.kind)) then
-        return "warn", ("the name %s does not match %s"):format(name, pattern)
+      local wanted = wanted_on(index.relation, context.options)
+      if wanted.kinds and not wanted.kinds[index.kind] then return end
+      local pattern = wanted.has_kind and wanted.pattern:gsub("{kind}", index.kind) or wanted.pattern
+      if not name:find(pattern) then
+        return "warn", ("the name %s does not match %s"):format(name, wanted.template)
       end
     end,
   },

@@ -3,11 +3,12 @@
 -- The count is of the server that was asked: what only replicas use counts as unused here. It begins anew when
 -- statistics are reset (MongoDB: when the server is restarted), and where it is younger than `since` nothing is said.
 -- How old an index is the server does not know: one of yesterday is told of as well, if its server counts for long.
--- Unique indexes and keys do their work without being read, and so does what expires documents.
+-- Unique indexes and keys do their work without being read, and so does what expires documents; what is hidden from
+-- queries is not there to be used.
 
-local function expires(index)
+local function is_no_query_s(index)
   for _, option in ipairs(index.with or {}) do
-    if option[1] == "expireAfterSeconds" then return true end
+    if option[1] == "expireAfterSeconds" or option[1] == "hidden" and option[2] == "true" then return true end
   end
   return false
 end
@@ -20,7 +21,7 @@ return {
     on = { "index" }, default = "check", database = true,
     check = function(index, context)
       if index.kind ~= "index" or index.unique or not index.live or index.replica_identity or index.referenced
-        or expires(index) then
+        or is_no_query_s(index) then
         return
       end
       local age = index.scans == 0 and index.scans_since

@@ -5,7 +5,6 @@
 -- of several that hold a change back, the strongest counts, and of these the first.
 
 local ask = require "lunadex.rules.ask"
-local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local order = require "lunadex.backfill.order"
 local options_of = require "lunadex.rules.options"
@@ -29,6 +28,7 @@ local M = {}
 ---@field database boolean?        # without one it says nothing
 ---@field unasked boolean?         # of some subject: there is no database, or it did not tell
 ---@field environment table?       # of a registry's sandbox
+---@field secrets lunadex.registry.Problems?   # hides what variables held that the registry read
 ---@field trusted boolean?         # it comes with Lunadex
 ---@field broken string?           # why it cannot be loaded: then there is no check
 ---@field file string
@@ -62,8 +62,8 @@ local function rule_of(name, rule, setting, default)
   return {
     name = name, check = rule.check, on = set_of(setting.on or rule.on), off = off, asked = not off and default,
     values = options_of.values(rule.options or {}, setting.options), file = rule.file, line = rule.line,
-    environment = rule.environment, trusted = rule.trusted, broken = rule.broken, only = rule.only,
-    database = rule.database,
+    environment = rule.environment, secrets = rule.secrets, trusted = rule.trusted, broken = rule.broken,
+    only = rule.only, database = rule.database,
     description = setting.description or rule.description or "",
   }
 end
@@ -91,21 +91,11 @@ function M.of(database, driver, advice)
   return list
 end
 
--- The findings of a dialect that are rules in all but form.
-local function names_of_checks(dialect)
-  return dialect.checks and dialect.checks.names or {}
-end
-
 -- A rule may be left out of a run on databases of both kinds, of which only one has it.
 local function is_elsewhere(name, database)
   if (database.rule_names or {})[name] then return true end
   for _, each in ipairs(plugin.rules(database.plugins)) do
     if each.name == name then return true end
-  end
-  for _, driver in ipairs { "postgres", "mongodb" } do
-    for _, each in ipairs(names_of_checks(dialects.of(driver))) do
-      if each == name then return true end
-    end
   end
   return false
 end
@@ -135,6 +125,9 @@ function Judge:read(what)
   local value, err
   if what == "statistics" then
     value, err = self:statistics()
+  elseif what == "backfills" then
+    value, err = order.unfinished(self.plan.backfills, self.plan.connection, self.plan.dialect)
+    self.err = err -- what is to wait for one of them must not be made because nobody knows
   else
     value, err = self.plan.dialect.facts[what](self.plan, scene)
   end
@@ -197,51 +190,77 @@ function Judge:planned_for(rule)
   local plan, scene, subjects = self.plan, self.scene, no_subjects()
   if plan.offline then return subjects end
   for change in plan:changes { keeps = rule.on.keep } do
-    if rule.on[change.action] then add(subjects, scene:change(change), change.relation, { change = change }) end
+    local planned = not change.ordinal or self.by_ordinal[change.ordinal]
+    if rule.on[change.action] and scenes.is_about_index(change) then
+      add(subjects, scene:change(change), change.relation, planned and { change = change } or change.ordinal)
+    end
   end
   if rule.on.plan then add(subjects, scene:whole(), nil, { all = true }) end
   return subjects
 end
 
+local nothing = {}
+
 -- Subjects that are declared, and what makes them of names of relations. Those of "overlap" are some of "index".
 local declared = { "index", "relation", "query" }
 local subjects_of = { index = "indexes_of", relation = "relations_of", query = "queries_of" }
 
--- Which rules are asked about what is declared, by kind; apart those about some indexes only.
+---@class lunadex.rules.Askable   # which rules are asked about what is declared
+---@field index lunadex.Rule[]
+---@field relation lunadex.Rule[]
+---@field query lunadex.Rule[]
+---@field some table<lunadex.Rule, table<table, integer[]>>   # of rules about some indexes: which, by relation
+
 function Judge:askable()
-  local rules_on = { index = {}, relation = {}, query = {}, some = {} }
+  local askable = { index = {}, relation = {}, query = {}, some = {} }
   for _, rule in ipairs(self.list) do
     if rule.asked and not rule.broken then
       if rule.on.index or rule.on.overlap then
-        table.insert(rules_on[rule.on.index and not rule.only and "index" or "some"], rule)
+        table.insert(askable.index, rule)
+        if rule.only or not rule.on.index then askable.some[rule] = self.scene:asked_about(rule) end
       end
-      if rule.on.relation then table.insert(rules_on.relation, rule) end
-      if rule.on.query and not self.plan.only then table.insert(rules_on.query, rule) end
+      if rule.on.relation then table.insert(askable.relation, rule) end
+      if rule.on.query and not self.plan.only then table.insert(askable.query, rule) end
     end
   end
-  return rules_on
+  return askable
 end
 
--- Indexes as subjects, by their ordinals; added to those that are there.
-function Judge:add_indexes(subjects, ordinals)
-  if #ordinals == 0 then return subjects end
-  local scene, records, only = self.scene, self.scene:records(), self.plan.only
-  local views, relations, abouts, count = subjects.views, subjects.relations, subjects.abouts, #subjects.views
-  local by_ordinal, made = self.by_ordinal, scene.views
-  for i = 1, #ordinals do
-    local ordinal = ordinals[i]
-    if not only or by_ordinal[ordinal] then
-      local name = records[ordinal].name
-      count = count + 1
-      views[count], relations[count], abouts[count] = made[ordinal] or scene:index(ordinal, name), name, ordinal
+-- The names of relations about which somebody is asked, in order.
+function Judge:asked_about(askable)
+  local meant = self.plan.only and self:touched()
+  local all = #askable.relation > 0
+  for _, rule in ipairs(askable.index) do all = all or not askable.some[rule] end
+  local some = {}
+  for _, by_relation in pairs(askable.some) do
+    for data in pairs(by_relation) do some[data] = true end
+  end
+  for _, data in ipairs(#askable.query > 0 and self.scene:queried() or {}) do some[data] = true end
+  local names = {}
+  if not (all or next(some)) then return names end
+  local relations = self.scene:relations()
+  for _, name in ipairs(self.scene.names) do
+    if (all or some[relations[name]]) and (not meant or meant[name]) then names[#names + 1] = name end
+  end
+  return names
+end
+
+-- Indexes of these relations, all or some.
+function Judge:indexes_of(names, some)
+  local scene, only, by_ordinal, subjects = self.scene, self.plan.only, self.by_ordinal, no_subjects()
+  local views, relations, abouts, count = subjects.views, subjects.relations, subjects.abouts, 0
+  local made, all = scene.views, scene:relations()
+  for _, name in ipairs(names) do
+    local data = all[name]
+    local ordinals = some and (some[data] or nothing) or scene:ordinals(data)
+    for i = 1, #ordinals do
+      local ordinal = ordinals[i]
+      if not only or by_ordinal[ordinal] then
+        count = count + 1
+        views[count], relations[count], abouts[count] = made[ordinal] or scene:index(ordinal, name), name, ordinal
+      end
     end
   end
-  return subjects
-end
-
-function Judge:indexes_of(names)
-  local subjects = no_subjects()
-  for _, name in ipairs(names) do self:add_indexes(subjects, self.scene:relations()[name].declared) end
   return subjects
 end
 
@@ -255,10 +274,12 @@ function Judge:relations_of(names)
 end
 
 function Judge:queries_of(names)
-  local subjects = no_subjects()
+  local scene, subjects = self.scene, no_subjects()
   for _, name in ipairs(names) do
-    for _, query in ipairs(self.scene:relation(name).queries) do
-      add(subjects, query, name, { query = true, relation = name, file = query.file, line = query.line })
+    local info = scene:relations()[name].info
+    for _, query in ipairs(info and info.queries or {}) do
+      add(subjects, scene:query(query, name), name,
+        { query = true, relation = name, file = query.file, line = query.line })
     end
   end
   return subjects
@@ -267,33 +288,31 @@ end
 -- Asks all rules about what is declared, some relations at a time: a view is made once, asked about while it is at
 -- hand, and let go. Were tens of thousands kept from rule to rule, each look at one would come from main memory.
 function Judge:ask_declared()
-  local scene, rules_on = self.scene, self:askable()
-  for _, rule in ipairs(rules_on.some) do
-    self:ask(rule, "index", self:add_indexes(no_subjects(), scene:asked_about(rule)))
-    scene:forget()
-  end
-  if not (next(rules_on.index) or next(rules_on.relation) or next(rules_on.query)) then return end
-  local function ask_about(names)
+  local scene, askable = self.scene, self:askable()
+  local names, size = {}, 0
+  local function ask_about()
     for _, kind in ipairs(declared) do
-      local subjects = next(rules_on[kind]) and self[subjects_of[kind]](self, names)
-      for _, rule in ipairs(rules_on[kind]) do self:ask(rule, kind, subjects) end
-    end
-    scene:forget()
-  end
-  scene:records()
-  local only, names, size = self.plan.only and self:touched(), {}, 0
-  for _, name in ipairs(scene.names) do
-    if not only or only[name] then
-      names[#names + 1] = name
-      size = size + 1 + #scene:relations()[name].declared
-      if size >= ask.at_once then
-        ask_about(names)
-        names, size = {}, 0
+      local all -- the same for all rules that are asked about all
+      for _, rule in ipairs(askable[kind]) do
+        local some = askable.some[rule]
+        local subjects = kind == "index" and some and self:indexes_of(names, some) or all
+        if not subjects then
+          all = self[subjects_of[kind]](self, names)
+          subjects = all
+        end
+        self:ask(rule, kind, subjects)
       end
     end
+    scene:forget()
+    names, size = {}, 0
+  end
+  for _, name in ipairs(self:asked_about(askable)) do
+    names[#names + 1] = name
+    size = size + 1 + scene:relations()[name].count
+    if size >= ask.at_once then ask_about() end
     if self.err then return end
   end
-  ask_about(names)
+  if #names > 0 then ask_about() end
 end
 
 -- The relations that planned changes are about.
@@ -344,7 +363,18 @@ local function amended_text(amended)
   local parts = {}
   for option, value in pairs(amended) do parts[#parts + 1] = ("%s = %s"):format(option, value) end
   table.sort(parts)
-  return "amended: " .. table.concat(parts, ", ")
+  return "amended: " .. verdicts.text(table.concat(parts, ", "))
+end
+
+-- What a rule says, without what it or its registry was told by the environment and nobody else is to know.
+function Judge:clean(rule, verdict)
+  local function clean(text)
+    text = self.secrets:clean(text)
+    return rule.secrets and rule.secrets:clean(text) or text
+  end
+  verdict.message = clean(verdict.message)
+  local amended = verdict.amend
+  if amended and amended.description then amended.description = clean(amended.description) end
 end
 
 -- What a rule had to say of one subject.
@@ -353,14 +383,12 @@ function Judge:pronounce(rule, about, verdict, failed)
   local change = about.change or about.ordinal and self.by_ordinal[about.ordinal] or nil
   local entry = change and change.entry or about.ordinal and plan.entries[about.ordinal]
   if verdict.verdict == "allow" and verdict.message == "" and not verdict.amend then return end
-  local kept = about.ordinal and not change and entry or nil -- which has no change to tell it of
+  self:clean(rule, verdict)
+  local kept = about.ordinal and not change -- which has no change to tell it of
   local finding = {
     level = verdicts.levels[verdict.verdict], rule = rule.name, verdict = verdict.verdict, amend = verdict.amend,
-    message = self.secrets:clean(verdict.message),
-    relation = kept and self.scene:records()[about.ordinal].name or about.relation,
-    name = kept and (kept.name or self.scene:index(about.ordinal).name),
-    definition = kept and plan.set:text(about.ordinal),
-    file = (kept or about).file, line = (kept or about).line, ordinal = kept and about.ordinal,
+    message = verdict.message, relation = about.relation, name = about.name,
+    definition = about.definition, file = about.file, line = about.line, ordinal = kept and about.ordinal or nil,
   }
   if failed then finding.hint = "A rule that fails blocks what it was asked about; --without leaves it out." end
   if finding.amend then
@@ -388,6 +416,15 @@ function Judge:pronounce(rule, about, verdict, failed)
   self.tell(change, finding)
 end
 
+-- What a finding has to say of a declared index, where no change says it: looked up while it is at hand.
+function Judge:about(ordinal, view)
+  if self.by_ordinal[ordinal] then return { ordinal = ordinal } end
+  local plan = self.plan
+  local entry = plan.entries[ordinal]
+  return { ordinal = ordinal, relation = view.relation, name = view.name, definition = plan.set:text(ordinal),
+    file = entry.file, line = entry.line }
+end
+
 -- Asks a rule about some subjects, and keeps what it had to say: later, it is told rule by rule.
 function Judge:ask(rule, kind, subjects)
   if self.err then return end
@@ -401,25 +438,23 @@ function Judge:ask(rule, kind, subjects)
   local function verdict_of(about, first, second)
     local change
     if math.type(about) then change = by_ordinal[about] else change = about.change end
-    return verdicts.of(first, second, dialect, not change and {} or change.entry)
+    return verdicts.of(first, second, dialect, not change and nothing or change.entry)
   end
   for _, answer in ipairs(asker:all(subjects, read, verdict_of)) do
-    if math.type(answer.about) then answer.about = { ordinal = answer.about } end
+    if math.type(answer.about) then answer.about = self:about(answer.about, subjects.views[answer.number]) end
     if answer.unasked then rule.unasked = true else table.insert(kept[kind], answer) end
   end
 end
 
 -- Answers about declarations in the order of these: mostly they were asked relation by relation.
 local function in_order(answers)
-  local of, ordinals, before, sorted = {}, {}, 0, true
-  for i, answer in ipairs(answers) do
+  local before, sorted = 0, true
+  for _, answer in ipairs(answers) do
     local ordinal = answer.about.ordinal
     if not ordinal then return answers end
-    of[ordinal], ordinals[i], sorted, before = answer, ordinal, sorted and before < ordinal, ordinal
+    sorted, before = sorted and before < ordinal, ordinal
   end
-  if sorted then return answers end
-  table.sort(ordinals)
-  for i, ordinal in ipairs(ordinals) do answers[i] = of[ordinal] end
+  if not sorted then table.sort(answers, function(a, b) return a.about.ordinal < b.about.ordinal end) end
   return answers
 end
 
@@ -445,30 +480,13 @@ function Judge:judge(rule)
   self:tell_answers(rule)
 end
 
--- What is to come after a backfill that is not finished. It is asked for as a rule is: by name, and by without.
-local BACKFILLS = "backfill-first"
-
-function Judge:wait_for_backfills(database)
-  local plan = self.plan
-  for _, change in ipairs(plan.planned) do
-    local backfill, err = order.before(change, database.backfills or {}, plan.connection, plan.dialect)
-    if err then return err end
-    if backfill then
-      local message = ("waits for the backfill %s, which is not finished"):format(backfill.name)
-      hold(plan, change, "put off", BACKFILLS, message)
-      self.tell(change, { level = verdicts.levels["put off"], rule = BACKFILLS, verdict = "put off", message = message,
-        hint = ("lunadex backfill run --only %s"):format(backfill.name) })
-    end
-  end
-end
-
 -- Where a name is misspelt, the index that was meant would be built before its data are right.
-function Judge:unknown_before(database)
-  local plan, backfills = self.plan, database.backfills or {}
+function Judge:unknown_before()
+  local plan, backfills = self.plan, self.plan.backfills
   if #(plan.options.only or {}) > 0 then return end -- not all is planned that there is
   for _, backfill in ipairs(backfills) do
     for _, name in ipairs(order.unknown(backfill, backfills, plan)) do
-      self.tell(nil, { level = "warning", rule = BACKFILLS, relation = backfill.on, name = backfill.name,
+      self.tell(nil, { level = "warning", rule = order.rule, relation = backfill.on, name = backfill.name,
         file = backfill.file, line = backfill.line,
         message = ("the backfill's before names %q, which is no backfill, and no index or key of its relation")
           :format(name) })
@@ -484,13 +502,23 @@ function Judge:follow()
     self.tell(change, { level = verdicts.levels[verdict], rule = other.held.rule, verdict = verdict,
       message = message })
   end
-  local missing = {} -- by relation: what is to be built there, and is not
+  local unmade, missing = {}, {} -- what is to be built, and is not; by relation, the first of it there
   for _, change in ipairs(plan.planned) do
-    if change.held and builds[change.action] then missing[change.relation] = missing[change.relation] or change end
+    if change.held and builds[change.action] then
+      unmade[#unmade + 1] = change
+      missing[change.relation] = missing[change.relation] or change
+    end
+  end
+  local key_maker = #unmade > 0 and plan.dialect.steps.key_maker
+  for _, change in ipairs(key_maker and plan.planned or {}) do
+    local other = not change.held and key_maker(change, unmade, plan)
+    if other then
+      also(change, other, other.held.verdict, ("it refers to a key that is not made: %s"):format(other.name))
+    end
   end
   for _, change in ipairs(plan.planned) do
     local other = missing[change.relation]
-    if not change.held and change.action == "drop" and change.fact.action == "stray" and other then
+    if not change.held and (change.action == "drop" or change.hide) and change.fact.action == "stray" and other then
       -- It may be doing the work of what is not made.
       also(change, other, "skip", ("kept: %s is not made"):format(other.name or other.live_name))
     end
@@ -524,17 +552,15 @@ function Judge:unknown(entries, known)
   end
 end
 
---- Has all rules say what they have to say of a plan: findings are told, changes amended and held back.
----@param plan lunadex.Plan|lunadex.rules.Declared
+--- All rules for a database, in order, as a call has them asked or not.
 ---@param database lunadex.RegistryDatabase
+---@param driver string            # "postgres" or "mongodb"
 ---@param options {without: string[]?, advice: boolean?}
----@param tell fun(change: lunadex.PlannedChange?, finding: lunadex.Finding)
----@return lunadex.Rule[]? rules   # as they were, or were not, asked
----@return lunadex.Error? err
-function M.judge(plan, database, options, tell)
-  local list = M.of(database, plan.dialect.driver, options.advice)
-  local known, without = { [BACKFILLS] = true }, {}
-  for _, name in ipairs(names_of_checks(plan.dialect)) do known[name] = true end
+---@param offline boolean?         # there is no server
+---@return lunadex.Rule[]? rules
+---@return table<string, true>|lunadex.Error known   # their names
+function M.asked(database, driver, options, offline)
+  local list, known, without = M.of(database, driver, options.advice), {}, {}
   for _, rule in ipairs(list) do known[rule.name] = true end
   for _, name in ipairs(options.without or {}) do
     if not known[name] and not is_elsewhere(name, database) then
@@ -543,6 +569,25 @@ function M.judge(plan, database, options, tell)
     end
     without[name] = true
   end
+  for _, rule in ipairs(list) do
+    if without[rule.name] then rule.asked, rule.off = false, "--without" end
+    -- Without a database there are no changes.
+    rule.unasked = offline and not rule.broken and (rule.database or not (rule.on.index or rule.on.overlap
+      or rule.on.relation or rule.on.query))
+  end
+  return list, known
+end
+
+--- Has all rules say what they have to say of a plan: findings are told, changes amended and held back.
+---@param plan lunadex.Plan|lunadex.rules.Declared
+---@param database lunadex.RegistryDatabase
+---@param options {without: string[]?, advice: boolean?}
+---@param tell fun(change: lunadex.PlannedChange?, finding: lunadex.Finding)
+---@return lunadex.Rule[]? rules   # as they were, or were not, asked
+---@return lunadex.Error? err
+function M.judge(plan, database, options, tell)
+  local list, known = M.asked(database, plan.dialect.driver, options, plan.offline)
+  if not list then return nil, known end
   local secrets = problem.list()
   local self = setmetatable({ plan = plan, list = list, secrets = secrets, tell = tell, by_ordinal = {},
     advice = options.advice, askers = {}, answers = {},
@@ -551,12 +596,6 @@ function M.judge(plan, database, options, tell)
     if change.ordinal then self.by_ordinal[change.ordinal] = change end
   end
   self:unknown(database.allowing, known)
-  for _, rule in ipairs(list) do
-    if without[rule.name] then rule.asked, rule.off = false, "--without" end
-    -- Without a database there are no changes.
-    rule.unasked = plan.offline and not rule.broken and (rule.database or not (rule.on.index or rule.on.overlap
-      or rule.on.relation or rule.on.query))
-  end
   self:ask_declared()
   for _, rule in ipairs(list) do
     if rule.off then
@@ -567,27 +606,11 @@ function M.judge(plan, database, options, tell)
     if self.err then return nil, self.err end
   end
   if plan.offline then return list end
-  local err = not without[BACKFILLS] and self:wait_for_backfills(database) or nil
-  if err then return nil, err end
-  if not without[BACKFILLS] then self:unknown_before(database) end
+  for _, rule in ipairs(list) do
+    if rule.name == order.rule and rule.asked then self:unknown_before() end
+  end
   self:follow()
   return list
-end
-
---- Whether a dialect's own check is switched off; what an entry allows becomes an info with its reason.
----@param finding lunadex.Finding
----@param without string[]?
----@return boolean
-function M.is_without(finding, without)
-  for _, name in ipairs(without or {}) do
-    if name == finding.rule then return true end
-  end
-  local reason = finding.allow and finding.allow[finding.rule]
-  if reason then
-    finding.level, finding.allowed, finding.refused = "info", reason, nil
-    finding.message = ("%s; allowed: %s"):format(finding.message, reason)
-  end
-  return false
 end
 
 return M

@@ -5,7 +5,9 @@
 -- file goes on with a value that swallows everything done to it, so that one run shows all the mistakes of a file.
 
 local core = require "lunadex.core"
+local guarded = require "lunadex.guarded"
 local suggest = require "lunadex.suggest"
+local task = require "lunadex.task"
 
 local M = {}
 
@@ -71,141 +73,9 @@ local function copy(library, without)
   return result
 end
 
--- Functions of the standard library that run long inside C, where no instruction is counted, are asked beforehand.
-
-local LONGEST = 0x7fffffff -- what the library itself refuses, with another line than the caller's
-
-local function guarded_rep(s, n, separator)
-  local count = tonumber(n)
-  if type(s) == "string" and count and (#s + #tostring(separator or "")) * count > LONGEST then
-    error("string.rep: the result would have more than two gigabytes", 2)
-  end
-  if s == "" and (separator or "") == "" then return "" end -- would count to n for nothing
-  return string.rep(s, n, separator)
-end
-
-local function guarded_move(a, from, to, at, b)
-  if math.type(from) and math.type(to) and to - from > 10 * 1000 * 1000 then
-    error("table.move: more than ten million elements", 2)
-  end
-  return table.move(a, from, to, at, b)
-end
-
--- Matching goes back over every way to split the subject among a pattern's repetitions: n bytes and k of them can take
--- n^k steps. Refused is what could take more than some seconds. A repetition does not count when what follows cannot
--- begin with what it repeats, as in `%w+%s*=`: then there is one way only. (Called while methods of strings are the
--- sandbox's own: hence no methods here.)
-local STEPS = 2e9
-local byte, find, gsub, sub = string.byte, string.find, string.gsub, string.sub
-
-local members = {} -- a class as it is written → the bytes it has
-local member_count = 0
-local function members_of(class)
-  local set = members[class]
-  if not set then
-    set = {}
-    local written = class == "." and "." or find(class, "^[%%%[]") and class or "%" .. class
-    if find(class, "^%w$") then written = class end
-    for i = 0, 255 do set[i] = find(string.char(i), "^" .. written) ~= nil end
-    if member_count > 1000 then members, member_count = {}, 0 end
-    members[class], member_count = set, member_count + 1
-  end
-  return set
-end
-
---- The single items of a pattern with their quantifiers; nil for what this does not understand.
-local function items_of(pattern)
-  local items = {}
-  local at, last = 1, #pattern
-  if sub(pattern, 1, 1) == "^" then at = 2 end
-  while at <= last do
-    local c = sub(pattern, at, at)
-    local stop = at
-    if c == "(" or c == ")" then
-      at = at + 1
-    elseif c == "$" and at == last then
-      items[#items + 1] = { class = nil, quantifier = "" }
-      at = at + 1
-    else
-      if c == "%" then
-        stop = at + 1
-        if find(sub(pattern, stop, stop), "[bf%d]") then return nil end
-      elseif c == "[" then
-        -- A bracket that stands first, or after a %, belongs to the set.
-        local inside = find(pattern, "^%^", at + 1) and at + 2 or at + 1
-        if sub(pattern, inside, inside) == "]" then inside = inside + 1 end
-        while inside <= last and sub(pattern, inside, inside) ~= "]" do
-          inside = inside + (sub(pattern, inside, inside) == "%" and 2 or 1)
-        end
-        if inside > last then return nil end
-        stop = inside
-      end
-      local class = sub(pattern, at, stop)
-      local quantifier = find(pattern, "^[%*%+%-%?]", stop + 1) and sub(pattern, stop + 1, stop + 1) or ""
-      items[#items + 1] = { class = class, quantifier = quantifier }
-      at = stop + 1 + #quantifier
-    end
-  end
-  return items
-end
-
-local function disjoint(a, b)
-  a, b = members_of(a), members_of(b)
-  for i = 0, 255 do
-    if a[i] and b[i] then return false end
-  end
-  return true
-end
-
---- How many powers of the subject's length matching may take, and how many powers of two.
-local function powers(pattern)
-  local power = byte(pattern) ~= byte "^" and 2 or 1
-  local items = items_of(pattern)
-  if not items then
-    local _, quantifiers = gsub(pattern, "[%*%+%-%?]", "")
-    return power + quantifiers, 0
-  end
-  local twos = 0
-  for i, item in ipairs(items) do
-    if item.quantifier ~= "" and i < #items then -- nothing follows the last one: it never goes back
-      local one_way = false
-      for j = i + 1, #items do
-        local following = items[j]
-        one_way = following.class ~= nil and disjoint(item.class, following.class)
-        if not one_way or following.quantifier == "" or following.quantifier == "+" then break end
-      end
-      if one_way then -- luacheck: ignore 542
-      elseif item.quantifier == "?" then
-        twos = twos + 1
-      else
-        power = power + 1
-      end
-    end
-  end
-  return power, twos
-end
-
---- Whether matching a pattern against so many bytes could take more than a moment.
----@param pattern string
----@param length integer
----@return boolean
-function M.is_slow(pattern, length)
-  local power, twos = powers(pattern)
-  return (length + 1) ^ (power - 1) * 2 ^ twos > 1e6
-end
-
-local function guard(name)
-  local original = string[name]
-  return function(s, pattern, ...)
-    if type(s) == "string" and type(pattern) == "string" and not (name == "find" and select(2, ...)) then
-      local power, twos = powers(pattern)
-      if (#s + 1) ^ (power - 1) * 2 ^ twos > STEPS then
-        error(("string.%s: matching this pattern against %d bytes could take minutes"):format(name, #s), 2)
-      end
-    end
-    return original(s, pattern, ...)
-  end
-end
+-- By environment, the methods that strings have there. What a file changes in its `string` is no method of the texts of
+-- our own functions that it calls; what it adds is one of its own.
+local methods_of = setmetatable({}, { __mode = "k" })
 
 ---@class lunadex.sandbox.Problem
 ---@field line integer
@@ -226,9 +96,11 @@ function M.environment(words, report)
     tostring = tostring, tonumber = tonumber, type = type, error = error, assert = assert,
     _VERSION = _VERSION,
   }
-  env.string.rep = guarded_rep
-  env.table.move = guarded_move
-  for _, name in ipairs { "find", "match", "gmatch", "gsub" } do env.string[name] = guard(name) end
+  for library, functions in pairs(guarded.functions) do
+    for name, value in pairs(functions) do env[library][name] = value end
+  end
+  local own = env.string
+  methods_of[env] = setmetatable(copy(own), { __index = own })
   for name, value in pairs(words) do env[name] = value end
 
   -- `line` is asked for where the registry called in: current_line(2) counts itself, that function, the registry.
@@ -308,8 +180,8 @@ function M.locate(message)
   return math.tointeger(line), rest, file
 end
 
---- Runs `chunk` under `limits`. Methods of strings come from the environment's `string` meanwhile: `("x"):rep(…)` does
---- not look into the environment by itself.
+--- Runs `chunk` under `limits`. Methods of strings are those of its environment meanwhile: `("x"):rep(…)` does not look
+--- into the environment by itself.
 ---@param chunk function
 ---@param environment table?       # nil: that of trusted code
 ---@param limits lunadex.Limits?
@@ -322,9 +194,11 @@ function M.run(chunk, environment, limits)
   limits = limits or M.limits
   local strings = debug.getmetatable("")
   local methods = strings.__index
-  strings.__index = environment and environment.string or methods
+  strings.__index = environment and methods_of[environment] or methods
+  local refusal = task.refusal
+  task.refusal = "what runs under limits cannot wait for a database"
   local ok, result, limit = core.run_limited(chunk, limits)
-  strings.__index = methods
+  strings.__index, task.refusal = methods, refusal
   if ok then return true, result end
   local line, message, file = M.locate(result)
   if limit == "instructions" then

@@ -30,6 +30,7 @@ local planning = require "lunadex.plan"
 local registry = require "lunadex.registry"
 local rules = require "lunadex.rules"
 local url, runs = arg[1], 15
+debug.sethook() -- by which scripts, and no plans, are interrupted: it costs with each instruction
 
 -- What asks the server for more than its catalog; the rest is asked, the conventions that nobody asked for included.
 local without = { "disk-space", "long-transaction", "unserved-query", "unused-index", "used-index-drop" }

@@ -1,6 +1,7 @@
 --- Asks a rule about one subject after the other, under limits: what goes wrong is about that subject alone.
 
 local sandbox = require "lunadex.sandbox"
+local verdicts = require "lunadex.rules.verdict"
 
 local M = {}
 
@@ -14,8 +15,12 @@ M.at_once = 200
 -- A rule that was stopped so often is not asked any more: 20,000 loops without end would take a quarter of an hour.
 local MOST_STOPPED = 10
 
+--- What a rule may keep from question to question, in bytes: the limits are those of one question.
+M.most_kept = 256 * 1024 * 1024
+
 ---@class lunadex.rules.Answer
 ---@field about table|integer     # of the subject
+---@field number integer           # of the subject, among those that were asked about
 ---@field failed string?           # what went wrong, with its place
 ---@field unasked boolean?         # there is no server, or it did not tell: nothing can be said
 ---@field verdict lunadex.Verdict? # else
@@ -24,7 +29,7 @@ local MOST_STOPPED = 10
 local function failure(rule, message, line, file)
   if file ~= debug.getinfo(rule.check, "S").short_src then line = rule.line end
   local place = rule.file .. (line and line > 0 and ":" .. line or "")
-  return ("%s: %s"):format(place, message)
+  return ("%s: %s"):format(place, verdicts.text(message))
 end
 
 -- What comes with Lunadex ends by itself, and counting its instructions would take twice as long as they do.
@@ -36,12 +41,19 @@ local function run(rule, chunk)
   return false, text, line, nil, file
 end
 
+local function memory()
+  return collectgarbage "count" * 1024
+end
+
 ---@class lunadex.rules.Asker     # a rule, and what it is asked with
 ---@field rule lunadex.Rule
 ---@field scene lunadex.rules.Scene
 ---@field context userdata
 ---@field aim fun(relation: string?)
 ---@field stopped integer          # how often it was
+---@field begun number             # the memory in use when it was first asked, in bytes
+---@field grown number             # by how much that has grown while it ran
+---@field given_up string?         # why it is not asked any more
 local Asker = {}
 Asker.__index = Asker
 
@@ -50,7 +62,29 @@ Asker.__index = Asker
 ---@return lunadex.rules.Asker
 function M.of(rule, scene)
   local context, aim = scene:context(rule.values)
-  return setmetatable({ rule = rule, scene = scene, context = context, aim = aim, stopped = 0 }, Asker)
+  return setmetatable({ rule = rule, scene = scene, context = context, aim = aim, stopped = 0,
+    begun = memory(), grown = 0 }, Asker)
+end
+
+-- Runs it under its limits, and looks at what it leaves behind.
+function Asker:run(chunk)
+  local before = memory()
+  local ok, message, line, limit, file = run(self.rule, chunk)
+  self.grown = self.grown + memory() - before
+  if self.grown > M.most_kept and not self.rule.trusted then
+    collectgarbage()
+    self.grown = memory() - self.begun
+    if self.grown > M.most_kept then
+      self.given_up = ("keeps more than %d MB from question to question"):format(M.most_kept // 1024 ^ 2)
+    end
+  end
+  return ok, message, line, limit, file
+end
+
+-- Counts that it had to be stopped.
+function Asker:count_stop()
+  self.stopped = self.stopped + 1
+  if self.stopped >= MOST_STOPPED then self.given_up = ("was stopped %d times"):format(MOST_STOPPED) end
 end
 
 --- What the rule has to say, in the order of the subjects; nothing of those about which it says nothing.
@@ -68,21 +102,22 @@ function Asker:all(subjects, read, verdict_of)
     for k = settled + 1, #answers do
       local answer = answers[k]
       local verdict, flaw = verdict_of(answer.about, answer[1], answer[2])
-      answers[k] = { about = answer.about, verdict = verdict, failed = flaw and failure(rule, flaw, rule.line or 0) }
+      answer[1], answer[2], answer.verdict = nil, nil, verdict
+      answer.failed = flaw and failure(rule, flaw, rule.line or 0)
     end
   end
   local i, alone = 1, false
   while i <= count do
-    if self.stopped >= MOST_STOPPED then
+    if self.given_up then
       for k = i, count do
-        answers[#answers + 1] = { about = abouts[k],
-          failed = failure(rule, ("was stopped %d times and is not asked any more"):format(MOST_STOPPED)) }
+        answers[#answers + 1] = { about = abouts[k], number = k,
+          failed = failure(rule, self.given_up .. " and is not asked any more") }
       end
       break
     end
     local first, last = i, alone and i or math.min(i + M.at_once - 1, count)
     scene.needed = nil
-    local ok, message, line, limit, file = run(rule, function()
+    local ok, message, line, limit, file = self:run(function()
       local relation
       for k = first, last do
         i = k
@@ -92,7 +127,7 @@ function Asker:all(subjects, read, verdict_of)
         end
         local verdict, text = check(views[k], context)
         if scene.needed then return end -- somebody caught the interruption
-        if verdict ~= nil then answers[#answers + 1] = { verdict, text, about = abouts[k] } end
+        if verdict ~= nil then answers[#answers + 1] = { verdict, text, about = abouts[k], number = k } end
       end
       i = last + 1
     end)
@@ -102,15 +137,15 @@ function Asker:all(subjects, read, verdict_of)
     if needed then
       if not scene.missing[needed] then read(needed) end
       if scene.missing[needed] then
-        answers[#answers + 1] = { about = abouts[i], unasked = true }
+        answers[#answers + 1] = { about = abouts[i], number = i, unasked = true }
         i = i + 1
       end
     elseif not ok then
       if limit and i > first then
         alone = true
       else
-        answers[#answers + 1] = { about = abouts[i], failed = failure(rule, message, line, file) }
-        if limit then self.stopped = self.stopped + 1 end
+        answers[#answers + 1] = { about = abouts[i], number = i, failed = failure(rule, message, line, file) }
+        if limit then self:count_stop() end
         i = i + 1
       end
     end

@@ -1,7 +1,7 @@
 --- Options of rules: what a rule says of them, and values against that.
 
 local format = require "lunadex.format"
-local sandbox = require "lunadex.sandbox"
+local guarded = require "lunadex.guarded"
 local schema = require "lunadex.registry.schema"
 local suggest = require "lunadex.suggest"
 
@@ -20,7 +20,7 @@ local types = {
   boolean = { function(value) if type(value) == "boolean" then return value end end, "true or false" },
   table = { function(value) return type(value) == "table" and value or nil end, "a table" },
   pattern = { function(value)
-    return type(value) == "string" and pcall(string.find, "", value) and not sandbox.is_slow(value, 64) and value or nil
+    return type(value) == "string" and pcall(string.find, "", value) and not guarded.is_slow(value, 64) and value or nil
   end, "a Lua pattern that is quickly matched" },
   duration = { function(value)
     if type(value) == "string" then return format.parse_duration(value) end

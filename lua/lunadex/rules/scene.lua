@@ -5,6 +5,7 @@
 -- (rules/ask.lua).
 
 local core = require "lunadex.core"
+local backfills = require "lunadex.backfill.order"
 local suggest = require "lunadex.suggest"
 
 local M = {}
@@ -17,6 +18,7 @@ local M = {}
 ---@field needed string?           # what somebody was interrupted for
 ---@field make table<string, function>   # makes views, by kind
 ---@field views table<any, userdata>      # by what they are made of: of declared indexes, their ordinals
+---@field expanded table<lunadex.rules.Relation, integer[]>   # runs of ordinals
 local Scene = {}
 Scene.__index = Scene
 
@@ -28,7 +30,7 @@ Scene.__index = Scene
 ---@field offline true
 
 --- Interrupts a rule until `what` is read.
----@param what "target"|"statistics"|"transactions"|"disk"|"explain"
+---@param what "target"|"statistics"|"transactions"|"disk"|"explain"|"backfills"
 function Scene:need(what)
   local value = self.facts[what]
   if value ~= nil then return value end
@@ -67,11 +69,23 @@ local function of_entry(name)
   end
 end
 
+-- What a predicate says of nulls: the columns of which it is true for none, and whether it says no more than that.
+local function of_nulls(what)
+  return function(scene, ordinal, live)
+    local read = scene.plan.dialect.facts.excluded_nulls
+    local fields = read and (ordinal and scene.plan.set:fields(ordinal) or live:fields())
+    if not (fields and fields.where) then return nil end
+    local columns, nothing_else = read(fields.where)
+    return columns and (what == "columns" and columns or what == "only" and nothing_else)
+  end
+end
+
 -- Beside those that the definition itself has.
 local index_fields = {
   action = function() return "index" end,
   critical = function(scene, ordinal) return ordinal ~= nil and scene.plan.entries[ordinal].critical end,
   description = of_entry "description", file = of_entry "file", line = of_entry "line",
+  excluded_nulls = of_nulls "columns", excludes_nulls_only = of_nulls "only",
   definition = function(scene, ordinal, live) return ordinal and scene.plan.set:text(ordinal) or live.text end,
   live = function(scene, _, live)
     if scene.offline then scene:need "target" end
@@ -80,9 +94,9 @@ local index_fields = {
   live_name = of_live "name", valid = of_live "valid", constraint = of_live "constraint",
   inherited = of_live "inherited", replica_identity = of_live "replica_identity", referenced = of_live "referenced",
   bytes = statistic "index_bytes", scans = statistic "scans", scans_since = statistic "scans_since",
-  overlaps = function(scene, ordinal)
+  overlaps = function(scene, ordinal, _, relation)
     local list = {}
-    for i, other in ipairs(ordinal and scene:overlaps()[ordinal] or {}) do list[i] = scene:index(other) end
+    for i, other in ipairs(ordinal and scene:overlaps()[ordinal] or {}) do list[i] = scene:index(other, relation) end
     return list
   end,
 }
@@ -106,7 +120,7 @@ function Scene:index(of, relation)
   local views = self.views
   local view = views[of]
   if not view then
-    relation = relation or (math.type(of) and self:records()[of].name or of.relation.display)
+    relation = relation or (math.type(of) and self:relation_with(of).name or of.relation.display)
     view = self.make.index(of, relation)
     views[of] = view
   end
@@ -126,7 +140,7 @@ end
 -- All that will be there: what is declared, and what is live and stays.
 local function indexes_of(scene, values)
   local list, data = {}, values.data
-  for i, ordinal in ipairs(data.declared) do list[i] = scene:index(ordinal, data.name) end
+  for i, ordinal in ipairs(scene:ordinals(data)) do list[i] = scene:index(ordinal, data.name) end
   for _, live in ipairs(data.on and scene.plan.diff:undeclared(data.on) or {}) do
     if not scene:drops(live) then list[#list + 1] = scene:index(live) end
   end
@@ -137,6 +151,11 @@ local relation_fields = {
   action = true, name = true, description = true, file = true, line = true,
   kind = of_relation "kind", rows = of_relation "rows", bytes = of_relation "bytes",
   partition = of_relation "partition", shard_key = of_relation "shard_key",
+  shard_fields = function(scene, values)
+    if scene.offline then scene:need "target" end
+    local shard_fields = scene.plan.dialect.facts.shard_fields
+    return shard_fields and shard_fields(values.data.on)
+  end,
   parent = function(scene, values)
     if scene.offline then scene:need "target" end
     local on = values.data.on
@@ -146,12 +165,16 @@ local relation_fields = {
     if scene.offline then scene:need "target" end
     local columns, types, on = {}, scene.plan.dialect.facts.types, values.data.on
     for _, column in ipairs(on and on:columns() or {}) do
-      column.type = types[column.type]
-      columns[column.name] = column
+      columns[column.name] = { name = column.name, not_null = column.never_null, type = types[column.base] }
     end
     return columns
   end,
   indexes = indexes_of,
+  partitions = function(scene, values)
+    local list, on = {}, values.data.on
+    for i, partition in ipairs(on and on:partitions() or {}) do list[i] = scene:part(partition) end
+    return list
+  end,
   queries = function(scene, values)
     local list, info = {}, values.data.info
     for i, query in ipairs(info and info.queries or {}) do list[i] = scene:query(query, values.name) end
@@ -163,7 +186,16 @@ local relation_fields = {
 ---@param name string
 function Scene:relation(name)
   local data = self:relations()[name]
-  if not data then return nil end
+  return data and self:relation_of(data)
+end
+
+--- A partition, whether the registry speaks of it or not.
+---@param on lunadex.Relation
+function Scene:part(on)
+  return self:relation_of(self:relations()[on.display] or { name = on.display, on = on, runs = {} })
+end
+
+function Scene:relation_of(data)
   local view = self.views[data]
   if not view then
     local info = data.info or {}
@@ -176,7 +208,7 @@ end
 
 --- Lets go of the views that were made: they are many, and what is at hand is what is looked at next.
 function Scene:forget()
-  self.views = {}
+  self.views, self.expanded = {}, {}
 end
 
 local function explained(name)
@@ -191,6 +223,12 @@ local query_fields = {
   action = true, name = true, relation = true, text = true, description = true, expect_index = true, file = true,
   line = true,
   served = explained "served", uses = explained "uses", refused = explained "refused",
+  targeted = function(scene, values)
+    if scene.offline then scene:need "target" end
+    local targeted = scene.plan.dialect.facts.targeted
+    if not targeted then return nil end
+    return targeted(scene:relations()[values.relation].on, values.query)
+  end,
 }
 
 function Scene:query(query, relation)
@@ -213,6 +251,12 @@ local function measured(name)
   end
 end
 
+-- A check that an interrupted primary key has left is dropped as well.
+local function is_about_index(change)
+  return change.ordinal ~= nil or change.fact.live.kind ~= "check"
+end
+M.is_about_index = is_about_index
+
 local change_fields = {
   action = true, relation = true, name = true, live_name = true, definition = true, reason = true,
   builder = true, critical = true, description = true, mode = true,
@@ -224,7 +268,13 @@ local change_fields = {
       index_bytes = estimate.index_bytes, seconds = estimate.seconds }
   end,
   index = function(scene, values)
-    return scene:index(values.change.ordinal or values.change.fact.live)
+    local change = values.change
+    return is_about_index(change) and scene:index(change.ordinal or change.fact.live) or nil
+  end,
+  backfill = function(scene, values)
+    for _, each in ipairs(backfills.before(values.change, scene.plan.backfills, scene.plan.dialect)) do
+      if scene:need("backfills")[each.name] then return each.name end
+    end
   end,
 }
 
@@ -258,28 +308,36 @@ end
 
 -- What the views are made of -----------------------------------------------------------------------------------------
 
+---@class lunadex.rules.Relation
+---@field name string
+---@field on lunadex.Relation?
+---@field info lunadex.RegistryRelation?
+---@field runs integer[]           # its declarations by their ordinals: the first and last of each run of them
+---@field count integer            # of declarations
+
 local function add_relation(self, name, on)
   local data = self.all[name]
   if not data then
-    data = { name = name, on = on, declared = {} }
+    data = { name = name, on = on, runs = {}, count = 0 }
     self.all[name] = data
     self.names[#self.names + 1] = name
   end
   return data
 end
 
--- What relation each declaration is on, by ordinal; and those relations.
-function Scene:records()
-  if self.by_ordinal then return self.by_ordinal end
-  local plan = self.plan
-  local by_ordinal, entries = {}, plan.entries
-  self.by_ordinal, self.all, self.names = by_ordinal, {}, {}
+-- Finds out which relations there are, and in what order their declarations stand.
+function Scene:look_around()
+  local plan, order = self.plan, {}
+  local entries = plan.entries
+  self.all, self.names, self.order = {}, {}, order
   local function add(first, last, on)
     local title = entries[first].relation
     local data = add_relation(self, on and on.display or title, on)
     self.all[title] = data
-    local declared = data.declared
-    for ordinal = first, last do by_ordinal[ordinal], declared[#declared + 1] = data, ordinal end
+    local runs = data.runs
+    runs[#runs + 1], runs[#runs + 2] = first, last
+    data.count = data.count + last - first + 1
+    order[#order + 1] = { last = last, data = data }
   end
   if plan.diff then
     for first, last, relation in plan.diff:runs() do add(first, last, relation) end
@@ -297,18 +355,57 @@ function Scene:records()
     data.info = data.info or info
   end
   table.sort(self.names)
-  return by_ordinal
 end
 
 --- The relations that the registry speaks of, by every name they have; `self.names` are the names, once each.
+---@return table<string, lunadex.rules.Relation>
 function Scene:relations()
-  self:records()
+  if not self.all then self:look_around() end
   return self.all
 end
 
---- The ordinals of declared indexes that a rule is asked about which is not asked about all, in order.
----@param rule lunadex.Rule
+--- The declarations of a relation, in order.
+---@param data lunadex.rules.Relation
 ---@return integer[]
+function Scene:ordinals(data)
+  local ordinals, runs = self.expanded[data], data.runs
+  if not ordinals then
+    ordinals = {}
+    for r = 1, #runs, 2 do
+      for ordinal = runs[r], runs[r + 1] do ordinals[#ordinals + 1] = ordinal end
+    end
+    self.expanded[data] = ordinals
+  end
+  return ordinals
+end
+
+--- Those of them that queries are declared of.
+---@return lunadex.rules.Relation[]
+function Scene:queried()
+  local list = {}
+  for written, info in pairs(self.registry_relations) do
+    if #info.queries > 0 then list[#list + 1] = self:relations()[written] end
+  end
+  return list
+end
+
+--- Which relation a declaration is on.
+---@param ordinal integer
+---@return lunadex.rules.Relation
+function Scene:relation_with(ordinal)
+  self:relations()
+  local order, low = self.order, 1
+  local high = #order
+  while low < high do
+    local middle = (low + high) // 2
+    if order[middle].last < ordinal then low = middle + 1 else high = middle end
+  end
+  return order[low].data
+end
+
+--- The declared indexes that a rule is asked about which is not asked about all: by relation, their ordinals in order.
+---@param rule lunadex.Rule
+---@return table<lunadex.rules.Relation, integer[]>
 function Scene:asked_about(rule)
   local filter = {}
   for field, value in pairs(rule.only or {}) do filter[field] = value end
@@ -318,13 +415,22 @@ function Scene:asked_about(rule)
       if name == rule.only.type then filter.type = number end
     end
   end
-  local list = self.plan.set:select(filter)
-  if rule.on.index then return list end
-  local overlapping, overlaps = {}, self:overlaps()
-  for _, ordinal in ipairs(list) do
-    if overlaps[ordinal] then overlapping[#overlapping + 1] = ordinal end
+  local overlaps, found = not rule.on.index and self:overlaps(), {}
+  if overlaps and not next(overlaps) then return found end
+  local place, run = 0, nil
+  for _, ordinal in ipairs(self.plan.set:select(filter)) do
+    if not overlaps or overlaps[ordinal] then
+      self:relations()
+      while not run or run.last < ordinal do
+        place = place + 1
+        run = self.order[place]
+      end
+      local ordinals = found[run.data] or {}
+      found[run.data] = ordinals
+      ordinals[#ordinals + 1] = ordinal
+    end
   end
-  return overlapping
+  return found
 end
 
 --- By ordinal, which other indexes begin with the keys of a declared one.
@@ -397,7 +503,7 @@ local kinds = {
 ---@return lunadex.rules.Scene
 function M.of(plan, relations, secrets)
   local self = setmetatable({ plan = plan, offline = plan.offline or false,
-    registry_relations = relations, facts = {}, missing = {}, views = {}, time = os.time() }, Scene)
+    registry_relations = relations, facts = {}, missing = {}, views = {}, expanded = {}, time = os.time() }, Scene)
   self.make = { index = core.index_views("an index", index_fields, self, suggest.hint, key_fields,
     plan.diff or plan.set) }
   for kind, of in pairs(kinds) do self.make[kind] = core.views(of[1], of[2], self, suggest.hint) end
@@ -412,7 +518,7 @@ function M.of(plan, relations, secrets)
     return self:relation(name)
   end
   function self.each_relation()
-    self:records()
+    self:relations()
     local i = 0
     return function()
       i = i + 1

@@ -64,12 +64,28 @@ local function amendments(amend, dialect, entry)
   return result
 end
 
+--- What a rule says as it is told: nobody reads more, and every byte of it goes to a terminal.
+---@param text string
+---@return string
+function M.text(text)
+  if #text > 2000 then text = text:sub(1, 2000):gsub("[\x80-\xBF]*$", "") .. "…" end
+  return format.utf8(text)
+end
+
 local function text_of(message)
   if message == nil then return "" end
-  if type(message) ~= "string" then return nil, ("the message is %s; expected a text"):format(schema.show(message)) end
-  -- Nobody reads more, and every byte of it goes to a terminal.
-  if #message > 2000 then message = message:sub(1, 2000):gsub("[\x80-\xBF]*$", "") .. "…" end
-  return format.utf8(message)
+  if type(message) == "string" then return M.text(message) end
+  return nil, ("the message is %s; expected a text"):format(schema.show(message))
+end
+
+-- A table of the rule's options comes back as the view of it that the rule was shown.
+local function plain(value)
+  if type(value) ~= "userdata" then return value end
+  local copied = {}
+  local is_table = pcall(function()
+    for key, each in pairs(value) do copied[key] = each end
+  end)
+  return is_table and copied or value
 end
 
 --- The verdict that an answer is; nil and what is wrong with it.
@@ -85,10 +101,10 @@ function M.of(first, second, dialect, entry)
     for field in pairs(first) do
       if not known_fields[field] then return nil, ("gave a table with %s; %s"):format(schema.show(field), EXPECTED) end
     end
-    verdict, message, amend = first.verdict or first.amend and "allow", first.message, first.amend
+    verdict, message, amend = first.verdict or first.amend and "allow", first.message, plain(first.amend)
     if first.changes ~= nil then
       local expected, wrong
-      changes, expected, wrong = schema.subject_list(first.changes)
+      changes, expected, wrong = schema.subject_list(plain(first.changes))
       if not changes then return nil, ("changes %s; expected %s"):format(wrong, expected) end
     end
   end

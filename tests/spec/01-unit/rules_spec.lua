@@ -3,6 +3,7 @@ local ask = require "lunadex.rules.ask"
 local dialect = require "lunadex.dialect"
 local options = require "lunadex.rules.options"
 local plugin = require "lunadex.plugin"
+local problem = require "lunadex.registry.problem"
 local random = require "support.random"
 local registry = require "lunadex.registry"
 local rules = require "lunadex.rules"
@@ -168,14 +169,18 @@ describe("a plugin's rule", function()
     write("naming", "return { name = 'naming', describe = 'ours', rule = { default = 'plan', check = print } }")
     write("bbb", "return { name = 'bbb', describe = 'x', rule = { on = 'index', check = function() end } }")
     write("other", "error 'not a rule, and not run'")
+    write("made", "local r = {} function r.check() end return { name = 'made', describe = 'x', rule = r }")
     local names, list = {}, plugin.rules { folder = folder, path = "" }
     for i, each in ipairs(list) do names[i] = each.name end
-    assert.same({ "aaa", "bbb" }, { names[#names - 1], names[#names] })
-    assert.same({ "index" }, list[#list].rule.on)
-    assert.equal("naming", names[7])
-    assert.equal("ours", list[7].describe)
+    assert.same({ "aaa", "bbb", "made" }, { table.unpack(names, #names - 2) })
+    assert.same({ "index" }, list[#list - 1].rule.on)
+    assert.equal("naming", names[8])
+    assert.equal("ours", list[8].describe)
     local loaded = assert(registry.parse([[ rule "aaa" {} ]], "r.lua", { plugins = { folder = folder, path = "" } }))
-    assert.is_true(rules.of(loaded.databases[1], "postgres")[#list - 1].asked)
+    local asked = {}
+    for _, each in ipairs(rules.of(loaded.databases[1], "postgres")) do asked[each.name] = each.asked end
+    assert.same({ true, true, false }, { asked.aaa, asked.naming, asked.bbb })
+    assert.is_nil(asked["scattered-query"]) -- MongoDB's
   end)
 end)
 
@@ -235,6 +240,41 @@ describe("what a rule gives", function()
       assert.same({ i, nil, "warn" }, { answer.about, answer.failed, answer.verdict.verdict })
       assert.is_true(#answer.verdict.message < 2100)
     end
+  end)
+
+  it("is cut where it is what went wrong", function()
+    local scene = { missing = {}, context = function() return {}, function() end end }
+    local rule = { name = "r", file = "r.lua", check = function() error("\255" .. ("x"):rep(1e6)) end }
+    local answers = ask.of(rule, scene):all({ views = { {} }, relations = { false }, abouts = { 1 } }, error, error)
+    assert.is_true(#answers[1].failed < 2200)
+    assert.truthy(utf8.len(answers[1].failed))
+  end)
+
+  it("is cleaned of a secret once, however often a rule asks for it", function()
+    local list = problem.list()
+    for _ = 1, 100 do list:hide("DB_PASS", "hunter2") end
+    assert.same({ "hunter2" }, { table.unpack(list.hidden) })
+    assert.equal("a *** b", list:clean "a hunter2 b")
+  end)
+
+  it("is not asked any more once it keeps too much, whatever each question takes", function()
+    local most = ask.most_kept
+    finally(function() ask.most_kept = most end)
+    ask.most_kept = 20 * 1024 * 1024
+    local views, relations, abouts, kept = {}, {}, {}, {}
+    for i = 1, 1000 do views[i], relations[i], abouts[i] = {}, false, i end
+    local function answers(check)
+      local scene = { missing = {}, context = function() return {}, function() end end }
+      local rule = { name = "r", file = "r.lua", line = 1, check = check }
+      return ask.of(rule, scene):all({ views = views, relations = relations, abouts = abouts }, error, error)
+    end
+    local told = answers(function() kept[#kept + 1] = (("x"):rep(50 * 1000) .. #kept) end)
+    assert.matches("r.lua:1: keeps more than 20 MB from question to question and is not asked any more",
+      told[1].failed, 1, true)
+    assert.equal(1000, told[#told].about)
+    assert.is_true(#kept < 900)
+    kept = {}
+    assert.same({}, answers(function() kept[1] = (("x"):rep(100 * 1000) .. #kept) end))
   end)
 end)
 

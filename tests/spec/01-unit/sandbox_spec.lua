@@ -184,6 +184,52 @@ describe("the sandbox", function()
     end)
   end
 
+  -- Each of these would take from minutes to days.
+  local endless = {
+    ["a text that nearly is there"] = "(('a'):rep(1e6)):find(('a'):rep(5e5) .. 'b', 1, true)",
+    ["such a text as a pattern"] = "(('a'):rep(1e6)):find(('a'):rep(5e5) .. 'b')",
+    brackets = "(('('):rep(1e6)):find '%b()'",
+    ["more ways than there are integers"] = "(('a'):rep(40)):find(('a*'):rep(40) .. 'b')",
+    ["one way, from each place"] = "(('a'):rep(1e6)):find '%w+='",
+    ["one way, many times"] = "(('a'):rep(1e6)):gsub('a*b', '')",
+    ["what was matched, again"] = "(('a'):rep(1e5)):find '(.-)%1x'",
+    ["a sign that is none of gmatch"] = "(('^'):rep(1e5)):gmatch '^.-x'",
+    ["a malformed pattern"] = "(('a'):rep(1e5)):match '.-x['",
+    ["long texts in order"] = [[(function()
+      local a, b, list = ("x"):rep(1e6) .. "a", ("x"):rep(1e6) .. "b", {}
+      for i = 1, 10000 do list[i] = i % 2 == 0 and a or b end
+      return table.sort(list)
+    end)()]],
+  }
+  for name, text in pairs(endless) do
+    it("refuses what would run for ever inside C: " .. name, function()
+      local ok, message = run("return " .. text)
+      assert.is_false(ok)
+      assert.matches("could take minutes", message, 1, true)
+    end)
+  end
+
+  it("refuses no pattern for the length of a text that it does not fit", function()
+    local ok, count = run [[
+      local lines = ("a line, and its = end   "):rep(3) .. "\n"
+      local text, count = lines:rep(1000), 0
+      for line in text:gmatch "([^\n]*)\n" do count = count + #line:gsub("%s+$", "") end
+      for line in text:gmatch "(.-)\n" do count = count + #line end
+      for key, value in text:gmatch "(%w+)%s*=%s*(%w+)" do count = count + #key + #value end
+      return count + #text:gsub("^%s+", "") + select(2, text:gsub("%s+\n", "\n"))
+    ]]
+    assert.same({ true, 1000 * (69 + 72 + 3 * 6 + 73 + 1) }, { ok, count })
+  end)
+
+  it("has methods of texts that a file adds to, but none that it changes", function()
+    local ok, value = run [[
+      function string.twice(text) return text .. text end
+      string.upper = function() return "mine" end
+      return ("a"):twice() .. ("b"):upper() .. string.upper "c"
+    ]]
+    assert.same({ true, "aaBmine" }, { ok, value })
+  end)
+
   it("lets ordinary patterns be", function()
     local ok, value = run [[
       local line = ("  key = value, %s  "):format(("x"):rep(200))
