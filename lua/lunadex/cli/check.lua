@@ -30,8 +30,10 @@ function M.define(command)
 end
 
 local function without_target(database, options)
-  local plan = { offline = true, database = database.name, dialect = dialects.of(database.driver), set = database.set,
-    entries = database.entries, findings = {} }
+  local dialect, set = dialects.of(database.driver), database.set:copy()
+  set:spell(dialect.driver)
+  local plan = { offline = true, database = database.name, dialect = dialect, set = set, entries = database.entries,
+    findings = {} }
   local err
   plan.rules, err = rules.judge(plan, database, options, function(_, finding)
     plan.findings[#plan.findings + 1] = finding
@@ -75,14 +77,26 @@ local function print_text(plan, findings, options, label)
   if options.quiet then return end
   if options.rules then
     for _, rule in ipairs(plan.rules) do
-      local state = state_of(rule, plan.offline)
-      output.line(label, format.pad(rule.name, 28), " ", format.pad(state, 18), " ", format.line(rule.description))
+      local name, state = format.line(rule.name), format.line(state_of(rule, plan.offline))
+      output.line(label, format.pad(name, 28), " ", format.pad(state, 18), " ", format.line(rule.description))
     end
     return
   end
   for _, finding in ipairs(findings) do
-    output.line(label, finding.level, " ", finding.rule, ": ", planning.finding_text(finding))
+    output.line(label, finding.level, " ", format.line(finding.rule), ": ", planning.finding_text(finding))
   end
+end
+
+-- What is listed of the rules, for each database: nobody has to be asked for that.
+local function listings(databases, options)
+  local list = { several = #databases > 1 }
+  for i, database in ipairs(databases) do
+    local offline = options.offline or not target.find(options.target, database.url)
+    local asked, known = rules.asked(database, dialects.of(database.driver).driver, options, offline)
+    if not asked then return nil, { { error = known, label = list.several and database.name or nil } } end
+    list[i] = { offline = offline, database = database.name, rules = asked, findings = {} }
+  end
+  return list
 end
 
 -- The plans that rules are asked about; without a server, what stands for them.
@@ -91,6 +105,10 @@ local function look(options)
     return nil, { { error = errors.new("usage", "--offline with --target", "Leave one of them out.") } }
   end
   local loaded, err
+  if options.target then
+    local found, wrong = target.find(options.target)
+    if not found then return nil, { { error = wrong } } end
+  end
   if options.rules and not options.given_registry and select(3, core.list_directory "registry") == "missing" then
     loaded = registry.parse("", "registry/", { target = options.target }) -- nothing asks for rules or sets any
   else
@@ -99,6 +117,7 @@ local function look(options)
   local databases
   if loaded then databases, err = common.databases(loaded, options) end
   if not databases then return nil, { { error = err } } end
+  if options.rules then return listings(databases, options) end
   local reachable = 0
   for _, database in ipairs(databases) do
     if not options.offline and target.find(options.target, database.url) then reachable = reachable + 1 end
@@ -107,6 +126,9 @@ local function look(options)
   if reachable > 0 then
     return nil, { { error = errors.new("usage", "some databases of the registry have a url and some have none",
       "Name one with --database, or give --offline.") } }
+  elseif #(options.only or {}) > 0 then
+    return nil, { { error = errors.new("usage", "--only without a database", "Rules are then asked about all that is "
+      .. "declared: leave it out, or say with --target which database is meant.") } }
   end
   local plans = { several = #databases > 1 }
   for i, database in ipairs(databases) do

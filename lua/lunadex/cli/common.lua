@@ -178,6 +178,28 @@ function M.side_by_side(connections, work)
   return troubles
 end
 
+--- Opens connections to databases of the registry, labelled where there are several.
+---@param databases table[]
+---@param options table
+---@param sessions integer         # at a time
+---@return lunadex.Connection[] connections
+---@return lunadex.cli.Trouble[] troubles
+---@return table[] opened          # the databases that the connections are to
+function M.open_all(databases, options, sessions)
+  local connections, troubles, opened = {}, {}, {}
+  for _, each in ipairs(databases) do
+    local label = #databases > 1 and each.name or nil
+    local connection, err = M.open(options, each.url, sessions)
+    if connection then
+      connection.label = label
+      connections[#connections + 1], opened[#opened + 1] = connection, each
+    else
+      troubles[#troubles + 1] = { error = err, label = label }
+    end
+  end
+  return connections, troubles, opened
+end
+
 ---@class lunadex.cli.Plans: lunadex.Plan[]   # to be closed, which closes their connections
 ---@field several boolean          # the call is about several databases, even if --only leaves one of them
 local Plans = {}
@@ -205,12 +227,7 @@ local function load_and_connect(options, sessions, begin)
   -- What is wrong with the registry is told even where the server cannot be reached.
   if not databases then return connections, { { error = err } } end
   if connections[1] or #troubles > 0 then return connections, troubles, databases end
-  for _, each in ipairs(databases) do
-    local label = #databases > 1 and each.name or nil
-    local connection, problem = M.open(options, each.url, sessions)
-    if connection then connection.label = label else troubles[#troubles + 1] = { error = problem, label = label } end
-    connections[#connections + 1] = connection
-  end
+  connections, troubles = M.open_all(databases, options, sessions)
   if #troubles == 0 then troubles = begin(connections) end
   return connections, troubles, databases
 end

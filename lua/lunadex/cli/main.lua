@@ -42,7 +42,8 @@ local function common_options(command, module)
     command:option "--only" :argname "<name>" :count "*"
       :description(describes.only
         or "Only this index, or the indexes of this relation. May be repeated; each has to be there.")
-    command:option "--database" :argname "<name>" :description "Only this database of the registry."
+    command:option "--database" :argname "<name>" :overwrite(false)
+      :description "Only this database of the registry."
   end
   command:option "--target" :argname "<url>"
     :description("postgresql://user@host/database, key=value pairs, or mongodb://host/database. Default: the "

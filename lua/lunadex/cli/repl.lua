@@ -7,6 +7,7 @@ local database = require "lunadex.database"
 local format = require "lunadex.format"
 local history = require "lunadex.cli.repl.history"
 local output = require "lunadex.cli.output"
+local script = require "lunadex.cli.script"
 local sessions = require "lunadex.cli.repl.session"
 local statement = require "lunadex.cli.repl.statement"
 local target = require "lunadex.target"
@@ -21,8 +22,8 @@ M.examples = [[
   echo '\d orders' | lunadex repl]]
 
 M.notes = [[
-Without a terminal it ends at the first failure: 4, 5 and 6 as below, a command's own status, 64 where there is no
-connection, 65 for everything else.]]
+Without a terminal it ends at the first failure: 4, 5 and 6 as below, a command's own status, 64
+where there is no connection, 65 for everything else.]]
 
 M.own_options = true
 
@@ -59,7 +60,9 @@ local function converse(session)
   local input = statement.input(session.driver) -- the lines before the one that is edited
   local editor = core.editor(function(before)
     -- On a coroutine of its own: it may wait for the catalog, and the editor's cannot.
-    return coroutine.wrap(complete.complete)(session, input.lines, before)
+    local ok, insert, shown, erase = pcall(coroutine.wrap(complete.complete), session, input.lines, before)
+    if ok then return insert, shown, erase end
+    return nil, insert -- what went wrong
   end)
   local entered, problem = history.open(editor)
   if problem then output.complain(problem) end
@@ -100,8 +103,12 @@ local function follow(session)
     input = statement.input(session.driver)
     return signal and 128 + signal or status
   end
+  local first = true
   -- A signal ends the reading as the end of the file does; `lines` would raise it.
   for line in function() return (io.stdin:read "l") end do
+    -- Behind the mark of an encoding, or the name of who is to read it, a file is what it is without them.
+    if first then line = line:gsub("^\xEF\xBB\xBF", ""):gsub("^#!.*", "") end
+    first = false
     if not input:add(line) then
       local status = enter()
       if status ~= 0 or session.over then return status end
@@ -119,7 +126,7 @@ end
 function M.run(options, parser, read)
   local url, source = target.find(options.target)
   if options.target and not url then return common.fail(source, options) end
-  database.read_only = not options.write
+  database.read_only, database.on_notice = not options.write, script.tell_notice
   local session = sessions.new(options, parser, read)
   -- Who names no server may still use Lua, look things up, and connect.
   if url then

@@ -1,6 +1,7 @@
 --- lunadex run: a script with the engine at hand.
 
 local common = require "lunadex.cli.common"
+local database = require "lunadex.database"
 local output = require "lunadex.cli.output"
 local script = require "lunadex.cli.script"
 local target = require "lunadex.target"
@@ -83,7 +84,7 @@ local function read(path)
   local file, problem = io.open(path, "rb")
   local text = file and file:read "a"
   if file then file:close() end
-  if not text then return nil, "cannot be read: " .. (problem or "it is no file") end
+  if not text then return nil, "cannot be read: " .. (problem and problem:gsub("^.*: ", "") or "it is no file") end
   return text, "@" .. path
 end
 
@@ -118,6 +119,7 @@ function M.run(options)
     return common.EXIT.registry
   end
   target.preset = options.target
+  database.on_notice = script.tell_notice
   options.arguments[0] = options.script
   rawset(_G, "arg", options.arguments)
   io.stdout:setvbuf "line"
@@ -125,7 +127,8 @@ function M.run(options)
   close_on_exit()
   script.watch_signals()
   local results = table.pack(xpcall(chunk, told, table.unpack(options.arguments)))
-  if not results[1] then return fail(results[2]) end
+  -- Where memory runs out, Lua has none for the handler either.
+  if not results[1] then return fail(type(results[2]) == "table" and results[2] or told(results[2])) end
   -- A task that raised, and that nobody joined.
   local ok, failure = pcall(task.check)
   if not ok then return fail(told(failure)) end

@@ -1,11 +1,12 @@
---- What `lunadex run` and the REPL have in common: what is told of a failure of the user's code, and how a signal
---- reaches code that computes.
+--- What `lunadex run` and the REPL have in common: what is told of a failure of the user's code, and of what a server
+--- says beside results, and how a signal reaches code that computes.
 
 local common = require "lunadex.cli.common"
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
+local output = require "lunadex.cli.output"
 local session = require "lunadex.session"
-local show = require "lunadex.cli.repl.show"
+local show = require "lunadex.cli.show"
 local task = require "lunadex.task"
 
 local M = {}
@@ -28,6 +29,15 @@ function M.text(failure)
   return show.text(failure) .. " was raised"
 end
 
+--- What a server said beside a result, to standard error; but nothing more to whoever has interrupted it.
+---@param notice lunadex.Notice
+function M.tell_notice(notice)
+  if task.stopping() then return end
+  output.flush()
+  -- What a database holds, and a message quotes, is not to steer a terminal.
+  io.stderr:write((tostring(notice):gsub("[^%C\n\t]", " ")), "\n")
+end
+
 local own = { [common.EXIT.locked] = true, [common.EXIT.unreachable] = true, [common.EXIT.refused] = true }
 
 --- The exit status of a failure.
@@ -42,12 +52,16 @@ end
 --- library, which looks for itself, and may have something to take back; unless that may be left anywhere.
 ---@param anywhere boolean?
 function M.watch_signals(anywhere)
-  core.call_while_computing(function()
-    local signal = task.stopping() or core.signal()
-    if not signal then return end
-    task.stop(signal)
+  local raised = 0
+  local function look()
+    task.check_signal()
+    if not task.stopping() then return end
+    -- Code that has caught it twice and goes on would do so for ever: it gets no further, wherever it is next.
+    raised = raised + 1
+    if raised > 2 then core.call_while_computing(look, anywhere, true) end
     error(session.interrupted(), 0)
-  end, anywhere)
+  end
+  core.call_while_computing(look, anywhere)
 end
 
 return M

@@ -5,12 +5,13 @@ local output = require "lunadex.cli.output"
 
 local M = {}
 
+local told = { pause = "paused", abort = "aborted" }
 local colours = { finished = "green", running = "blue", failed = "red", aborted = "red" }
 
 --- Writes it on one line, and below it what it waits for, what went wrong and which rows failed.
 ---@param state lunadex.backfill.State
 function M.tell(state)
-  local word = state.command == "pause" and "paused" or state.state
+  local word = told[state.command] or state.state
   local parts = {}
   if state.rows > 0 and state.state ~= "finished" then
     -- How many there are is an estimate.
@@ -29,7 +30,7 @@ function M.tell(state)
   if state.waits then output.line("    waits: ", format.line(state.waits)) end
   if state.error then output.line("    ", output.style("red", format.line(state.error))) end
   for _, sample in ipairs(state.samples) do
-    output.line("    ", format.line(("failed %s: %s"):format(sample.key, sample.message)))
+    output.line("    ", format.line(("failed %s: %s"):format(format.clip(sample.key, 60), sample.message)))
   end
 end
 

@@ -1,4 +1,4 @@
---- lunadex status: what is being built now, by whom it waits, what was left over, who holds the run lock, backfills
+--- lunadex status: what is being built now, whom it waits for, what was left over, who holds the run lock, backfills
 --- that are not at their end, and the last runs where they were recorded.
 
 local common = require "lunadex.cli.common"
@@ -12,7 +12,7 @@ local standing = require "lunadex.cli.standing"
 
 local M = {}
 
-M.summary = "what is being built now, by whom it waits, leftovers, backfills, the last runs"
+M.summary = "what is being built now, whom it waits for, leftovers, backfills, the last runs"
 
 M.examples = [[
   lunadex status --target postgresql://app@db/shop

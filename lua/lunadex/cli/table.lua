@@ -59,7 +59,8 @@ local function write_records(columns, rows)
   for n, row in ipairs(rows) do
     output.line(output.style("dim", ("-- %d"):format(n)))
     for i, column in ipairs(columns) do
-      output.line(output.style("bold", format.pad(column.title, width)), gap, row[i])
+      local title = row[i] == "" and column.title or format.pad(column.title, width) .. gap
+      output.line(output.style("bold", title), row[i])
     end
   end
 end
@@ -69,17 +70,32 @@ end
 ---@param columns lunadex.cli.Column[]
 ---@param rows string[][]
 ---@param records boolean?         # in any case
+---@return boolean cut             # some cells are not shown as a whole
 function M.write(columns, rows, records)
   for _, row in ipairs(rows) do
     for i = 1, #columns do row[i] = format.line(row[i]) end
   end
   local room = output.columns()
   local widths, total = natural_widths(columns, rows)
-  if records or room and total > room and not shrink(widths, total - room) then return write_records(columns, rows) end
+  local cut = room ~= nil and total > room
+  if records or cut and not shrink(widths, total - room) then
+    write_records(columns, rows)
+    return false
+  end
   local titles = {}
   for i, column in ipairs(columns) do titles[i] = column.title end
   write_row(columns, widths, titles, "bold")
   for _, row in ipairs(rows) do write_row(columns, widths, row) end
+  return cut
+end
+
+--- The line below a table in the REPL.
+---@param count string?            # "3 rows"
+---@param cut boolean?             # of `write`
+function M.finish(count, cut)
+  local parts = { count }
+  if cut then parts[#parts + 1] = "\\x shows what is cut off" end
+  if #parts > 0 then output.line(output.style("dim", ("(%s)"):format(table.concat(parts, "; ")))) end
 end
 
 return M

@@ -8,11 +8,13 @@ describe("an input", function()
     "select 1;", "SELECT * FROM t", "  with x as (select 1) select", "update t set a = 1;", "begin;", "end;",
     "values (1), (2);", "values(1);", "explain analyze select 1", "select 'a'", "table orders;", "drop index x;",
     "set lock_timeout = 1;", "select\n1;", 'copy "t" to stdout;', "select -1;", "select $1;",
+    "select*from t;", "select'a';", "(select 1) union (select 2);", "((values (1)));", "/* so */ select 1;", "/* so",
   }
   local lua = {
     "select('#', 1)", "select(2, ...)", "table.concat { 1 }", "table = 1", "set.x = 1", "load 'return 1'", "load('x')",
     "end", "x = 1", "return select (1)", "set { 1 }", "show = select", "call (1)", "listen:x()", "update = { set = 1 }",
     "selected 1", "merge{ 1 }", "lock, show = 1, 2", "start[1] = 2", "show == 1",
+    "(select(1, 2))", "(load 'x')()", "(end)", "-- select 1;", "(1 + 2)", "(set or 1)", "",
   }
   for _, text in ipairs(sql) do
     it("is SQL: " .. text, function()
@@ -69,6 +71,14 @@ describe("an input", function()
     assert.is_true(most > 100000)
   end)
 
+  -- Either would take minutes if a line were searched, or copied, for each thing in it.
+  it("of one long line is read at once", function()
+    local row = "('it''s', $$a$$, E'b', 1),"
+    assert.is_false(statement.input("postgres"):add("INSERT INTO t VALUES " .. row:rep(50000) .. "(1);"))
+    assert.is_false(statement.input("postgres"):add("x = {" .. ("{ 'a', \"b\", [[c]] },"):rep(50000) .. "}"))
+    assert.is_false(history.is_secret("SELECT '" .. ("ab"):rep(200000) .. "'"))
+  end)
+
   it("may be a command", function()
     local function command(text) return table.concat({ statement.command(text) }, "|") end
     assert.equal("d|", command "\\d")
@@ -76,7 +86,8 @@ describe("an input", function()
     assert.equal("help|", command "help")
     assert.equal("help|\\d", command "help \\d")
     assert.equal("help|plan", command "help plan ")
-    assert.equal("quit|", command "exit")
+    for _, text in ipairs { "exit", "quit;", "exit()", " quit ( ) ;" } do assert.equal("quit|", command(text), text) end
+    assert.equal("help|", command "help();")
     for _, text in ipairs { "help(1)", "help.x", "help = 1", "quit = 1", "quitter", "help 'x'", "x", "" } do
       assert.is_nil(statement.command(text), text)
     end

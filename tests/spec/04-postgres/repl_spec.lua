@@ -2,6 +2,7 @@
 local faults = require "support.faults"
 local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
+local proxies = require "support.proxy"
 local shell = require "support.shell"
 local terminal = require "support.terminal"
 
@@ -88,6 +89,9 @@ describe("the REPL", function()
       t:type("s_c"):press("Tab"):shows(prompt .. "\\d orders_customer\n")
       t:press("C-u"):type("SELECT custo"):press("Tab"):shows(prompt .. "SELECT customer_id\n")
       t:press("C-u"):type("db:transa"):press("Tab"):shows(prompt .. "db:transaction\n")
+      t:press("C-u"):type("db:"):press("Tab"):shows "catalog "
+      assert.not_matches("atomically", t:screen())
+      t:press("C-u"):type("db.inf"):press("Tab"):shows(prompt .. "db.info\n")
       t:press("C-u"):type("lunadex.ver"):press("Tab"):shows(prompt .. "lunadex.version\n")
       t:press("C-u"):type('db:query("SELECT * FROM order_l'):press("Tab"):shows("FROM order_lines\n")
       t:press("C-u"):type("myn = { inside = 1 }"):press("Enter"):rests(prompt)
@@ -168,11 +172,31 @@ describe("the REPL", function()
         assert.equal("0", server:value("postgres", sleeps))
       end
       for _, input in ipairs { "started = true while true do end",
-        "pcall(function() while true do end end) while true do end" } do
+        "pcall(function() while true do end end) while true do end",
+        "while true do pcall(function() for _ = 1, 1e5 do end end) end" } do
         t:enter(input):shows(prompt .. input) -- else the prompt before it would do for the one behind
         t:press("C-c"):rests(prompt)
       end
       t:enter("started, db:query('SELECT 7 AS seven')[1].seven"):shows "\ntrue\n7\n"
+    end)
+
+    it("leaves a completion for which the server gives no names with Ctrl-C, as often as need be", function()
+      local link = proxies.start(server)
+      finally(function() link:close() end)
+      it_runs = terminal.start { "repl", "--target", link:url(database) }
+      local t = it_runs
+      t:rests(prompt)
+      for _ = 1, 3 do
+        link:trap("stall", "before", "pg_index")
+        t:press("C-l"):type("\\d order"):press "Tab"
+        link:fired()
+        t:press("C-c"):shows("interrupted\n" .. prompt .. "\\d order\n")
+        t:press("C-u"):rests(prompt)
+      end
+      t:enter("6 * 7"):shows "\n42\n"
+      t:press("C-d")
+      link:make "resume"
+      assert.equal(0, t:ended())
     end)
 
     it("fits its tables to the terminal, whose size may change", function()
@@ -182,6 +206,7 @@ describe("the REPL", function()
       t:press("End"):type(("y"):rep(30) .. "'"):shows(("y"):rep(16))
       t:press("Enter"):shows("\n" .. ("x"):rep(50) .. ("y"):rep(10) .. "\n")
       t:enter("SELECT id, note, repeat('long ', 30) AS text FROM orders LIMIT 1;"):shows "…\n"
+      t:shows "(1 row; \\x shows what is cut off)\n"
       for line in t:screen():gmatch "[^\n]+" do assert.is_true(utf8.len(line) <= 60) end
       t:resize(30, 30):enter("SELECT 1 AS first, repeat('a', 30) AS b, repeat('c', 30) AS c;"):shows "-- 1\n"
       t:resize(100, 30):enter("\\x"):enter("SELECT 1 AS a, 2 AS b;"):shows "-- 1\na  1\nb  2\n"
@@ -238,6 +263,18 @@ describe("the REPL", function()
       t:rests(writing)
     end)
 
+    it("asks about the database that the plan is of, whatever it is connected to", function()
+      local other = server:create_database()
+      finally(function() server:drop_database(other) end)
+      server:psql(other, "CREATE TABLE orders (total int)")
+      local registry = lunadex.registry [[on "public.orders" { index { "total", name = "orders_total" } }]]
+      local t = start({ columns = 200 }, "--write")
+      t:enter(("\\apply --target %s %s"):format(server:url(other), registry)):shows "[y/N]"
+      assert.matches(("Apply this to [^\n]*/%s[^\n]*%%[y/N%%]"):format(other), t:screen())
+      t:enter("y"):shows "created 1,"
+      t:rests(writing)
+    end)
+
     it("asks again where the plan is another one by then", function()
       local registry = lunadex.registry [[on "public.orders" { index { "total", name = "orders_total" },
         index { "note", name = "orders_note" } }]]
@@ -272,6 +309,17 @@ describe("the REPL", function()
       t:press("C-l"):enter("\\apply " .. registry):shows "[y/N]"
       t:enter("y"):shows "created 1,"
       t:rests(writing)
+    end)
+
+    it("watches what was entered before, says to what it connects, and keeps messages from steering it", function()
+      local t = start { columns = 200 }
+      t:enter("SELECT count(*) AS counted FROM orders;"):rests(prompt)
+      t:press("C-l"):enter("\\watch 1"):shows "every 1 s: SELECT count"
+      t:shows "counted\n"
+      t:press("C-c"):rests(prompt)
+      t:press("C-l"):enter("\\c " .. url):shows("\nPostgreSQL [%d.]+   postgresql://[^\n]*   read%-only\n", true)
+      t:rests(prompt)
+      t:press("C-l"):enter([[error("a\27[2Jb")]]):shows "error: input:1: a [2Jb"
     end)
 
     it("watches, until Ctrl-C, what is being built and whom it waits for", function()
@@ -313,6 +361,36 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       assert.matches("\nnext\n   2\n%(1 row%)\nlast\n$", result.stdout)
     end)
 
+    it("shows bytes as the server does, and takes a semicolon behind a name", function()
+      local shown = feed("SELECT '\\xe900'::bytea AS b, '\\x61'::bytea AS t;").stdout
+      assert.equal("b       t\n\\xe900  a\n(1 row)\n", shown)
+      assert.matches("^public.orders  table, 100 rows", feed("\\d orders;").stdout)
+    end)
+
+    it("says what several statements in one text are to be", function()
+      local result = feed "SELECT 1; SELECT 2;\n"
+      assert.same({ 65, "" }, { result.status, result.stdout })
+      assert.matches("On a connection that only reads a text has to be one statement: send them one by one.\n",
+        result.stderr, 1, true)
+    end)
+
+    it("shows each of several columns of one name", function()
+      local shown = feed("SELECT 1 AS a, 2 AS b, 3 AS a, NULL AS b;").stdout
+      assert.equal("a  b  a  b\n1  2  3\n", (shown:gsub("%(1.*", "")))
+    end)
+
+    it("writes records without blanks at their ends, and asks one thing of who cannot connect", function()
+      local result = feed "\\x\nSELECT 1 AS bin, NULL AS b, '' AS c;\n\\d orders\n\\d order_lines\n\\d\n"
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("\n-- 1\nbin  1\nb\nc\n(1 row)\n", result.stdout, 1, true)
+      assert.not_matches(" \n", result.stdout)
+      assert.not_matches("\n\n", result.stdout)
+      assert.not_matches("state +\n", result.stdout)
+      result = lunadex.run { "repl", "--target", "postgresql://127.0.0.1:1/x", stdin = "1" }
+      assert.equal(1, select(2, result.stderr:gsub("%?", "")), result.stderr)
+      assert.matches("port 1 failed: Connection refused\nIs the server running there", result.stderr, 1, true)
+    end)
+
     it("tells of relations and indexes: definition, size, use, state", function()
       server:psql(database, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'orders_customer'::regclass")
       local result = feed "\\d\n\\d orders\n\\d order*\n\\di customer\n\\di *customer\n\\d orders_pkey\n"
@@ -326,8 +404,22 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       assert.equal(0, result.status, tostring(result))
       assert.matches("public.orders  orders_customer  btree", result.stdout, 1, true)
       assert.matches("no indexes\n$", result.stdout)
+      -- The time that passes between the two is told by both, and the columns are as wide as it.
+      local function without_time(input) return (feed(input).stdout:gsub(" in %d+ %a+", ""):gsub(" +", " ")) end
+      assert.equal(without_time "\\d\n\\d orders\n\\di ord*\n\\connect\n",
+        without_time "\\dt\n\\d+ orders;\n\\di+ ord*\n\\conninfo\n")
+      result = feed "\\l+\n"
+      assert.equal(64, result.status)
+      assert.matches("there is no command \\l+\nSELECT datname FROM pg_database;", result.stderr, 1, true)
       result = feed "\\d ordesr"
       assert.matches("Did you mean orders?", result.stderr, 1, true)
+      -- Altered, a column is later in the server's own table, and not in this one.
+      server:psql(database, [[CREATE TABLE altered (id int, gone int, b text, "Flag" bool, c int);
+        ALTER TABLE altered ALTER id SET DEFAULT 3; ALTER TABLE altered ALTER b SET NOT NULL;
+        ALTER TABLE altered DROP gone; CREATE INDEX ON altered (b, c)]])
+      local altered = feed "\\d altered\n"
+      assert.matches('columns: id null, b, Flag null, c null\n', altered.stdout, 1, true)
+      assert.matches("btree (b, c)", altered.stdout, 1, true)
     end)
 
     it("explains queries: with parameters, and the index of the schema that is meant", function()
@@ -368,6 +460,19 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       end
       local result = lunadex.run { "repl", "--target", "postgresql://127.0.0.1:1/x", stdin = "1" }
       assert.equal(5, result.status)
+    end)
+
+    it("takes a file with the mark of its encoding, or with who is to read it, and says what a zero byte is", function()
+      for _, begin in ipairs { "\xEF\xBB\xBF", "#!/usr/bin/env -S lunadex repl\n", "\xEF\xBB\xBF#!x\n" } do
+        assert.equal("one\n  1\n(1 row)\n", feed(begin .. "SELECT 1 AS one;\n").stdout)
+        assert.equal("7\n", feed(begin .. "7\n").stdout)
+      end
+      for _, input in ipairs { "SELECT 'a\0b';", "\\d a\0b", "\\explain SELECT 'a\0b'" } do
+        local result = feed(input .. "\n'went on'\n")
+        assert.same({ 64, "" }, { result.status, result.stdout }, input)
+        assert.matches("lunadex: it holds a zero byte", result.stderr, 1, true)
+      end
+      assert.equal("3\n", feed("#'a\0b'\n").stdout)
     end)
 
     it("needs a database only for what is asked of one", function()
@@ -423,6 +528,10 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       "db:build('public.orders', { 'note' })", "db:drop('public.orders', 'orders_customer')",
       "db:rename('public.orders', 'orders_customer', 'x')", "db:lock()", "db:history('run', { 'x', 1, 1 })",
       "assert(lunadex.connect()):query 'CREATE TABLE t ()'",
+      "lunadex.backfill { name = 'b', on = 'public.orders', set = 'total = 0' }:run { connection = db }",
+      "REINDEX INDEX orders_customer;", "db:query('/* so */ CLUSTER orders USING orders_customer')", "ANALYZE orders;",
+      "CHECKPOINT;",
+      "LOCK TABLE orders;", "COPY orders TO PROGRAM 'cat >/dev/null';", "LOAD 'plpgsql';",
       "lunadex.plan(assert(lunadex.declare({ ['public.orders'] = { { 'note' } } }, db)), db):apply()",
     }
     it("refuses whatever writes", function()
@@ -435,6 +544,15 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       assert.same(before, server:indexes(database))
       assert.equal("100|2", server:value(database, [[SELECT (SELECT count(*) FROM orders) || '|' || count(*)
         FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace]]))
+    end)
+
+    it("says that what SET changes is forgotten, to whoever is there", function()
+      local t = start { columns = 160 }
+      t:enter("SET work_mem = '9MB';"):shows "note: without --write each statement is undone at its end, and so is SET"
+      t:rests(prompt)
+      t:press("C-l"):enter("SET work_mem = '9MB';"):rests(prompt)
+      assert.not_matches("note:", t:screen())
+      assert.equal("SET\n", feed("SET work_mem = '9MB';").stdout)
     end)
 
     it("compares definitions exactly, all the same", function()
@@ -459,6 +577,23 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
         query { "SELECT * FROM orders WHERE note = $1", expect_index = "orders_note" } }]]))
       assert.matches("unserved%-query", result.stdout)
       assert.not_matches("cannot be planned", result.stdout)
+    end)
+
+    it("says that a session is gone, and what was set on it, if it may write", function()
+      local told = "this ran in a new session: what SET, PREPARE and temporary tables made in the one before is gone"
+      local t = start({ columns = 160 }, "--write")
+      t:enter("CREATE TEMP TABLE kept (); SET work_mem = '9MB';"):shows "\nSET\n"
+      t:enter("SHOW work_mem;"):shows "9MB\n"
+      t:enter("db:query('SELECT pg_backend_pid() AS pid')[1].pid"):rests(writing)
+      local pid = t:screen():match "%[1%].pid\n(%d+)\n"
+      server:value("postgres", ("SELECT pg_terminate_backend(%s)"):format(pid))
+      shell.eventually("the end of the session", function()
+        return server:value("postgres", "SELECT count(*) FROM pg_stat_activity WHERE pid = " .. pid) == "0"
+      end)
+      t:press("C-l"):enter("SHOW work_mem;"):shows("lunadex: " .. told .. "\nwork_mem\n4MB\n")
+      t:rests(writing)
+      t:press("C-l"):enter("SHOW work_mem;"):shows "\nwork_mem\n4MB\n"
+      assert.not_matches("session", t:screen())
     end)
 
     it("may write if it is told so", function()

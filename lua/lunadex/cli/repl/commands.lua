@@ -8,7 +8,7 @@ local format = require "lunadex.format"
 local output = require "lunadex.cli.output"
 local planning = require "lunadex.cli.plan"
 local relations = require "lunadex.cli.repl.relations"
-local show = require "lunadex.cli.repl.show"
+local show = require "lunadex.cli.show"
 local task = require "lunadex.task"
 
 local M = {}
@@ -16,6 +16,7 @@ local M = {}
 ---@class lunadex.cli.Command
 ---@field name string
 ---@field alias string?
+---@field also table<string, true>?   # what psql has for it
 ---@field arguments string
 ---@field summary string
 ---@field help string
@@ -76,8 +77,15 @@ local function work_of(plans)
   return table.concat(parts, "\n")
 end
 
-local function agrees(session)
-  local answer = session.ask(("Apply this to %s? [y/N] "):format(session.connection.info.display))
+-- What plans are of, which need not be what this session is connected to.
+local function targets_of(plans)
+  local targets = {}
+  for i, plan in ipairs(plans) do targets[i] = format.line(plan.target) end
+  return table.concat(targets, " and ")
+end
+
+local function agrees(session, targets)
+  local answer = session.ask(("Apply this to %s? [y/N] "):format(targets))
   if answer and answer:lower():find "^%s*y" then return true end
   output.line("nothing was changed")
   return false
@@ -96,40 +104,50 @@ local function apply(session, arguments)
   end
   if options.quiet then return usage("\\apply asks about what it shows", "Leave --quiet out.") end
   options.detailed_exitcode = true
-  local shown
+  local shown, targets
   do
     local plans <close>, troubles = common.plans(options, 1)
     if not plans then return common.fail_each(troubles, options) end
     local status = planning.show(plans, options)
     if status ~= common.EXIT.changes then return status end
-    shown = work_of(plans)
+    shown, targets = work_of(plans), targets_of(plans)
   end
-  if not agrees(session) then return true end
+  if not agrees(session, targets) then return true end
   function options.agree(plans)
     if work_of(plans) == shown then return true end
     -- Somebody was at it since: it is another plan, and another question.
     output.finish()
-    local agreed = planning.show(plans, options) == common.EXIT.changes and agrees(session)
+    local agreed = planning.show(plans, options) == common.EXIT.changes and agrees(session, targets_of(plans))
     output.go_beside()
     return agreed
   end
   return module.run(options)
 end
 
+local function tell_connection(session)
+  local info = session.connection.info
+  output.line(("%s %s   %s%s"):format(info.product, info.version, format.line(info.display),
+    session.options.write and "" or "   read-only"))
+  if info.standby then output.line("this server is a standby: nothing can be changed on it") end
+  if info.warning ~= "" then output.line(output.style("yellow", "warning: "), format.line(info.warning)) end
+end
+
 local function connect(session, arguments)
-  if arguments == "" and not session:unconnected() then
-    local info = session.connection.info
-    output.line(("%s %s   %s%s"):format(info.product, info.version, info.display,
-      session.options.write and "" or "   read-only"))
-    return true
+  local unconnected = session:unconnected()
+  if arguments == "" and unconnected then return usage("\\connect needs a target") end
+  if arguments ~= "" then
+    local ok, err = session:connect(arguments)
+    if not ok then return nil, err end
+    if not session.ask then return true end
   end
-  if arguments == "" then return usage("\\connect needs a target") end
-  return session:connect(arguments)
+  tell_connection(session)
+  return true
 end
 
 local function watch(session, arguments)
-  local seconds, command = arguments:match "^(%d+%.?%d*)%s+(.+)$"
+  local seconds, command = arguments:match "^(%d+%.?%d*)%s*(.*)$"
   command = command or arguments
+  if command == "" then command = session.entered or "" end
   if command == "" then return usage("\\watch needs a command", "For example: \\watch 2 \\status") end
   seconds = math.max(tonumber(seconds) or 2, 0.1)
   local live = output.live() and session.ask
@@ -203,19 +221,37 @@ local function help(session, name)
   return true
 end
 
+-- Hands that write SQL all day end everything with a semicolon.
+local function name_of(arguments)
+  local name = arguments:gsub("%s*;+$", "")
+  return name ~= "" and name or nil
+end
+
+--- Commands of psql that there are not, and what does the same.
+M.instead = {
+  postgres = {
+    l = "SELECT datname FROM pg_database;", dn = "SELECT nspname FROM pg_namespace;",
+    du = "SELECT rolname FROM pg_roles;", dv = "SELECT schemaname, viewname FROM pg_views;",
+    df = "SELECT oid::regprocedure FROM pg_proc;",
+  },
+  mongodb = { l = 'db:query("listDatabases", 1, { ["$db"] = "admin" })' },
+}
+
 ---@type lunadex.cli.Command[]
 M.list = {
-  { name = "d", arguments = "[NAME]", summary = "relations; or one of them with its indexes", completes = "names",
+  { name = "d", also = { ["d+"] = true, dt = true, ["dt+"] = true }, arguments = "[NAME]",
+    summary = "relations; or one of them with its indexes", completes = "names",
     run = function(session, arguments)
-      return relations.tell(session.connection, arguments ~= "" and arguments or nil)
+      return relations.tell(session.connection, name_of(arguments))
     end,
     help = [[
 Without a name: all relations, with rows, size and how many indexes they have. With the name of a relation: its columns
 and indexes with definition, size, use since the statistics began, and state. With the name of an index: that one. With
 a pattern (* and ?): the relations that match it.]] },
-  { name = "di", arguments = "[PATTERN]", summary = "indexes, the largest first", completes = "names",
+  { name = "di", also = { ["di+"] = true }, arguments = "[PATTERN]", summary = "indexes, the largest first",
+    completes = "names",
     run = function(session, arguments)
-      return relations.tell_indexes(session.connection, arguments ~= "" and arguments or nil)
+      return relations.tell_indexes(session.connection, name_of(arguments))
     end,
     help = [[
 All indexes, or those whose name or relation matches a pattern (* and ?), the largest first. An index with no uses in
@@ -241,9 +277,10 @@ is another one by then; takes its options (\apply --help). Needs --write. Ctrl-C
   { name = "explain", alias = "e", arguments = "QUERY", summary = "how a query is run, and by which indexes",
     completes = "columns", run = function(session, arguments) return explain.run(session, arguments) end,
     help = explain.help },
-  { name = "watch", arguments = "[SECONDS] INPUT", summary = "does something again and again until Ctrl-C",
+  { name = "watch", arguments = "[SECONDS] [INPUT]", summary = "does something again and again until Ctrl-C",
     completes = "commands", run = watch,
-    help = "Every two seconds, or as many as are said: \\watch 5 \\d orders" },
+    help = [[
+Every two seconds, or as many as are said: \watch 5 \d orders. Without INPUT it is what was entered before.]] },
   { name = "x", arguments = "", offline = true,
     summary = "rows as records, a line for each column; or as tables again",
     run = function()
@@ -252,7 +289,7 @@ is another one by then; takes its options (\apply --help). Needs --write. Ctrl-C
       return true
     end,
     help = "For rows that are wider than the terminal." },
-  { name = "connect", alias = "c", arguments = "[TARGET]", offline = true,
+  { name = "connect", alias = "c", also = { conninfo = true }, arguments = "[TARGET]", offline = true,
     summary = "connects to another database; or says to which",
     run = connect,
     help = "TARGET is a URL, or key=value pairs, as for --target. What was connected stays so until the new one is." },

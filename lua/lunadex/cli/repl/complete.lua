@@ -17,9 +17,25 @@ local M = {}
 
 local most_shown = 60
 
+--- Of values of the library, what is for scripts (docs/reference.md); they have more, which is the library's own.
+M.for_scripts = {
+  ["lunadex.Connection"] = { methods = "build catalog close connect drop query rename rows status transaction",
+    fields = "display driver info" },
+  ["lunadex.Plan"] = { methods = "apply changes has_changes is_meant refusal work",
+    fields = "database findings info summary target" },
+  ["lunadex.Task"] = { methods = "cancel join", fields = "" },
+  ["lunadex.SingleBackfill"] = { methods = "run", fields = "name" },
+}
+
 -- The methods and fields that a value of ours or of the core has; what is not a table keeps them out of sight.
 local function members(value)
   local found, hops = {}, 0
+  local class = debug.getmetatable(value)
+  local public = type(class) == "table" and M.for_scripts[rawget(class, "__name")]
+  if public then
+    for name in (public.methods .. " " .. public.fields):gmatch "%S+" do found[name] = true end
+    return found
+  end
   while value ~= nil and hops < 5 do
     hops = hops + 1
     if type(value) == "table" then

@@ -20,7 +20,7 @@ end
 function M.is_secret(text)
   local lower = text:lower()
   return lower:find "passw" ~= nil or lower:find "pwd" ~= nil or lower:find "secret" ~= nil
-    or text:find "%a[%w+.-]*://[^%s/]*:[^%s]*@" ~= nil
+    or text:find "[%w+.-]://[^%s/]*:[^%s]*@" ~= nil
 end
 
 local function escape(text) return (text:gsub("[\\\n]", { ["\\"] = "\\\\", ["\n"] = "\\n" })) end

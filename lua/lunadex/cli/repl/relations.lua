@@ -4,7 +4,7 @@ local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local output = require "lunadex.cli.output"
-local show = require "lunadex.cli.repl.show"
+local show = require "lunadex.cli.show"
 local suggest = require "lunadex.suggest"
 local tables = require "lunadex.cli.table"
 
@@ -82,20 +82,21 @@ end
 ---@return true?
 ---@return lunadex.Error? err
 function M.list(connection, relations)
-  local items, rows = {}, {}
+  local items, rows, some_broken = {}, {}, false
   for i, relation in ipairs(relations) do items[i] = { relation = relation } end
   local measures, err = measure(connection, items)
   if not measures then return nil, err end
   for i, relation in ipairs(relations) do
     local indexes, known = relation:indexes(), measures[i] or { rows = relation.rows, table_bytes = relation.bytes }
     local invalid = broken(indexes)
+    some_broken = some_broken or invalid > 0
     rows[i] = { relation.display, relation.kind, known.rows >= 0 and format.count(known.rows) or "",
       bytes(known.table_bytes), tostring(#indexes), invalid > 0 and invalid .. " invalid" or "" }
   end
-  tables.write({ { title = "relation" }, { title = "kind" }, { title = "rows", right = true },
-    { title = "size", right = true }, { title = "indexes", right = true },
-    { title = "", style = function() return "red" end } }, rows, show.records)
-  output.line(output.style("dim", ("(%s)"):format(format.quantity(#relations, "relation"))))
+  local columns = { { title = "relation" }, { title = "kind" }, { title = "rows", right = true },
+    { title = "size", right = true }, { title = "indexes", right = true } }
+  if some_broken then columns[#columns + 1] = { title = "state", style = function() return "red" end } end
+  tables.finish(format.quantity(#relations, "relation"), tables.write(columns, rows, show.records))
   return true
 end
 
@@ -162,10 +163,8 @@ function M.indexes(connection, indexes, of_several)
     if of_several then table.insert(row, 1, index.relation.display) end
     rows[i] = row
   end
-  tables.write(columns, rows, show.records)
-  if of_several then
-    output.line(output.style("dim", ("(%d %s)"):format(#rows, #rows == 1 and "index" or "indexes")))
-  end
+  local cut = tables.write(columns, rows, show.records)
+  tables.finish(of_several and ("%d %s"):format(#rows, #rows == 1 and "index" or "indexes") or nil, cut)
   return true
 end
 

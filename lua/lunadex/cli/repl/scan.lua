@@ -6,16 +6,20 @@ local M = {}
 ---@class lunadex.cli.Scan
 ---@field open string?             # what the end stands in: "'", '"', "$", "/*"; in Lua also "[" and "--", long ones
 ---@field before string?           # what stands before that in its line
----@field content integer?         # where its content begins, if that is in the last line
+---@field at integer?              # where it begins itself, if that is in the last line
+---@field content integer?         # likewise its content
 ---@field ended boolean            # SQL: a semicolon is the last thing
 ---@field depth integer            # Lua: blocks and brackets that are not closed
 local Scan = {}
 Scan.__index = Scan
 
-local function enter(self, line, at, open, closer, length)
-  self.open, self.closer, self.before, self.content = open, closer, line:sub(1, at - 1), at + length
+local function enter(self, at, open, closer, length)
+  self.open, self.closer, self.at, self.content = open, closer, at, at + length
   return self.content
 end
+
+-- What stands right before a place: no more than is looked at, for a line may be long and have many of them.
+local function behind(line, at, length) return line:sub(math.max(at - length, 1), at - 1) end
 
 local closers = {} -- by what closes: where that ends in a line, from `at` on
 
@@ -58,17 +62,17 @@ function steps.sql(self, line, at)
   if not from then return nil end
   local c, two = line:sub(from, from), line:sub(from, from + 1)
   if two == "--" then return nil end
-  if two == "/*" then return enter(self, line, from, "/*", "*/", 2) end
+  if two == "/*" then return enter(self, from, "/*", "*/", 2) end
   self.ended = c == ";"
   if c == "'" then
-    local escapes = line:sub(1, from - 1):find "%f[%w_$\128-\255][eE]$"
-    return enter(self, line, from, c, escapes and "[\\']" or "'", 1)
+    local escapes = behind(line, from, 2):find "%f[%w_$\128-\255][eE]$"
+    return enter(self, from, c, escapes and "[\\']" or "'", 1)
   elseif c == '"' then
-    return enter(self, line, from, c, '"', 1)
+    return enter(self, from, c, '"', 1)
   end
   local tag = c == "$" and line:match("^%$[%w_\128-\255]*%$", from)
-  if tag and not line:sub(1, from - 1):find "[%w_$\128-\255]$" then
-    return enter(self, line, from, "$", (tag:gsub("%W", "%%%0")), #tag)
+  if tag and not behind(line, from, 1):find "[%w_$\128-\255]" then
+    return enter(self, from, "$", (tag:gsub("%W", "%%%0")), #tag)
   end
   return from + 1
 end
@@ -83,12 +87,12 @@ function steps.lua(self, line, at)
   if not from then return nil end
   local dashes, level = line:match("^(%-*)%[(=*)%[", from)
   if dashes == "" or dashes == "--" then
-    return enter(self, line, from, dashes == "" and "[" or "--", "%]" .. level .. "%]", #dashes + #level + 2)
+    return enter(self, from, dashes == "" and "[" or "--", "%]" .. level .. "%]", #dashes + #level + 2)
   elseif line:find("^%-%-", from) then
     return nil
   end
   local token = line:match("^[%w_]+", from) or line:sub(from, from)
-  if token == "'" or token == '"' then return enter(self, line, from, token, "[\\" .. token .. "]", 1) end
+  if token == "'" or token == '"' then return enter(self, from, token, "[\\" .. token .. "]", 1) end
   self.depth = self.depth + (weights[token] or 0)
   return from + #token
 end
@@ -97,10 +101,11 @@ end
 ---@param line string
 function Scan:add(line)
   local at = 1
-  self.content = 1
+  self.content, self.at = 1, nil
   repeat
     if self.open then at = leave(self, line, at) else at = self.step(self, line, at) end
   until not at
+  if self.open and self.at then self.before = line:sub(1, self.at - 1) end
 end
 
 ---@param language "sql"|"lua"

@@ -7,7 +7,7 @@ local database = require "lunadex.database"
 local errors = require "lunadex.errors"
 local output = require "lunadex.cli.output"
 local script = require "lunadex.cli.script"
-local show = require "lunadex.cli.repl.show"
+local show = require "lunadex.cli.show"
 local statement = require "lunadex.cli.repl.statement"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
@@ -23,7 +23,10 @@ local M = {}
 ---@field commands table[]
 ---@field connection lunadex.Connection?
 ---@field driver string?
+---@field entered string?          # before, but for \watch
 ---@field over boolean?            # it is to end
+---@field sql_session integer?   # on which the last statement of SQL ran
+---@field noted table<string, true>   # what has been said, and need not be again
 local Session = {}
 Session.__index = Session
 
@@ -32,7 +35,8 @@ Session.__index = Session
 ---@param read function
 ---@return lunadex.cli.Session
 function M.new(options, parser, read)
-  local self = setmetatable({ options = options, parser = parser, read = read, commands = commands.list }, Session)
+  local self = setmetatable({ options = options, parser = parser, read = read, commands = commands.list,
+    noted = {} }, Session)
   self.environment = setmetatable({ lunadex = require "lunadex" }, { __index = _G })
   self.environment._G = self.environment
   return self
@@ -43,7 +47,9 @@ end
 ---@return true?
 ---@return lunadex.Error? err
 function Session:connect(url)
-  local connection, err = database.open(url, { application_name = "lunadex repl" })
+  -- What a statement sets is to be there for the next one, however long that takes.
+  local connection, err = database.open(url, { application_name = "lunadex repl", on_notice = database.on_notice },
+    self.options.write)
   if not connection then return nil, err end
   local info
   info, err = connection:connect()
@@ -59,7 +65,7 @@ end
 
 function Session:close()
   if self.connection then self.connection:close() end
-  self.connection, self.driver, self.environment.db, self.catalog = nil, nil, nil, nil
+  self.connection, self.driver, self.environment.db, self.catalog, self.sql_session = nil, nil, nil, nil, nil
 end
 
 --- Why nothing can be asked of a database; nil: there is one.
@@ -74,12 +80,13 @@ end
 
 local still_good = 10 -- seconds: a name that is completed need not be newer
 
---- The catalog for what is only a convenience; nil where it is not to be had.
+--- The catalog for what is only a convenience; nil where it is not to be had. Raises "interrupted" after a signal.
 ---@return lunadex.Catalog?
 function Session:known_catalog()
   if self:unconnected() then return nil end
   if self.catalog and core.now() - self.catalog_read < still_good then return self.catalog end
-  local _, catalog = task.interruptible(self.connection.catalog, self.connection)
+  local signal, catalog = task.dispensable(self.connection.catalog, self.connection)
+  if signal then error("interrupted", 0) end
   self.catalog, self.catalog_read = catalog or self.catalog, core.now()
   return self.catalog
 end
@@ -90,7 +97,7 @@ end
 function Session:command(name)
   name = name:gsub("^\\", "")
   for _, command in ipairs(self.commands) do
-    if command.name == name or command.alias == name then return command end
+    if command.name == name or command.alias == name or command.also and command.also[name] then return command end
   end
 end
 
@@ -126,7 +133,8 @@ local function fail(self, failure)
   end
   output.flush()
   if self.ask then
-    io.stderr:write(output.style("red", "error: "), text, "\n")
+    -- What a database holds, and a message quotes, is not to steer a terminal.
+    io.stderr:write(output.style("red", "error: "), (text:gsub("[^%C\n\t]", " ")), "\n")
   else
     output.complain(text)
   end
@@ -161,17 +169,25 @@ local function compile(self, text)
   return load(text, "=input", "t", self.environment)
 end
 
+-- Once for each `subject`, and only to whoever is there.
+local function note(self, subject, text)
+  if not self.ask or self.noted[subject] then return end
+  self.noted[subject] = true
+  output.line(output.style("dim", "note: " .. text))
+end
+
 local function tell_of_locals(self, text)
   local name = text:match "^%s*local%s+([%a_][%w_]*)" or text:match "\nlocal%s+([%a_][%w_]*)"
-  if not name or not self.ask or self.told_of_locals then return end
-  self.told_of_locals = true
-  output.line(output.style("dim", ("note: a local ends with its input; without `local`, %s stays"):format(name)))
+  if name then note(self, "local", ("a local ends with its input; without `local`, %s stays"):format(name)) end
 end
 
 local function run_lua(self, text)
   local chunk, problem = compile(self, text)
   if not chunk then
-    fail(self, problem)
+    -- The habit of who is at the other kind of database most of the time.
+    local is_sql = self.driver == "mongodb" and statement.is_sql(text)
+    fail(self, is_sql and errors.new("usage", "MongoDB speaks no SQL",
+      'db:query("find", "users", { filter = { email = "…" } }) is how it is asked; help sql tells more.') or problem)
     return common.EXIT.registry
   end
   script.watch_signals()
@@ -179,6 +195,15 @@ local function run_lua(self, text)
   if not results[1] then error(results[2], 0) end
   tell_of_locals(self, text)
   return show_results(self, table.pack(table.unpack(results, 2, results.n)))
+end
+
+-- A connection that was lost, and one on which something was cancelled, is replaced by another. Without --write nothing
+-- is lost with it: all that a statement sets is undone at its end.
+local function tell_of_session(self)
+  local before, now = self.sql_session, self.connection.last_session
+  self.sql_session = now
+  if not self.options.write or not before or now == before then return end
+  output.complain "this ran in a new session: what SET, PREPARE and temporary tables made in the one before is gone"
 end
 
 local function run_sql(self, text)
@@ -189,18 +214,25 @@ local function run_sql(self, text)
   end
   local rows
   rows, err = self.connection:query(text)
+  tell_of_session(self)
   if not rows then
     fail(self, err)
     return script.status(err)
   end
   display(show.rows, rows)
+  if rows.command == "SET" and not self.options.write then
+    note(self, "set", "without --write each statement is undone at its end, and so is SET; several at once: "
+      .. "db:transaction(function(tx) … end)")
+  end
   return 0
 end
 
 local function run_command(self, name, arguments)
   local command = self:command(name)
   if not command then
-    fail(self, errors.new("usage", ("there is no command \\%s"):format(name), "help lists them."))
+    local instead = commands.instead[self.driver or "postgres"][name:gsub("%+$", "")]
+    fail(self, errors.new("usage", ("there is no command \\%s"):format(name),
+      instead and instead .. "   help lists the commands." or "help lists them."))
     return common.EXIT.usage
   end
   local unconnected = not command.offline and self:unconnected()
@@ -219,9 +251,14 @@ end
 ---@return integer status
 function Session:run(text)
   local name, arguments = statement.command(text)
+  if not name and not statement.is_sql(text, self.driver) then return run_lua(self, text) end
+  if text:find("\0", 1, true) then
+    fail(self, errors.new("usage", "it holds a zero byte, which neither SQL nor a command may",
+      "A file in UTF-16 has such, or one that was damaged."))
+    return common.EXIT.usage
+  end
   if name then return run_command(self, name, arguments) end
-  if statement.is_sql(text, self.driver) then return run_sql(self, text) end
-  return run_lua(self, text)
+  return run_sql(self, text)
 end
 
 --- Does what was entered. A signal ends that, not the session.
@@ -254,6 +291,7 @@ function Session:enter(text)
     status = script.status(failure)
   end
   if self.options.write then self.catalog = nil end
+  if not text:find "^%s*\\watch" then self.entered = text end
   output.flush()
   return status, signal
 end

@@ -1,5 +1,6 @@
 --- What an input is: a command, a statement of SQL or Lua; and whether it is complete.
 
+local dialects = require "lunadex.dialect"
 local scan = require "lunadex.cli.repl.scan"
 
 local M = {}
@@ -12,24 +13,33 @@ local words = "abort alter analyze begin call checkpoint close cluster comment c
   .. "unlisten update vacuum values with"
 for word in words:gmatch "%a+" do first_words[word] = true end
 
---- Whether a text is SQL: it begins with a word of SQL's, and the next thing is one as well, or a value.
+local function is_sql_word(word, rest)
+  if not first_words[word] then return false end
+  if rest:find "^%s*;" then return true end
+  -- `table { … }`, `select("#")`, `load = 1`, `set.x` are Lua's, as are `end` and `load 'x'`.
+  if word == "load" and rest:find "^%s*['\"]" then return false end
+  return rest:find "^%s+[%w_\"'*$@-]" ~= nil or rest:find "^%s*%(" ~= nil and word == "values"
+    or rest:find "^[*']" ~= nil and word == "select" or rest:find "^%s*\n" ~= nil
+end
+
+local first_in_parentheses = { select = true, with = true, values = true }
+
+--- Whether a text is SQL: it begins with a word of SQL's, and the next thing is one as well, or a value; or with a
+--- comment that Lua does not have.
 ---@param text string
 ---@param driver string?            # nil: there is no connection
 ---@return boolean
 function M.is_sql(text, driver)
-  if driver == "mongodb" then return false end
-  local word, rest = text:match "^%s*(%a+)(.*)$"
+  if not dialects.of(driver).sql then return false end
+  if text:find "^%s*/%*" then return true end
+  local parentheses, word, rest = text:match "^%s*([%s(]*)(%a+)(.*)$"
   word = word and word:lower()
   if word == "do" then return rest:find "^%s*%$" ~= nil end
-  if not first_words[word] then return false end
-  if text:find "^%s*load%s*['\"]" then return false end
-  if rest:find "^%s*;" then return true end
-  -- `table { … }`, `select("#")`, `load = 1`, `set.x` are Lua's, as is `end`.
-  return rest:find "^%s+[%w_\"'*$@-]" ~= nil or rest:find "^%s*%(" ~= nil and word == "values"
-    or rest:find "^%s*\n" ~= nil
+  if word and parentheses ~= "" and not first_in_parentheses[word] then return false end
+  return word ~= nil and is_sql_word(word, rest)
 end
 
---- Whether a text is a command: `\d`, or help, quit and exit as words.
+--- Whether a text is a command: `\d`, or help, quit and exit as words, also where they are called.
 ---@param text string
 ---@return string? name
 ---@return string? arguments
@@ -37,6 +47,7 @@ function M.command(text)
   local name, rest = text:match "^%s*\\(%S*)%s*(.-)%s*$"
   if name then return name, rest end
   local word
+  text = text:gsub("^(%s*%a+)%s*%(%s*%)", "%1"):gsub("^(%s*%a+)%s*;%s*$", "%1")
   word, rest = text:match "^%s*(%a+)%s*([^%s(=.:,\"'{%[]*)%s*$"
   if word == "help" then return "help", rest end
   if (word == "quit" or word == "exit") and rest == "" then return "quit", "" end
