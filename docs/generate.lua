@@ -190,7 +190,7 @@ put_members("lua/meta/core.lua", "Index", "index:", { "fields" })
 put("## Values", "")
 for _, class in ipairs {
   { "lua/meta/core.lua", "lunadex.Error" }, { "lua/lunadex/bson.lua", "lunadex.Value" },
-  { "lua/lunadex/session.lua", "lunadex.Rows" },
+  { "lua/lunadex/session.lua", "lunadex.Rows" }, { "lua/lunadex/notice.lua", "lunadex.Notice" },
   { "lua/lunadex/database.lua", "lunadex.ConnectOptions" }, { "lua/lunadex/database.lua", "lunadex.ServerInfo" },
   { "lua/lunadex/registry.lua", "lunadex.registry.Options" },
   { "lua/lunadex/plan.lua", "lunadex.PlanOptions" }, { "lua/lunadex/plan.lua", "lunadex.PlannedChange" },

@@ -69,6 +69,7 @@ function M.together(plans, options)
     for i, plan in ipairs(plans) do
       local run = Run.of(plan, options, pool)
       run.place, run.databases = i, #plans > 1 and #plans or nil
+      if run.databases then run.label = run.label or plan.database end
       runs[i], pool.runs[i] = run, run
     end
     for _, run in ipairs(runs) do run:start() end

@@ -8,6 +8,10 @@ local kinds = {
   integer = function(value) return math.tointeger(value) ~= nil and type(value) == "number" end,
   number = function(value) return type(value) == "number" and value == value end,
   list = function(value) return type(value) == "table" end,
+  count = function(value)
+    return type(value) == "number" and value >= 0 and (value == math.huge or math.tointeger(value) ~= nil)
+  end,
+  seconds = function(value) return type(value) == "number" and value >= 0 end,
 }
 
 -- An application without a name is every session that gives none.
@@ -25,11 +29,25 @@ local function is(value, kind)
   return type(value) == kind
 end
 
+local words = {
+  mode = { "auto", "concurrent", "blocking" },
+  declarable = { "index", "unique_constraint", "primary_key", "exclusion_constraint", "foreign_key" },
+}
+local described = {
+  applications = "names of applications, none of them empty,", count = "an integer that is not negative",
+  seconds = "a number that is not negative",
+}
+
+for kind, list in pairs(words) do
+  local known = {}
+  for _, word in ipairs(list) do known[word] = true end
+  kinds[kind] = function(value) return known[value] == true end
+  described[kind] = "one of " .. table.concat(list, ", ")
+end
+
 local function complain(position, call, text)
   error(("bad argument #%d to '%s' (%s)"):format(position, call, text), 4)
 end
-
-local described = { applications = "names of applications, none of them empty," }
 
 local function describe(expected)
   return (expected:gsub("%a+", described):gsub("|", " or "))
@@ -82,7 +100,7 @@ function M.options(position, call, options, known)
 end
 
 local steps = {
-  mode = "string", lock_timeout = "number", retries = "integer", drain_timeout = "number",
+  mode = "mode", lock_timeout = "number", retries = "integer", drain_timeout = "number",
   cancel_blockers = "applications", terminate_blockers = "applications", blockers_after = "number",
   check_duplicates = "boolean",
   maintenance_work_mem = "string", parallel_workers = "integer",
@@ -93,20 +111,29 @@ local function with(base, more)
   return more
 end
 
---- What may be said of connecting, of planning, of applying, of one change (lunadex.ConnectOptions, PlanOptions,
---- ApplyOptions, ChangeOptions, BuildOptions), of running a backfill (BackfillOptions), and of trying again.
+--- What may be said of connecting, of reading a registry, of planning, of applying, of one change
+--- (lunadex.ConnectOptions, registry.Options, PlanOptions, ApplyOptions, ChangeOptions, BuildOptions), of running a
+--- backfill (BackfillOptions), and of trying again.
 M.connecting = { jobs = "integer", application_name = "string", connect_timeout = "number", retry = "table",
-  read_only = "boolean" }
+  read_only = "boolean", to_write = "boolean", on_notice = "function" }
+M.loading = { limits = "table", getenv = "function", plugins = "table", target = "string", database = "string",
+  before = "function" }
 M.planning = with(steps, { only = "list", drop_strays = "boolean", repair = "boolean", rename = "boolean",
   hide_first = "boolean", allow_gap = "boolean", jobs = "integer", without = "list", advice = "boolean",
   database = "string" })
 M.applying = with(steps, { jobs = "integer", on_event = "function", locked = "boolean", record = "boolean",
   wait = "number" })
 M.changing = with(M.applying, { without = "list" })
-M.building = with(M.changing, { kind = "string" })
+M.building = with(M.changing, { kind = "declarable" })
 M.backfilling = { connection = "table", jobs = "integer", restart = "boolean", carry_on = "boolean",
   on_event = "function" }
-M.retrying = { attempts = "integer", first_delay = "number", factor = "number", max_delay = "number", total = "number" }
+M.retrying = { attempts = "count", first_delay = "seconds", factor = "seconds", max_delay = "seconds",
+  total = "seconds" }
+
+--- Whether a word names something that can be declared.
+---@param value any
+---@return boolean
+function M.is_declarable(value) return kinds.declarable(value) end
 
 --- What a function of the core gives, or raises about its arguments: `return blame(2, "date", 1, pcall(…))`.
 ---@param level integer            # of who is to be blamed, as for `error`

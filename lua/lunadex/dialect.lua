@@ -11,7 +11,7 @@
 --   backfill     what one batch of a backfill takes: lunadex.backfill says which functions there are
 --   ledger       what is kept of backfills in the database
 --   strain       whether the server has too much to do
---   checks       what is said of sharded collections and declared queries (MongoDB)
+--   explain      how the server runs a query
 --
 -- Each is loaded when it is first asked for: a run on PostgreSQL reads nothing of MongoDB's.
 
@@ -26,6 +26,7 @@ local M = {}
 ---@field rights string            # what to do where the right to change indexes is missing
 ---@field makes_relations boolean? # a relation that is not there comes with its first index
 ---@field leases boolean?          # the run lock outlives its session
+---@field sql boolean?             # statements are SQL; else commands, which are documents
 ---@field modes boolean?           # a build may be concurrent, or block writes
 ---@field schema table
 ---@field definition table
@@ -37,19 +38,23 @@ local M = {}
 ---@field backfill lunadex.backfill.Dialect
 ---@field ledger lunadex.backfill.Ledger
 ---@field strain lunadex.backfill.Strain
----@field checks table?            # MongoDB
+---@field explain table
+
+---@class lunadex.Explained        how the server runs a query, for people
+---@field lines string[]
+---@field uses {schema: string?, relation: string, name: string}[]?   # indexes; nil: the answer holds no plan
+---@field reply table?             # then the whole of it
 
 local parts = { schema = true, definition = true, name = true, steps = true, schedule = true, snapshot = true,
-  facts = true, backfill = true, ledger = true, strain = true }
+  facts = true, backfill = true, ledger = true, strain = true, explain = true }
 
 ---@param driver string
 ---@param words table
----@param more table<string, boolean>?   # modules that only this one has
-local function dialect(driver, words, more)
+local function dialect(driver, words)
   words.driver = driver
   return setmetatable(words, {
     __index = function(self, part)
-      if not (parts[part] or more and more[part]) then return nil end
+      if not parts[part] then return nil end
       local module = require("lunadex." .. driver .. "." .. part)
       self[part] = module
       return module
@@ -58,14 +63,14 @@ local function dialect(driver, words, more)
 end
 
 local dialects = {
-  postgres = dialect("postgres", { product = "PostgreSQL", comment = "--", row = "row", modes = true,
+  postgres = dialect("postgres", { product = "PostgreSQL", comment = "--", row = "row", modes = true, sql = true,
     relies = "a foreign key relies on it",
     rights = "It takes the rights of the table's owner, and CREATE on its schema: connect as one who has them, or have "
       .. "them granted." }),
   mongodb = dialect("mongodb", { product = "MongoDB", comment = "//", row = "document", makes_relations = true,
     leases = true, relies = "it carries the shard key of its collection",
     rights = "The role dbAdmin on the database has the rights to createIndex, dropIndex and collMod, readWrite all but "
-      .. "collMod: connect as one who has them, or have them granted." }, { checks = true }),
+      .. "collMod: connect as one who has them, or have them granted." }),
 }
 
 --- The dialect of the driver of that name.

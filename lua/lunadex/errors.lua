@@ -45,6 +45,17 @@ function M.placed(err, text, declared)
   return M.new(err.code, ("%s of %s:%d: %s"):format(text, declared.file, declared.line, err.message), err.hint)
 end
 
+--- A failure without what may not be shown.
+---@param err lunadex.Error
+---@param secrets lunadex.registry.Problems   # which knows what that is
+---@return lunadex.Error
+function M.cleaned(err, secrets)
+  local copy = setmetatable({}, getmetatable(err))
+  for name, value in pairs(err) do copy[name] = value end
+  for _, name in ipairs { "message", "detail", "hint" } do copy[name] = err[name] and secrets:clean(err[name]) end
+  return copy
+end
+
 --- What a failure of any kind says to people: message, detail and hint, each on its own line.
 ---@param err any
 ---@return string
@@ -71,7 +82,14 @@ function M.plain(err)
   }
 end
 
---- Why nothing can be changed through this connection.
+--- Why nothing can be changed through a connection that was opened so.
+---@return lunadex.Failure
+function M.reading()
+  return M.new("read_only", "this connection only reads: nothing can be changed through it",
+    "Open it without read_only.")
+end
+
+--- Why nothing can be changed on this server.
 ---@param info lunadex.ServerInfo
 ---@return lunadex.Failure
 function M.read_only(info)

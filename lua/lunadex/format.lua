@@ -111,6 +111,7 @@ end
 ---@param text string
 ---@return string
 function M.utf8(text)
+  if utf8.len(text) then return text end
   local parts, at = {}, 1
   while true do
     local fine, wrong = utf8.len(text, at)
@@ -119,6 +120,15 @@ function M.utf8(text)
     at = wrong + 1
   end
   return table.concat(parts) .. text:sub(at)
+end
+
+--- The text as any database can keep it: a zero byte is told by its code, and all beyond ASCII where that is no UTF-8.
+---@param text string
+---@return string
+function M.storable(text)
+  text = text:gsub("\0", "\\0")
+  if utf8.len(text) then return text end
+  return (text:gsub("[\x80-\xFF]", function(c) return ("\\x%02X"):format(c:byte()) end))
 end
 
 --- Each line with a label in front.

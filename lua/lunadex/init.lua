@@ -57,6 +57,9 @@ end
 
 --- Connects to a database: a URL, key=value pairs, or nil for the environment (`LUNADEX_TARGET`, `DATABASE_URL`,
 --- `MONGODB_URI`, the `PG*` variables). Sessions are opened as they are needed, `jobs` of them at most (default 8).
+--- What PostgreSQL says beside results (NOTICE, WARNING …) is given to `on_notice`, one after the other, before the
+--- call that it belongs to returns; without it `lunadex run` and the REPL write it to standard error, and a stock Lua
+--- is not told. What comes faster than it is taken is left out, and a notice with `left_out` says how much that was.
 ---@param url string?
 ---@param options lunadex.ConnectOptions?
 ---@return lunadex.Connection?
@@ -64,10 +67,13 @@ end
 function M.connect(url, options)
   arguments.check(1, "connect", url, "string|nil")
   arguments.options(2, "connect", options, arguments.connecting)
+  arguments.options(2, "connect", options and options.retry, arguments.retrying)
   if url == "" then error("bad argument #1 to 'connect' (an empty text is no address)", 2) end
   local found, source = target.find(url or target.preset)
   if not found then return nil, source end
-  local connection, err = database.open(found, options)
+  local given = { on_notice = database.on_notice }
+  for name, value in pairs(options or {}) do given[name] = value end
+  local connection, err = database.open(found, given)
   if not connection then return nil, err end
   local info
   info, err = task.run(connection.connect, connection)
@@ -86,7 +92,7 @@ end
 ---@return lunadex.Error? err      # `errors` holds one value for each mistake
 function M.load(paths, options)
   arguments.check(1, "load", paths, "string|table")
-  arguments.check(2, "load", options, "table|nil")
+  arguments.options(2, "load", options, arguments.loading)
   if type(paths) == "string" then paths = { paths } end
   local loaded, mistakes = registry.load(paths, options)
   if loaded then return loaded end
@@ -105,6 +111,15 @@ function M.declare(relations, connection)
   for title, declarations in pairs(relations) do
     if type(title) ~= "string" or type(declarations) ~= "table" then
       error("bad argument #1 to 'declare' (names of relations with lists of declarations expected)", 2)
+    end
+    for _, each in ipairs(declarations) do
+      if type(each) ~= "table" then
+        error(("bad argument #1 to 'declare' (%s: a declaration is a table, as in { { \"column\" } }, and not a %s)")
+          :format(title, type(each)), 2)
+      elseif each.kind ~= nil and not arguments.is_declarable(each.kind) then
+        error(("bad argument #1 to 'declare' (%s: nothing of the kind %s can be declared)"):format(title,
+          tostring(each.kind)), 2)
+      end
     end
   end
   -- No tail call: who called us is to be named in messages.

@@ -47,7 +47,6 @@ local M = {}
 ---@field held {verdict: "skip"|"put off"|"block", rule: string, message: string}?   # it is not made
 ---@field waits string?            # why it will not begin at once, as far as that can be told now
 ---@field builder string?          # wait, or replace of what is not finished: who builds it
----@field together lunadex.PlannedChange[]?   # MongoDB: built by one command; begun for all by the first
 ---@field entry lunadex.Entry?
 ---@field fact lunadex.Change      # what the core found
 ---@field on lunadex.Relation?     # nil only where there is no such relation
@@ -74,9 +73,7 @@ local M = {}
 ---@field rules lunadex.Rule[]     # in the order in which they were asked
 ---@field decided lunadex.PlannedChange[]   # what follows from the facts, before it is known what is possible
 ---@field planned lunadex.PlannedChange[]   # all but plain keeps
----@field builds_at_once integer?  # what the server runs at a time, where it says so
----@field tallies table<string, table>?   # MongoDB: by collection, how many indexes it has and gets
----@field replica_set table|false|nil     # MongoDB: of how many members it is, where that was asked
+---@field dialect_state table     # what its dialect knows besides, which nobody else reads
 ---@field entries lunadex.Entry[]
 ---@field diff lunadex.Diff
 ---@field set lunadex.Declarations
@@ -141,7 +138,7 @@ local function compare(database, connection, options, several)
   return setmetatable({
     target = info.display, database = database.name, info = info, dialect = dialect, findings = {}, planned = {},
     entries = database.entries, diff = diff, set = set, catalog = catalog, connection = connection, options = options,
-    several = several, backfills = database.backfills or {},
+    several = several, backfills = database.backfills or {}, dialect_state = {},
     summary = {
       declared = diff.declared, live = diff.live, keep = diff:total("keep"), create = 0, replace = 0, rename = 0,
       alter = 0, rebuild = 0, drop = 0, wait = 0, blocked = 0, skipped = 0, put_off = 0, stray = 0, error = 0,
@@ -197,12 +194,6 @@ function M.make(database, connection, options, several)
   plan.rules, err = rules.judge(plan, database, plan.options, function(...) maker:finding(...) end)
   if not plan.rules then return nil, err end
   maker:break_circles()
-  local checks = plan.dialect.checks
-  if checks and not maker.only then
-    for _, finding in ipairs(checks.findings(plan, database.relations or {})) do
-      if not rules.is_without(finding, plan.options.without) then maker:finding(nil, finding) end
-    end
-  end
   rehearse(plan)
   return plan
 end

@@ -25,9 +25,10 @@ local schema = require "lunadex.registry.schema"
 
 local M = {}
 
-local SHIPPED_RULES = { "build-window", "concurrent-build-bug", "disk-space", "foreign-key-without-index",
-  "lone-boolean", "long-transaction", "naming", "nullable-unique", "redundant-index", "too-many-indexes",
-  "unserved-query", "unused-index", "used-index-drop" }
+local SHIPPED_RULES = { "backfill-first", "build-window", "concurrent-build-bug", "disk-space",
+  "foreign-key-without-index",
+  "lone-boolean", "long-transaction", "naming", "nullable-unique", "redundant-index", "scattered-query",
+  "too-many-indexes", "unique-on-sharded", "unserved-query", "unused-index", "used-index-drop" }
 ---@class lunadex.Plugin
 ---@field name string
 ---@field describe string
@@ -180,10 +181,10 @@ function M.load(name, options)
   return load_own(name, looked)
 end
 
--- Calls `take` with each plugin that looks as if it were of use, those of the user's folders first: only the files that
--- hold two words are run, for a folder called `plugins` may hold all sorts of things. In one that does not compile, as
--- a merge may leave it, the second word may be lost.
-local function each_plugin(options, first, second, shipped, take)
+-- Calls `take` with each plugin that looks as if it had a `part`, those of the user's folders first: only files that
+-- hold this word, and say what they are for, are run, since a folder called `plugins` may hold all sorts of things. In
+-- one that does not compile, as a merge may leave it, the rest may be lost.
+local function each_plugin(options, part, shipped, take)
   local core = require "lunadex.core"
   local seen, there = {}, {}
   local function add(name, text)
@@ -198,7 +199,8 @@ local function each_plugin(options, first, second, shipped, take)
       local name = file:match("^([%w_-]+)%.lua$")
       if name then there[name] = true end
       local text = name and read(folder .. "/" .. file)
-      if text and text:find(first) and (text:find(second) or not load(text, "", "t")) then add(name, text) end
+      local has_part = text and text:find("%f[%w_]" .. part .. "%f[^%w_]")
+      if has_part and (text:find "describe%s*=" or not load(text, "", "t")) then add(name, text) end
     end
   end
   for _, name in ipairs(shipped) do add(name) end
@@ -210,7 +212,7 @@ end
 ---@return lunadex.Plugin? unknown # one that cannot be loaded, of which nobody can tell what it reads
 function M.importers(options)
   local importers, unknown = {}, nil
-  each_plugin(options, "import%s*=", "extensions%s*=", { "dictionary" }, function(plugin, text)
+  each_plugin(options, "import", { "dictionary" }, function(plugin, text)
     local extensions = plugin.import and plugin.import.extensions or {}
     if plugin.broken then
       for each in (text:match "extensions%s*=%s*(%b{})" or ""):gmatch "[\"'](%w+)[\"']" do
@@ -230,7 +232,7 @@ end
 function M.rules(options)
   local place, found = {}, {}
   for i, name in ipairs(SHIPPED_RULES) do place[name] = i end
-  each_plugin(options, "rule%s*=", "check%s*=", SHIPPED_RULES, function(plugin)
+  each_plugin(options, "rule", SHIPPED_RULES, function(plugin)
     if plugin.rule or plugin.broken then found[#found + 1] = plugin end
   end)
   table.sort(found, function(a, b)

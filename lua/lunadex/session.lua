@@ -4,7 +4,9 @@
 
 local arguments = require "lunadex.arguments"
 local core = require "lunadex.core"
+local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
+local notices = require "lunadex.notice"
 local task = require "lunadex.task"
 
 local M = {}
@@ -22,6 +24,9 @@ local M = {}
 ---@field jobs integer             # statements at a time
 ---@field open_rows integer        # iterators that are not at their end: each has a session for itself
 ---@field rolled_back boolean?     # a transaction that is over
+---@field last_session integer?    # on which the last statement ran
+---@field on_reading fun(event: lunadex.Event)?   # hears what keeps it waiting while it reads
+---@field on_notice fun(notice: lunadex.Notice)?  # hears what the server says beside results
 local Session = {}
 Session.__index = Session
 M.Session = Session
@@ -71,13 +76,33 @@ local function command_of(level, call, name, value, fields)
   return core.document(table.unpack(parts))
 end
 
+-- Elsewhere they may have names; left out in silence, they would do harm.
+local function check_parameters(level, call, parameters)
+  for key in next, type(parameters) == "table" and parameters or {} do
+    if type(key) == "string" and key ~= "n" then
+      error(("bad argument #2 to '%s' (a list expected, in which nothing has a name: $1 stands for the first)")
+        :format(call), level)
+    end
+  end
+end
+
 -- The statement of a call, its parameters, and what else was given.
 local function statement_of(self, level, call, first, second, third, fourth)
-  -- JSON is what the library works with.
-  if self.driver == "mongodb" and not (type(first) == "string" and first:find "^%s*{") then
+  if not dialects.of(self.driver).sql then
     return command_of(level + 1, call, first, second, third), nil, fourth
   end
+  check_parameters(level + 1, call, second)
   return first, second, third
+end
+
+--- For the library: what comes beside the answers of a session.
+---@param event lunadex.Event
+function Session:hear(event)
+  if event.event == "notice" then
+    if self.on_notice then self.on_notice(notices.of(event)) end
+  elseif self.on_reading then
+    self.on_reading(event)
+  end
 end
 
 local function begin(self, level, call, statement, parameters, batch)
@@ -87,11 +112,10 @@ local function begin(self, level, call, statement, parameters, batch)
       or "%d loops over rows are not at their end and leave no session for another statement"):format(self.open_rows),
       level)
   end
+  if task.refusal then error(task.refusal, level) end
   if task.ending() then return nil, M.interrupted() end
   local job = arguments.blame(level + 1, call, 1, pcall(self.handle.query, self.handle, statement, parameters, batch))
-  return task.ticket(self.handle, job, function(event)
-    if self.on_reading then self.on_reading(event) end
-  end, "an answer of " .. self.display)
+  return task.ticket(self.handle, job, function(event) self:hear(event) end, "an answer of " .. self.display)
 end
 
 local function failure(self, event)
@@ -112,6 +136,7 @@ function Session:ask(statement, value, fields)
   local ticket, err = begin(self, 4, "query", text, parameters)
   if not ticket then return nil, err end
   local event = ticket:await()
+  self.last_session = event.session or self.last_session
   if event.ok then return event.result end
   return nil, failure(self, event)
 end
@@ -121,11 +146,13 @@ end
 --- On PostgreSQL: `db:query(sql, parameters)`. With parameters it is one statement, in which `$1` stands for the first
 --- of them: texts, numbers, booleans, nil (a list with holes says its length as `n`), and lists, which are arrays. What
 --- comes back are integers, numbers, booleans, texts (of `bytea` its bytes), and lists of these; everything else is the
---- server's text, and so is a `numeric` that no Lua number holds. Of two columns of one name the last counts.
+--- server's text, and so is a `numeric` that no Lua number holds. Of columns of
+--- one name the last has it, and the others stand under their numbers: `row[1]`.
 ---
 --- On MongoDB: `db:query(command, value, fields)`, as in `db:query("find", "users", { filter = { age = 7 } })`. The
 --- rows are the command's documents (see `lunadex.bson`), or its reply if it gives no cursor. The field `$db` names
---- another database. A write that failed for one document is an error.
+--- another database. A write that failed for one document is an error, and so is one that was not confirmed as its
+--- write concern asks (`link_lost`): it may have been done.
 ---@param statement string         # SQL; or the name of a command
 ---@param value any                # a list of parameters; or the command's value
 ---@param fields table?            # MongoDB: the command's other fields
@@ -137,7 +164,8 @@ end
 
 --- The rows of a statement, for a loop: `for row in db:rows(sql, parameters) do … end`. They are read in batches while
 --- the loop goes on, so a result may be larger than memory. Each such loop has a session for itself until it ends;
---- leaving it early ends the statement. A failure in the middle is raised, as a `lunadex.Error`.
+--- leaving it early ends the statement, as does the collection of a loop that nobody goes on with. A failure in the
+--- middle is raised, as a `lunadex.Error`.
 ---
 --- On MongoDB as in `query`, with the options as the fourth argument.
 ---@param statement string
@@ -147,7 +175,7 @@ end
 ---@return fun(): table?
 function Session:rows(statement, value, fields, options)
   local text, parameters, given = statement_of(self, 3, "rows", statement, value, fields, options)
-  arguments.options(self.driver == "mongodb" and 4 or 3, "rows", given, { batch = "integer" })
+  arguments.options(dialects.of(self.driver).sql and 3 or 4, "rows", given, { batch = "integer" })
   local batch_size = given and given.batch or default_batch
   if batch_size < 1 then error("option \"batch\": at least 1 expected", 2) end
   local ticket, err = begin(self, 3, "rows", text, parameters, batch_size)
@@ -159,7 +187,9 @@ function Session:rows(statement, value, fields, options)
     open = false
   end
   local batch, at = {}, 0
+  local closing
   local function next_row()
+    local _ = closing -- which ends the statement once nobody has this function any more
     while open and not batch[at + 1] do
       batch, at = ticket:rows(), 0
       if not batch then
@@ -171,15 +201,16 @@ function Session:rows(statement, value, fields, options)
     at = at + 1
     return batch[at]
   end
-  local closing = setmetatable({}, { __close = function()
+  local function leave()
+    batch, at = {}, 0
     if not open then return end
-    if self.transaction_of then
-      -- To cancel it would be the end of the transaction.
-      while self.handle and ticket:rows() do end -- luacheck: ignore 542
-    elseif self.handle then
-      self.handle:cancel(ticket.job)
-    end
+    if self.handle and not self.transaction_of then self.handle:cancel(ticket.job) end
     finish()
+  end
+  closing = setmetatable({}, { __gc = leave, __close = function()
+    -- In a transaction to cancel it would be the end of that.
+    while open and self.transaction_of and self.handle and ticket:rows() do end -- luacheck: ignore 542
+    leave()
   end })
   return next_row, nil, nil, closing
 end

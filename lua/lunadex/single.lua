@@ -22,8 +22,7 @@ local M = {}
 ---@return lunadex.Registry?
 ---@return lunadex.Error? err
 function M.declare(relations, target, level)
-  -- After a tail call nobody is there to be named.
-  local place = debug.getinfo(level + 1, "Sl") or { short_src = "script", currentline = 0 }
+  local file, line = task.place(level + 1)
   local titles, list = {}, {}
   for title in pairs(relations) do titles[#titles + 1] = title end
   table.sort(titles)
@@ -33,11 +32,11 @@ function M.declare(relations, target, level)
       local options = {}
       for key, value in pairs(declaration) do options[key] = value end
       options.kind = nil
-      items[j] = { kind = declaration.kind or "index", line = place.currentline, options = options }
+      items[j] = { kind = declaration.kind or "index", line = line, options = options }
     end
-    list[i] = { relation = title, line = place.currentline, items = items }
+    list[i] = { relation = title, line = line, items = items }
   end
-  local declared, mistakes = registry.declare(list, place.short_src, { target = target })
+  local declared, mistakes = registry.declare(list, file, { target = target })
   if declared then return declared end
   return nil, errors.of_mistakes(mistakes)
 end
@@ -45,6 +44,9 @@ end
 ---@class lunadex.SingleBackfill
 local SingleBackfill = {}
 SingleBackfill.__index = SingleBackfill
+SingleBackfill.__name = "lunadex.SingleBackfill"
+
+function SingleBackfill:__tostring() return "lunadex.SingleBackfill: " .. self.name end
 
 --- Runs it, as `lunadex backfill run` would: what is finished is not done again.
 ---@param options lunadex.BackfillOptions|{connection: lunadex.Connection}
@@ -54,15 +56,20 @@ function SingleBackfill:run(options)
   arguments.check(1, "run", options, "table")
   arguments.options(1, "run", options, arguments.backfilling)
   local connection = options.connection
-  if not (connection and connection.handle) then error("the option connection is no open connection", 2) end
-  local declared, mistakes = registry.backfill(self.raw, self.name, self.place.short_src, self.place.currentline,
+  if not (connection and connection.handle and connection.connect) then
+    error("the option connection is no open connection", 2)
+  end
+  if connection.given.read_only then return nil, errors.reading() end
+  local declared, mistakes = registry.backfill(self.raw, self.name, self.file, self.line,
     { target = connection.target })
   if not declared then return nil, errors.of_mistakes(mistakes) end
   return task.run(function()
     local outcome, err = backfills.run({ declared }, { declared }, connection, options)
     local failure = outcome and outcome.failures[1]
     if failure then return session.finish(nil, failure.error) end
-    if outcome and outcome.interrupted then return session.finish(nil, session.interrupted()) end
+    if outcome and (outcome.interrupted or outcome.summary.cancelled > 0) then
+      return session.finish(nil, session.interrupted())
+    end
     if outcome and outcome.summary.aborted > 0 then return nil, errors.new("cancelled", "the backfill was aborted") end
     return session.finish(outcome, err)
   end)
@@ -76,8 +83,8 @@ function M.backfill(declaration, level)
   for key, value in pairs(declaration) do raw[key] = value end
   raw.name = nil
   if type(declaration.name) ~= "string" then error("a backfill has no name", level + 1) end
-  return setmetatable({ raw = raw, name = declaration.name,
-    place = debug.getinfo(level + 1, "Sl") or { short_src = "script", currentline = 0 } }, SingleBackfill)
+  local file, line = task.place(level + 1)
+  return setmetatable({ raw = raw, name = declaration.name, file = file, line = line }, SingleBackfill)
 end
 
 local words = { "created", "replaced", "rebuilt", "altered", "renamed", "dropped" }
@@ -140,6 +147,9 @@ function Connection:build(relation, declaration, options)
   arguments.options(3, "build", options, arguments.building)
   if not self.handle then error("attempt to use a closed connection", 2) end
   options = options or {}
+  if declaration.kind ~= nil and not arguments.is_declarable(declaration.kind) then
+    error(("bad argument #2 to 'build' (nothing of the kind %s can be declared)"):format(tostring(declaration.kind)), 2)
+  end
   local item = { kind = options.kind }
   for key, value in pairs(declaration) do item[key] = value end
   local declared, err = M.declare({ [relation] = { item } }, self.target, 2)

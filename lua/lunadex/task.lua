@@ -2,8 +2,8 @@
 --
 -- DESIGN: a job's *ticket* is made when the job is submitted, so that its end is kept even if nobody waits for it yet.
 -- A task that awaits a ticket sleeps until the ticket's "done" event. Each sleep has a number: what arrives for an
--- earlier sleep never wakes a later one. Outside a task (a script's main chunk, an iterator's own coroutine) awaiting
--- turns the loop on the spot, so scripts read top to bottom everywhere.
+-- earlier sleep never wakes a later one. Where a task cannot sleep (a script's main chunk, a coroutine of its own, a
+-- function that C calls) awaiting turns the loop on the spot, so scripts read top to bottom everywhere.
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
@@ -12,12 +12,14 @@ local M = {}
 
 ---@class lunadex.Task
 ---@field thread thread
+---@field run function
 ---@field sleep integer            # number of the current sleep
 ---@field finished boolean
 ---@field results table?           # table.pack of what it returned
 ---@field failure any              # what it raised
 ---@field cancelled boolean?       # it was told to end: nothing new is begun in it
 ---@field waits_for lunadex.Ticket|lunadex.Task|lunadex.Point|nil   # what it sleeps on, unless that is time
+---@field hears any                # whose change it is told of right now: it cannot wait for that one's end
 ---@field joiners {[1]: lunadex.Task, [2]: integer}[]   # who waits for it, in which of their sleeps
 ---@field waiters integer          # how many do, those that are no task too
 local Task = {}
@@ -49,13 +51,19 @@ local presses ---@type integer?             signals since `interruptible` began,
 local orphan ---@type lunadex.Task?         that raised, and that nobody has joined
 local traced ---@type {failure: string, trace: string}?   the last text that was raised in a task, or by a listener
 
+--- Why nothing can be waited for right now, if that is so.
+---@type string?
+M.refusal = nil
+
 local function wake(task, sleep, ...)
+  local item = { task, sleep, ... } -- a finalizer may run here, and turn the loop
   last = last + 1
-  ready[last] = { task, sleep, ... }
+  ready[last] = item
 end
 
-local function in_task()
-  return current and coroutine.running() == current.thread
+-- Not so in a function that C calls, as that of string.gsub or table.sort, nor in a module that is being required.
+local function can_sleep()
+  return current and coroutine.running() == current.thread and coroutine.isyieldable()
 end
 
 local function fall_asleep()
@@ -103,7 +111,10 @@ local function run_ready(main)
     ready[first] = nil
     first = first + 1
     local task, sleep = item[1], item[2]
-    if not task.finished and task.sleep == sleep then resume(task, table.unpack(item, 3)) end
+    -- One that turns the loop itself looks at what has changed.
+    if not task.finished and task.sleep == sleep and coroutine.status(task.thread) == "suspended" then
+      resume(task, table.unpack(item, 3))
+    end
     if main and main.finished then return end
   end
   first, last = 1, 0
@@ -172,7 +183,8 @@ function M.waited_for()
   return list
 end
 
-local function check_signal()
+--- Looks whether a signal came, which then stops the run.
+function M.check_signal()
   local signal = (presses or not stop_signal) and core.signal()
   if not signal then return end
   M.stop(signal)
@@ -204,12 +216,11 @@ local function ring_timers()
   timers = rest
 end
 
-local function drain(source)
-  local event = source:poll(0)
-  while event do
-    deliver(source, event)
-    event = source:poll(0)
-  end
+-- Events of a source between two looks at signals and timers: a server may say more beside results than can be told.
+local most_at_once = 100
+
+local function is_open(source)
+  return tickets[source] ~= nil or listeners[source] ~= nil
 end
 
 local function poll(timeout)
@@ -222,28 +233,46 @@ local function poll(timeout)
   if #all ~= 1 then
     core.wait(all, timeout)
     for _, each in ipairs(all) do
-      -- What was delivered before may have closed it.
-      if tickets[each] or listeners[each] then drain(each) end
+      for _ = 1, most_at_once do
+        -- What was delivered before may have closed it.
+        local event = is_open(each) and each:poll(0)
+        if not event then break end
+        deliver(each, event)
+      end
     end
     return
   end
   local source = all[1]
-  local event = source:poll(timeout)
+  local event, left = source:poll(timeout), most_at_once
   while event do
     deliver(source, event)
-    if first <= last or not (tickets[source] or listeners[source]) then return end -- somebody can go on: let it
+    left = left - 1
+    if left == 0 or first <= last or not is_open(source) then return end -- somebody can go on: let it
     event = source:poll(0)
   end
 end
 
 -- One turn of the loop: run who can run, else wait for an event, a timer or a signal.
 local function turn(main)
-  check_signal()
+  M.check_signal()
   if first <= last then return run_ready(main) end
   local at = next_timer()
   if not (at or next(tickets)) then error("tasks wait for each other: no job is out and no timer is set", 0) end
   poll(at and math.max(at - core.now(), 0))
   ring_timers()
+end
+
+-- Turns the loop until it is `over`, where the task that runs now, if there is one, cannot sleep on `what`.
+local function turn_until(over, what)
+  if M.refusal then error(M.refusal, 0) end
+  local waiting = current
+  local before = waiting and waiting.waits_for
+  if waiting then waiting.waits_for = what end
+  local ok, problem = pcall(function()
+    while not over() do turn(what) end
+  end)
+  if waiting then waiting.waits_for = before end
+  if not ok then error(problem, 0) end
 end
 
 --- The ticket of a job just submitted to `source`. `on_event` hears everything but the end.
@@ -278,15 +307,16 @@ end
 
 -- Waits until `over` is true of the ticket.
 local function wait_for(ticket, over)
+  local function is_gone() return not (tickets[ticket.source] and tickets[ticket.source][ticket.job]) end
   while not over(ticket) do
-    if not (tickets[ticket.source] and tickets[ticket.source][ticket.job]) then
+    if is_gone() then
       error("the database was closed", 0)
-    elseif in_task() then
+    elseif can_sleep() then
       ticket.task, ticket.sleep, current.waits_for = current, fall_asleep(), ticket
       coroutine.yield()
       current.waits_for = nil
     else
-      turn()
+      turn_until(function() return over(ticket) or is_gone() end, ticket)
     end
   end
 end
@@ -308,6 +338,7 @@ function Ticket:rows()
   wait_for(self, has_news)
   local rows = self.rows_given
   self.rows_given = nil
+  if not rows and self.raised then error(self.raised[2], 0) end
   if rows and not self.event then self.source:more(self.job) end
   return rows
 end
@@ -316,14 +347,15 @@ end
 ---@param run function
 ---@return lunadex.Task
 function M.spawn(run, ...)
-  local task = setmetatable({ thread = coroutine.create(run), sleep = 0, finished = false, joiners = {}, waiters = 0 },
-    Task)
+  local task = setmetatable({ thread = coroutine.create(run), run = run, sleep = 0, finished = false, joiners = {},
+    waiters = 0 }, Task)
   wake(task, 0, ...)
   return task
 end
 
 -- Why the task that runs now may not wait for `task`: that waits, by whatever way, for it.
 local function ring(task)
+  if current.waiters == 0 and task ~= current then return nil end -- nobody does: a long chain is not walked each time
   local each = task
   while getmetatable(each) == Task do
     if each == current then
@@ -336,19 +368,20 @@ end
 --- Waits for a task's end.
 ---@return any ...                 # what it returned; what it raised is raised here
 function Task:join()
+  if getmetatable(self) ~= Task then error("calling 'join' on a bad self (a task expected)", 2) end
   self.waiters = self.waiters + 1
-  if not self.finished and in_task() then
-    local problem = ring(self)
-    if problem then
-      self.waiters = self.waiters - 1
-      error(problem, 2)
-    end
+  local problem = not self.finished and current and ring(self)
+  if problem then
+    self.waiters = self.waiters - 1
+    error(problem, 2)
+  elseif not self.finished and can_sleep() then
     current.waits_for = self
     self.joiners[#self.joiners + 1] = { current, fall_asleep() }
     coroutine.yield()
     current.waits_for = nil
-  else
-    while not self.finished do turn() end
+  elseif not self.finished then
+    -- One that is told to end has handed that on, unless others wait as well.
+    turn_until(function() return self.finished or current and current.cancelled and self.waiters > 1 end, self)
   end
   self.waiters = self.waiters - 1
   if not self.finished then return nil, errors.new("cancelled", "the task was cancelled") end
@@ -361,6 +394,7 @@ end
 --- Where it waits for another task's end, that is told to end as well, unless somebody else waits for it, too. Its end
 --- is still to be joined.
 function Task:cancel()
+  if getmetatable(self) ~= Task then error("calling 'cancel' on a bad self (a task expected)", 2) end
   if self.finished or self.cancelled then return end
   self.cancelled = true
   local waits_for = self.waits_for
@@ -417,10 +451,10 @@ end
 ---@param seconds number
 function M.sleep(seconds)
   if M.ending() then return end
-  if in_task() then return M.pause(seconds) end
+  if can_sleep() then return M.pause(seconds) end
   local stop = core.now() + seconds
   timers[#timers + 1] = { stop, setmetatable({ sleep = 0, finished = true }, Task), 0 }
-  while core.now() < stop and not stop_signal do turn() end
+  turn_until(function() return core.now() >= stop or M.ending() end)
 end
 
 --- Raises what a task raised that nobody has joined.
@@ -449,24 +483,59 @@ end
 --- How many signals `interruptible` takes before the next one ends the process.
 M.patience = 2
 
+--- Where a script called us: file and line of the function at `level`, or of the one that called it if that is C or
+--- ours. After a tail call that may be nobody: then it is where the function of its task begins.
+---@param level integer            # 1: who calls this
+---@return string file
+---@return integer line
+function M.place(level)
+  level = level + 1
+  local info = debug.getinfo(level, "Sl")
+  while info and (info.currentline < 1 or info.source:find "^@lua/lunadex/") do
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+  if info then return info.short_src, info.currentline end
+  info = debug.getinfo(current and current.run or M.place, "S")
+  return info.short_src, info.linedefined
+end
+
+--- Calls a listener, which tells of failures itself, about a change of `subject`'s.
+---@param subject any
+---@param call function
+function M.hearing(subject, call, ...)
+  local hearer = current
+  local before = hearer and hearer.hears
+  if hearer then hearer.hears = subject end
+  call(...)
+  if hearer then hearer.hears = before end
+end
+
+--- Whether what runs now is told of a change of `subject`'s, which goes on when that returns.
+---@param subject any
+---@return boolean
+function M.hears(subject)
+  return current ~= nil and current.hears == subject
+end
+
 --- Whether a signal ends what runs, and not the process.
 ---@return boolean
 function M.is_interruptible()
   return presses ~= nil
 end
 
---- Runs `main` as a task, to its end, here. A signal meanwhile stops it as it would stop the process, which then goes
---- on as if none had come.
----@param main function
----@return integer? signal
----@return any ...                 # what it returned; what it raised is raised here
-function M.interruptible(main, ...)
+local function interruptible(at_once, main, ...)
   presses = 0
   local task = M.spawn(main, ...)
   -- What others raise, or that nothing is left to wait for, is no reason to stay interruptible for ever.
   local ok, problem = pcall(function()
-    while not task.finished do turn() end
+    while not task.finished do
+      M.check_signal()
+      if at_once and stop_signal then return end
+      turn()
+    end
   end)
+  local left = not task.finished
   task.finished = true
   local signal = stop_signal or core.signal()
   presses, stop_signal = nil, nil
@@ -475,18 +544,36 @@ function M.interruptible(main, ...)
   core.forget_signal()
   if not ok then error(problem, 0) end
   if orphan == task then orphan = nil end
+  if left then return signal end
   if task.failure then error(task.failure, 0) end
   return signal, table.unpack(task.results, 1, task.results.n)
+end
+
+--- Runs `main` as a task, to its end, here. A signal meanwhile stops it as it would stop the process, which then goes
+--- on as if none had come.
+---@param main function
+---@return integer? signal
+---@return any ...                 # what it returned; what it raised is raised here
+function M.interruptible(main, ...)
+  return interruptible(false, main, ...)
+end
+
+--- The same for what nobody needs: after a signal it is left where it waits, for a server may never answer.
+---@param main function
+---@return integer? signal
+---@return any ...
+function M.dispensable(main, ...)
+  return interruptible(true, main, ...)
 end
 
 --- Runs `main` as a task and the loop until it has ended; its results, or its error raised here. What other tasks raise
 --- meanwhile is for who joins them, or for `check`.
 ---@param main function
 function M.run(main, ...)
-  if in_task() then return main(...) end
+  if can_sleep() then return main(...) end
   local task = M.spawn(main, ...)
   task.waiters = 1
-  while not task.finished do turn(task) end
+  turn_until(function() return task.finished end, task)
   if task.failure then error(task.failure, 0) end
   return table.unpack(task.results, 1, task.results.n)
 end

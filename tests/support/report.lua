@@ -39,6 +39,7 @@ return function()
     return nil, true
   end)
   busted.subscribe({ "file", "end" }, function(element)
+    if file.passed + file.failed + #file.pending == 0 then return nil, true end -- all filtered out
     io.write(("%-7s %s  %d passed%s%s  %.1f s\n"):format(file.failed > 0 and "FAILED" or "ok", element.name,
       file.passed, file.failed > 0 and (", %d failed"):format(file.failed) or "",
       #file.pending > 0 and (", %d pending"):format(#file.pending) or "", system.monotime() - file.start))
@@ -50,8 +51,6 @@ return function()
     busted.subscribe({ kind }, failed)
   end
   busted.subscribe({ "suite", "end" }, function()
-    io.write(("\n%d passed, %d failed, %d errors, %d pending in %.1f s\n"):format(handler.successesCount,
-      handler.failuresCount, handler.errorsCount, handler.pendingsCount, handler.getDuration()))
     local path = os.getenv "LUNADEX_TEST_COUNTS"
     if path then
       local counts = assert(io.open(path, "w"))

@@ -37,7 +37,9 @@ Run.__index = Run
 function Run:emit(event)
   event.database = event.database or self.label
   if self.recorder then self.recorder:hear(event) end
-  if self.on_event and not self.pool.failure then self.pool:protect(self.on_event, event) end
+  if self.on_event and not self.pool.failure then
+    task.hearing(self.connection, self.pool.protect, self.pool, self.on_event, event)
+  end
 end
 
 function Run:event(name, item, fields)
@@ -71,8 +73,8 @@ function Run:hear(item, step, event)
       phase = event.phase, done = event.done, of = event.total, unit = event.unit, percent = percent, rate = rate,
       seconds_left = left, started = event.started, draining = event.draining, step = step.name, blocker = blocker,
     })
-    -- Its text holds how long it has been at it, and so is another one every second.
-    local who = blocker and ("%s %s"):format(event.blocker_pid, event.phase)
+    -- Behind the first comma its text holds how long it has been at it, and so is another one every second.
+    local who = blocker and ("%s %s"):format(blocker:match "^[^,]*", event.phase)
     if who and (who ~= item.blocker or core.now() - item.blocker_told >= reminder) then
       item.blocker_told = core.now()
       self:event("waiting", item, {

@@ -61,6 +61,11 @@ function handle:replace(change)
 end
 
 function handle:alter(change)
+  local can_alter = self.dialect.steps.can_alter
+  if can_alter and not can_alter(change, self.plan) then
+    change.action = "replace"
+    return handle.replace(self, change)
+  end
   change.name = change.name or change.live_name
   self.measured[#self.measured + 1] = change
 end

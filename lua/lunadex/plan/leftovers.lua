@@ -160,17 +160,21 @@ function Maker:goes_with_replacement(live)
   return self.replacing[place(relation, live.name)] or base and self.replacing[place(relation, base)] or false
 end
 
+-- What leaves an index that is declared as it is, is done to it in place, or waits until it is built.
+local comes_to_it = { keep = true, alter = true, rebuild = true }
+
 --- Whether an undeclared index is what a replacement has left, before its swap or after it.
 ---@param live lunadex.Index
 ---@return boolean
 function Maker:own_leftover(live)
   local naming = self.dialect.name
   if naming.stays then
-    -- Only once the other one is all that it is to be: until then this one may be doing its work.
+    -- Only once the other one is all that it is to be: until then this one may be doing its work. What is still to be
+    -- done to that comes first, and where it fails nothing is dropped.
     local base = naming.replaced(live.name)
     local index = base and named(live.relation, base, false)
     local fact = index and self:claims()[key(index)]
-    return fact ~= nil and fact.action == "keep" and (self.plan.entries[fact.ordinal].name or base) == base
+    return fact ~= nil and comes_to_it[fact.action] ~= nil and (self.plan.entries[fact.ordinal].name or base) == base
   end
   local names = Maker.names_on(live.relation)
   return (self:base_of(live, "new") or naming.base_of(live.name, "old", names)) ~= nil

@@ -60,7 +60,8 @@ local LEAST_SECRET = 3
 function Problems:hide(name, value)
   local secrets = name:upper():find "PASS" and { value } or target.secrets(value)
   for _, secret in ipairs(secrets) do
-    if #secret >= LEAST_SECRET then self.hidden[#self.hidden + 1] = (secret:gsub("%p", "%%%0")) end
+    local pattern, hidden = secret:gsub("%p", "%%%0"), self.hidden
+    if #secret >= LEAST_SECRET and not hidden[pattern] then hidden[pattern], hidden[#hidden + 1] = true, pattern end
   end
 end
 

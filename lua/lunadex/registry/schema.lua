@@ -231,14 +231,15 @@ end
 
 -- `only` of a rule: what is looked at before it is asked, by the core, and of which type that is.
 M.narrowing = { kind = "string", method = "string", unique = "boolean", where = "boolean", keys = "number",
-  type = "string" }
+  type = "string", sharded = "boolean" }
 
 local function narrowing(value)
   local expected = 'fields of an index, as in { kind = "index", unique = false, where = false, keys = 1 }'
   for field, wanted in pairs(value) do
     local type_of = M.narrowing[field]
     if not type_of then
-      return nil, "kind, method, unique, where (whether there is a predicate), keys (how many), type (of its column)",
+      return nil, "kind, method, unique, where (whether there is a predicate), keys (how many), type (of its column), "
+        .. "sharded (whether its collection is)",
         "holds " .. M.show(field)
     elseif type(wanted) ~= type_of or type_of == "number" and math.type(wanted) ~= "integer" then
       return nil, expected, ("has %s = %s"):format(field, M.show(wanted))
@@ -368,9 +369,10 @@ M.backfill_options = {
   { name = "before", type = "string|table", check = names,
     description = "Backfills, indexes and keys that have to wait for the end of this one." },
   { name = "batch", type = "number", check = whole(1, "a number of rows"),
-    description = "Rows of a batch, at most. Default: 10000." },
+    description = "Rows of a batch, at most. Default: 20000 on PostgreSQL, 5000 on MongoDB." },
   { name = "target", type = "string|number", check = seconds,
-    description = 'How long a batch is to take, as "200ms" or seconds: its size follows. Default: "500ms".' },
+    description = 'How long a batch is to take, as "200ms" or seconds: its size follows. Default: "500ms" on '
+      .. 'PostgreSQL, "50ms" on MongoDB.' },
   { name = "jobs", type = "number", check = whole(1, "1 to 64 batches", 64),
     description = "Batches at a time, unless --jobs says otherwise. Default: 1." },
   { name = "throttle", type = "table", check = throttle,

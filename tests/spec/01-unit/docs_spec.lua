@@ -52,6 +52,16 @@ describe("the reference", function()
     assert.same({}, missing)
   end)
 
+  it("has what the REPL's completion offers of connections, plans, tasks and backfills, and no more", function()
+    local offered = require("lunadex.cli.repl.complete").for_scripts
+    for class, variable in pairs { Connection = "db", Plan = "plan", Task = "task", SingleBackfill = "backfill" } do
+      local methods = {}
+      for name in reference:gmatch("\n### `" .. variable .. ":([%w_]+)%(") do methods[#methods + 1] = name end
+      table.sort(methods)
+      assert.equal(table.concat(methods, " "), offered["lunadex." .. class].methods)
+    end
+  end)
+
   it("has each method of what scripts are given, unless it says that it is the library's", function()
     local texts = {}
     for _, name in ipairs { "database", "session", "single", "plan", "task", "init" } do

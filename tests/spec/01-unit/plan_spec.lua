@@ -40,7 +40,10 @@ describe("plan", function()
         for name, value in pairs(entries[i].fields) do copy[name] = value end
         return copy
       end,
-      text = function(_, i) return "btree (" .. entries[i].fields.keys[1].column .. ")" end,
+      text = function(_, i)
+        local fields = entries[i].fields
+        return ("btree (%s) %s"):format(fields.keys[1].column, fields.where or "")
+      end,
       copy = function(self) return self end,
       overlaps = function() return {} end,
       select = function() return {} end,
@@ -52,9 +55,9 @@ describe("plan", function()
       prefetch = function() end,
       catalog = function() return catalog end,
       resolve = function() return true end,
-      ask = function(_, text)
-        return text:find "maxNumActiveUserIndexBuilds"
-          and { { document = '{"maxNumActiveUserIndexBuilds": 1, "ok": 1.0}' } } or {}
+      ask = function(_, command)
+        local answers = { getParameter = { { maxNumActiveUserIndexBuilds = 1 } }, dbStats = { {} } }
+        return answers[command] or {}
       end,
       measure = function(_, items)
         local result = {}
@@ -288,16 +291,16 @@ describe("plan", function()
       return result
     end
 
-    local function declare(name)
+    local function declare(name, where)
       return entry(name, { relation = "users", fields = { kind = "index", relation = "users", method = "", name = name,
-        keys = { { column = "a" } } } })
+        keys = { { column = "a" } }, where = where } })
     end
 
     it("names the unnamed as drivers do, within their collection", function()
       facts = { about("create", 1), about("create", 2) }
       index "a_1"
       catalog.tables["nil.a_1_2"] = relation "a_1_2"
-      assert.same({ "create a_1_2", "create a_1_3" }, actions(make { declare(nil), declare(nil) }))
+      assert.same({ "create a_1_2", "create a_1_3" }, actions(make { declare(nil), declare(nil, '{"b": 1}') }))
     end)
 
     it("says that a name differs, and that it cannot be changed", function()
@@ -384,8 +387,8 @@ describe("plan", function()
 
     it("knows how many builds the server runs at a time", function()
       facts = { about("create", 1), about("create", 2) }
-      local plan = make { declare "x", declare "y" }
-      assert.equal(1, plan.builds_at_once)
+      local plan = make { declare "x", declare("y", '{"b": 1}') }
+      assert.equal(1, plan.dialect_state.builds_at_once)
       assert.equal("the server builds 1 at a time", plan.planned[2].waits)
     end)
 

@@ -79,14 +79,31 @@ describe("lunadex run", function()
     assert.matches("script.lua:1", result.stderr, 1, true)
   end)
 
+  it("fails where what it prints is lost, though not where nobody reads it", function()
+    for sink, expected in pairs { [">/dev/full"] = { 1, "lunadex: cannot write standard output\n" },
+      ["| true"] = { 0, "" } } do
+      local result = lunadex.run { "run", "-", stdin = "for i = 1, 1e5 do print(i) end",
+        under = { "bash", "-o", "pipefail", "-c", '"$@" ' .. sink, "bash" } }
+      assert.same(expected, { result.status, result.stderr }, sink)
+    end
+  end)
+
+  it("says so where memory runs out", function()
+    if lunadex.build:find "san$" then return end -- which takes terabytes of addresses
+    local result = lunadex.run { "run", "-", under = { "prlimit", "--as=500000000" },
+      stdin = "local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1e7) .. i end" }
+    assert.same({ 65, "lunadex: not enough memory\n" }, { result.status, result.stderr })
+  end)
+
   it("is interrupted while it computes, sleeps or is asked to end twice", function()
     for _, text in ipairs { "print 'ready' while true do end", "print 'ready' require('lunadex').sleep(600)",
       "require('lunadex').spawn(function() print 'ready' while true do end end):join()",
+      "print 'ready' while true do pcall(function() for _ = 1, 1e5 do end end) end",
       "print 'ready' while true do pcall(require('lunadex').sleep, 600) end" } do
       local process = lunadex.start { "run", script(text) }
       shell.eventually("the script to begin", function() return process:stdout():find "ready" end)
       process:kill "INT"
-      if text:find "pcall" then
+      if text:find "sleep, 600" then
         -- Two in the same moment count as one.
         shell.eventually("an end", function()
           process:kill "INT"

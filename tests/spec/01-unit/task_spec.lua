@@ -1,4 +1,6 @@
 -- Against a scripted core: what matters here is who wakes when.
+local run_limited = require("lunadex.core").run_limited
+
 describe("tasks", function()
   local task, core, source
 
@@ -69,6 +71,55 @@ describe("tasks", function()
     end))
   end)
 
+  it("wait in a function that C calls, while others go on", function()
+    local order = {}
+    local function note(what) order[#order + 1] = what end
+    source.events = { done(1, "one"), done(2, "two") }
+    assert.equal("one slept inner", task.run(function()
+      local other = task.spawn(function()
+        note "other begins"
+        task.sleep(1)
+        note "other ends"
+        return "inner"
+      end)
+      local text = ("a b c"):gsub("%a", function(letter)
+        if letter == "a" then return task.ticket(source, 1):await().result end
+        if letter == "c" then return other:join() end
+        task.sleep(0.5)
+        note "slept"
+        return "slept"
+      end)
+      note "end"
+      return text
+    end))
+    assert.same({ "other begins", "slept", "other ends", "end" }, order)
+  end)
+
+  it("that are cancelled in a function that C calls end what they wait for", function()
+    local sleeping, waiting
+    assert.equal("cancelled", task.run(function()
+      local inner = task.spawn(function()
+        task.sleep(100)
+        return nil, { code = "cancelled" }
+      end)
+      sleeping = task.spawn(function() return (("a"):gsub("a", function() task.sleep(100) end)) end)
+      waiting = task.spawn(function() return (("a"):gsub("a", function() return select(2, inner:join()).code end)) end)
+      task.sleep(1)
+      -- The one that turned the loop first goes on last.
+      waiting:cancel()
+      sleeping:cancel()
+      return waiting:join()
+    end))
+    assert.equal("a", sleeping:join())
+    assert.is_true(core.clock < 10)
+  end)
+
+  it("cannot wait where something forbids it", function()
+    task.refusal = "not here"
+    assert.error(function() task.run(function() end) end, "not here")
+    task.refusal = nil
+  end)
+
   it("sleep, and wait for announcements", function()
     source.events = { done(1) }
     local order = {}
@@ -131,6 +182,23 @@ describe("tasks", function()
     one = task.spawn(function() return other:join() end)
     other = task.spawn(function() return pcall(one.join, one) end)
     assert.same({ false, "these tasks would wait for each other's end" }, { one:join() })
+  end)
+
+  it("may wait for each other in a long chain, of which no task walks the rest", function()
+    local ok, last = run_limited(function()
+      return task.run(function()
+        local before
+        for i = 1, 2000 do
+          local first = before
+          before = task.spawn(function()
+            if first then first:join() else task.sleep(0) end
+            return i
+          end)
+        end
+        return before:join()
+      end)
+    end, { instructions = 5 * 1000 * 1000, memory = 100 * 1000 * 1000 })
+    assert.same({ true, 2000 }, { ok, last })
   end)
 
   it("cannot yield, and say where they tried", function()

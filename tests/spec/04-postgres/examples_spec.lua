@@ -4,6 +4,14 @@ local mongodb = require "support.mongodb"
 local pg = require "support.postgres"
 local shell = require "support.shell"
 
+-- A database that goes with the test.
+local function throwaway(kind)
+  local server = kind.shared()
+  local database = server:create_database()
+  finally(function() server:drop_database(database) end)
+  return server, database
+end
+
 describe("docs/rules.md", function()
   local blocks = {}
   for code in shell.read_file("docs/rules.md"):gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = code end
@@ -32,9 +40,7 @@ describe("docs/rules.md", function()
   it("a rule blocks", function()
     local reason = pg.missing()
     if reason then return pending(reason) end
-    local server = pg.shared()
-    local database = server:create_database()
-    finally(function() server:drop_database(database) end)
+    local server, database = throwaway(pg)
     server:psql(database, "CREATE TABLE archive (a int); CREATE TABLE orders (a int)")
     local registry = lunadex.registry([[on "public.archive" { index { "a" } } on "public.orders" { index { "a" } }
       ]] .. no_archive)
@@ -92,9 +98,7 @@ end)
 
 -- The shop of registry/shop, whose relations README.md and docs/repl.md speak of, with less in it.
 local function shop()
-  local server = pg.shared()
-  local database = server:create_database()
-  finally(function() server:drop_database(database) end)
+  local server, database = throwaway(pg)
   server:psql_file(database, "registry/shop/schema.sql")
   server:psql(database, [[INSERT INTO orders (customer_id, reference, status, total, created_at)
     SELECT i, CASE WHEN i % 2 = 0 THEN 'R' || i END, 'open', i, now() FROM generate_series(1, 100) i; VACUUM ANALYZE]])
@@ -125,9 +129,7 @@ describe("README.md", function()
   end)
 
   it("has a registry for MongoDB that can be applied", function()
-    local server = mongodb.shared()
-    local database = server:create_database()
-    finally(function() server:drop_database(database) end)
+    local server, database = throwaway(mongodb)
     local result = lunadex.run { "apply", lunadex.registry(blocks[2]), "--target", server:url(database) }
     assert.equal(0, result.status, tostring(result))
     assert.equal(4, #server:indexes(database, "users"))

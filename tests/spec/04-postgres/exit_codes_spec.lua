@@ -40,6 +40,7 @@ describe("exit status", function()
       { "apply", "--fail-on", "monday" }, { "plan", path, "--target", "nonsense://x" },
       { "plan", path, "--target", server:url(database), "--database", "nope" },
       { "plan", path, "--target", server:url(database), "--only", "nope" },
+      { "check", path, "--offline", "--database", "a", "--database", "b" },
     } do
       local result = check(64, words)
       assert.is_nil(result.stderr:find("traceback", 1, true), tostring(result))

@@ -90,6 +90,20 @@ describe("reading beside a lock", function()
       ends(process, 0)
     end)
 
+    it("says to whoever applies that it blocks, and makes up no process for it", function()
+      own:psql("postgres", "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'forgotten'")
+      local process = lunadex.start { "apply", "--json", lunadex.registry [[ on "t" { index { "a", name = "t_a" } } ]],
+        "--target", url }
+      local line = shell.eventually("the run to name it", function()
+        return process:stdout():match '[^\n]*"event":"waiting"[^\n]*\n'
+      end)
+      local event = lunadex.result { stdout = line, stderr = "" }:events()[1]
+      assert.equal('postgres "prepared transaction forgotten"', event.blocker:match "^[^,]*")
+      assert.is_nil(event.blocker_pid)
+      own:psql("postgres", "ROLLBACK PREPARED 'forgotten'")
+      ends(process, 0)
+    end)
+
     it("shows in status that it blocks a build, and not the session that left it", function()
       local left, builder = own:session("postgres", "left it"), own:session("postgres", "builder")
       left:run("BEGIN; INSERT INTO other VALUES (1); PREPARE TRANSACTION 'forgotten'")

@@ -84,6 +84,11 @@ describe("a script on PostgreSQL", function()
     assert.same({ id = 1, a = 1 }, rows[1])
   end)
 
+  it("gets each of several columns of one name", function()
+    local rows = assert(db:query "SELECT 1 AS a, 2 AS b, 3 AS a, NULL AS b")
+    assert.same({ { a = 3, 1, 2 }, { "a", "b", "a", "b" } }, { rows[1], rows.columns })
+  end)
+
   it("gets nil and an error for what the server refuses, and raises what is a mistake of its own", function()
     local rows, err = db:query "SELECT nonsense"
     assert.is_nil(rows)
@@ -101,6 +106,24 @@ describe("a script on PostgreSQL", function()
     rows, err = db:query "BEGIN"
     assert.same({ nil, "usage" }, { rows, err.code })
     assert.matches("transaction", tostring(err))
+  end)
+
+  it("says what a list of parameters lacks, and where a text may not be several statements", function()
+    local reader <close> = assert(lunadex.connect(server:url(database), { read_only = true }))
+    local function hint_of(from, ...)
+      local rows, err = from:query(...)
+      assert.is_nil(rows)
+      return err.hint
+    end
+    assert.matches("{ 5, nil, n = 2 }", hint_of(db, "SELECT $1::int, $2::int", { 5, nil }), 1, true)
+    assert.matches("is the first of a list", hint_of(reader, "SELECT $1::int"), 1, true)
+    local one = " a text has to be one statement: send them one by one."
+    assert.equal("With parameters" .. one, hint_of(db, "SELECT 1; SELECT $1::int", { 1 }))
+    assert.equal("On a connection that only reads" .. one, hint_of(reader, "SELECT 1; SELECT 2"))
+    local ok, err = pcall(function() for _ in db:rows "SELECT 1; SELECT 2" do error "there is no row" end end)
+    assert.same({ false, "For its rows in batches" .. one }, { ok, err.hint })
+    assert.is_nil(hint_of(db, "SELECT 1; SELECT FROM WHERE"))
+    assert.equal(2, assert(db:query "SELECT 1 AS a; SELECT 2 AS a")[1].a)
   end)
 
   it("reads rows in batches, however many there are", function()
@@ -123,6 +146,42 @@ describe("a script on PostgreSQL", function()
     end
     assert.equal(0, db.open_rows)
     assert.equal(1, value "SELECT 1 AS v")
+  end)
+
+  it("may wait in a function that C calls, and in a module while it is required", function()
+    local folder = shell.directory "module"
+    shell.write_file(folder .. "/settings.lua", [[
+      local db <close> = assert(require "lunadex".connect())
+      return db:query("SELECT count(*) AS n FROM t")[1].n]])
+    local result = program.run { "run", "--target", server:url(database), "-", stdin = ([[
+      package.path = %q
+      local lunadex = require "lunadex"
+      local db <close> = assert(lunadex.connect())
+      local function double(digit) return db:query("SELECT $1::int * 2 AS v", { digit })[1].v end
+      print(require "settings", (("1 2"):gsub("%%d", double)))
+      print(lunadex.spawn(string.gsub, "3 4", "%%d", double):join())
+      local list = { 3, 1, 2 }
+      table.sort(list, function(a, b) return db:query("SELECT $1::int < $2::int AS v", { a, b })[1].v end)
+      print(table.concat(list))]]):format(folder .. "/?.lua") }
+    assert.same({ 0, "5000\t2 4\n6 8\t2\n123\n" }, { result.status, result.stdout }, tostring(result))
+  end)
+
+  it("ends a loop over rows that nobody can go on with", function()
+    for _ = 1, 5 do
+      assert.same({ i = 1 }, db:rows("SELECT i FROM generate_series(1, 5000) i")())
+      local left = coroutine.wrap(function()
+        for row in db:rows "SELECT i FROM generate_series(1, 5000) i" do coroutine.yield(row) end
+      end)
+      assert.same({ i = 1 }, left())
+      left = nil -- luacheck: ignore 311
+      collectgarbage()
+      collectgarbage()
+    end
+    assert.equal(1, value "SELECT 1 AS v")
+    local next_row, _, _, closing = db:rows("SELECT i FROM generate_series(1, 5000) i")
+    next_row()
+    do local _ <close> = closing end
+    assert.is_nil(next_row())
   end)
 
   it("has loops in loops, up to its sessions", function()
@@ -424,6 +483,17 @@ describe("a script on PostgreSQL", function()
       assert.equal("dropped", db:drop("public.t", "t_said"))
     end)
 
+    it("is not waited for by who is told of another one on that connection", function()
+      local said
+      assert.equal("created", db:build("public.t", { "b", name = "t_heard" }, { on_event = function(event)
+        if event.event == "build_started" then
+          said = select(2, pcall(db.build, db, "public.t", { "b", "a", name = "t_inner" }))
+        end
+      end }))
+      assert.matches("a listener cannot wait for the end of the change that it is told of", said)
+      assert.equal("dropped", db:drop("public.t", "t_heard"))
+    end)
+
     it("is waited for no longer by who is told to end while another change is under way", function()
       local blocker = assert(lunadex.connect(server:url(database)))
       blocker:transaction(function(tx)
@@ -489,8 +559,27 @@ describe("a script on PostgreSQL", function()
       ["#2 to 'plan' (a connection"] = function() local x = lunadex.plan { databases = {} } return x end,
       ["#1 to 'declare' (names"] = function() local x = lunadex.declare { "a" } return x end,
       ["#1 to 'desc' (string"] = function() local x = lunadex.desc(5) return x end,
-      ["#2 to 'retry' (option \"attempts\": integer"] =
+      ["#2 to 'retry' (option \"attempts\": an integer"] =
         function() local x = lunadex.retry(print, { attempts = "x" }) return x end,
+      ["#2 to 'retry' (option \"first_delay\": a number that is not negative"] =
+        function() local x = lunadex.retry(print, { first_delay = -1 }) return x end,
+      ["#2 to 'connect' (unknown option \"atempts\""] =
+        function() local x = lunadex.connect(nil, { retry = { atempts = 2 } }) return x end,
+      ["#2 to 'load' (unknown option \"traget\""] =
+        function() local x = lunadex.load("x", { traget = "" }) return x end,
+      ["(public.t: a declaration is a table, as in { { \"column\" } }, and not a string)"] =
+        function() local x = lunadex.declare { ["public.t"] = { "a" } } return x end,
+      ["(public.t: nothing of the kind indx"] =
+        function() local x = lunadex.declare { ["public.t"] = { { "a", kind = "indx" } } } return x end,
+      ["#2 to 'build' (nothing of the kind indx"] =
+        function() local x = db:build("public.t", { "a", kind = "indx" }) return x end,
+      ["#3 to 'build' (option \"kind\": one of index, unique_constraint"] =
+        function() local x = db:build("public.t", { "a" }, { kind = "indx" }) return x end,
+      ["#3 to 'build' (option \"mode\": one of auto, concurrent, blocking expected"] =
+        function() local x = db:build("public.t", { "a" }, { mode = "fast" }) return x end,
+      ["calling 'join' on a bad self (a task expected)"] =
+        function() local x = lunadex.spawn(print).join(5) return x end,
+      ["#2 to 'query' (a list expected"] = function() local x = db:query("SELECT 1", { id = 7 }) return x end,
       ["#1 to 'query' (string"] = function() local x = db:query() return x end,
       ["#2 to 'query' (a function"] = function() local x = db:query("SELECT $1", { print }) return x end,
       ["#2 to 'query' (field 'n'"] = function() local x = db:query("SELECT $1", { n = math.huge }) return x end,
@@ -515,6 +604,13 @@ describe("a script on PostgreSQL", function()
     end
     local line = debug.getinfo(declares, "S").linedefined + 1
     assert.matches(("script_spec.lua:%d: public.t: "):format(line), tostring(declares()), 1, true)
+    -- After a tail call, and by pcall, somebody of the script's is named as well.
+    local function builds() return db:build("public.t", { "a", uniqe = true }) end
+    line = debug.getinfo(builds, "S").linedefined
+    local _, err = lunadex.spawn(builds):join()
+    assert.matches(("script_spec.lua:%d: public.t: "):format(line), tostring(err), 1, true)
+    _, _, err = pcall(db.build, db, "public.t", { "a", uniqe = true })
+    assert.matches("^[^\n]*script_spec.lua:%d+: public.t: ", tostring(err))
   end)
 
   it("hears of a listener that closes what is being changed", function()
