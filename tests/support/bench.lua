@@ -159,8 +159,16 @@ function M.beside(url, rows, contenders, turns, run, operations, before)
     for figure in ended.stdout:gmatch "[^\n]+" do figures[#figures + 1] = tonumber(figure) end
     return figures
   end
-  local all = { { name = "nothing else", work = function() shell.sleep(10) end } }
-  for i, each in ipairs(contenders) do all[i + 1] = { name = each.name, work = function() run(each) end } end
+  -- What any work costs them by taking a processor, of which small machines have few.
+  local function keep_busy()
+    local process = shell.start { "sh", "-c", "while :; do :; done" }
+    shell.sleep(10)
+    process:kill "KILL"
+    process:wait(60)
+  end
+  local all = { { name = "nothing else", work = function() shell.sleep(10) end },
+    { name = "a processor that is busy", work = keep_busy } }
+  for _, each in ipairs(contenders) do all[#all + 1] = { name = each.name, work = function() run(each) end } end
   for _ = 1, turns do
     for _, each in ipairs(all) do table.insert(each, notice(each.work)) end
   end
