@@ -177,6 +177,7 @@ void ldx_lua_check_step(lua_State *L, int argument, ldx_arena *arena, ldx_step *
   step->replace = flag(L, argument, argument, "replace");
   step->existing = flag(L, argument, argument, "existing");
   step->check_duplicates = flag(L, argument, argument, "check_duplicates");
+  step->list_duplicates = flag(L, argument, argument, "list_duplicates");
   step->partitioned = flag(L, argument, argument, "partitioned");
   step->nullable = strings(L, argument, argument, "nullable", arena);
   step->lock_timeout = number(L, argument, argument, "lock_timeout", 0);

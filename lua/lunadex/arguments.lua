@@ -102,7 +102,7 @@ end
 local steps = {
   mode = "mode", lock_timeout = "number", retries = "integer", drain_timeout = "number",
   cancel_blockers = "applications", terminate_blockers = "applications", blockers_after = "number",
-  check_duplicates = "boolean",
+  check_duplicates = "boolean", list_duplicates = "boolean",
   maintenance_work_mem = "string", parallel_workers = "integer",
 }
 

@@ -326,7 +326,8 @@ function Connection:locked()
   return ok, err
 end
 
---- For the library: runs one step; `on_event` hears of its progress, and of warnings of the server as notes.
+--- For the library: runs one step; `on_event` hears of its progress, of warnings of the server as notes, and of the
+--- duplicates that are listed: `{ event = "duplicates", groups }`.
 ---@param step lunadex.Step
 ---@param on_event fun(event: lunadex.Event)?
 ---@param cleaning boolean?        # also while stopping
@@ -341,6 +342,9 @@ function Connection:perform(step, on_event, cleaning)
   local ticket = task.ticket(self.handle, self.handle:perform(step), function(event)
     if event.event == "notice" then warnings:hear(event) else on_event(event) end
   end, step_text(step))
+  for rows in ticket.rows, ticket do
+    on_event { event = "duplicates", groups = table.move(rows, 1, #rows, 1, {}) }
+  end
   local done = ticket:await()
   warnings:finish()
   return outcome(done)

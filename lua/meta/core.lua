@@ -386,6 +386,7 @@ function core.index_views(name, fields, scene, hint, key_fields, from) end
 ---@field only boolean?
 ---@field existing boolean?        # MongoDB, build: the collection was there, and is not to be made anew
 ---@field check_duplicates boolean? # build of something unique: read the table first
+---@field list_duplicates boolean?  # build, alter: those that make it fail come as events "rows": group, key, ids
 ---@field use_existing boolean?
 ---@field replace boolean?         # build of a key, rename: the constraint that has the name goes with it
 ---@field partitioned boolean?     # build of a constraint: its relation is, and it is added in no other way than in one go

@@ -67,6 +67,7 @@ function Stepper:await(job, wanted)
       local events = self.events[event.job] or {}
       self.events[event.job] = events
       events[#events + 1] = event
+      if event.event == "rows" then self.db:more(event.job) end
       if event.job == job and wanted(event) then return event, events end
     elseif event then
       self.events.others = self.events.others or {}
@@ -127,6 +128,22 @@ function M.notes(events)
     if event.event == "note" then found[#found + 1] = event.text end
   end
   return table.concat(found, "\n")
+end
+
+--- The groups that a step has listed among its events: the key of each, and the texts of its _ids.
+---@param events table[]
+---@return {key: string, ids: string[]}[]
+function M.listed(events)
+  local groups = {}
+  for _, event in ipairs(events) do
+    for _, row in ipairs(event.event == "rows" and event.rows or {}) do
+      local group = groups[row.group] or { key = row.key, ids = {} }
+      assert.equal(group.key, row.key)
+      table.move(row.ids, 1, #row.ids, #group.ids + 1, group.ids)
+      groups[row.group] = group
+    end
+  end
+  return groups
 end
 
 --- The specification of an index, or nil.

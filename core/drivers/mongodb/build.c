@@ -215,7 +215,7 @@ static bool explain(ldx_mongo_attempt *attempt) {
   if (is_conflict(attempt->error)) return taken(attempt);
   if (attempt->error->code == LDX_ERROR_CANCELLED || attempt->error->code == LDX_ERROR_LOCK_TIMEOUT)
     see_it_gone(attempt);
-  if (attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_mongo_explain_duplicates(attempt);
+  if (attempt->error->code == LDX_ERROR_DUPLICATE_KEY) ldx_mongo_explain_duplicates(attempt, NULL);
   return false;
 }
 

@@ -39,11 +39,8 @@ static void add_match(bson_t *pipeline, const bson_t *filter) {
 /* Of the keys, those in the variable `keys`. */
 static const char among_keys[] = "{\"$match\": {\"$expr\": {\"$in\": [\"$key\", \"$$keys\"]}}}, ";
 
-/* The stages that give the keys of several documents, each with their number as `n` and what else is gathered of them,
- * such as `ids`. `only`: a filter besides that of a partial index, or NULL; `which`: of the keys, a stage or ""; `then`:
- * the stages after them. None: there is no such query. The caller destroys `pipeline` in any case. */
-static bool keys_of_several(ldx_arena *arena, const ldx_step *step, const bson_t *spec, const bson_t *only,
-                            const char *which, const char *more, const char *then, bson_t *pipeline, ldx_error *error) {
+bool ldx_mongo_keys_pipeline(ldx_arena *arena, const ldx_step *step, const bson_t *spec, const bson_t *only,
+                             const char *then, bson_t *pipeline, ldx_error *error) {
   const char *keys = ldx_mongo_keys_expression(arena, step->definition, ldx_mongo_flag_at(spec, "sparse"));
   bson_t filter;
   bson_init(pipeline);
@@ -51,12 +48,20 @@ static bool keys_of_several(ldx_arena *arena, const ldx_step *step, const bson_t
   if (ldx_mongo_document_at(spec, "partialFilterExpression", &filter)) add_match(pipeline, &filter);
   if (only) add_match(pipeline, only);
   return add_stages(arena, pipeline,
-                    ldx_arena_printf(arena,
-                                     "{\"$project\": {\"key\": %s}}, {\"$unwind\": \"$key\"}, %s"
-                                     "{\"$group\": {\"_id\": \"$key\", \"n\": {\"$sum\": 1}%s}}, "
-                                     "{\"$match\": {\"n\": {\"$gt\": 1}}}%s",
-                                     keys, which, more, then),
+                    ldx_arena_printf(arena, "{\"$project\": {\"key\": %s}}, {\"$unwind\": \"$key\"}, %s", keys, then),
                     error);
+}
+
+/* The stages that give the keys of several documents, each with their number as `n` and what else is gathered of them,
+ * such as `ids`. `which`: of the keys, a stage or ""; `then`: the stages after them; the rest as above. */
+static bool keys_of_several(ldx_arena *arena, const ldx_step *step, const bson_t *spec, const bson_t *only,
+                            const char *which, const char *more, const char *then, bson_t *pipeline, ldx_error *error) {
+  return ldx_mongo_keys_pipeline(arena, step, spec, only,
+                                 ldx_arena_printf(arena,
+                                                  "%s{\"$group\": {\"_id\": \"$key\", \"n\": {\"$sum\": 1}%s}}, "
+                                                  "{\"$match\": {\"n\": {\"$gt\": 1}}}%s",
+                                                  which, more, then),
+                                 pipeline, error);
 }
 
 char *ldx_mongo_duplicates_query(ldx_arena *arena, const ldx_step *step) {
@@ -134,12 +139,13 @@ static void tell(ldx_mongo_attempt *attempt, const ldx_mongo_duplicates *found, 
   snprintf(attempt->error->detail, sizeof attempt->error->detail, "%s", ldx_buffer_string(&b));
 }
 
-void ldx_mongo_explain_duplicates(ldx_mongo_attempt *attempt) {
+void ldx_mongo_explain_duplicates(ldx_mongo_attempt *attempt, const bson_t *violations) {
   char *query = ldx_mongo_duplicates_query(attempt->arena, attempt->step);
   if (query && strlen(query) < sizeof attempt->error->hint - 32)
     ldx_error_hint(attempt->error, "Find them all: %s", query);
   else
     ldx_error_hint(attempt->error, "Give each document a key of its own, then run again.");
+  ldx_mongo_list_duplicates(attempt, violations);
 }
 
 /* `{ email: "a" }`, of a key whose fields are named by their places. */
@@ -190,9 +196,8 @@ static bool each_sample(const bson_t *group, void *state, ldx_error *error) {
   return true;
 }
 
-/* Runs the query, if there is one. `keys`: the variable of that name, an array; or NULL. */
-static bool run_query(ldx_mongo_attempt *attempt, const bson_t *spec, const bson_t *pipeline, const bson_t *keys,
-                      ldx_mongo_each each, void *state) {
+bool ldx_mongo_run_pipeline(ldx_mongo_attempt *attempt, const bson_t *spec, const bson_t *pipeline, const bson_t *keys,
+                            ldx_mongo_each each, void *state, ldx_error *error) {
   bson_iter_t collation;
   if (bson_empty(pipeline)) return true;
   bson_t *command = BCON_NEW("aggregate", BCON_UTF8(attempt->step->relation.name), "pipeline", BCON_ARRAY(pipeline),
@@ -200,7 +205,7 @@ static bool run_query(ldx_mongo_attempt *attempt, const bson_t *spec, const bson
   if (keys) BCON_APPEND(command, "let", "{", "keys", BCON_ARRAY(keys), "}");
   if (ldx_mongo_find(spec, "collation", &collation)) bson_append_iter(command, NULL, -1, &collation);
   ldx_context_running(attempt->context, attempt->session->number);
-  bool ok = ldx_mongo_walk(attempt->session, NULL, command, each, state, attempt->error);
+  bool ok = ldx_mongo_walk(attempt->session, NULL, command, each, state, error);
   ldx_context_running(attempt->context, 0);
   bson_destroy(command);
   return ok;
@@ -221,11 +226,11 @@ static bool group_all(ldx_mongo_attempt *attempt, const bson_t *spec, ldx_mongo_
   grouping state = {.attempt = attempt, .found = found, .samples = BSON_INITIALIZER};
   bson_t all, some;
   bool ok = keys_of_several(arena, attempt->step, spec, NULL, "", "", totals, &all, attempt->error) &&
-            run_query(attempt, spec, &all, NULL, each_total, &state);
+            ldx_mongo_run_pipeline(attempt, spec, &all, NULL, each_total, &state, attempt->error);
   bson_destroy(&all);
   if (ok && !bson_empty(&state.samples)) {
     ok = keys_of_several(arena, attempt->step, spec, NULL, among_keys, some_ids, most_first, &some, attempt->error) &&
-         run_query(attempt, spec, &some, &state.samples, each_sample, &state);
+         ldx_mongo_run_pipeline(attempt, spec, &some, &state.samples, each_sample, &state, attempt->error);
     bson_destroy(&some);
   }
   bson_destroy(&state.samples);
@@ -237,7 +242,7 @@ static bool find_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_indexes 
   bool walked = false;
   for (size_t i = 0; i < indexes->count && !walked; i++)
     if (ldx_mongo_can_walk(attempt, spec, &indexes->items[i]) &&
-        !ldx_mongo_walk_index(attempt, &indexes->items[i], attempt->step->definition->key_count, &walked, found))
+        !ldx_mongo_walk_samples(attempt, &indexes->items[i], attempt->step->definition->key_count, &walked, found))
       return false;
   return walked || group_all(attempt, spec, found);
 }
@@ -254,7 +259,7 @@ bool ldx_mongo_check_duplicates(ldx_mongo_attempt *attempt, const ldx_mongo_inde
   ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_KEY, "%s holds keys more than once: nothing was begun",
                 step->relation.name);
   tell(attempt, &found, false);
-  ldx_mongo_explain_duplicates(attempt);
+  ldx_mongo_explain_duplicates(attempt, NULL);
   return false;
 }
 
@@ -294,7 +299,7 @@ static void add_violation(ldx_mongo_attempt *attempt, const bson_t *spec, const 
   bson_append_document_end(&only, &in);
   const char *then = ldx_arena_printf(attempt->arena, ", {\"$match\": {\"n\": %zu}}, {\"$sort\": {\"_id\": 1}}", count);
   if (keys_of_several(attempt->arena, attempt->step, spec, &only, "", "", then, &pipeline, attempt->error))
-    run_query(attempt, spec, &pipeline, NULL, each_shared, &v);
+    ldx_mongo_run_pipeline(attempt, spec, &pipeline, NULL, each_shared, &v, attempt->error);
   bson_destroy(&pipeline);
   bson_destroy(&only);
   *attempt->error = error;
@@ -323,5 +328,5 @@ void ldx_mongo_explain_violations(ldx_mongo_attempt *attempt, const bson_t *repl
   ldx_error_set(attempt->error, LDX_ERROR_DUPLICATE_KEY, "%s holds keys more than once", step->relation.name);
   memcpy(attempt->error->native, native, sizeof native);
   if (found.keys > 0) tell(attempt, &found, at_least);
-  ldx_mongo_explain_duplicates(attempt);
+  ldx_mongo_explain_duplicates(attempt, reply);
 }

@@ -63,26 +63,18 @@ bool ldx_mongo_can_walk(const ldx_mongo_attempt *attempt, const bson_t *spec, co
 
 /* --- the walk --------------------------------------------------------------------------------------------------------- */
 
-/* One key of several documents, to be told. */
-typedef struct sample {
-  bson_t key;
-  size_t position; /* of the first of them in the index */
-  size_t times;
-} sample;
-
 typedef struct walk {
   ldx_mongo_attempt *attempt;
   size_t fields;
-  ldx_mongo_duplicates *found;
+  ldx_mongo_each_group each;
+  void *state;
   uint8_t *last; /* the neighbour's key, malloc'ed */
   uint32_t last_length, capacity;
   size_t times; /* how often it has come */
   size_t seen;
-  sample samples[LDX_MONGO_SAMPLES];
-  size_t sample_count;
 } walk;
 
-static bool same_fields(const bson_t *one, const bson_t *other, size_t fields) {
+bool ldx_mongo_same_key(const bson_t *one, const bson_t *other, size_t fields) {
   bson_iter_t a, b;
   if (!bson_iter_init(&a, one) || !bson_iter_init(&b, other)) return false;
   for (size_t i = 0; i < fields; i++)
@@ -90,22 +82,23 @@ static bool same_fields(const bson_t *one, const bson_t *other, size_t fields) {
   return true;
 }
 
+void ldx_mongo_first_fields(const bson_t *key, size_t fields, bson_t *part) {
+  bson_iter_t iter;
+  bson_init(part);
+  if (bson_iter_init(&iter, key))
+    for (size_t i = 0; i < fields && bson_iter_next(&iter); i++) bson_append_iter(part, NULL, -1, &iter);
+}
+
 static bool same_key(const walk *w, const bson_t *key) {
   bson_t last;
   if (key->len == w->last_length && !memcmp(bson_get_data(key), w->last, key->len)) return true;
-  return bson_init_static(&last, w->last, w->last_length) && same_fields(key, &last, w->fields);
+  return bson_init_static(&last, w->last, w->last_length) && ldx_mongo_same_key(key, &last, w->fields);
 }
 
-static void end_group(walk *w) {
+static bool end_group(walk *w, ldx_error *error) {
   bson_t last;
-  if (w->times < 2) return;
-  w->found->keys++;
-  w->found->times += (double)w->times;
-  if (w->sample_count == LDX_MONGO_SAMPLES || !bson_init_static(&last, w->last, w->last_length)) return;
-  sample *s = &w->samples[w->sample_count++];
-  s->position = w->seen - w->times;
-  s->times = w->times;
-  bson_copy_to(&last, &s->key);
+  return w->times < 2 || !bson_init_static(&last, w->last, w->last_length) ||
+         w->each(&last, w->times, w->seen - w->times, w->state, error);
 }
 
 static void keep(walk *w, const bson_t *key) {
@@ -126,7 +119,7 @@ static bool each_key(const bson_t *key, void *state, ldx_error *error) {
   if (w->times && same_key(w, key)) {
     w->times++;
   } else {
-    end_group(w);
+    if (!end_group(w, error)) return false;
     keep(w, key);
     w->times = 1;
   }
@@ -134,11 +127,82 @@ static bool each_key(const bson_t *key, void *state, ldx_error *error) {
   return true;
 }
 
-/* --- whose keys they are ---------------------------------------------------------------------------------------------- */
+/* --- arrays ----------------------------------------------------------------------------------------------------------- */
+
+/* Whether the plan of the walk says so somewhere. */
+static bool says_multikey(bson_iter_t *fields) {
+  bson_iter_t inner;
+  while (bson_iter_next(fields)) {
+    if (!strcmp(bson_iter_key(fields), "isMultiKey") && bson_iter_as_bool(fields)) return true;
+    bool nested = BSON_ITER_HOLDS_DOCUMENT(fields) || BSON_ITER_HOLDS_ARRAY(fields);
+    if (nested && bson_iter_recurse(fields, &inner) && says_multikey(&inner)) return true;
+  }
+  return false;
+}
+
+static bool is_multikey(ldx_mongo_attempt *attempt, const bson_t *find, bool *multikey, ldx_error *error) {
+  bson_t command = BSON_INITIALIZER, reply;
+  bson_iter_t iter;
+  BSON_APPEND_DOCUMENT(&command, "explain", find);
+  BSON_APPEND_UTF8(&command, "verbosity", "queryPlanner");
+  bool ok = ldx_mongo_command(attempt->session, NULL, &command, &reply, error);
+  *multikey = ok && bson_iter_init(&iter, &reply) && says_multikey(&iter);
+  bson_destroy(&reply);
+  bson_destroy(&command);
+  return ok;
+}
+
+bool ldx_mongo_walk_index(ldx_mongo_attempt *attempt, const ldx_mongo_index *index, size_t fields, bool *walked,
+                          ldx_mongo_each_group each, void *state, ldx_error *error) {
+  walk w = {.attempt = attempt, .fields = fields, .each = each, .state = state};
+  bson_t *find = BCON_NEW("find", BCON_UTF8(attempt->step->relation.name), "hint", BCON_UTF8(index->name), "returnKey",
+                          BCON_BOOL(true));
+  bool multikey, ok = is_multikey(attempt, find, &multikey, error);
+  *walked = ok && !multikey;
+  if (*walked) {
+    ldx_context_running(attempt->context, attempt->session->number);
+    ok = ldx_mongo_walk(attempt->session, NULL, find, each_key, &w, error) && end_group(&w, error);
+    ldx_context_running(attempt->context, 0);
+  }
+  bson_free(w.last);
+  bson_destroy(find);
+  return ok;
+}
+
+/* --- some of them ----------------------------------------------------------------------------------------------------- */
+
+/* One key of several documents, to be told. */
+typedef struct sample {
+  bson_t key;
+  size_t position; /* of the first of them in the index */
+  size_t times;
+} sample;
+
+typedef struct samples {
+  ldx_mongo_attempt *attempt;
+  const ldx_mongo_index *index;
+  size_t fields;
+  ldx_mongo_duplicates *found;
+  sample items[LDX_MONGO_SAMPLES];
+  size_t count;
+} samples;
+
+static bool each_group(const bson_t *key, size_t times, size_t position, void *state, ldx_error *error) {
+  (void)error;
+  samples *all = state;
+  all->found->keys++;
+  all->found->times += (double)times;
+  if (all->count == LDX_MONGO_SAMPLES) return true;
+  sample *s = &all->items[all->count++];
+  s->position = position;
+  s->times = times;
+  bson_copy_to(key, &s->key);
+  return true;
+}
 
 typedef struct naming {
-  const walk *walk;
-  const sample *sample;
+  const bson_t *key;
+  size_t fields;
   bson_t ids; /* an array */
   uint32_t count;
 } naming;
@@ -152,87 +216,49 @@ static bool each_document(const bson_t *document, void *state, ldx_error *error)
   const char *place;
   /* Somebody may have written in between. */
   if (!ldx_mongo_find(document, "_id", &id) || !ldx_mongo_document_at(document, "key", &key) ||
-      !same_fields(&key, &n->sample->key, n->walk->fields))
+      !ldx_mongo_same_key(&key, n->key, n->fields))
     return true;
   bson_uint32_to_string(n->count++, &place, number, sizeof number);
   return bson_append_iter(&n->ids, place, -1, &id);
 }
 
 /* `{ email: "a" }` */
-static const char *key_text(const walk *w, const bson_t *key) {
-  bson_t part = BSON_INITIALIZER;
-  bson_iter_t iter;
+static const char *key_text(const samples *all, const bson_t *key) {
+  bson_t part;
   ldx_buffer b;
-  ldx_buffer_init(&b, w->attempt->arena);
-  if (bson_iter_init(&iter, key))
-    for (size_t i = 0; i < w->fields && bson_iter_next(&iter); i++) bson_append_iter(&part, NULL, -1, &iter);
+  ldx_mongo_first_fields(key, all->fields, &part);
+  ldx_buffer_init(&b, all->attempt->arena);
   ldx_mongo_shell_document(&b, &part);
   bson_destroy(&part);
   return ldx_buffer_string(&b);
 }
 
 /* The walk gives keys and no documents, which would have to be fetched; those of a sample are, from where they stood. */
-static bool name_sample(const walk *w, const ldx_mongo_index *index, const sample *which) {
-  naming state = {.walk = w, .sample = which, .ids = BSON_INITIALIZER};
+static bool name_sample(const samples *all, const sample *which) {
+  naming state = {.key = &which->key, .fields = all->fields, .ids = BSON_INITIALIZER};
   bson_t holder = BSON_INITIALIZER;
   bson_iter_t ids;
   size_t most = which->times < LDX_MONGO_SAMPLE_IDS ? which->times : LDX_MONGO_SAMPLE_IDS;
-  bson_t *find = BCON_NEW("find", BCON_UTF8(w->attempt->step->relation.name), "hint", BCON_UTF8(index->name), "skip",
-                          BCON_INT64((int64_t)which->position), "limit", BCON_INT64((int64_t)most), "projection", "{",
-                          "_id", BCON_INT32(1), "key", "{", "$meta", "indexKey", "}", "}");
-  bool ok = ldx_mongo_walk(w->attempt->session, NULL, find, each_document, &state, w->attempt->error);
+  bson_t *find = BCON_NEW("find", BCON_UTF8(all->attempt->step->relation.name), "hint", BCON_UTF8(all->index->name),
+                          "skip", BCON_INT64((int64_t)which->position), "limit", BCON_INT64((int64_t)most),
+                          "projection", "{", "_id", BCON_INT32(1), "key", "{", "$meta", "indexKey", "}", "}");
+  bool ok = ldx_mongo_walk(all->attempt->session, NULL, find, each_document, &state, all->attempt->error);
   BSON_APPEND_ARRAY(&holder, "ids", &state.ids);
   if (ok && ldx_mongo_find(&holder, "ids", &ids))
-    ldx_mongo_add_duplicate(w->attempt, w->found, key_text(w, &which->key), (double)which->times, &ids);
+    ldx_mongo_add_duplicate(all->attempt, all->found, key_text(all, &which->key), (double)which->times, &ids);
   bson_destroy(find);
   bson_destroy(&holder);
   bson_destroy(&state.ids);
   return ok;
 }
 
-/* --- all of it -------------------------------------------------------------------------------------------------------- */
-
-/* Whether the plan of the walk says so somewhere. */
-static bool says_multikey(bson_iter_t *fields) {
-  bson_iter_t inner;
-  while (bson_iter_next(fields)) {
-    if (!strcmp(bson_iter_key(fields), "isMultiKey") && bson_iter_as_bool(fields)) return true;
-    bool nested = BSON_ITER_HOLDS_DOCUMENT(fields) || BSON_ITER_HOLDS_ARRAY(fields);
-    if (nested && bson_iter_recurse(fields, &inner) && says_multikey(&inner)) return true;
+bool ldx_mongo_walk_samples(ldx_mongo_attempt *attempt, const ldx_mongo_index *index, size_t fields, bool *walked,
+                            ldx_mongo_duplicates *found) {
+  samples all = {.attempt = attempt, .index = index, .fields = fields, .found = found};
+  bool ok = ldx_mongo_walk_index(attempt, index, fields, walked, each_group, &all, attempt->error);
+  for (size_t i = 0; i < all.count; i++) {
+    ok = ok && name_sample(&all, &all.items[i]);
+    bson_destroy(&all.items[i].key);
   }
-  return false;
-}
-
-static bool is_multikey(ldx_mongo_attempt *attempt, const bson_t *find, bool *multikey) {
-  bson_t command = BSON_INITIALIZER, reply;
-  bson_iter_t iter;
-  BSON_APPEND_DOCUMENT(&command, "explain", find);
-  BSON_APPEND_UTF8(&command, "verbosity", "queryPlanner");
-  bool ok = ldx_mongo_command(attempt->session, NULL, &command, &reply, attempt->error);
-  *multikey = ok && bson_iter_init(&iter, &reply) && says_multikey(&iter);
-  bson_destroy(&reply);
-  bson_destroy(&command);
-  return ok;
-}
-
-bool ldx_mongo_walk_index(ldx_mongo_attempt *attempt, const ldx_mongo_index *index, size_t fields, bool *walked,
-                          ldx_mongo_duplicates *found) {
-  walk state = {.attempt = attempt, .fields = fields, .found = found};
-  bson_t *find = BCON_NEW("find", BCON_UTF8(attempt->step->relation.name), "hint", BCON_UTF8(index->name), "returnKey",
-                          BCON_BOOL(true));
-  bool multikey, ok = is_multikey(attempt, find, &multikey);
-  *walked = ok && !multikey;
-  if (*walked) {
-    ldx_context_running(attempt->context, attempt->session->number);
-    ok = ldx_mongo_walk(attempt->session, NULL, find, each_key, &state, attempt->error);
-    ldx_context_running(attempt->context, 0);
-    if (ok) end_group(&state);
-    for (size_t i = 0; i < state.sample_count; i++) {
-      ok = ok && name_sample(&state, index, &state.samples[i]);
-      bson_destroy(&state.samples[i].key);
-    }
-  }
-  bson_free(state.last);
-  bson_destroy(find);
   return ok;
 }

@@ -22,8 +22,8 @@ static bool can_be_counted(const ldx_definition *d) {
   return d->unique && d->key_count && !d->without_overlaps;
 }
 
-/* FROM … GROUP BY …: the groups of equal keys as the index would see them. Nulls are equal to nothing unless it says so. */
-static void append_groups(ldx_buffer *b, ldx_arena *arena, const ldx_step *step) {
+/* FROM … WHERE …: the rows that the index would have. Nulls are equal to nothing unless it says so. */
+static void append_rows(ldx_buffer *b, ldx_arena *arena, const ldx_step *step) {
   const ldx_definition *d = step->definition;
   const char *word = " WHERE ";
   ldx_buffer_appendf(b, " FROM %s", ldx_pg_quote_name(arena, step->relation));
@@ -35,6 +35,12 @@ static void append_groups(ldx_buffer *b, ldx_arena *arena, const ldx_step *step)
     ldx_buffer_appendf(b, "%s%s IS NOT NULL", word, key_text(arena, &d->keys[i]));
     word = " AND ";
   }
+}
+
+/* The groups of equal keys. */
+static void append_groups(ldx_buffer *b, ldx_arena *arena, const ldx_step *step) {
+  const ldx_definition *d = step->definition;
+  append_rows(b, arena, step);
   ldx_buffer_append(b, " GROUP BY ");
   for (size_t i = 0; i < d->key_count; i++) ldx_buffer_appendf(b, "%s%zu", i ? ", " : "", i + 1);
   ldx_buffer_append(b, " HAVING count(*) > 1");
@@ -108,6 +114,85 @@ static PGresult *samples(ldx_pg_attempt *attempt, double limit, ldx_error *error
   return r;
 }
 
+/* --- all of them ------------------------------------------------------------------------------------------------------ */
+
+/* What tells a row from all others: its primary key, or where it is. */
+static char *row_object(ldx_pg_attempt *attempt, ldx_error *error) {
+  ldx_arena *arena = attempt->arena;
+  char *sql = ldx_arena_printf(
+      arena,
+      "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) "
+      "WHERE i.indrelid = %s::regclass AND i.indisprimary AND i.indisvalid ORDER BY array_position(i.indkey, a.attnum)",
+      ldx_pg_quote_literal(arena, ldx_pg_quote_name(arena, attempt->step->relation)));
+  PGresult *r = ldx_pg_exec(attempt->session, sql, error);
+  ldx_buffer b;
+  if (!r) return NULL;
+  ldx_buffer_init(&b, arena);
+  ldx_buffer_append(&b, "json_build_object(");
+  for (int row = 0; row < PQntuples(r); row++) {
+    const char *name = PQgetvalue(r, row, 0);
+    ldx_buffer_appendf(&b, "%s%s::text, %s", row ? ", " : "", ldx_pg_quote_literal(arena, name),
+                       ldx_pg_quote_identifier(arena, name));
+  }
+  if (!PQntuples(r)) ldx_buffer_append(&b, "'tableoid', tableoid::regclass, 'ctid', ctid");
+  ldx_buffer_append(&b, ")::text");
+  PQclear(r);
+  return ldx_buffer_string(&b);
+}
+
+/* One row for each row of such a key, `object`, key by key; with the first of them comes the key. */
+static char *sql_listing(ldx_arena *arena, const ldx_step *step, const char *object) {
+  const ldx_definition *d = step->definition;
+  ldx_buffer b, keys;
+  ldx_buffer_init(&b, arena);
+  ldx_buffer_init(&keys, arena);
+  for (size_t i = 0; i < d->key_count; i++)
+    ldx_buffer_appendf(&keys, "%s%s", i ? ", " : "", key_text(arena, &d->keys[i]));
+  ldx_buffer_append(&b, "SELECT CASE WHEN place = 1 THEN json_build_object(");
+  for (size_t i = 0; i < d->key_count; i++) {
+    const char *name = d->keys[i].column ? d->keys[i].column : d->keys[i].expression;
+    ldx_buffer_appendf(&b, "%s%s::text, k%zu", i ? ", " : "", ldx_pg_quote_literal(arena, name), i);
+  }
+  ldx_buffer_append(&b, ")::text END, row FROM (SELECT ");
+  for (size_t i = 0; i < d->key_count; i++) ldx_buffer_appendf(&b, "%s AS k%zu, ", key_text(arena, &d->keys[i]), i);
+  ldx_buffer_appendf(&b,
+                     "%s AS row, count(*) OVER (PARTITION BY %s) AS n, row_number() OVER (PARTITION BY %s) AS place",
+                     object, ldx_buffer_string(&keys), ldx_buffer_string(&keys));
+  append_rows(&b, arena, step);
+  ldx_buffer_append(&b, ") d WHERE n > 1 ORDER BY ");
+  for (size_t i = 0; i < d->key_count; i++) ldx_buffer_appendf(&b, "k%zu, ", i);
+  ldx_buffer_append(&b, "place");
+  return ldx_buffer_string(&b);
+}
+
+static bool each_listed(const PGresult *row, void *state, ldx_error *error) {
+  ldx_listing *listing = state;
+  if (!PQgetisnull(row, 0, 0)) ldx_listing_key(listing, PQgetvalue(row, 0, 0));
+  return ldx_listing_id(listing, PQgetvalue(row, 0, 1), error);
+}
+
+static bool list(ldx_pg_attempt *attempt, ldx_listing *listing, ldx_error *error) {
+  char *object = row_object(attempt, error);
+  if (!object || !ldx_pg_do(attempt->session, "SET row_security = off", error)) return false;
+  PGresult *r = ldx_pg_walk(attempt->session, attempt->context, sql_listing(attempt->arena, attempt->step, object), 0,
+                            NULL, each_listed, listing, error);
+  ldx_error ignored;
+  if (ldx_pg_alive(attempt->session)) ldx_pg_do(attempt->session, "RESET row_security", &ignored);
+  PQclear(r);
+  return r != NULL;
+}
+
+/* Where the step asks for it. What keeps it from that is a note, for the step has failed already. */
+static void list_all(ldx_pg_attempt *attempt) {
+  ldx_error error;
+  if (!attempt->step->list_duplicates) return;
+  ldx_error_clear(&error);
+  ldx_listing *listing = ldx_listing_new(attempt->context);
+  bool ok = list(attempt, listing, &error);
+  if (!ldx_listing_end(listing, ok, &error) && error.code != LDX_ERROR_CANCELLED)
+    ldx_context_note(attempt->context, "the list of duplicates is not complete: %s", error.message);
+}
+
 bool ldx_pg_check_duplicates(ldx_pg_attempt *attempt) {
   if (!attempt->step->check_duplicates || attempt->checked || !can_be_counted(attempt->step->definition)) return true;
   attempt->checked = true;
@@ -121,6 +206,7 @@ bool ldx_pg_check_duplicates(ldx_pg_attempt *attempt) {
     hint_query(attempt);
   }
   PQclear(r);
+  if (!none) list_all(attempt);
   return none;
 }
 
@@ -132,5 +218,7 @@ void ldx_pg_explain_duplicates(ldx_pg_attempt *attempt) {
   if (r && PQntuples(r) > 0) tell(attempt, r);
   if (!r && error.code == LDX_ERROR_PERMISSION)
     ldx_context_note(attempt->context, "duplicates cannot be shown to this role: %s", error.message);
+  else if (ldx_pg_alive(attempt->session))
+    list_all(attempt);
   PQclear(r);
 }

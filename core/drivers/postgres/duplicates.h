@@ -8,11 +8,11 @@
 char *ldx_pg_sql_duplicates(ldx_arena *arena, const ldx_step *step);
 
 /* Reads the whole table. True if the step's definition is not unique, or there are none; else LDX_ERROR_DUPLICATE_KEY
- * with figures, samples and the query. */
+ * with figures, samples and the query, and all of them listed if the step asks for that. */
 bool ldx_pg_check_duplicates(ldx_pg_attempt *attempt);
 
 /* After a build failed with LDX_ERROR_DUPLICATE_KEY: adds figures and samples, if they can be had in a minute, and the
- * query. */
+ * query; likewise lists them. */
 void ldx_pg_explain_duplicates(ldx_pg_attempt *attempt);
 
 #endif

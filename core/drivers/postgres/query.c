@@ -60,7 +60,8 @@ static bool add_row(const PGresult *r, void *state, ldx_error *error) {
 static PGresult *in_batches(ldx_session *session, const ldx_statement *statement, const char *const *parameters,
                             ldx_context *context, ldx_error *error) {
   batch b = {.context = context, .size = statement->batch};
-  PGresult *r = ldx_pg_walk(session, statement->text, (int)statement->parameter_count, parameters, add_row, &b, error);
+  PGresult *r =
+      ldx_pg_walk(session, NULL, statement->text, (int)statement->parameter_count, parameters, add_row, &b, error);
   if (!b.arena) return r;
   if (!r) {
     ldx_arena_free(b.arena);

@@ -258,10 +258,10 @@ PGresult *ldx_pg_run_params(ldx_session *session, ldx_context *context, const ch
   return run(session, context, (request){.sql = sql, .count = count, .values = values}, limit, error);
 }
 
-PGresult *ldx_pg_walk(ldx_session *session, const char *sql, int count, const char *const *values, ldx_pg_each each,
-                      void *state, ldx_error *error) {
+PGresult *ldx_pg_walk(ldx_session *session, ldx_context *context, const char *sql, int count, const char *const *values,
+                      ldx_pg_each each, void *state, ldx_error *error) {
   request it = {.sql = sql, .count = count, .values = values, .each = each, .state = state};
-  return send_and_collect(session, NULL, it, 0, error);
+  return run(session, context, it, 0, error);
 }
 
 bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error) {

@@ -33,10 +33,10 @@ PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql
 PGresult *ldx_pg_run_params(ldx_session *session, ldx_context *context, const char *sql, int count,
                             const char *const *values, double limit, ldx_error *error);
 /* The rows of a statement as they come: `each` is called with every one and stops the walk by returning false after filling
- * `error`. The result, the caller's, has the columns and no rows. */
+ * `error`. The result, the caller's, has the columns and no rows. `context` is as of ldx_pg_run. */
 typedef bool (*ldx_pg_each)(const PGresult *row, void *state, ldx_error *error);
-PGresult *ldx_pg_walk(ldx_session *session, const char *sql, int count, const char *const *values, ldx_pg_each each,
-                      void *state, ldx_error *error);
+PGresult *ldx_pg_walk(ldx_session *session, ldx_context *context, const char *sql, int count, const char *const *values,
+                      ldx_pg_each each, void *state, ldx_error *error);
 /* Like ldx_pg_exec for a statement whose rows do not matter. */
 bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error);
 

@@ -95,6 +95,7 @@ typedef struct ldx_step {
                                      * of a key: it is `name`; RENAME: it is `other` */
   bool existing;     /* MongoDB, BUILD: the relation was there, and is not to be made anew if it is gone */
   bool check_duplicates; /* BUILD of something unique: read the table first, and refuse at once */
+  bool list_duplicates;  /* BUILD, ALTER: after LDX_ERROR_DUPLICATE_KEY all of them are told (ldx_listing) */
   bool partitioned;      /* BUILD of a constraint: its relation is partitioned and this server adds it in no
                                      * other way than in one go; for `describe`, which cannot look */
   ldx_strings nullable;  /* BUILD of a primary key: its columns that may hold null; likewise for `describe`.
@@ -189,6 +190,19 @@ bool ldx_strong_lock_wait(ldx_strong_lock *lock, ldx_error *error);
 /* Sends again and again, with rests, until it has not failed for the lock, or the budget is spent. */
 bool ldx_strong_lock_send(ldx_strong_lock *lock, ldx_error *error);
 
+/* --- keys that several rows have, all of them (listing.c) ------------------------------------------------------------- */
+
+/* Hands them over in batches, as rows of `group`, the key's number from 1, `key`, a JSON object, and `ids`, a list of texts
+ * of JSON, each of which tells one row from all others. A group that is long goes on in the next batch. */
+typedef struct ldx_listing ldx_listing;
+ldx_listing *ldx_listing_new(ldx_context *context);
+/* The next group begins. Both texts are copied. */
+void ldx_listing_key(ldx_listing *listing, const char *key);
+/* One row of it. False after filling `error`: no more is wanted. */
+bool ldx_listing_id(ldx_listing *listing, const char *id, ldx_error *error);
+/* Frees it; hands over what is left if all is well. Gives whether it still is. */
+bool ldx_listing_end(ldx_listing *listing, bool ok, ldx_error *error);
+
 typedef struct ldx_watched {
   const ldx_step *step;
   int64_t operation;     /* as of ldx_context_running */
@@ -207,8 +221,8 @@ typedef struct ldx_statement {
   size_t batch; /* so many rows at a time are handed over (ldx_context_rows), the rest is the result; 0: all is */
 } ldx_statement;
 
-/* Hands rows over and waits until the next ones are wanted. Both belong to the engine from here on. False: they will not
- * be, for the job was cancelled; fills `error`. */
+/* Hands rows of a query, or of a listing, over and waits until the next ones are wanted. Both belong to the engine from
+ * here on. False: they will not be, for the job was cancelled; fills `error`. */
 bool ldx_context_rows(ldx_context *context, ldx_arena *arena, const ldx_result *rows, ldx_error *error);
 
 /* A session's transaction. Between begin and end, its statements are not tried again and leave it open. */

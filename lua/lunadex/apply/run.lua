@@ -86,6 +86,8 @@ function Run:hear(item, step, event)
   elseif event.event == "note" then
     item.notes[#item.notes + 1] = event.text
     self:event("note", item, { text = event.text })
+  elseif event.event == "duplicates" then
+    self:event("duplicates", item, { groups = event.groups })
   elseif event.event == "retry" then
     self:event("retry", item, {
       attempt = event.attempt, delay = event.delay, error = errors.plain(event.error),

@@ -93,7 +93,8 @@ function M.define(command)
   command:option "--blockers-after" :argname "<time>" :convert(duration)
     :description "How long they may be in the way before. Default: 30s."
   command:flag "--check-duplicates"
-    :description "Read the table before something unique is built, and refuse at once with samples."
+    :description("Read the table before something unique is built, and refuse at once with samples. With --json all "
+      .. "duplicates are listed, whenever they are found.")
   command:option "--maintenance-work-mem" :argname "<size>" :convert(memory)
     :description "Memory for each build that names none of its own: 2GB. Default: the server's."
   command:option "--parallel-workers" :argname "<n>" :convert(workers)
@@ -273,7 +274,7 @@ local function run(options)
     for _, plan in ipairs(plans) do print_statements(plan, options, plans.several) end
     return is_blocked(plans) and common.EXIT.refused or 0
   end
-  options.on_event, options.locked = hear, true
+  options.on_event, options.locked, options.list_duplicates = hear, true, options.json
   local outcomes, err, where = applying.together(plans, options)
   if not outcomes then return common.fail_each({ { error = err, label = where and where.label } }, options) end
   return conclude(plans, outcomes, options)

@@ -15,8 +15,8 @@ local order = {
     "definition", "reason", "waits", "mode", "critical", "description", "estimate", "findings", "level", "rule",
     "message", "hint", "verdict", "amend", "allowed", "file", "line", "rows", "table_bytes", "index_bytes", "code",
     "detail", "native", "phase", "percent", "done", "of",
-    "unit", "rate", "seconds_left", "seconds", "attempts", "declared", "live", "keep", "create",
-    "replace", "rename", "alter", "rebuild", "drop", "wait", "blocked", "skipped", "put_off", "stray",
+    "unit", "rate", "seconds_left", "groups", "group", "key", "ids", "seconds", "attempts", "declared", "live", "keep",
+    "create", "replace", "rename", "alter", "rebuild", "drop", "wait", "blocked", "skipped", "put_off", "stray",
     "error", "created", "failed", "dropped", "renamed", "altered", "replaced", "rebuilt", "cancelled", "summary",
   },
   exception = function(_, value) return value == core.null and "null" or nil end,
@@ -97,10 +97,31 @@ end
 
 M.findings = findings
 
+-- What is JSON already.
+local Raw = { __tojson = function(self) return self.text end }
+
+local function raw(text) return setmetatable({ text = text }, Raw) end
+
+-- Of the events, those that carry texts of JSON.
+local prepare = {}
+
+function prepare.duplicates(event)
+  local result = {}
+  for key, value in pairs(event) do result[key] = value end
+  result.groups = {}
+  for i, group in ipairs(event.groups) do
+    local ids = {}
+    for j, id in ipairs(group.ids) do ids[j] = raw(id) end
+    result.groups[i] = { group = group.group, key = raw(group.key), ids = ids }
+  end
+  return result
+end
+
 --- Writes one event and lets it be read at once.
 ---@param event table
 function M.event(event)
-  output.line(M.encode(event))
+  local prepared = prepare[event.event]
+  output.line(M.encode(prepared and prepared(event) or event))
   output.flush()
 end
 

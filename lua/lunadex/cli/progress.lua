@@ -319,7 +319,11 @@ function M.failure_lines(failure, plan, words)
   local lines = { ("%s%s %s: %s"):format(change.critical and "critical: " or "", change.relation, name,
     format.line(errors.describe(err):gsub("[%s;.]*\n", "; "))) }
   for _, note in ipairs(failure.notes) do lines[#lines + 1] = "  " .. format.line(note) end
-  lines[#lines + 1] = "  try again: " .. again(plan, words, name)
+  local command = again(plan, words, name)
+  lines[#lines + 1] = "  try again: " .. command
+  if err.code == "duplicate_key" and not command:find " %-%-json " then
+    lines[#lines + 1] = "  --json lists every key with all that have it"
+  end
   return lines
 end
 

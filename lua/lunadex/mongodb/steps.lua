@@ -66,6 +66,7 @@ local function step_of(self, kind, name, fields, old_fields)
     lock_timeout = options.lock_timeout or common.default_lock_timeout,
     existing = kind == "build" and not relation.absent or nil,
     check_duplicates = kind == "build" and fields.unique and options.check_duplicates or nil,
+    list_duplicates = kind ~= "drop" and fields and fields.unique and options.list_duplicates or nil,
     retry = { attempts = options.retries or common.default_retries },
   }
 end

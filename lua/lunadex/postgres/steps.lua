@@ -25,6 +25,7 @@ local M = {}
 ---@field terminate_blockers string[]? # likewise: their sessions are ended
 ---@field blockers_after number?   # for so many seconds; default 30
 ---@field check_duplicates boolean?   # read the table before something unique is built
+---@field list_duplicates boolean?    # tell all duplicates that make a change fail, as events "duplicates"
 ---@field maintenance_work_mem string?   # for builds that name none of their own
 ---@field parallel_workers integer?      # likewise
 

@@ -83,6 +83,57 @@ describe("duplicates", function()
     assert.matches("^1 key is in 3 rows", (refused [[key { "c", collate = "public.ci" }]]))
   end)
 
+  -- What is listed: of each key as JSON the number of its rows, and the first of them.
+  local function listed(...)
+    local groups = {}
+    local result = apply(...)
+    assert.equal(3, result.status, tostring(result))
+    for _, event in ipairs(result:events()) do
+      for _, group in ipairs(event.event == "duplicates" and event.groups or {}) do
+        local one = groups[group.group] or { key = group.key, ids = {} }
+        table.move(group.ids, 1, #group.ids, #one.ids + 1, one.ids)
+        groups[group.group] = one
+      end
+    end
+    return groups
+  end
+
+  it("are listed one and all where events are printed, before a build or after it", function()
+    for _, option in ipairs { "--check-duplicates", "--mode=concurrent" } do
+      local groups = listed([[ on "t" { index { expr "lower(c)", "a", unique = true, name = "t_a" } } ]], "--json",
+        option)
+      assert.equal(1, #groups)
+      assert.same({ ["lower(c)"] = "c7", a = 7 }, groups[1].key)
+      local places = {}
+      for i, id in ipairs(groups[1].ids) do
+        assert.equal("t", id.tableoid)
+        places[i] = id.ctid
+      end
+      table.sort(places)
+      assert.equal(server:value(database, "SELECT string_agg(ctid::text, ' ' ORDER BY ctid::text COLLATE \"C\") "
+        .. "FROM t WHERE a = 7"), table.concat(places, " "))
+    end
+    server:psql(database, "ALTER TABLE t ADD COLUMN \"the id\" int GENERATED ALWAYS AS IDENTITY, "
+      .. "ADD PRIMARY KEY (\"the id\"); INSERT INTO t SELECT n % 3000, 'x' FROM generate_series(10000, 60000) n")
+    local groups = listed([[ on "t" { index { "a", where = "b = 'x'", unique = true, name = "t_a" } } ]], "--json")
+    assert.equal("3000", server:value(database, "SELECT count(DISTINCT a) FROM t WHERE b = 'x'"))
+    assert.equal(3000, #groups)
+    local rows, seen = 0, {}
+    for _, group in ipairs(groups) do
+      assert.is_nil(seen[group.key.a])
+      seen[group.key.a] = true
+      rows = rows + #group.ids
+      if group.key.a == 5 then
+        local ids = {}
+        for i, id in ipairs(group.ids) do ids[i] = math.tointeger(id["the id"]) end
+        table.sort(ids)
+        assert.equal(server:value(database, "SELECT string_agg(\"the id\"::text, ',' ORDER BY \"the id\") FROM t "
+          .. "WHERE b = 'x' AND a = 5"), table.concat(ids, ","))
+      end
+    end
+    assert.equal(50001, rows)
+  end)
+
   it("that row-level security hides are not taken for none", function()
     local role = "owner_" .. database
     server:psql(database, ([[CREATE ROLE %s LOGIN; GRANT CREATE ON SCHEMA public TO %s; ALTER TABLE t OWNER TO %s;

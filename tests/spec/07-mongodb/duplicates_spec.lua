@@ -1,6 +1,7 @@
 -- Which documents violate a unique index: what is told, found in one way or another, is what the server means.
 local core = require "lunadex.core"
 local engine = require "support.engine"
+local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 local steps = require "support.mongosteps"
 
@@ -20,17 +21,32 @@ describe("duplicates", function()
     server:drop_database(database)
   end)
 
-  -- Groups of _ids, each sorted, as one text.
-  local function text_of(groups)
+  -- Groups of texts, each sorted, as one text.
+  local function joined(groups)
     local list = {}
-    for i, ids in ipairs(groups) do
-      local texts = {}
-      for k, id in ipairs(ids) do texts[k] = mongodb.json(id) end
+    for i, texts in ipairs(groups) do
       table.sort(texts)
       list[i] = table.concat(texts, " ")
     end
     table.sort(list)
     return table.concat(list, "; ")
+  end
+
+  -- The same of _ids.
+  local function text_of(groups)
+    local list = {}
+    for i, ids in ipairs(groups) do
+      list[i] = {}
+      for k, id in ipairs(ids) do list[i][k] = mongodb.json(id) end
+    end
+    return joined(list)
+  end
+
+  -- What a step has listed, likewise.
+  local function listed(events)
+    local list = {}
+    for i, group in ipairs(steps.listed(events)) do list[i] = group.ids end
+    return joined(list)
   end
 
   -- What the server says of a plain index that is to become unique; nil where it does not even build that, as two
@@ -69,11 +85,14 @@ describe("duplicates", function()
     return groups
   end
 
-  local function check(keys, more)
-    local fields = { unique = true }
+  local function check(keys, more, options)
+    local fields, all = { unique = true }, { check_duplicates = true }
     for name, value in pairs(more or {}) do fields[name] = value end
-    return run:build("t", "t_u", keys, fields, { check_duplicates = true })
+    for name, value in pairs(options or {}) do all[name] = value end
+    return run:build("t", "t_u", keys, fields, all)
   end
+
+  local listing = { list_duplicates = true }
 
   it("in arrays are elements that two documents share, and not those that one repeats", function()
     insert { '{"_id":1,"v":[1,1]}', '{"_id":2,"v":[2,3]}', '{"_id":3,"v":[]}', '{"_id":4}', '{"_id":5,"v":[[1]]}' }
@@ -190,7 +209,8 @@ describe("duplicates", function()
           mongodb.json(pattern), kind[1]))
         walked = walked + 1
       end
-      local done = groups and check(keys, kind[2])
+      local done, events
+      if groups then done, events = check(keys, kind[2], listing) end
       if groups and #groups == 0 then
         none = none + 1
         assert.is_true(done.ok, said .. ": " .. tostring(done.error))
@@ -202,6 +222,7 @@ describe("duplicates", function()
         assert.equal(("%d key%s in several documents, %d times in all"):format(#groups,
           #groups == 1 and " is" or "s are", times), done.error.detail:match "^[^:]*", said)
         if done.error.hint:find "^Find" then assert.equal(text_of(groups), text_of(queried(done.error.hint)), said) end
+        assert.equal(text_of(groups), listed(events), said)
         -- Each sample names the documents of one group.
         if #groups <= 5 then
           local told = {}
@@ -214,5 +235,162 @@ describe("duplicates", function()
       end
     end
     assert.is_true(some > 8 and none > 8 and walked > 8, ("%d with, %d without"):format(some, none))
+  end)
+
+  describe("listed one and all", function()
+    -- What the server itself finds, with as many groups as there are.
+    local function grouped(key, filter)
+      local pipeline = { { ["$match"] = filter or mongodb.document() },
+        { ["$group"] = { _id = key, ids = { ["$push"] = "$_id" }, n = { ["$sum"] = 1 } } },
+        { ["$match"] = { n = { ["$gt"] = 1 } } } }
+      local reply = server:command(database, { "aggregate", "t", pipeline = pipeline,
+        cursor = { batchSize = 1000000 } })
+      local groups = {}
+      for i, group in ipairs(reply.cursor.firstBatch) do groups[i] = group.ids end
+      return text_of(groups)
+    end
+
+    local function index(key, more)
+      server:command(database, ('{"createIndexes":"t","indexes":[{"key":%s,"name":"helper"%s}]}'):format(key,
+        more or ""))
+    end
+
+    it("are more than fit into one batch, by an index or without one, in one field or several", function()
+      -- 2500 pairs in 50 tenants, each 1 to 3 times; the other half of the documents is as it should be.
+      server:try(database, { "drop", "t" })
+      server:fill(database, "t", 10000, {
+        tenant = { ["$mod"] = { { ["$mod"] = { "$n", 2500 } }, 50 } },
+        number = { ["$cond"] = { { ["$lt"] = { "$n", 6000 } }, { ["$mod"] = { "$n", 2500 } }, "$n" } },
+      })
+      local pair = { a = "$tenant", b = "$number" }
+      for _, key in ipairs { false, '{"tenant":1,"number":-1}', '{"number":1,"tenant":1,"_id":1}' } do
+        if key then index(key) end
+        local done, events = check({ "tenant", "number" }, nil, listing)
+        assert.equal("duplicate_key", done.error.code)
+        assert.equal(grouped(pair), listed(events), tostring(key))
+        done, events = check({ "number" }, nil, listing)
+        assert.equal("duplicate_key", done.error.code)
+        assert.equal(grouped "$number", listed(events), tostring(key))
+        if key then server:command(database, { "dropIndexes", "t", index = "helper" }) end
+      end
+    end)
+
+    it("are so where a plain index cannot be made unique", function()
+      server:try(database, { "drop", "t" })
+      server:fill(database, "t", 3000, { v = { ["$mod"] = { "$n", 1200 } } })
+      local done, events = run:build("t", "t_u", { "v" }, unique, listing)
+      assert.equal("duplicate_key", done.error.code)
+      assert.equal(grouped "$v", listed(events))
+      local keys = {}
+      for _, group in ipairs(steps.listed(events)) do keys[group.key] = #group.ids end
+      assert.equal(3, keys['{"v": 7}'])
+      assert.equal(2, keys['{"v": 0}'])
+    end)
+
+    it("have any number of documents", function()
+      for _, walked in ipairs { false, true } do
+        server:try(database, { "drop", "t" })
+        server:fill(database, "t", 20000, { v = { ["$cond"] = { { ["$lt"] = { "$n", 19990 } }, "same", "$n" } } })
+        if walked then index '{"v":1}' end
+        local _, events = check({ "v" }, nil, listing)
+        local groups = steps.listed(events)
+        assert.equal(1, #groups)
+        assert.equal('{"v": "same"}', groups[1].key)
+        local seen, count = {}, 0
+        for _, id in ipairs(groups[1].ids) do
+          if not seen[id] then count = count + 1 end
+          seen[id] = true
+        end
+        assert.equal(19989, count)
+        assert.equal(count, #groups[1].ids)
+        local batches = 0
+        for _, event in ipairs(events) do batches = batches + (event.event == "rows" and 1 or 0) end
+        assert.is_true(batches > 3, batches .. " batches")
+      end
+    end)
+
+    it("are told with the keys of the documents where the index has none", function()
+      insert { '{"_id":1,"v":"a","w":{"x":1}}', '{"_id":2,"v":"A","w":{"x":1}}', '{"_id":3,"v":"b","w":{"x":1}}',
+        '{"_id":4,"w":{}}', '{"_id":5}' }
+      local more = { traits = { { "collation", '{"locale":"en","strength":2}' } } }
+      for _, walked in ipairs { false, true } do
+        if walked then index('{"v":1,"w.x":1}', ',"collation":{"locale":"en","strength":2}') end
+        local _, events = check({ "v", "w.x" }, more, listing)
+        local groups = steps.listed(events)
+        table.sort(groups, function(a, b) return a.key < b.key end)
+        assert.same({ { key = '{"v": "a", "w.x": 1}', ids = { "1", "2" } },
+          { key = '{"v": null, "w.x": null}', ids = { "4", "5" } } }, groups)
+      end
+    end)
+
+    it("are those of keys that no query asks for", function()
+      local values = { '{"$regularExpression":{"pattern":"a","options":""}}', '{"$undefined":true}', '{"$minKey":1}',
+        '{"$ref":"x","$id":1}', 'null', '"a"', '{"$symbol":"s"}', '{"$code":"f()"}', '{"$maxKey":1}',
+        '{"$numberDouble":"NaN"}', '{"$date":"2026-01-31T10:00:00Z"}', '{"a":1,"b":2}', '{}', '{"b":2,"a":1}' }
+      local documents = {}
+      for i, value in ipairs(values) do
+        for k = 0, i % 3 do documents[#documents + 1] = ('{"_id":%d,"v":%s}'):format(10 * i + k, value) end
+      end
+      insert(documents)
+      local expected = {}
+      for i = 1, #values do
+        if i % 3 > 0 then
+          expected[#expected + 1] = {}
+          for k = 0, i % 3 do table.insert(expected[#expected], tostring(10 * i + k)) end
+        end
+      end
+      index '{"v":1}'
+      local _, events = check({ "v" }, nil, listing)
+      assert.equal(joined(expected), listed(events))
+    end)
+
+    it("are those of a partial and of a sparse index, by such an index", function()
+      server:try(database, { "drop", "t" })
+      server:fill(database, "t", 900, { v = { ["$mod"] = { "$n", 400 } }, w = { ["$mod"] = { "$n", 2 } } })
+      server:insert(database, "t", { '{"_id":"x"}', '{"_id":"y"}', '{"_id":"p","v":null}', '{"_id":"q","v":null}' })
+      for _, each in ipairs {
+        { ',"partialFilterExpression":{"w":1}', { where = '{"w":1}' }, { w = 1 } },
+        { ',"sparse":true', { traits = { { "sparse", "true" } } }, { v = { ["$exists"] = true } } },
+      } do
+        index('{"v":1}', each[1])
+        local _, events = check({ "v" }, each[2], listing)
+        assert.equal(grouped("$v", each[3]), listed(events))
+        server:command(database, { "dropIndexes", "t", index = "helper" })
+      end
+    end)
+
+    it("are events of a run, where those are printed", function()
+      insert { '{"_id":{"$oid":"507f1f77bcf86cd799439011"},"v":{"x":1}}', '{"_id":"caf\xc3\xa9","v":{"x":1.0}}',
+        '{"_id":3,"v":null}' }
+      local function apply(...)
+        return lunadex.run { "apply", lunadex.registry [[on "t" { index { "v", unique = true, name = "t_u" } }]],
+          "--target", server:url(database), "--fail-on", "any", ... }
+      end
+      local result = apply "--json"
+      assert.equal(3, result.status, tostring(result))
+      local listings = {}
+      for _, event in ipairs(result:events()) do
+        if event.event == "duplicates" then listings[#listings + 1] = event end
+      end
+      assert.equal(1, #listings)
+      local event = listings[1]
+      assert.same({ "t", "t_u", 1 }, { event.relation, event.name, #event.groups })
+      assert.same({ group = 1, key = { v = { x = 1 } }, ids = { { ["$oid"] = "507f1f77bcf86cd799439011" }, "café" } },
+        event.groups[1])
+      assert.is_nil(result.stderr:find("--json lists", 1, true))
+      result = apply()
+      assert.equal(3, result.status, tostring(result))
+      assert.matches("  --json lists every key with all that have it", result.stderr, 1, true)
+    end)
+
+    it("end where nobody wants any more", function()
+      server:try(database, { "drop", "t" })
+      server:fill(database, "t", 40000, { v = 1 })
+      local job = run:submit(steps.build("t", "t_u", { "v" }, unique,
+        { check_duplicates = true, list_duplicates = true }))
+      run:await(job, function(event) return event.event == "rows" end)
+      run.db:cancel(job)
+      assert.equal("duplicate_key", run:finish(job).error.code)
+    end)
   end)
 end)

@@ -74,6 +74,7 @@ function Writer:add(kind, relation, step)
   if kind == "build" and options.check_duplicates and not self.checked then
     self.checked, step.check_duplicates = true, true -- once: what is partitioned is read as a whole
   end
+  step.list_duplicates = kind == "build" and options.list_duplicates or nil
   step.retry = { attempts = options.retries or common.default_retries }
   if step.fields then
     -- The schema that the search path gave, so that every statement means the same relation.
