@@ -79,10 +79,11 @@ static void push_measures(lua_State *L, const ldx_job *job) {
   lua_createtable(L, (int)job->measure_count, 0);
   for (size_t i = 0; i < job->measure_count; i++) {
     const ldx_measure *measure = &job->measures[i];
-    lua_createtable(L, 0, 9);
+    lua_createtable(L, 0, 10);
     set_number(L, "rows", measure->rows);
     set_number(L, "table_bytes", measure->table_bytes);
     set_number(L, "index_bytes", measure->index_bytes);
+    set_number(L, "entries", measure->entries);
     set_number(L, "scans", measure->scans);
     set_number(L, "scans_since", measure->scans_since);
     set_flag(L, "being_built", measure->being_built);

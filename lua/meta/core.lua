@@ -458,7 +458,7 @@ function Database:catalog() end
 ---@return integer job
 function Database:resolve(set, catalog) end
 ---@param items {relation: lunadex.Relation, index: lunadex.Index?, fields: lunadex.Fields?, build: boolean?, drop: boolean?, alter: boolean?}[]
----@return integer job             # result: {rows, table_bytes, index_bytes, scans, scans_since, being_built, builder, at_parts, forbidden}[]
+---@return integer job             # result: {rows, table_bytes, index_bytes, entries, scans, scans_since, being_built, builder, at_parts, forbidden}[]
 function Database:measure(items) end
 ---@param step lunadex.Step
 ---@return integer job

@@ -94,11 +94,12 @@ static void add_value(part *p, uint64_t hash, double bytes) {
   p->count++;
 }
 
-static void add_plain(part *p, const bson_iter_t *value) {
+/* `path`: what stands before it in the key; 0: nothing does. */
+static void add_plain(part *p, const bson_iter_t *value, uint64_t path) {
   ldx_buffer form;
   ldx_buffer_init(&form, NULL);
   ldx_mongo_form(&form, value);
-  add_value(p, XXH3_64bits(ldx_buffer_string(&form), form.length), value_bytes(value));
+  add_value(p, XXH3_64bits_withSeed(ldx_buffer_string(&form), form.length, path), value_bytes(value));
   ldx_buffer_free(&form);
 }
 
@@ -113,19 +114,24 @@ static void add_words(part *p, const bson_iter_t *value) {
   }
 }
 
-/* Every leaf below, with its path. */
-static void add_leaves(part *p, bson_iter_t *iter, size_t path, bool words) {
-  while (bson_iter_next(iter)) {
-    bson_iter_t member;
-    bool array = BSON_ITER_HOLDS_ARRAY(iter), document = BSON_ITER_HOLDS_DOCUMENT(iter);
-    size_t longer = path + (words ? 0 : bson_iter_key_len(iter) + 1);
-    if ((array || document) && bson_iter_recurse(iter, &member))
-      add_leaves(p, &member, array ? path : longer, words);
-    else if (words)
-      add_words(p, iter);
-    else
-      add_value(p, XXH3_64bits(bson_iter_key(iter), bson_iter_key_len(iter)), value_bytes(iter) + (double)longer);
-  }
+static void add_leaves(part *p, bson_iter_t *iter, uint64_t path, bool array, bool words);
+
+/* A value, or every leaf below it. A key of a wildcard is its path and its value, and of the path next to nothing is
+ * stored, for it comes again and again. */
+static void add_tree(part *p, const bson_iter_t *value, uint64_t path, bool words) {
+  bson_iter_t member;
+  bool array = BSON_ITER_HOLDS_ARRAY(value);
+  if ((array || BSON_ITER_HOLDS_DOCUMENT(value)) && bson_iter_recurse(value, &member))
+    add_leaves(p, &member, path, array, words);
+  else if (words)
+    add_words(p, value);
+  else
+    add_plain(p, value, path);
+}
+
+static void add_leaves(part *p, bson_iter_t *iter, uint64_t path, bool array, bool words) {
+  while (bson_iter_next(iter))
+    add_tree(p, iter, array ? path : XXH3_64bits_withSeed(bson_iter_key(iter), bson_iter_key_len(iter), path), words);
 }
 
 /* What stands at `path`: all elements of the arrays on the way. */
@@ -139,7 +145,7 @@ static void collect(const sample *s, part *p, bson_iter_t *iter, const char *pat
     if (array && bson_iter_recurse(iter, &element)) {
       while (bson_iter_next(&element)) {
         if (!rest)
-          words ? add_words(p, &element) : add_plain(p, &element);
+          words ? add_words(p, &element) : add_plain(p, &element, 0);
         else if (BSON_ITER_HOLDS_DOCUMENT(&element) && bson_iter_recurse(&element, &member))
           collect(s, p, &member, rest, words);
       }
@@ -148,7 +154,7 @@ static void collect(const sample *s, part *p, bson_iter_t *iter, const char *pat
     } else if (words) {
       add_words(p, iter);
     } else {
-      add_plain(p, iter);
+      add_plain(p, iter, 0);
     }
     return;
   }
@@ -156,13 +162,17 @@ static void collect(const sample *s, part *p, bson_iter_t *iter, const char *pat
 
 static void read_part(const sample *s, const bson_t *document, const ldx_key *key, part *p) {
   enum { GEO = 10, HASH = 9 };
-  bson_iter_t iter;
+  bson_iter_t iter, below;
   bool words = key->opclass && !strcmp(key->opclass, "text");
+  const char *wildcard = strstr(key->column, "$**");
   if (!bson_iter_init(&iter, document)) return;
-  if (strstr(key->column, "$**"))
-    add_leaves(p, &iter, 0, words);
-  else
+  if (wildcard == key->column)
+    add_leaves(p, &iter, 0, false, words);
+  else if (!wildcard)
     collect(s, p, &iter, key->column, words);
+  else if (bson_iter_find_descendant(
+               &iter, ldx_arena_strndup(s->arena, key->column, (size_t)(wildcard - key->column) - 1), &below))
+    add_tree(p, &below, 0, words);
   bool fixed = key->opclass && (!strcmp(key->opclass, "hashed") || !strncmp(key->opclass, "2d", 2));
   if (fixed) p->bytes = (double)p->count * (strcmp(key->opclass, "hashed") ? GEO : HASH);
 }
@@ -265,7 +275,8 @@ static bool take(ldx_session *session, samples *all, const char *filter, ldx_err
   for (size_t i = 0; i < all->count; i++) {
     sample *s = &all->items[i];
     double rows = s->item->rows, taken = rows < SAMPLE ? rows : SAMPLE;
-    s->item->index_bytes = s->entries ? rows * (double)s->entries / taken * entry_bytes(s) : 0;
+    s->item->entries = rows * (double)s->entries / taken;
+    s->item->index_bytes = s->entries ? s->item->entries * entry_bytes(s) : 0;
   }
   return true;
 }
@@ -276,7 +287,7 @@ bool ldx_mongo_estimate(ldx_session *session, ldx_measure *const *items, size_t 
   bool ok = true;
   for (size_t i = 0; ok && i < count; i++) {
     const ldx_definition *d = items[i]->definition;
-    if (d && items[i]->rows == 0) items[i]->index_bytes = 0;
+    if (d && items[i]->rows == 0) items[i]->index_bytes = items[i]->entries = 0;
     if (!d || items[i]->rows <= 0 || d->kind != LDX_KIND_INDEX || !d->key_count || d->key_count >= MOST_PARTS) continue;
     const char *sparse = ldx_mongo_option(&d->traits, "sparse");
     sample *s = d->predicate ? LDX_ARENA_NEW(arena, sample, 1) : &whole.items[whole.count++];

@@ -111,7 +111,7 @@ static int compare_items(const void *a, const void *b) {
 bool ldx_mongo_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error) {
   for (size_t i = 0; i < count; i++) {
     ldx_measure *m = &items[i];
-    m->rows = m->table_bytes = m->index_bytes = m->scans = m->scans_since = -1;
+    m->rows = m->table_bytes = m->index_bytes = m->entries = m->scans = m->scans_since = -1;
     m->being_built = false;
     m->builder[0] = m->forbidden[0] = '\0';
   }

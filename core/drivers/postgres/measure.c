@@ -186,7 +186,7 @@ static bool sizes(ldx_session *session, ldx_arena *arena, ldx_measure *items, si
 bool ldx_pg_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_error *error) {
   for (size_t i = 0; i < count; i++) {
     ldx_measure *m = &items[i];
-    m->rows = m->table_bytes = m->index_bytes = m->scans = m->scans_since = -1;
+    m->rows = m->table_bytes = m->index_bytes = m->entries = m->scans = m->scans_since = -1;
     m->being_built = false;
     m->builder[0] = m->at_parts[0] = m->forbidden[0] = '\0';
   }

@@ -248,6 +248,7 @@ typedef struct ldx_measure {
   bool build, drop, alter;          /* what is planned, for `forbidden`; none: it may be any of them */
   /* out; -1: unknown */
   double rows, table_bytes, index_bytes;
+  double entries;            /* MongoDB: how many keys the index to be will hold */
   double scans, scans_since; /* uses of `live`, and the age of that count in seconds */
   bool being_built;          /* `live` is unfinished and somebody builds it right now: */
   char builder[256];         /* who, and how far */

@@ -61,7 +61,7 @@ local function change(each)
     description = or_null(each.description),
     estimate = {
       rows = or_null(estimate.rows), table_bytes = or_null(estimate.table_bytes),
-      index_bytes = or_null(estimate.index_bytes),
+      index_bytes = or_null(estimate.index_bytes), seconds = or_null(estimate.seconds),
     },
     findings = findings(each.findings), waits = each.waits, held = each.held, mode = each.entry and each.entry.mode,
   }
@@ -79,7 +79,7 @@ local function plain_keep(each)
     .. ',"reason":' .. quote(each.reason) .. ',"critical":' .. tostring(each.critical)
     .. ',"description":' .. (each.description and quote(each.description) or "null")
     .. ',"estimate":{"rows":' .. figure(estimate.rows) .. ',"table_bytes":' .. figure(estimate.table_bytes)
-    .. ',"index_bytes":' .. figure(estimate.index_bytes) .. '},"findings":[]}'
+    .. ',"index_bytes":' .. figure(estimate.index_bytes) .. ',"seconds":null},"findings":[]}'
 end
 
 --- Writes a plan as it goes, so that its size does not matter.

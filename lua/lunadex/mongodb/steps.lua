@@ -17,6 +17,9 @@ local M = {}
 -- What has to be said before a change is made, or of a stray; and how many of them a collection has room for.
 M.findings, M.relied_upon, M.state, M.room = beforehand.findings, beforehand.relied_upon, beforehand.state, room.of
 
+--- How long a build may take.
+M.seconds = require "lunadex.mongodb.steps.seconds"
+
 --- Whether an index is kept from queries.
 ---@param index lunadex.Index
 ---@return boolean

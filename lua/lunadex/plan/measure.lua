@@ -4,14 +4,8 @@ local Maker = require "lunadex.plan.maker"
 
 local known = Maker.known
 
--- A first guess, for people and for the schedule, from what a small machine does with one core: it reads the table,
--- sorts the rows, writes the index. With a predicate the index's size says more of the rows that are left.
-local function guess_seconds(measure, fields)
-  local rows, table_bytes, index_bytes = known(measure.rows), known(measure.table_bytes), known(measure.index_bytes)
-  if not (rows and table_bytes) then return nil end
-  if not index_bytes then return table_bytes / 200e6 + rows / 800e3 end
-  return table_bytes / 400e6 + (fields.where and 0 or rows / 4e6) + index_bytes / 30e6
-end
+-- To hundredths: a guess is no truer for more of them.
+local function rounded(seconds) return seconds and math.floor(100 * seconds + 0.5) / 100 end
 
 local builds = { create = true, replace = true, rebuild = true }
 
@@ -55,7 +49,7 @@ function Maker:measure()
     if change.action ~= "alter" then -- which reads nothing
       change.estimate = {
         rows = known(measure.rows), table_bytes = known(measure.table_bytes), index_bytes = known(measure.index_bytes),
-        seconds = change.entry and guess_seconds(measure, items[i].fields) or nil,
+        seconds = items[i].build and rounded(self.dialect.steps.seconds(measure, items[i].fields)) or nil,
       }
     end
     if change.entry then self:tell_forbidden(change) end

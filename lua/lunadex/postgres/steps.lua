@@ -33,6 +33,19 @@ local M = {}
 M.findings, M.relied_upon, M.not_shown = beforehand.findings, beforehand.relied_upon, beforehand.not_shown
 M.key_maker = beforehand.key_maker
 
+--- A first guess at the seconds that a build takes, for people and for the schedule, from what a small machine does
+--- with one core: it reads the table, sorts the rows, writes the index. With a predicate the index's size says more of
+--- the rows that are left.
+---@param measure table            # of the core; -1: unknown
+---@param fields lunadex.Fields
+---@return number?
+function M.seconds(measure, fields)
+  local rows, table_bytes, index_bytes = measure.rows, measure.table_bytes, measure.index_bytes
+  if rows < 0 or table_bytes < 0 then return nil end
+  if index_bytes < 0 then return table_bytes / 200e6 + rows / 800e3 end
+  return table_bytes / 400e6 + (fields.where and 0 or rows / 4e6) + index_bytes / 30e6
+end
+
 --- What was asked for and means nothing here.
 ---@type fun(options: lunadex.PlanOptions): lunadex.Finding[]
 M.without_counterpart = common.without_counterpart {

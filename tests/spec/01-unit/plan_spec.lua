@@ -62,7 +62,7 @@ describe("plan", function()
       measure = function(_, items)
         local result = {}
         for i in ipairs(items) do
-          result[i] = measures[i] or { rows = 1000, table_bytes = 80000, index_bytes = 4000, scans = 0,
+          result[i] = measures[i] or { rows = 1000, table_bytes = 80000, index_bytes = 4000, entries = -1, scans = 0,
             scans_since = -1, being_built = false, builder = "" }
         end
         return result
@@ -175,16 +175,16 @@ describe("plan", function()
       assert.equal(1, plan.summary.stray, field)
     end
     facts = { fact("stray", nil, { live = live("s", { valid = false }) }) }
-    measures = { { rows = 1, table_bytes = 1, index_bytes = 1, scans = 0, scans_since = 1, being_built = true,
-      builder = "pid 7" } }
+    measures = { { rows = 1, table_bytes = 1, index_bytes = 1, entries = -1, scans = 0, scans_since = 1,
+      being_built = true, builder = "pid 7" } }
     assert.same({}, actions(make({}, { drop_strays = true })))
   end)
 
   it("waits for what somebody is building", function()
     facts = { fact("rebuild", 1, { live = live("a_idx", { valid = false }), reason = "invalid" }) }
     assert.same({ "rebuild a_idx" }, actions(make { entry "a_idx" }))
-    measures = { { rows = 1, table_bytes = 1, index_bytes = 1, scans = 0, scans_since = 1, being_built = true,
-      builder = "pid 4711" } }
+    measures = { { rows = 1, table_bytes = 1, index_bytes = 1, entries = -1, scans = 0, scans_since = 1,
+      being_built = true, builder = "pid 4711" } }
     local plan = make { entry "a_idx" }
     assert.same({ "wait a_idx" }, actions(plan))
     assert.equal("being built by pid 4711", plan:changes()().reason)
@@ -394,8 +394,8 @@ describe("plan", function()
 
     it("waits for whatever is not finished", function()
       facts = { about("rebuild", 1, { live = index("n", { valid = false, same = true }), reason = "invalid" }) }
-      measures = { { rows = 1, table_bytes = 1, index_bytes = 1, scans = 0, scans_since = 1, being_built = true,
-        builder = "mongosh" } }
+      measures = { { rows = 1, table_bytes = 1, index_bytes = 1, entries = -1, scans = 0, scans_since = 1,
+        being_built = true, builder = "mongosh" } }
       assert.same({ "wait n" }, actions(make { declare "n" }))
     end)
   end)

@@ -1,5 +1,6 @@
 -- What is measured.
 local engine = require "support.engine"
+local lunadex = require "support.lunadex"
 local mongodb = require "support.mongodb"
 
 describe("on MongoDB", function()
@@ -53,5 +54,30 @@ describe("on MongoDB", function()
     assert.is_true(measured[4].index_bytes < guess / 2)
     assert.is_true(math.abs(measured[5].index_bytes * 3 / guess - 1) < 0.3)
     assert.equal(0, measured[6].index_bytes)
+  end)
+
+  it("how long a build takes is guessed by what it has to do, and stands in a plan", function()
+    server:fill(database, "posts", 2000, { text = { ["$concat"] = { "one two three four five six seven eight nine ten ",
+      { ["$toString"] = "$n" } } }, tags = { "$n", { ["$add"] = { "$n", 1 } }, { ["$add"] = { "$n", 2 } } },
+      sub = { a = "$n", b = { c = "$n" } } })
+    local posts = assert(db:run "catalog"):relation(nil, "posts")
+    local function entries(column, opclass)
+      local fields = { kind = "index", relation = "posts", method = "",
+        keys = { { column = column, opclass = opclass } } }
+      return assert(db:run("measure", { { relation = posts, fields = fields } }))[1].entries
+    end
+    assert.equal(2000, entries "text")
+    assert.equal(22000, entries("text", "text"))
+    assert.equal(6000, entries "tags")
+    assert.equal(4000, entries "sub.$**")
+    assert.equal(2000, entries "sub.b.$**")
+    assert.equal(14000, entries "$**")
+    local plan = lunadex.run { "plan", "--json", "--target", server:url(database), lunadex.registry [[on "posts" {
+      index { "text", name = "plain" }, index { { text = "text" }, name = "words" }, index { "$**", name = "all" },
+    }]] }:json()
+    local seconds = {}
+    for _, change in ipairs(plan.changes) do seconds[change.name] = change.estimate.seconds end
+    assert.is_true(seconds.words > 5 * seconds.plain, "words " .. seconds.words .. ", plain " .. seconds.plain)
+    assert.is_true(seconds.all > 5 * seconds.plain)
   end)
 end)
