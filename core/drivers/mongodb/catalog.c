@@ -35,15 +35,17 @@ typedef struct work {
 
 /* --- relations ------------------------------------------------------------------------------------------------------------ */
 
-/* Ours and the server's: a registry cannot name them either (check.c). */
+/* Ours, the server's and the drivers': a registry cannot name them either (check.c). */
 static bool is_left_out(const char *name) {
-  return !strncmp(name, LDX_MONGO_OWN, strlen(LDX_MONGO_OWN)) || !strncmp(name, "system.", 7);
+  return !strncmp(name, LDX_MONGO_OWN, strlen(LDX_MONGO_OWN)) || !strncmp(name, "system.", 7) ||
+         !strncmp(name, LDX_MONGO_ENCRYPTED, strlen(LDX_MONGO_ENCRYPTED));
 }
 
 /* As createCollection takes them, as far as they matter to indexes; NULL: there are none. That buckets are clustered goes
  * without saying. */
 static const char *options_text(ldx_arena *arena, const bson_t *options) {
-  static const char *const kept[] = {"capped", "size", "max", "timeseries", "expireAfterSeconds", "clusteredIndex"};
+  static const char *const kept[] = {"capped",         "size",           "max", "timeseries", "expireAfterSeconds",
+                                     "clusteredIndex", "encryptedFields"};
   bson_t picked = BSON_INITIALIZER, collation;
   bson_iter_t iter;
   for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
@@ -60,6 +62,19 @@ static const char *options_text(ldx_arena *arena, const bson_t *options) {
   return text;
 }
 
+static ldx_strings encrypted_paths(ldx_arena *arena, const bson_t *options) {
+  bson_iter_t member;
+  bson_t field;
+  ldx_strings paths = {0};
+  const char **items = LDX_ARENA_NEW(arena, const char *, ldx_mongo_count_at(options, "encryptedFields.fields") + 1);
+  if (ldx_mongo_members_at(options, "encryptedFields.fields", &member))
+    while (bson_iter_next(&member))
+      if (ldx_mongo_view(&member, &field))
+        items[paths.count++] = ldx_arena_strdup(arena, ldx_mongo_text_at(&field, "path"));
+  paths.items = items;
+  return paths;
+}
+
 static ldx_relation *add_relation(work *w, const char *name, const char *type, const bson_t *options) {
   bson_t collation;
   const char *copy = ldx_arena_strdup(w->arena, name);
@@ -72,6 +87,7 @@ static ldx_relation *add_relation(work *w, const char *name, const char *type, c
       relation->collation = ldx_mongo_collation_form(w->arena, &collation);
     relation->capped = ldx_mongo_flag_at(options, "capped");
     relation->options = options_text(w->arena, options);
+    if (bson_has_field(options, "encryptedFields")) relation->encrypted = encrypted_paths(w->arena, options);
   }
   return relation;
 }
@@ -82,9 +98,15 @@ static bool is_on_id(const ldx_definition *definition) {
   return definition->key_count == 1 && !strcmp(definition->keys[0].column, "_id") && !definition->keys[0].opclass;
 }
 
+/* By it encrypted fields are found. */
+static bool is_on_tags(const ldx_relation *relation, const ldx_definition *definition) {
+  return relation->encrypted.count && definition->key_count == 1 &&
+         !strcmp(definition->keys[0].column, "__safeContent__");
+}
+
 /* What an index of such a collection is read from. */
 static ldx_fingerprint mark_of(const ldx_relation *relation, const bson_t *spec, bool clustered) {
-  uint64_t seed = (relation->kind == 't' ? 1u : 0u) + (clustered ? 2u : 0u);
+  uint64_t seed = (relation->kind == 't' ? 1u : 0u) + (clustered ? 2u : 0u) + (relation->encrypted.count ? 4u : 0u);
   if (relation->collation) seed = XXH3_64bits_withSeed(relation->collation, strlen(relation->collation), seed);
   XXH128_hash_t hash = XXH3_128bits_withSeed(bson_get_data(spec), spec->len, seed);
   return (ldx_fingerprint){.high = hash.high64, .low = hash.low64};
@@ -97,8 +119,9 @@ static ldx_live *read_anew(work *w, const bson_t *spec, bool clustered) {
   const char *name = ldx_mongo_definition_of(w->arena, spec, clustered ? NULL : relation->collation, definition);
   if (clustered) ldx_mongo_set_collation(w->arena, definition, relation->collation);
   ldx_live *live = ldx_catalog_add_live(w->catalog, relation, name, 0, definition);
-  live->extension_owned = relation->kind != 't' && is_on_id(definition);
-  if (live->extension_owned) definition->unique = false; /* nobody can say so of it */
+  bool on_id = relation->kind != 't' && is_on_id(definition);
+  live->extension_owned = on_id || is_on_tags(relation, definition);
+  if (on_id) definition->unique = false; /* nobody can say so of it */
   live->fingerprint = ldx_definition_fingerprint(definition);
   return live;
 }
@@ -236,8 +259,9 @@ static bool list_catalog(work *w, ldx_error *error) {
       "}", "]", "}", "}", "{", "$project", "{", "db", BCON_INT32(1), "name", BCON_INT32(1), "type", BCON_INT32(1),
       "md.options.collation", BCON_INT32(1), "md.options.capped", BCON_INT32(1), "md.options.size", BCON_INT32(1),
       "md.options.max", BCON_INT32(1), "md.options.timeseries", BCON_INT32(1), "md.options.expireAfterSeconds",
-      BCON_INT32(1), "md.options.clusteredIndex", BCON_INT32(1), "md.indexes.spec", BCON_INT32(1), "md.indexes.ready",
-      BCON_INT32(1), "}", "}", "]", "cursor", "{", "batchSize", BCON_INT32(10000), "}");
+      BCON_INT32(1), "md.options.clusteredIndex", BCON_INT32(1), "md.options.encryptedFields", BCON_INT32(1),
+      "md.indexes.spec", BCON_INT32(1), "md.indexes.ready", BCON_INT32(1), "}", "}", "]", "cursor", "{", "batchSize",
+      BCON_INT32(10000), "}");
   bool ok = ldx_mongo_walk(w->session, "admin", command, read_entry, w, error);
   bson_destroy(command);
   return ok;

@@ -232,6 +232,34 @@ bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error
   return true;
 }
 
+/* --- encrypted fields ------------------------------------------------------------------------------------------------------ */
+
+/* Whether it is the same path, or one is below the other. */
+static bool meets(const char *a, const char *b) {
+  size_t m = strlen(a), n = strlen(b), length = m < n ? m : n;
+  return !strncmp(a, b, length) && (m == n || (m < n ? b : a)[length] == '.');
+}
+
+/* As the server has it, which takes a field that a weight alone puts into a text index, though no word of it is found. */
+static bool check_encrypted(const ldx_definition *d, const ldx_relation *relation, bool expires, ldx_error *error) {
+  if (relation->encrypted.count && expires)
+    return refuse(error, "documents of a collection with encrypted fields cannot expire by an index", NULL);
+  for (size_t i = 0; i < d->key_count; i++)
+    for (size_t j = 0; j < relation->encrypted.count; j++) {
+      const char *path = d->keys[i].column, *field = relation->encrypted.items[j];
+      if (!meets(path, field)) continue;
+      ldx_error_set(
+          error, LDX_ERROR_INVALID_DEFINITION,
+          "%.200s cannot be indexed: clients encrypt %.200s, and the server takes no index on it, nor on what "
+          "it is a part of",
+          path, field);
+      ldx_error_hint(error, "Equality is found by the index on __safeContent__, if the field's queries are declared "
+                            "in encryptedFields.");
+      return false;
+    }
+  return true;
+}
+
 /* --- where it goes -------------------------------------------------------------------------------------------------------- */
 
 bool ldx_mongo_check_relation(const ldx_definition *d, const ldx_relation *relation, ldx_error *error) {
@@ -244,6 +272,7 @@ bool ldx_mongo_check_relation(const ldx_definition *d, const ldx_relation *relat
     return false;
   }
   if (relation->capped && expires) return refuse(error, "documents of a capped collection cannot expire", NULL);
+  if (!check_encrypted(d, relation, expires, error)) return false;
   const char *collation = ldx_mongo_option(&d->traits, "collation");
   if (is_on_id(d) && relation->kind != 't' &&
       (collation && relation->collation ? strcmp(collation, relation->collation) != 0
@@ -264,6 +293,8 @@ bool ldx_mongo_check_collection(const char *name, const char *database, ldx_erro
   if (!strncmp(name, "system.", 7)) return refuse(error, "the collections system.* are the server's own", NULL);
   if (!strncmp(name, LDX_MONGO_OWN, strlen(LDX_MONGO_OWN)))
     return refuse(error, "the collections lunadex.* are Lunadex's own", NULL);
+  if (!strncmp(name, LDX_MONGO_ENCRYPTED, strlen(LDX_MONGO_ENCRYPTED)))
+    return refuse(error, "the collections enxcol_.* belong to those with encrypted fields", NULL);
   if (strlen(name) + strlen(database) + 1 > LONGEST_NAMESPACE)
     return refuse(error, "the names of database and collection have 255 bytes at most, with the dot", NULL);
   return true;

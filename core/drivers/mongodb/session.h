@@ -18,6 +18,8 @@
 #define LDX_MONGO_LOCK LDX_MONGO_OWN "lock"
 /* How the name of the collection begins in which the server keeps a time series; its own follows. */
 #define LDX_MONGO_BUCKETS "system.buckets."
+/* How the names of those begin in which drivers keep what is to be known of encrypted fields. */
+#define LDX_MONGO_ENCRYPTED "enxcol_."
 enum { LDX_MONGO_LONGEST_NAME = 256 }; /* of a collection, with its database's */
 
 struct ldx_session {

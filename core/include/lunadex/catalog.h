@@ -41,6 +41,7 @@ struct ldx_relation {
   const char *options;   /* how it has to be made where it is not there: capped, of time series …; NULL: just so */
   const char *collation; /* what its indexes have unless they say otherwise; NULL: they compare bytes */
   const char *shard_key; /* the key it is sharded by; NULL: it is not, or nobody may say */
+  ldx_strings encrypted; /* MongoDB: paths of the fields that clients encrypt, and that the server knows of */
   uint32_t null_check;   /* PostgreSQL: the number of our check that a primary key's columns hold no null; 0: none */
   uint32_t id;
   size_t ordinal;          /* 0 … count - 1 */

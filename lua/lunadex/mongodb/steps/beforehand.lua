@@ -2,6 +2,7 @@
 
 local fields = require "lunadex.mongodb.fields"
 local format = require "lunadex.format"
+local json = require "lunadex.mongodb.json"
 local room = require "lunadex.mongodb.steps.room"
 local server = require "lunadex.mongodb.server"
 local suggest = require "lunadex.suggest"
@@ -41,6 +42,32 @@ local function other_text_index(change)
   if not key_of_type(change.entry.fields, "text") then return nil end
   for _, index in ipairs(change.on:indexes()) do
     if key_of_type(index:fields(), "text") then return index end
+  end
+end
+
+-- What clients encrypt in a collection: the paths.
+local function encrypted(relation)
+  local paths, options = {}, relation.options
+  local declared = options and json.field(json.parse(options), "encryptedFields")
+  for i, each in ipairs(declared and json.field(declared, "fields") or {}) do paths[i] = json.field(each, "path") end
+  return paths
+end
+
+-- What the server takes, and what is of no use. What it does not take was an error before.
+local function about_encrypted(change, finding)
+  local wanted = change.entry.fields
+  local wildcard = wanted.keys[1].column:match "^(.-)%.?%$%*%*$"
+  for _, path in ipairs(encrypted(change.on)) do
+    if wildcard and (wildcard == "" or path:find(wildcard .. ".", 1, true) == 1) then
+      finding { level = "warning", rule = "encrypted-field",
+        message = ("it holds %s only as clients encrypt it, by which no query finds anything"):format(path),
+        hint = "Leave the field out by a projection, or index the others by their names." }
+    end
+    local asked = wanted.where and json.field(json.parse(wanted.where), path)
+    if asked and not (type(asked) == "table" and json.field(asked, "$exists") ~= nil) then
+      finding { level = "warning", rule = "encrypted-field",
+        message = ("its filter looks at %s, which clients encrypt: no value that it names is there"):format(path) }
+    end
   end
 end
 
@@ -173,6 +200,7 @@ function M.findings(change, plan)
   else
     about_replace(change, plan, finding, room.obstacle(change, plan))
   end
+  about_encrypted(change, finding)
   check_quorum(change, plan, finding)
   return found
 end
