@@ -155,6 +155,10 @@ local M = {}
 
 ---@class lunadex.BackfillOptions
 ---@field jobs integer?            # batches at a time; default: what it declares, else 1
+---@class lunadex.backfill.Database # of the registry, or as much of one as there is
+---@field backfills lunadex.Backfill[]   # whether they run or not
+---@field entries lunadex.Entry[]
+
 ---@field restart boolean?         # from the start, even if it is finished, or another one than it was
 ---@field carry_on boolean?        # with another definition, from where the old one was
 ---@field on_event fun(event: table)?
@@ -206,12 +210,12 @@ end
 --- Runs backfills of one database, one after the other, in the order that they ask for. Failures of single ones are in
 --- the outcome; `nil, err` means that nothing was begun.
 ---@param backfills lunadex.Backfill[]
----@param all lunadex.Backfill[]   # of the database, whether they run or not
+---@param database lunadex.backfill.Database
 ---@param connection lunadex.Connection
 ---@param options lunadex.BackfillOptions?
 ---@return lunadex.BackfillOutcome?
 ---@return lunadex.Error? err
-function M.run(backfills, all, connection, options)
+function M.run(backfills, database, connection, options)
   options = options or {}
   if options.restart and options.carry_on then
     return nil, errors.new("usage", "from the start, and on from where it was: a backfill cannot do both",
@@ -230,7 +234,7 @@ function M.run(backfills, all, connection, options)
   for i, backfill in ipairs(order.sort(backfills)) do
     local word, problem = "cancelled", nil
     if not task.ending() then
-      local run = Run.new(backfill, all, connection, options)
+      local run = Run.new(backfill, database, connection, options)
       run.number, run.total = i, #backfills
       word, problem = run:run()
       for name in pairs(outcome.rows) do outcome.rows[name] = outcome.rows[name] + run[name] end

@@ -480,16 +480,17 @@ function Judge:judge(rule)
   self:tell_answers(rule)
 end
 
--- Where a name is misspelt, the index that was meant would be built before its data are right.
-function Judge:unknown_before()
-  local plan, backfills = self.plan, self.plan.backfills
+-- Where a name is misspelt, the index that was meant would be built before its data are right, or a backfill never
+-- begin.
+function Judge:unknown_order()
+  local plan = self.plan
   if #(plan.options.only or {}) > 0 then return end -- not all is planned that there is
-  for _, backfill in ipairs(backfills) do
-    for _, name in ipairs(order.unknown(backfill, backfills, plan)) do
+  for _, backfill in ipairs(plan.backfills) do
+    for _, each in ipairs(order.unknown(backfill, plan)) do
       self.tell(nil, { level = "warning", rule = order.rule, relation = backfill.on, name = backfill.name,
-        file = backfill.file, line = backfill.line,
-        message = ("the backfill's before names %q, which is no backfill, and no index or key of its relation")
-          :format(name) })
+        file = backfill.file, line = backfill.line, hint = each.hint,
+        message = ("the backfill's %s names %q, which is no backfill, and no index or key of its relation")
+          :format(each.option, each.name) })
     end
   end
 end
@@ -607,7 +608,7 @@ function M.judge(plan, database, options, tell)
   end
   if plan.offline then return list end
   for _, rule in ipairs(list) do
-    if rule.name == order.rule and rule.asked then self:unknown_before() end
+    if rule.name == order.rule and rule.asked then self:unknown_order() end
   end
   self:follow()
   return list

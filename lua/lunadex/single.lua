@@ -64,7 +64,7 @@ function SingleBackfill:run(options)
     { target = connection.target })
   if not declared then return nil, errors.of_mistakes(mistakes) end
   return task.run(function()
-    local outcome, err = backfills.run({ declared }, { declared }, connection, options)
+    local outcome, err = backfills.run({ declared }, { backfills = { declared }, entries = {} }, connection, options)
     local failure = outcome and outcome.failures[1]
     if failure then return session.finish(nil, failure.error) end
     if outcome and (outcome.interrupted or outcome.summary.cancelled > 0) then

@@ -2,6 +2,7 @@
 
 local definitions = require "lunadex.backfill.definition"
 local errors = require "lunadex.errors"
+local suggest = require "lunadex.suggest"
 
 local M = {}
 
@@ -43,16 +44,13 @@ function M.sort(backfills)
   return sorted
 end
 
--- What has to be there before it: backfills of the registry, and the names of others, which are indexes and keys.
-local function needed(backfill, all)
-  local backfills, indexes = {}, {}
-  for _, other in ipairs(all) do
-    if precedes(other, backfill) then backfills[#backfills + 1] = other end
-  end
-  for _, name in ipairs(backfill.after or {}) do
+-- Names that are no backfill's: of indexes and keys.
+local function beyond(names, all)
+  local indexes = {}
+  for _, name in ipairs(names or {}) do
     if not named(all, name) then indexes[#indexes + 1] = name end
   end
-  return backfills, indexes
+  return indexes
 end
 
 -- Whether it is at its end, as it is declared by now; nil and why that is not known.
@@ -113,17 +111,17 @@ local function is_declared(backfill, entry, dialect)
   return name == other and (not schema or not its or schema == its)
 end
 
--- Whether a name in `before` is that of something.
-local function is_known(backfill, name, all, plan)
-  if named(all, name) then return true end
-  for _, change in ipairs(plan.planned) do
-    if change.name == name and is_on(backfill, change, plan.dialect) then return true end
+-- What `after` and `before` may name: other backfills, and what is declared or live on the relation.
+local function names_of(backfill, database, relation, dialect)
+  local names = {}
+  for _, other in ipairs(database.backfills) do names[other.name] = other ~= backfill or nil end
+  for _, entry in ipairs(database.entries) do
+    if entry.name and is_declared(backfill, entry, dialect) then names[entry.name] = true end
   end
-  for _, entry in ipairs(plan.entries) do
-    if entry.name == name and is_declared(backfill, entry, plan.dialect) then return true end
+  for _, index in ipairs(relation and relation:indexes() or {}) do
+    if index.valid then names[index.name] = true end
   end
-  local relation, schema = plan.dialect.name.relation(backfill.on)
-  return is_live(plan.catalog:relation(schema, relation), name)
+  return names
 end
 
 --- Whether its `before` names something else than backfills: what, if anything, only a plan knows.
@@ -131,50 +129,65 @@ end
 ---@param all lunadex.Backfill[]   # of its database
 ---@return boolean
 function M.looks_beyond(backfill, all)
-  for _, name in ipairs(backfill.before or {}) do
-    if not named(all, name) then return true end
-  end
-  return false
+  return beyond(backfill.before, all)[1] ~= nil
 end
 
---- The names in its `before` that nothing has, and that hold nothing back so.
+--- The names in its `after` and `before` that nothing has: it could never begin, or holds nothing back.
 ---@param backfill lunadex.Backfill
----@param all lunadex.Backfill[]   # of its database
 ---@param plan lunadex.Plan        # of all that the database's registry declares
----@return string[]
-function M.unknown(backfill, all, plan)
-  local names = {}
-  for _, name in ipairs(backfill.before or {}) do
-    if not is_known(backfill, name, all, plan) then names[#names + 1] = name end
+---@return {option: "after"|"before", name: string, hint: string?}[]
+function M.unknown(backfill, plan)
+  local unknown, dialect, names = {}, plan.dialect, nil
+  for _, option in ipairs { "after", "before" } do
+    for _, name in ipairs(beyond(backfill[option], plan.backfills)) do
+      if not names then
+        local relation, schema = dialect.name.relation(backfill.on)
+        names = names_of(backfill, plan, plan.catalog:relation(schema, relation), dialect)
+        for _, change in ipairs(plan.planned) do
+          if change.name and is_on(backfill, change, dialect) then names[change.name] = true end
+        end
+      end
+      if not names[name] then
+        unknown[#unknown + 1] = { option = option, name = name, hint = suggest.hint(name, names) }
+      end
+    end
   end
-  return names
+  return unknown
 end
 
 --- Why it may not begin yet; nil: it may.
 ---@param backfill lunadex.Backfill
----@param all lunadex.Backfill[]
+---@param database lunadex.backfill.Database
 ---@param connection lunadex.Connection
 ---@param dialect lunadex.Dialect
 ---@return lunadex.Error?
-function M.obstacle(backfill, all, connection, dialect)
-  local backfills, indexes = needed(backfill, all)
-  for _, other in ipairs(backfills) do
-    local finished, err = is_finished(other, connection, dialect)
+function M.obstacle(backfill, database, connection, dialect)
+  for _, other in ipairs(database.backfills) do
+    local finished, err = true, nil
+    if precedes(other, backfill) then finished, err = is_finished(other, connection, dialect) end
     if err then return err end
     if not finished then
       return errors.new("refused", ("it comes after the backfill %s, which is not finished"):format(other.name),
         ("Run that first: lunadex backfill run --only %s."):format(other.name))
     end
   end
+  local indexes = beyond(backfill.after, database.backfills)
   if #indexes == 0 then return nil end
   local catalog, err = connection:catalog()
   if not catalog then return err end
   local name, schema = dialect.name.relation(backfill.on)
   local relation = catalog:relation(schema, name)
+  if not relation then
+    return errors.new("undefined", ("there is no relation %s"):format(backfill.on),
+      suggest.relation(catalog, name, schema))
+  end
   for _, index in ipairs(indexes) do
     if not is_live(relation, index) then
+      local names = names_of(backfill, database, relation, dialect)
+      local meant = not names[index] and suggest.question(index, names)
       return errors.new("refused", ("it comes after %s, and there is no valid index or key of that name on %s"):format(
-        index, backfill.on), ("Build it first: lunadex apply --only %s."):format(index))
+        index, backfill.on), ("%s first: lunadex apply --only %s."):format(meant and meant .. " Else build it"
+          or "Build it", index))
     end
   end
 end

@@ -38,12 +38,12 @@ local silence = 600       -- seconds without an answer to the control, after whi
 
 --- Nothing is done yet.
 ---@param backfill lunadex.Backfill
----@param all lunadex.Backfill[]   # of the database, whether they run or not
+---@param declared lunadex.backfill.Database
 ---@param connection lunadex.Connection
 ---@param options lunadex.BackfillOptions
 ---@return lunadex.backfill.Run
-function Run.new(backfill, all, connection, options)
-  local self = setmetatable({ backfill = backfill, all = all, connection = connection, options = options,
+function Run.new(backfill, declared, connection, options)
+  local self = setmetatable({ backfill = backfill, declared = declared, connection = connection, options = options,
     on_event = options.on_event, label = connection.label, dialect = dialects.of(connection.info.driver),
     jobs = options.jobs or backfill.jobs or 1, woken = task.point(), admitted = {}, looks = {}, memory = {},
     next_range = 1, seen = 0, changed = 0, failed = 0,
@@ -393,7 +393,7 @@ end
 function Run:open()
   local dialect, connection = self.dialect, self.connection
   local err = throttle.refuse(dialect, self.backfill)
-    or order.obstacle(self.backfill, self.all, connection, dialect)
+    or order.obstacle(self.backfill, self.declared, connection, dialect)
   if err then return nil, err end
   self.subject, err = self.patience:try(dialect.backfill.prepare, connection, self.backfill)
   if not self.subject then return nil, err end

@@ -195,7 +195,7 @@ local function run(list, connections, options, hear)
   hear { event = "run_started", target = connections[1].display, total = count, planned = count, existing = 0 }
   for i, each in ipairs(list) do
     tell_unknown(each, connections[i])
-    local outcome, err = backfills.run(each.backfills, each.database.backfills, connections[i], {
+    local outcome, err = backfills.run(each.backfills, each.database, connections[i], {
       jobs = options.given_jobs, restart = options.restart, carry_on = options.carry_on, on_event = hear })
     if not outcome then
       outcome = nothing_of(each, err)

@@ -13,6 +13,7 @@ local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local json = require "lunadex.mongodb.json"
 local ledger = require "lunadex.mongodb.ledger"
+local suggest = require "lunadex.suggest"
 
 local M = {}
 
@@ -88,7 +89,8 @@ local function find_collection(connection, subject)
   if not rows then return nil, err end
   local found = rows[1]
   if not found then
-    return nil, errors.new("undefined", ("there is no collection %s"):format(name))
+    return nil, errors.new("undefined", ("there is no collection %s"):format(name),
+      suggest.relation(connection:catalog(), name))
   end
   if found.type == "view" then return refused(name .. " is a view", "Name the collection that it is of.") end
   if found.type == "timeseries" then

@@ -1,6 +1,7 @@
 -- What a change needs of the live database, told before anything is built.
 
 local Maker = require "lunadex.plan.maker"
+local suggest = require "lunadex.suggest"
 
 -- All relations below a partitioned one, by the names that `partitions = { … }` may call them.
 local function partition_names(relation, names)
@@ -20,7 +21,7 @@ local function partition_hint(name, names)
   table.sort(displays)
   local count = #displays
   local shown = table.concat(displays, ", ", 1, math.min(count, 8)) .. (count > 8 and ", …" or "")
-  return Maker.did_you_mean(name, names) or "Its partitions are " .. shown .. "."
+  return suggest.question(name, names) or "Its partitions are " .. shown .. "."
 end
 
 -- Whether what an index is to be on each partition is about partitions, and tablespaces, that there are.
@@ -45,7 +46,7 @@ function Maker:check_partitions(change)
       fine = refuse(("%s is no partition of %s"):format(name, relation.display), partition_hint(name, names))
     elseif tablespace and not self:has_tablespace(tablespace) then
       fine = refuse(("tablespace \"%s\" for the partition %s does not exist"):format(tablespace, name),
-        Maker.did_you_mean(tablespace, self.plan.catalog:tablespaces()) or "Create it first.")
+        suggest.question(tablespace, self.plan.catalog:tablespaces()) or "Create it first.")
     end
   end
   return fine

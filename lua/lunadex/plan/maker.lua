@@ -2,8 +2,6 @@
 --
 -- Its methods are in one file for each subject: decide, leftovers, check, names, measure, only.
 
-local suggest = require "lunadex.suggest"
-
 ---@class lunadex.plan.Maker
 ---@field plan lunadex.Plan
 ---@field dialect lunadex.Dialect
@@ -46,14 +44,6 @@ end
 -- The core says -1 where it does not know; estimates are no truer for their fractions.
 function Maker.known(number)
   if number and number >= 0 then return math.floor(number + 0.5) end
-end
-
----@param word string
----@param candidates string[]
----@return string? hint
-function Maker.did_you_mean(word, candidates)
-  local nearest = suggest.nearest(word, candidates)
-  return nearest and ('Did you mean "%s"?'):format(nearest)
 end
 
 --- Adds a finding to the plan, and to the change it is about.

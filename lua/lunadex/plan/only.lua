@@ -2,6 +2,7 @@
 
 local Maker = require "lunadex.plan.maker"
 local errors = require "lunadex.errors"
+local suggest = require "lunadex.suggest"
 
 ---@class lunadex.Only
 ---@field names table<string, true|"found">
@@ -74,7 +75,7 @@ function Maker:unfound()
   for _, name in ipairs(self.options.only or {}) do
     if self.only.names[name] ~= "found" then
       missing, names = missing or {}, names or answers(self.plan, self.chosen)
-      missing[name] = backfill_hint(self.plan, name) or Maker.did_you_mean(name, names) or ""
+      missing[name] = backfill_hint(self.plan, name) or suggest.question(name, names) or ""
     end
   end
   return missing

@@ -360,7 +360,11 @@ describe("a backfill on MongoDB", function()
     end)
 
     it("where there is nothing that it could be on", function()
-      refused([[backfill "b" { on = "missing", set = { b = 1 } }]], "there is no collection missing", 65)
+      refused([[backfill "b" { on = "missing", set = { b = 1 } }]], "there is no collection missing\nRun the migration",
+        65)
+      server:command(database, { "create", "orders" })
+      refused([[backfill "b" { on = "oders", set = { b = 1 } }]], "there is no collection oders\nDid you mean orders?",
+        65)
       server:command(database, { "create", "v", viewOn = "c", pipeline = {} })
       refused([[backfill "b" { on = "v", set = { b = 1 } }]], "v is a view")
       server:command(database, { "create", "s", timeseries = { timeField = "t" } })

@@ -192,7 +192,12 @@ describe("a backfill", function()
       refused(6, [[backfill "b" { on = "spans", set = "n = 1" }]], "neither a primary key nor a unique index")
       refused(6, [[backfill "b" { on = "young", set = "n = 1" }]], "neither a primary key nor a unique index")
     end
-    refused(65, [[backfill "b" { on = "gone", set = "n = 1" }]], "relation gone does not exist")
+    refused(65, [[backfill "b" { on = "gone", set = "n = 1" }]], "relation gone does not exist\nRun the migration")
+    refused(65, [[backfill "b" { on = "haep", set = "n = 1" }]],
+      "relation haep does not exist\nDid you mean public.heap?")
+    refused(65, [[backfill "b" { on = "pubic.heap", set = "n = 1" }]], "Did you mean public.heap?")
+    refused(65, [[backfill "b" { on = "made", columns = "ida", transform = function() end }]],
+      "public.made has no column ida, which transform is to be given\nDid you mean \"id\"?")
     refused(65, [[backfill "b" { on = "t", set = "idd = 1" }]], 'column "idd" of relation "t" does not exist')
     refused(65, [[backfill "b" { on = "t", where = "id = ", set = "x = 1" }]], "registry.lua:1: syntax error")
     refused(65, [[backfill "b" { on = "t", set = "x = 1 FROM heap" }]], "set of ")
@@ -521,7 +526,7 @@ describe("a backfill", function()
       backfill "first" { on = "orders", set = "total = 5" }
     ]]
     local result = refused(6, text, "it comes after orders_by_note, and there is no valid index or key of that name")
-    assert.matches("lunadex apply --only orders_by_note", result.stderr, 1, true)
+    assert.matches("\nBuild it first: lunadex apply --only orders_by_note", result.stderr, 1, true)
     sql "CREATE INDEX orders_by_note ON orders (note)"
     local _, _, path = runs(text)
     assert.equal("100", value "SELECT count(*) FROM orders WHERE total = 6")
@@ -543,6 +548,15 @@ describe("a backfill", function()
       backfill "notes" { on = "orders", where = "note IS NULL", set = "note = id::text", before = "orders_note" }
       on "public.orders" {
         index { "note", name = "orders_note", unique = true },
+    local misspelt = lunadex.registry((text:gsub("_by_note", "_by_noot")))
+    result = backfill("run", misspelt)
+    assert.matches("\nDid you mean \"orders_by_note\"? Else build it first: lunadex apply --only orders_by_noot",
+      result.stderr, 1, true)
+    result = lunadex.run { "plan", misspelt, "--target", server:url(database) }
+    assert.matches("the backfill's after names \"orders_by_noot\", which is no backfill, .* %(did you mean "
+      .. "\"orders_by_note\"%?%)", result.stdout)
+    refused(65, [[backfill "b" { on = "ordres", set = "total = 5", after = "orders_by_note" }]],
+      "there is no relation ordres\nDid you mean public.orders?")
         index { "total", name = "orders_total" },
       }
     ]]

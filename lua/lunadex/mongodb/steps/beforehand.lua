@@ -103,13 +103,12 @@ local function check_quorum(change, plan, finding)
   if set.modes[wanted] or number and number <= set.members then return end
   local known = { "votingMembers", "majority" }
   for mode in pairs(set.modes) do known[#known + 1] = mode end
-  local nearest = not number and suggest.nearest(wanted, known)
   finding {
     level = "error", rule = "commit-quorum",
     message = number and ("commit_quorum is %d, but the replica set has %s with data"):format(number,
       format.quantity(set.members, "member"))
       or ('commit_quorum is "%s", but the replica set has no write concern of that name'):format(wanted),
-    hint = nearest and ('Did you mean "%s"?'):format(nearest)
+    hint = not number and suggest.question(wanted, known)
       or '"votingMembers" and "majority" follow the replica set as it changes.',
   }
 end

@@ -4,6 +4,7 @@ local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local key = require "lunadex.postgres.backfill.key"
 local statement = require "lunadex.postgres.backfill.statement"
+local suggest = require "lunadex.suggest"
 
 local M = {}
 
@@ -74,7 +75,10 @@ local function live_relation(connection, on)
   local rows, err = connection:ask(find, { qualified(schema, name) })
   if not rows then return nil, err end
   local found = rows[1]
-  if not found then return nil, errors.new("undefined", ("relation %s does not exist"):format(on)) end
+  if not found then
+    return nil, errors.new("undefined", ("relation %s does not exist"):format(on),
+      suggest.relation(connection:catalog(), name, schema))
+  end
   if not kinds[found.kind] then
     return nil, errors.new("refused", ("%s is no table"):format(on), "Name the table itself.")
   end
@@ -118,7 +122,7 @@ local function refuse_columns(subject)
   for i, name in ipairs(subject.backfill.columns or {}) do
     if not subject.columns[name] then
       return errors.new("undefined", ("%s has no column %s, which transform is to be given"):format(subject.relation,
-        name))
+        name), suggest.question(name, subject.columns))
     end
     names[i] = quoted(name)
   end
