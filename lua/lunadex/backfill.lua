@@ -8,7 +8,8 @@
 --
 -- What a batch takes, where checkpoints are kept and what the server has to say is the dialect's: lunadex.postgres,
 -- lunadex.mongodb (`backfill`, `ledger`, `strain`, below). Here is what both share: the run (backfill/run), its workers
--- (backfill/worker), the registry's functions (backfill/transform), what a definition is (backfill/definition).
+-- (backfill/worker), the registry's functions (backfill/transform), what a definition is (backfill/definition), and how
+-- one stands (backfill/standing).
 
 local core = require "lunadex.core"
 local definitions = require "lunadex.backfill.definition"
@@ -17,6 +18,7 @@ local errors = require "lunadex.errors"
 local order = require "lunadex.backfill.order"
 local patience = require "lunadex.backfill.patience"
 local Run = require "lunadex.backfill.run"
+local standing = require "lunadex.backfill.standing"
 local task = require "lunadex.task"
 local transforms = require "lunadex.backfill.transform"
 
@@ -67,7 +69,7 @@ local M = {}
 ---@field matching integer?        # rows that `where` finds; nil where they could not be counted in time
 ---@field samples {key: string, before: table, after: table?, failed: string?}[]   # rows by name of column; with
 ---       neither: it could not be tried
----@field state string?           # as lunadex.backfill.State has it; nil: it was never begun, or nobody may know
+---@field state string?           # as lunadex.backfill.Standing has it; nil: it was never begun, or nobody may know
 ---@field changed boolean?         # it was begun with another definition, and would be refused
 ---@field seconds number?         # that it may take, one batch after the other; nil: it cannot be said
 
@@ -153,12 +155,12 @@ local M = {}
 
 -- Running them --------------------------------------------------------------------------------------------------------
 
----@class lunadex.BackfillOptions
----@field jobs integer?            # batches at a time; default: what it declares, else 1
 ---@class lunadex.backfill.Database # of the registry, or as much of one as there is
 ---@field backfills lunadex.Backfill[]   # whether they run or not
 ---@field entries lunadex.Entry[]
 
+---@class lunadex.BackfillOptions
+---@field jobs integer?            # batches at a time; default: what it declares, else 1
 ---@field restart boolean?         # from the start, even if it is finished, or another one than it was
 ---@field carry_on boolean?        # with another definition, from where the old one was
 ---@field on_event fun(event: table)?
@@ -201,7 +203,7 @@ function M.preview(backfill, connection, samples)
   local states = dialect.ledger.read(connection, backfill.name)
   local state = states and states[1]
   if state and state.state ~= "new" then
-    preview.state, preview.changed = state.state, state.fingerprint ~= definitions.of(backfill).fingerprint
+    preview.state, preview.changed = standing.word(state), state.fingerprint ~= definitions.of(backfill).fingerprint
   end
   preview.samples = cleaned(preview.samples, secrets, {})
   return subject, preview

@@ -8,6 +8,7 @@ local errors = require "lunadex.errors"
 local notices = require "lunadex.notice"
 local order = require "lunadex.backfill.order"
 local patience = require "lunadex.backfill.patience"
+local standing = require "lunadex.backfill.standing"
 local task = require "lunadex.task"
 local throttle = require "lunadex.backfill.throttle"
 local transforms = require "lunadex.backfill.transform"
@@ -23,6 +24,7 @@ local worker = require "lunadex.backfill.worker"
 ---@field aborted boolean?
 ---@field raised any               # what the first of its tasks raised
 ---@field holds string?            # why no batch begins
+---@field verifying boolean        # no range is left
 ---@field patience lunadex.backfill.Patience
 ---@field warnings lunadex.Warnings       # of the server, while batches run
 ---@field admitted table<lunadex.backfill.Worker, integer>   # rows that batches under way will record as failed
@@ -34,6 +36,7 @@ local window = 30         -- seconds that the rate is of
 local range_rows = 100000 -- rows that are worth a range of their own
 local most_ranges = 64
 local least_rows = 1000   -- rows below which a range is not worth a worker
+local paused = "paused"   -- what holds it then
 local silence = 600       -- seconds without an answer to the control, after which batches stop
 
 --- Nothing is done yet.
@@ -134,27 +137,23 @@ function Run:admit(own, count, key, message)
   return nil, err
 end
 
--- Rows a second, of the last half minute.
+-- Rows a second, of the last half minute; nil: that cannot be said yet. A pause is no part of it.
 function Run:pace()
+  if self.holds == paused then self.looks = {} end
   local now, looks = core.now(), self.looks
   looks[#looks + 1] = { at = now, seen = self.seen }
   while now - looks[1].at > window and #looks > 2 do table.remove(looks, 1) end
   local seconds, rows = now - looks[1].at, self.seen - looks[1].seen
-  return seconds >= beat / 2 and rows / seconds or nil
+  return seconds >= beat / 2 and rows > 0 and rows / seconds or nil
 end
 
 function Run:progress()
-  local rate = self:pace()
-  -- How many there are is an estimate, and can be too few.
-  local rows = self.state.rows < 0 and -1 or math.max(self.state.rows, self.seen)
-  local percent, left
-  if rows > 0 then
-    percent = math.min(100 * self.seen / rows, 99)
-    left = rate and rate > 0 and (rows - self.seen) / rate or nil
-  end
+  local rows, rate = self.state.rows, self:pace()
+  local percent, left = standing.extent(rows, self.seen, rate, self.verifying)
   self.rate = rate
   local noun = self.dialect.row .. "s"
-  self:emit("progress", { phase = self.holds or "changing " .. noun, done = self.seen, of = rows >= 0 and rows or nil,
+  local phase = self.holds or self.verifying and "verifying" or "changing " .. noun
+  self:emit("progress", { phase = phase, done = self.seen, of = rows >= 0 and math.max(rows, self.seen) or nil,
     unit = noun, percent = percent, rate = rate, seconds_left = left, changed = self.changed, failed = self.failed,
     started = true })
 end
@@ -182,7 +181,7 @@ function Run:look()
     self.aborted = true
     for _, each in ipairs(self.workers) do each:cancel() end
   end
-  self:hold(told.command == "pause" and "paused" or strain)
+  self:hold(told.command == "pause" and paused or strain)
 end
 
 function Run:watch()
@@ -314,7 +313,7 @@ function Run:spawn(work, ...)
 end
 
 function Run:work()
-  self.workers, self.ended = {}, false
+  self.workers, self.ended, self.verifying = {}, false, false
   self:look()
   for i = 1, math.min(self.jobs, math.max(#self.ranges, 1)) do
     local each = worker.new(self)
@@ -323,6 +322,7 @@ function Run:work()
   local watch = self:spawn(self.watch, self)
   for _, each in ipairs(self.workers) do each:join() end
   if not self:is_over() then
+    self.verifying = true
     self.workers = { self:spawn(function()
       local ok, err = self:verify()
       if not ok and not self.aborted then self:fail(err) end

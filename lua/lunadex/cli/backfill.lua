@@ -13,6 +13,7 @@ local planning = require "lunadex.plan"
 local progress = require "lunadex.cli.progress"
 local show = require "lunadex.cli.show"
 local standing = require "lunadex.cli.standing"
+local standings = require "lunadex.backfill.standing"
 local suggest = require "lunadex.suggest"
 local task = require "lunadex.task"
 
@@ -282,13 +283,6 @@ end
 
 -- Standing ------------------------------------------------------------------------------------------------------------
 
-local function tell_declared(backfill, state)
-  local changed = state and state.state ~= "new" and state.fingerprint ~= definitions.of(backfill).fingerprint
-  output.line("  ", format.pad(format.line(backfill.name), 24), " ", format.pad(state and state.state or "new", 9), " ",
-    format.line(backfill.on .. (changed and ", with another definition" or "")
-      .. (backfill.description and " - " .. backfill.description or "")))
-end
-
 -- The states of a database that are meant, by the order in which they were begun; also of backfills that no registry
 -- declares any more.
 local function read_states(connection, options, names)
@@ -297,7 +291,7 @@ local function read_states(connection, options, names)
   local wanted = {}
   for _, state in ipairs(states) do
     local it = { name = state.name, on = state.relation }
-    if is_wanted(it, connection.info.driver, options.only, names) then wanted[#wanted + 1] = state end
+    if is_wanted(it, connection.info.driver, options.only, names) then wanted[#wanted + 1] = standings.of(state) end
   end
   return wanted
 end
@@ -308,20 +302,29 @@ local function find(list, name)
   end
 end
 
+-- What is declared, and what has become of it.
+local function declared_of(backfill, states)
+  local state, fingerprint = find(states, backfill.name), definitions.of(backfill).fingerprint
+  return { name = backfill.name, relation = backfill.on, description = backfill.description, file = backfill.file,
+    line = backfill.line, fingerprint = fingerprint, state = state and state.state or "new",
+    changed = state ~= nil and state.attempts > 0 and state.fingerprint ~= fingerprint }
+end
+
+local function tell_declared(each)
+  output.line("  ", format.pad(format.line(each.name), 24), " ", format.pad(each.state, 9), " ",
+    format.line(each.relation .. (each.changed and ", with another definition" or "")
+      .. (each.description and " - " .. each.description or "")))
+end
+
 local function tell_database(connection, result, options)
   if options.json then
-    local declared = {}
-    for i, each in ipairs(result.declared) do
-      declared[i] = { name = each.name, relation = each.on, description = each.description, file = each.file,
-        line = each.line, fingerprint = definitions.of(each).fingerprint }
-    end
-    json.event { target = connection.display, database = connection.label, declared = declared,
+    json.event { target = connection.display, database = connection.label, declared = result.declared,
       backfills = result.states }
     return
   end
   output.line(label(connection), output.style("bold", connection.info.database), "  ", connection.display)
   if options.action == "list" then
-    for _, each in ipairs(result.declared) do tell_declared(each, find(result.states, each.name)) end
+    for _, each in ipairs(result.declared) do tell_declared(each) end
   else
     for _, state in ipairs(result.states) do standing.tell(state) end
     if #result.states == 0 then output.line "  no backfill was ever begun" end
@@ -340,7 +343,9 @@ local function tell(databases, options)
     if not states then return nil, err end
     local declared = {}
     for _, backfill in ipairs(database.backfills) do
-      if is_wanted(backfill, connection.info.driver, options.only, names) then declared[#declared + 1] = backfill end
+      if is_wanted(backfill, connection.info.driver, options.only, names) then
+        declared[#declared + 1] = declared_of(backfill, states)
+      end
     end
     results[connection] = { states = states, declared = declared }
     return true

@@ -5,24 +5,17 @@ local output = require "lunadex.cli.output"
 
 local M = {}
 
-local told = { pause = "paused", abort = "aborted" }
 local colours = { finished = "green", running = "blue", failed = "red", aborted = "red" }
 
 --- Writes it on one line, and below it what it waits for, what went wrong and which rows failed.
----@param state lunadex.backfill.State
+---@param state lunadex.backfill.Standing
 function M.tell(state)
-  local word = told[state.command] or state.state
-  local parts = {}
-  if state.rows > 0 and state.state ~= "finished" then
-    -- How many there are is an estimate.
-    parts[#parts + 1] = ("%d %%"):format(math.min(100 * state.seen // state.rows, 99))
-  end
+  local word, parts = state.state, {}
+  if state.percent and word ~= "finished" then parts[#parts + 1] = ("%d %%"):format(state.percent // 1) end
   parts[#parts + 1] = ("%d rows seen, %d changed"):format(state.seen, state.changed)
   if state.failed > 0 then parts[#parts + 1] = state.failed .. " failed" end
   if state.rate then parts[#parts + 1] = format.count(state.rate) .. " rows/s" end
-  if state.rate and state.rate > 0 and state.rows > state.seen then
-    parts[#parts + 1] = format.clock((state.rows - state.seen) / state.rate) .. " left"
-  end
+  if state.seconds_left then parts[#parts + 1] = format.clock(state.seconds_left) .. " left" end
   if state.attempts > 1 then parts[#parts + 1] = ("run %d times"):format(state.attempts) end
   if state.who then parts[#parts + 1] = "by " .. state.who end
   output.line("  ", format.pad(format.line(state.name), 24), " ", output.style(colours[word] or "yellow", word), "  ",

@@ -9,6 +9,7 @@ local history = require "lunadex.history"
 local json = require "lunadex.cli.json"
 local output = require "lunadex.cli.output"
 local standing = require "lunadex.cli.standing"
+local standings = require "lunadex.backfill.standing"
 
 local M = {}
 
@@ -75,7 +76,7 @@ end
 local function under_way(states)
   local list = {}
   for _, state in ipairs(states) do
-    if state.state ~= "finished" and state.state ~= "new" then list[#list + 1] = state end
+    if state.state ~= "finished" and state.state ~= "new" then list[#list + 1] = standings.of(state) end
   end
   return list
 end

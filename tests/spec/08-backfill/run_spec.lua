@@ -453,6 +453,10 @@ describe("a backfill", function()
     sql "UPDATE orders SET note = 'y' WHERE note IS NULL"
     runs(text)
   end)
+    sql "UPDATE lunadex.backfill SET rows = 200"
+    local path = lunadex.registry(text)
+    assert.equal(100, backfill("status", path, "--json"):json().backfills[1].percent)
+    assert.matches("failed  public.orders: 100 %, 100 rows seen", backfill("status", path).stdout, 1, true)
 
   it("begins only if verify is one number, whatever it counts", function()
     orders(10)
@@ -641,7 +645,8 @@ describe("a backfill", function()
         if before == seen then return true end
         before = seen
       end)
-      assert.equal("pause", status().command)
+      assert.same({ "pause", "paused" }, { status().command, status().state })
+      assert.is_true(status().percent < 100)
       assert.equal(before, value "SELECT sum(seen) FROM lunadex.backfill_range")
       assert.is_true(run:running())
       backfill("resume", path)
@@ -664,6 +669,7 @@ describe("a backfill", function()
       assert.equal(4, result.status, tostring(result))
       assert.matches("another run is at it", result.stderr, 1, true)
     end)
+      for _, event in ipairs(events) do assert.is_true((event.rate or 1) > 0) end
 
     it("ends on a signal, and the next run goes on", function()
       run:kill "INT"
