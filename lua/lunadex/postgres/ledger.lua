@@ -4,6 +4,7 @@
 
 local core = require "lunadex.core"
 local errors = require "lunadex.errors"
+local key = require "lunadex.postgres.backfill.key"
 local task = require "lunadex.task"
 
 local M = {}
@@ -65,7 +66,7 @@ SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.ke
        r.seen, r.changed, r.failed, b.ranges, r.ranges_done,
        (SELECT pg_catalog.concat_ws('@', a.usename, pg_catalog.host(a.client_addr)) || ', pid ' || a.pid
           FROM pg_catalog.pg_stat_activity a WHERE a.pid = l.pid) AS who,
-       ARRAY(SELECT pg_catalog.array_to_string(e.key, ', ') FROM lunadex.backfill_error e
+       ARRAY(SELECT e.key::text FROM lunadex.backfill_error e
               WHERE e.backfill = b.id AND e.generation = b.generation ORDER BY e.key LIMIT 10) AS failed_keys,
        ARRAY(SELECT e.message FROM lunadex.backfill_error e
               WHERE e.backfill = b.id AND e.generation = b.generation ORDER BY e.key LIMIT 10) AS failed_messages
@@ -86,7 +87,9 @@ SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.ke
 -- `mine`: the lock is our own, and says nothing about others. Whoever begins takes the outcome of before away.
 local function state_of(row, mine)
   row.samples = {}
-  for i, key in ipairs(row.failed_keys) do row.samples[i] = { key = key, message = row.failed_messages[i] } end
+  for i, kept in ipairs(row.failed_keys) do
+    row.samples[i] = { key = key.show(kept), message = row.failed_messages[i] }
+  end
   row.state = row.generation == 0 and "new" or row.outcome or not mine and row.held and "running" or "stopped"
   row.failed_keys, row.failed_messages, row.held, row.outcome = nil, nil, nil, nil
   return row

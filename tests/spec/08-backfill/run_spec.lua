@@ -357,6 +357,18 @@ describe("a backfill", function()
   end)
 
   it("leaves that row as it is that failed, and no other that has come into its place", function()
+  it("tells a key everywhere as it is", function()
+    sql [[CREATE TABLE t (a text, b text, n int, PRIMARY KEY (a, b));
+      INSERT INTO t VALUES (E'a"\\,{}', 'b c', 0)]]
+    local text = [[backfill "b" { on = "t", set = "n = 1 / n", errors = %d }]]
+    local shown = 'a"\\,{}, b c'
+    refused(3, text:format(0), "row " .. shown .. ": division by zero")
+    local _, _, path = runs(text:format(1))
+    assert.equal(shown, backfill("status", path, "--json"):json().backfills[1].samples[1].key)
+    assert.matches("failed " .. shown .. ": division by zero", backfill("status", path).stdout, 1, true)
+    assert.matches("  " .. shown .. ": would fail", backfill("run", path, "--dry-run").stdout, 1, true)
+  end)
+
     sql [[
       CREATE TABLE t (id int PRIMARY KEY, divisor int, n int DEFAULT 0);
       INSERT INTO t SELECT i, CASE WHEN i IN (1, 50, 51) THEN 0 ELSE 1 END FROM generate_series(1, 100) i]]

@@ -219,11 +219,14 @@ function M.ahead(subject, it, condition, size)
     M.named(subject, "k"))
 end
 
---- One that is kept, for people.
+--- One that is kept, for people: its values, without the quotes and escapes of an array's text.
 ---@param kept string
 ---@return string
 function M.show(kept)
-  return (kept:gsub("^{", ""):gsub("}$", ""):gsub('^"(.*)"$', "%1"))
+  local function number(c) return ("\\%03d"):format(c:byte()) end
+  return (kept:sub(2, -2):gsub("\\(.)", number)
+    :gsub('"([^"]*)"', function(value) return (value:gsub(",", number)) end):gsub(",", ", ")
+    :gsub("\\(%d%d%d)", function(code) return string.char(code) end))
 end
 
 --- What refuses a backfill, or a row, that would change it: that row would be met again, or never.
