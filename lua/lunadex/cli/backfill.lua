@@ -218,7 +218,7 @@ end
 local samples = 5
 
 local function value_text(value)
-  if value == nil then return "null" end
+  if value == nil then return "(missing)" end
   if value ~= value then return "NaN" end
   local text = type(value) == "table" and show.text(value):gsub("\n%s*", " ") or tostring(value)
   return format.clip(format.line(text), 60)

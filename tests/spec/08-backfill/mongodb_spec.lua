@@ -349,6 +349,13 @@ describe("a backfill on MongoDB", function()
       assert.equal(64, result.status, tostring(result))
       assert.matches("take readPreference and w=0 out of the target", result.stderr, 1, true)
     end)
+    server:insert(database, "d", { { _id = 1 }, { _id = 2, enabled = mongodb.null } })
+    local text = [[backfill "e" { on = "d", set = { enabled = true } }]]
+    result = does(text, "--dry-run")
+    assert.matches("1: enabled: (missing) → true\n  2: enabled: null → true\n", result.stdout, 1, true)
+    result = does(text, "--dry-run", "--json")
+    assert.matches('"before":{"_id":1}', result.stdout, 1, true)
+    assert.matches('"enabled":null', result.stdout, 1, true)
 
     it("where it would change the key, or cannot carry it", function()
       for _, set in ipairs { '{ _id = 1 }', '{ ["$inc"] = { ["_id.n"] = 1 } }', '{ ["$unset"] = { _id = 1 } }',

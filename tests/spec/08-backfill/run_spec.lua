@@ -724,6 +724,9 @@ describe("a backfill", function()
     assert.equal(667, preview.matching)
     assert.equal(5, #preview.samples)
     -- What cannot be shown is named, and does not keep the others from it; what was finished would be skipped.
+    result = backfill("run", path, "--dry-run", "--json")
+    assert.matches('"before":{[^}]*"total":null', result.stdout)
+    assert.matches('"after":{[^}]*"total":null', result.stdout)
     path = lunadex.registry [[
       backfill "broken" { on = "public.orders", set = "nothing = 1" }
       backfill "whole" { on = "public.orders", set = "note = 'x'" }]]

@@ -64,8 +64,20 @@ local function transform_samples(subject, samples, transform)
   end
   for i, each in ipairs(transform(rows)) do
     local after = transforms.plain(subject, samples[i].before)
-    for name, value in pairs(each.changes or {}) do after[name] = value ~= core.null and value or nil end
-    samples[i].after, samples[i].failed = not each.failed and after or nil, each.failed
+    for name, value in pairs(each.changes or {}) do after[name] = value end
+    local wrong = transforms.flaw(subject, samples[i].before, each)
+    samples[i].after, samples[i].failed = not wrong and after or nil, wrong
+  end
+end
+
+-- What is null says so: who reads JSON knows no other rows.
+local function tell_nulls(subject, samples)
+  for _, sample in ipairs(samples) do
+    for _, row in ipairs { sample.before, sample.after } do
+      for name in pairs(subject.columns) do
+        if row[name] == nil then row[name] = core.null end
+      end
+    end
   end
 end
 
@@ -112,6 +124,7 @@ function M.of(connection, subject, samples, transform)
     preview.seconds = estimate(connection, subject, preview)
   end
   list.keys = nil
+  tell_nulls(subject, list)
   return preview
 end
 

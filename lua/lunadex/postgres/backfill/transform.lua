@@ -7,10 +7,18 @@ local value = require "lunadex.postgres.backfill.value"
 
 local M = {}
 
+-- The names of the columns that it is given.
+local function shown_of(subject)
+  local shown = subject.backfill.columns and {} or subject.columns
+  for _, name in ipairs(subject.backfill.columns or {}) do shown[name] = true end
+  return shown
+end
+
 -- What changes in a row, as texts for the server by the names of columns; or nil and why it cannot be done. What is
 -- given back as it was given is no change: it need not be the whole of what the server has.
-local function changes_of(subject, shown, row, given)
-  local names, texts = {}, {}
+local function changes_of(subject, shown, row, result)
+  if result.failed then return nil, result.failed end
+  local given, names, texts = result.changes or {}, {}, {}
   for name, item in next, given do
     if not shown[name] or not value.same(item, row[name]) then names[#names + 1] = name end
   end
@@ -31,16 +39,14 @@ end
 -- The rows in which something changes: key, texts, and all that they were given; and the names of all columns that
 -- change in one of them, in order.
 local function changed_rows(subject, rows, results, failures)
-  local shown = subject.backfill.columns and {} or subject.columns
-  for _, name in ipairs(subject.backfill.columns or {}) do shown[name] = true end
+  local shown = shown_of(subject)
   local changed, names, known = {}, {}, {}
   for i, row in ipairs(rows) do
-    local given, texts, wrong = results[i].changes or {}, nil, results[i].failed
-    if not wrong then texts, wrong = changes_of(subject, shown, row, given) end
-    if wrong then
+    local texts, wrong = changes_of(subject, shown, row, results[i])
+    if not texts then
       failures[#failures + 1] = { key = row[subject.mark], message = wrong }
     elseif next(texts) then
-      changed[#changed + 1] = { key = row[subject.mark], texts = texts, given = given }
+      changed[#changed + 1] = { key = row[subject.mark], texts = texts, given = results[i].changes }
       for name in next, texts do
         if not known[name] then known[name], names[#names + 1] = true, name end
       end
@@ -102,6 +108,15 @@ local function update_group(tx, subject, range, batch, group)
   if not rows then return nil, err end
   batch.changed = batch.changed + rows.affected
   return true
+end
+
+--- What is wrong with what is to change in a row, as far as that is known before the server sees it; nil: nothing.
+---@param subject lunadex.postgres.BackfillSubject
+---@param row table
+---@param result lunadex.backfill.Change
+---@return string?
+function M.flaw(subject, row, result)
+  return select(2, changes_of(subject, shown_of(subject), row, result))
 end
 
 --- A row without what we have added to it, and independent of it.
