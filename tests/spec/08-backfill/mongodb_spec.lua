@@ -306,6 +306,11 @@ describe("a backfill on MongoDB", function()
   it("shows beforehand what it would do, and changes nothing", function()
     server:fill(database, "c", 50, { v = "$n" })
     local before = mongodb.json(find "c")
+    local query = shell.read_file "docs/backfills.md":match '"lunadex.backfill_errors"%)%.aggregate%((%b[])%)'
+    query = query:gsub("users_enabled", "b"):gsub('"users"', '"c"')
+    local rows = server:command(database, ('{"aggregate":"lunadex.backfill_errors","cursor":{},"pipeline":%s}')
+      :format(query)).cursor.firstBatch
+    assert.same({ 2, 77, "text" }, { #rows, rows[1].document[1]._id, rows[1].document[1].times })
     local result = does([[backfill "b" { on = "c", where = { v = { ["$gt"] = 20 } },
       set = { ["$mul"] = { v = 10 } } }]], "--dry-run")
     assert.matches("30", result.stdout, 1, true)

@@ -319,6 +319,9 @@ describe("a backfill", function()
     assert.same({ { "8998", n = 1 } }, sql [[
       SELECT count(*) FROM people WHERE name ~ '^N' AND born IS NOT DISTINCT FROM
         CASE WHEN id % 2 = 0 THEN -id % 100 + 1 END AND tags = ARRAY['a b', E'it\'s "x", {y}']
+    local query = shell.read_file "docs/backfills.md":match "```sql\n(.-)```"
+    local rows = sql((query:gsub("customers_name", "b"):gsub("public%.customers", "people")))
+    assert.same({ 1001, rows[1][1] }, { #rows, ("{%s}"):format(rows[1][3]) })
         AND data = decode(lpad(to_hex(-id), 4, '0') || '00ff', 'hex')]])
     assert.equal("1002", value "SELECT count(*) FROM people WHERE name ~ '^n' AND tags = ARRAY['a b', 'c']")
   end)
