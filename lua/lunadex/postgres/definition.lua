@@ -4,6 +4,7 @@ local common = require "lunadex.registry.schema"
 local core = require "lunadex.core"
 local keys = require "lunadex.postgres.keys"
 local schema = require "lunadex.postgres.schema"
+local statement = require "lunadex.postgres.backfill.statement"
 
 local M = {}
 
@@ -255,6 +256,31 @@ function M.query(checker, made, relation)
   end
   result.sql = raw[1]
   return result
+end
+
+--- What does not go together in the texts of a backfill and its params. A number too high would be one of those that
+--- statements add.
+---@param checker lunadex.registry.Checker
+---@param made table
+---@param backfill lunadex.Backfill
+function M.backfill(checker, made, backfill)
+  local what, given, used = "backfill " .. show(made.title), #(backfill.params or {}), {}
+  for _, name in ipairs { "params", "where", "set", "verify" } do
+    local text = backfill[name]
+    if made.raw[name] ~= nil and text == nil then return end -- what is wrong with it is told
+    for _, number in ipairs(type(text) == "string" and statement.numbers(text) or {}) do
+      if (number < 1 or number > given) and not used[number] then
+        checker:problem(made, nil, ("%s: its %s has $%s, and params holds %d"):format(what, name, number, given))
+      end
+      used[number] = true
+    end
+  end
+  for number = 1, given do
+    if not used[number] then
+      checker:problem(made, nil, ("%s: params holds %d, and none of where, set and verify has $%d"):format(what, given,
+        number), nil, "take it out, or write it where it is meant")
+    end
+  end
 end
 
 return M

@@ -425,7 +425,7 @@ M.kinds.backfill = kind {
     { name = "where", type = "string", check = sql_text, description = "Which rows, an SQL condition. Default: all." },
     { name = "set", type = "string", check = sql_text, description = "What they get: \"a = b + 1, c = $1\"." },
     { name = "params", type = "table", check = parameters,
-      description = "What `$1`, `$2` … stand for in `where`, `set` and `verify`." },
+      description = "What `$1`, `$2` … stand for in `where`, `set` and `verify`: each in one of them at least." },
     { name = "verify", type = "string|boolean",
       check = function(value)
         if type(value) == "string" then return sql_text((value:gsub("[;%s]+$", ""))) end

@@ -258,6 +258,7 @@ function Checker:backfill(made, name)
   if made.raw.verify == true and made.raw.where == nil then
     self:problem(made, nil, what .. " has verify = true without where", "what is to be counted at the end")
   end
+  if dialect.definition.backfill then dialect.definition.backfill(self, made, backfill) end
   for _, other in ipairs(self.backfills) do
     if other.name == made.title and other.database == name then
       self:problem(made, nil, ("%s stands at %s:%d as well"):format(what, other.file, other.line))

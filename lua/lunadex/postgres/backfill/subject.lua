@@ -140,21 +140,6 @@ local function refuse_set(subject)
   return key.refuse_change(subject, names)
 end
 
--- A number too high would be one of those that a statement adds.
-local function refuse_parameters(subject)
-  local backfill = subject.backfill
-  local given = #(backfill.params or {})
-  for _, name in ipairs { "set", "where", "verify" } do
-    local text = backfill[name]
-    for _, number in ipairs(type(text) == "string" and statement.numbers(text) or {}) do
-      if number < 1 or number > given then
-        local message = ("it has $%s, and params holds %d"):format(number, given)
-        return errors.placed(errors.new("invalid_definition", message), name, backfill)
-      end
-    end
-  end
-end
-
 -- `verify` as part of a statement.
 local function verification(subject, form)
   local it, verify = statement.of(subject.backfill), subject.backfill.verify
@@ -242,7 +227,7 @@ function M.read(connection, backfill)
     ok, err = step(connection, subject)
     if not ok then return nil, err end
   end
-  err = refuse_columns(subject) or refuse_set(subject) or refuse_parameters(subject)
+  err = refuse_columns(subject) or refuse_set(subject)
   if err then return nil, err end
   local ok
   ok, err = judge(connection, subject)
