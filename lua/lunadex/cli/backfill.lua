@@ -29,7 +29,8 @@ M.examples = [[
   lunadex backfill pause --only orders_total]]
 
 M.describes = {
-  only = "Only this backfill, or those of this relation. May be repeated; each has to be there.",
+  only = "Only this backfill, or those of this relation. May be repeated; each has to be there. Without it pause, "
+    .. "resume and abort are about all of the database that are not finished, whoever declares them.",
   jobs = "Batches at a time. Default: what each declares, else 1.",
   quiet = "Only the summary.",
 }
@@ -41,7 +42,7 @@ local actions = { "run", "list", "status", "pause", "resume", "abort" }
 function M.define_first(command)
   command:argument "action" :choices(actions)
     :description("run; list what is declared; status of what was begun; pause, resume, abort what runs in another "
-      .. "process.")
+      .. "process: all of it, unless --only says which.")
 end
 
 ---@param command table            # of argparse
