@@ -31,6 +31,7 @@ local by_id = core.document("_id", 1)
 ---@field where lunadex.Value      # a filter
 ---@field update lunadex.Value?
 ---@field wrong lunadex.Value?     # what `verify` must not find
+---@field clustered boolean        # it has no index on _id, but its documents are in the order of that
 ---@field owner string?            # by which the lease knows this run (mongodb/ledger)
 
 -- Keys ----------------------------------------------------------------------------------------------------------------
@@ -41,27 +42,37 @@ local brackets = { string = "string", number = "number", long = "number", object
   binary = "binary" }
 
 -- The bracket of types that the server compares a value with where it is asked by `$gt` and not by an expression; nil:
--- better not asked so.
-local function bracket(value)
+-- better not asked so. `clustered`: documents have one, too.
+local function bracket(value, clustered)
   if value ~= value then return nil end -- NaN: less than all numbers to an index, but `$gt` finds none above it
   local kind = type(value)
   if kind == "table" and #value == 0 then kind = value.type end -- a document has its fields' names as a list
-  return brackets[kind]
+  return clustered and kind == "table" and "document" or brackets[kind]
+end
+
+local function one_bracket(first, second, clustered)
+  local kind = bracket(first, clustered)
+  return kind ~= nil and kind == bracket(second, clustered)
 end
 
 -- The documents after `cursor`, up to `high`, as a filter. Between two of a bracket there is nothing else, and plain
 -- operators take a fifth less of the server's time than expressions.
-local function between(cursor, high)
-  local kind = bracket(cursor)
-  if kind and kind == bracket(high) then return { _id = { ["$gt"] = cursor, ["$lte"] = high } } end
+local function between(cursor, high, clustered)
+  if one_bracket(cursor, high, clustered) then return { _id = { ["$gt"] = cursor, ["$lte"] = high } } end
   local parts = {}
   if cursor ~= nil then parts[1] = { ["$gt"] = { "$_id", literal(cursor) } } end
   if high ~= nil then parts[#parts + 1] = { ["$lte"] = { "$_id", literal(high) } } end
   return { ["$expr"] = { ["$and"] = parts } }
 end
 
-local function selected(subject, cursor, high)
-  return { ["$and"] = { between(cursor, high), subject.where } }
+-- How documents are walked: by the bounds of the index alone, a fifth of the time that expressions take.
+local function bounds(subject, cursor, high)
+  local fields = { hint = by_id, sort = by_id, projection = by_id, collectionUUID = subject.uuid }
+  if cursor ~= nil then
+    fields.min, fields.filter = core.document("_id", cursor), { _id = { ["$ne"] = cursor } }
+  end
+  if high ~= nil then fields.max = core.document("_id", high) end -- which is not part of it
+  return fields
 end
 
 -- Judging -------------------------------------------------------------------------------------------------------------
@@ -96,10 +107,7 @@ local function find_collection(connection, subject)
   if found.type == "timeseries" then
     return refused(name .. " is a time series collection, whose documents the server does not change one by one")
   end
-  if found.options.clusteredIndex then
-    return refused(name .. " is a clustered collection, which cannot be walked by keys of several types")
-  end
-  subject.uuid = found.info.uuid
+  subject.uuid, subject.clustered = found.info.uuid, found.options.clusteredIndex ~= nil
   return found.options
 end
 
@@ -117,10 +125,12 @@ local function look_at_promise(connection, subject, options)
       .. "rite it so that doing it twice changes nothing more, and say repeatable = true.")
 end
 
+local before_old = bson.timestamp(0xffffffff, 0xffffffff) -- those types come after it
+
 -- Keys of these do not come back from here as they are: the first batch that ended on one would never end.
 local function refuse_keys(connection, subject)
   local rows, err = connection:ask("find", subject.collection, { limit = 1, hint = by_id, projection = by_id,
-    filter = { _id = { ["$type"] = { "dbPointer", "javascriptWithScope" } } } })
+    min = core.document("_id", before_old), filter = { _id = { ["$type"] = { "dbPointer", "javascriptWithScope" } } } })
   if not rows then return nil, err end
   if not rows[1] then return true end
   return refused(subject.collection .. " has an _id of a type of long ago, a DBPointer or code with scope, "
@@ -242,40 +252,69 @@ end
 
 -- A batch -------------------------------------------------------------------------------------------------------------
 
--- The key of the last of so many documents, if it is not the range's last: by the bounds of the index alone, a fifth of
--- the time that expressions take. What it ends at is not part of it.
+-- The key of the last of so many documents, if it is not the range's last.
 local function look_ahead(tx, subject, range, size)
-  local fields = { hint = by_id, sort = by_id, projection = by_id, skip = size - 1, limit = 1,
-    collectionUUID = subject.uuid }
-  if range.cursor ~= nil then
-    fields.min, fields.filter = core.document("_id", range.cursor), { _id = { ["$ne"] = range.cursor } }
-  end
-  if range.high ~= nil then fields.max = core.document("_id", range.high) end
+  local fields = bounds(subject, range.cursor, range.high)
+  fields.skip, fields.limit = size - 1, 1
   return tx:ask("find", subject.collection, fields)
 end
 
-local function walk(tx, subject, range, size)
-  local rows, err = look_ahead(tx, subject, range, size)
-  if not rows then return nil, err end
-  if rows[1] then return { seen = size, changed = 0, failed = 0, done = false, cursor = rows[1]._id } end
-  -- The rest is no more than that, and what comes in meanwhile belongs to it.
-  rows, err = tx:ask("aggregate", subject.collection, { cursor = core.document(), hint = by_id,
-    collectionUUID = subject.uuid, pipeline = {
-      { ["$match"] = between(range.cursor, range.high) }, { ["$count"] = "n" } } })
-  if not rows then return nil, err end
-  return { seen = rows[1] and rows[1].n or 0, changed = 0, failed = 0, done = true, cursor = range.high }
+-- The next documents of a clustered collection, which would read the whole of itself for an expression: those whose
+-- keys are of one bracket with the first of them. The highest key, which bounds leave out, is left for last.
+local function walk_bracket(tx, subject, range, size)
+  local fields = bounds(subject, range.cursor, range.high)
+  fields.limit, fields.batchSize = size, size + 1
+  local rows, err = tx:ask("find", subject.collection, fields)
+  if not rows then return nil, nil, err end
+  local batch = { changed = 0, failed = 0, done = rows[1] == nil, cursor = range.high }
+  if batch.done then return batch, { _id = { ["$eq"] = range.high } } end
+  local first, count = rows[1]._id, 1
+  while rows[count + 1] and one_bracket(first, rows[count + 1]._id, true) do count = count + 1 end
+  batch.seen, batch.cursor = count, rows[count]._id
+  return batch, { _id = count == 1 and { ["$eq"] = first } or { ["$gte"] = first, ["$lte"] = batch.cursor } }
 end
 
-local function change(tx, subject, range, batch)
+local function count(session, subject, filter, fields)
+  fields.cursor, fields.pipeline = core.document(), { { ["$match"] = filter }, { ["$count"] = "n" } }
+  local rows, err = session:ask("aggregate", subject.collection, fields)
+  if not rows then return nil, err end
+  return rows[1] and rows[1].n or 0
+end
+
+-- Where the batch ends, and a filter that finds its documents.
+local function walk(tx, subject, range, size)
+  local rows, err = look_ahead(tx, subject, range, size)
+  if not rows then return nil, nil, err end
+  local batch = { seen = size, changed = 0, failed = 0, done = rows[1] == nil, cursor = range.high }
+  if rows[1] then batch.cursor = rows[1]._id end -- which may be false
+  local these
+  if subject.clustered and not one_bracket(range.cursor, batch.cursor, true) then
+    batch, these, err = walk_bracket(tx, subject, range, size)
+    if not batch then return nil, nil, err end
+  else
+    these = between(range.cursor, batch.cursor, subject.clustered)
+  end
+  if not batch.done then return batch, these end
+  -- The rest is no more than that, and what comes in meanwhile belongs to it.
+  batch.seen, err = count(tx, subject, these, { hint = by_id, collectionUUID = subject.uuid })
+  if not batch.seen then return nil, nil, err end
+  return batch, these
+end
+
+local function selected(subject, these)
+  return { ["$and"] = { these, subject.where } }
+end
+
+local function change(tx, subject, these, batch)
   local rows, err = tx:ask("update", subject.collection, { updates = {
-    { q = selected(subject, range.cursor, batch.cursor), u = subject.update, multi = true, hint = by_id } } })
+    { q = selected(subject, these), u = subject.update, multi = true, hint = by_id } } })
   if not rows then return nil, err end
   batch.changed = rows[1].nModified
   return true
 end
 
-local function find(tx, subject, range, batch)
-  local rows, err = tx:ask("find", subject.collection, { filter = selected(subject, range.cursor, batch.cursor),
+local function find(tx, subject, these, batch)
+  local rows, err = tx:ask("find", subject.collection, { filter = selected(subject, these),
     sort = by_id, hint = by_id, projection = subject.projection, batchSize = batch.seen + 1 })
   -- Nothing is wrong with it but that it is more than one result may be.
   if not rows and err.code == "usage" then err.code, err.retryable = "too_large", true end
@@ -372,8 +411,8 @@ local function updates_of(ids, transformed, failures)
   return commands
 end
 
-local function transform(tx, subject, range, batch, request, failures)
-  local rows, err = find(tx, subject, range, batch)
+local function transform(tx, subject, these, batch, request, failures)
+  local rows, err = find(tx, subject, these, batch)
   if not rows then return nil, err end
   local ids = {} -- the rows are the transform's to do with what it likes
   for i, row in ipairs(rows) do ids[i] = row._id end
@@ -391,16 +430,16 @@ local left = 2 -- seconds without a word after which a transaction of ours is no
 function M.batch(connection, subject, state, range, request)
   local reached
   local done, failure = ledger.together(connection, subject, function(tx)
-    local batch, err = walk(tx, subject, range, request.size)
+    local batch, these, err = walk(tx, subject, range, request.size)
     if not batch then return nil, err end
     reached = batch.cursor
     local failures, ok = {}, true
     if batch.seen > 0 and request.skip and request.skip.key == ledger.show(reached) then
       failures[1] = { key = reached, message = request.skip.message }
     elseif batch.seen > 0 and request.transform then
-      ok, err = transform(tx, subject, range, batch, request, failures)
+      ok, err = transform(tx, subject, these, batch, request, failures)
     elseif batch.seen > 0 then
-      ok, err = change(tx, subject, range, batch)
+      ok, err = change(tx, subject, these, batch)
     end
     if ok and failures[1] then
       ok, err = request.admit(#failures, ledger.show(failures[1].key), failures[1].message)
@@ -426,15 +465,8 @@ function M.about_a_row(err)
   return of_rows[err.code] == true and err.native ~= nil and err.native ~= "" and not of_others[err.native]
 end
 
-local function count(connection, subject, filter, milliseconds)
-  local rows, err = connection:ask("aggregate", subject.collection, { cursor = core.document(),
-    maxTimeMS = milliseconds, pipeline = { { ["$match"] = filter }, { ["$count"] = "n" } } })
-  if not rows then return nil, err end
-  return rows[1] and rows[1].n or 0
-end
-
 function M.verify(connection, subject)
-  return count(connection, subject, subject.wrong)
+  return count(connection, subject, subject.wrong, {})
 end
 
 -- Preview -------------------------------------------------------------------------------------------------------------
@@ -477,19 +509,18 @@ end
 
 -- Seconds that the first documents take.
 local function try_some(tx, subject)
-  local range = { high = nil }
   local began = core.now()
-  local batch, err = walk(tx, subject, range, tried)
+  local batch, these, err = walk(tx, subject, {}, tried)
   if not batch or batch.seen == 0 then return nil, err end
   local ok
-  ok, err = change(tx, subject, range, batch)
+  ok, err = change(tx, subject, these, batch)
   return ok and (core.now() - began) / batch.seen, err
 end
 
 function M.preview(connection, subject, samples, run)
   local preview = { rows = subject.rows, samples = {} }
   local err
-  preview.matching, err = count(connection, subject, subject.where, patience)
+  preview.matching, err = count(connection, subject, subject.where, { maxTimeMS = patience })
   if not preview.matching and err.code ~= "lock_timeout" then return nil, err end
   local rows
   rows, err = connection:ask("find", subject.collection,

@@ -77,7 +77,10 @@ describe("a backfill on MongoDB", function()
     '{"$date":{"$numberLong":"-5"}}', '{"$date":"2026-01-31T10:00:00Z"}', '{"$timestamp":{"t":1,"i":1}}',
     '{"$code":"x"}', '{"$maxKey":1}' }
 
-  it("walks an _id of any type, by batches of every size and several ranges", function()
+  local clustered = { key = { _id = 1 }, unique = true }
+
+  local function walks(options)
+    server:command(database, { "create", "c", clusteredIndex = options.clusteredIndex })
     local documents = {}
     for i, id in ipairs(ids) do documents[i] = ('{"_id":%s,"times":0}'):format(id) end
     server:insert(database, "c", documents)
@@ -99,6 +102,31 @@ describe("a backfill on MongoDB", function()
     local _, sums = kept "n"
     assert.same({ total, total }, { sums.seen, sums.changed })
     assert.is_true(sums.ranges > 1)
+    does([[backfill "t" { on = "c", batch = 700, transform = function(row) return { t = row.m } end }]],
+      "--jobs", "2")
+    assert.equal(total, count("c", { t = 1 }))
+  end
+
+  it("walks an _id of any type, by batches of every size and several ranges", function() walks {} end)
+
+  it("walks a clustered collection the same way", function() walks { clusteredIndex = clustered } end)
+
+  it("reads no more of a clustered collection than its batches, whatever its keys are", function()
+    server:command(database, { "create", "k", clusteredIndex = clustered })
+    server:insert(database, "k", { { _id = 1 }, { _id = "a" } })
+    server:fill(database, "documents", 3000, { _id = { n = "$n" } })
+    server:command(database, { "aggregate", "documents", cursor = mongodb.document(),
+      pipeline = { { ["$merge"] = { into = "k" } } } })
+    server:command(database, { "profile", 2 })
+    finally(function() server:command(database, { "profile", 0 }) end)
+    does [[backfill "b" { on = "k", set = { ["$inc"] = { times = 1 } }, batch = 100 }]]
+    assert.equal(3002, count("k", { times = 1 }))
+    local most = server:command(database, { "aggregate", "system.profile", cursor = mongodb.document(), pipeline = {
+      { ["$match"] = { ns = database .. ".k", appName = "lunadex backfill b" } },
+      { ["$group"] = { _id = mongodb.null, most = { ["$max"] = "$docsExamined" }, n = { ["$sum"] = 1 } } } } })
+      .cursor.firstBatch[1]
+    assert.is_true(most.n > 60)
+    assert.is_true(most.most <= 110, tostring(most.most))
   end)
 
   it("goes along keys that are no UTF-8, and keeps such texts as they are", function()
@@ -136,6 +164,11 @@ describe("a backfill on MongoDB", function()
       { _id = "a" } })
     does [[backfill "n" { on = "c", set = { ["$inc"] = { times = 1 } }, batch = 2 }]]
     assert.equal(6, count("c", { times = 1 }))
+    server:command(database, { "create", "k", collation = { locale = "sv", strength = 1 }, clusteredIndex = clustered })
+    server:insert(database, "k", { { _id = "Z" }, { _id = 7 }, { _id = "å" }, { _id = "b" }, { _id = { a = "x" } },
+      { _id = "C" }, { _id = "ö" }, { _id = "a" } })
+    does [[backfill "k" { on = "k", set = { ["$inc"] = { times = 1 } }, batch = 2 }]]
+    assert.equal(8, count("k", { times = 1 }))
   end)
 
   it("takes updates, pipelines, JSON and extended JSON", function()
@@ -273,6 +306,11 @@ describe("a backfill on MongoDB", function()
     local status = lunadex.run { "backfill", "status", path, "--json", "--target", server:url(database) }
     assert.equal(0, status.status, tostring(status))
     assert.matches('"key":"77"', (status.stdout:gsub(" ", "")), 1, true)
+    local query = shell.read_file "docs/backfills.md":match '"lunadex.backfill_errors"%)%.aggregate%((%b[])%)'
+    query = query:gsub("users_enabled", "b"):gsub('"users"', '"c"')
+    local rows = server:command(database, ('{"aggregate":"lunadex.backfill_errors","cursor":{},"pipeline":%s}')
+      :format(query)).cursor.firstBatch
+    assert.same({ 2, 77, "text" }, { #rows, rows[1].document[1]._id, rows[1].document[1].times })
   end)
 
   it("leaves that document as it is that failed, and no other that has come into its place", function()
@@ -306,16 +344,18 @@ describe("a backfill on MongoDB", function()
   it("shows beforehand what it would do, and changes nothing", function()
     server:fill(database, "c", 50, { v = "$n" })
     local before = mongodb.json(find "c")
-    local query = shell.read_file "docs/backfills.md":match '"lunadex.backfill_errors"%)%.aggregate%((%b[])%)'
-    query = query:gsub("users_enabled", "b"):gsub('"users"', '"c"')
-    local rows = server:command(database, ('{"aggregate":"lunadex.backfill_errors","cursor":{},"pipeline":%s}')
-      :format(query)).cursor.firstBatch
-    assert.same({ 2, 77, "text" }, { #rows, rows[1].document[1]._id, rows[1].document[1].times })
     local result = does([[backfill "b" { on = "c", where = { v = { ["$gt"] = 20 } },
       set = { ["$mul"] = { v = 10 } } }]], "--dry-run")
     assert.matches("30", result.stdout, 1, true)
     assert.matches("210", result.stdout, 1, true)
     assert.equal(before, mongodb.json(find "c"))
+    server:insert(database, "d", { { _id = 1 }, { _id = 2, enabled = mongodb.null } })
+    local text = [[backfill "e" { on = "d", set = { enabled = true } }]]
+    result = does(text, "--dry-run")
+    assert.matches("1: enabled: (missing) → true\n  2: enabled: null → true\n", result.stdout, 1, true)
+    result = does(text, "--dry-run", "--json")
+    assert.matches('"before":{"_id":1}', result.stdout, 1, true)
+    assert.matches('"enabled":null', result.stdout, 1, true)
     result = does([[backfill "b" { on = "c", transform = function(row) return { w = row.v + 1000 } end }]], "--dry-run")
     assert.matches("1001", result.stdout, 1, true)
     assert.equal(before, mongodb.json(find "c"))
@@ -354,13 +394,6 @@ describe("a backfill on MongoDB", function()
       assert.equal(64, result.status, tostring(result))
       assert.matches("take readPreference and w=0 out of the target", result.stderr, 1, true)
     end)
-    server:insert(database, "d", { { _id = 1 }, { _id = 2, enabled = mongodb.null } })
-    local text = [[backfill "e" { on = "d", set = { enabled = true } }]]
-    result = does(text, "--dry-run")
-    assert.matches("1: enabled: (missing) → true\n  2: enabled: null → true\n", result.stdout, 1, true)
-    result = does(text, "--dry-run", "--json")
-    assert.matches('"before":{"_id":1}', result.stdout, 1, true)
-    assert.matches('"enabled":null', result.stdout, 1, true)
 
     it("where it would change the key, or cannot carry it", function()
       for _, set in ipairs { '{ _id = 1 }', '{ ["$inc"] = { ["_id.n"] = 1 } }', '{ ["$unset"] = { _id = 1 } }',
@@ -381,8 +414,6 @@ describe("a backfill on MongoDB", function()
       refused([[backfill "b" { on = "v", set = { b = 1 } }]], "v is a view")
       server:command(database, { "create", "s", timeseries = { timeField = "t" } })
       refused([[backfill "b" { on = "s", set = { b = 1 } }]], "s is a time series collection")
-      server:command(database, { "create", "k", clusteredIndex = { key = { _id = 1 }, unique = true } })
-      refused([[backfill "b" { on = "k", set = { b = 1 } }]], "k is a clustered collection")
     end)
 
     it("by the registry, which knows what updates look like", function()
