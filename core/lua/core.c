@@ -1,4 +1,5 @@
 /* core.c: the module `lunadex.core`. What is here is described in lua/meta/core.lua. */
+#include "lua/counted.h"
 #include "lua/definition.h"
 #include "lua/editor.h"
 #include "lua/files.h"
@@ -58,6 +59,7 @@ int luaopen_lunadex_core(lua_State *L) {
   ldx_lua_open_editor(L);
   luaL_newlib(L, functions);
   ldx_lua_open_value(L);
+  ldx_lua_open_counted(L);
   lua_pushliteral(L, LUNADEX_VERSION);
   lua_setfield(L, -2, "version");
   return 1;

@@ -66,11 +66,41 @@ static void *limited_alloc(void *data, void *block, size_t old_size, size_t new_
   return result;
 }
 
-static void count_hook(lua_State *L, lua_Debug *ar) {
-  (void)ar;
+/* NULL: none are in force. [-0, +0, -] */
+static limits *limits_of(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key);
   limits *limit = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  return limit;
+}
+
+static void count_hook(lua_State *L, lua_Debug *ar);
+
+/* Takes so much off what may be executed. When nothing is left, raises at the line that Lua is at. [-0, +0, v] */
+static void count(lua_State *L, limits *limit, lua_Integer instructions) {
+  limit->instructions = instructions < limit->instructions ? limit->instructions - instructions : 0;
+  if (!limit->instructions_exhausted && !limit->time_exhausted) {
+    if (limit->instructions <= 0)
+      limit->instructions_exhausted = true;
+    else if (is_late(limit))
+      limit->time_exhausted = true;
+    else
+      return;
+  }
+  /* From now on at every instruction, lest a pcall between two looks goes on for a while. */
+  lua_sethook(L, count_hook, LUA_MASKCOUNT, 1);
+  int level = 0;
+  lua_Debug ar;
+  while (lua_getstack(L, level, &ar) && lua_getinfo(L, "l", &ar) && ar.currentline <= 0) level++; /* in C */
+  luaL_where(L, level);
+  lua_pushstring(L, limit->time_exhausted ? "too much time" : "too many instructions");
+  lua_concat(L, 2);
+  lua_error(L);
+}
+
+static void count_hook(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  limits *limit = limits_of(L);
   if (!limit) {
     /* A coroutine that outlived its run and is resumed by somebody else. */
     lua_sethook(L, NULL, 0, 0);
@@ -82,21 +112,12 @@ static void count_hook(lua_State *L, lua_Debug *ar) {
     lua_gc(L, LUA_GCCOLLECT, 0);
     limit->collect_at = limit->memory / 2;
   }
-  limit->instructions -= INTERVAL;
-  if (!limit->instructions_exhausted && !limit->time_exhausted) {
-    if (limit->instructions <= 0)
-      limit->instructions_exhausted = true;
-    else if (is_late(limit))
-      limit->time_exhausted = true;
-    else
-      return;
-  }
-  /* From now on at every instruction, lest a pcall between two looks goes on for a while. */
-  lua_sethook(L, count_hook, LUA_MASKCOUNT, 1);
-  luaL_where(L, 0); /* a hook has no level of its own: 0 is the function that runs */
-  lua_pushstring(L, limit->time_exhausted ? "too much time" : "too many instructions");
-  lua_concat(L, 2);
-  lua_error(L);
+  count(L, limit, INTERVAL);
+}
+
+void ldx_lua_charge(lua_State *L, lua_Integer instructions) {
+  limits *limit = limits_of(L);
+  if (limit) count(L, limit, instructions);
 }
 
 static lua_Number limit_seconds(lua_State *L) {

@@ -1,4 +1,4 @@
-/* sandbox.h: limits for Lua code that is not ours. Both functions belong into the table of `lunadex.core`. */
+/* sandbox.h: limits for Lua code that is not ours. What gives an int belongs into the table of `lunadex.core`. */
 #ifndef LUNADEX_LUA_SANDBOX_H
 #define LUNADEX_LUA_SANDBOX_H
 
@@ -12,6 +12,10 @@
  * the inner one then counts for itself. Must be called on a thread that runs no count or line hook of somebody else's
  * that matters: it is suspended meanwhile. [-0, +2 or 3, v] */
 int ldx_lua_run_limited(lua_State *L);
+
+/* Counts what is done in C, where no hook looks, as so many instructions of the limited run, if this is one; raises when
+ * they are used up. Takes some room on the stack. [-0, +0, v] */
+void ldx_lua_charge(lua_State *L, lua_Integer instructions);
 
 /* current_line(level) → the line that the function at `level` is at (1: the caller), 0 if it has none. What
  * debug.getinfo(level, "l").currentline gives, without a table for each call. [-0, +1, -] */

@@ -29,7 +29,7 @@ local M = {}
 ---@field unasked boolean?         # of some subject: there is no database, or it did not tell
 ---@field environment table?       # of a registry's sandbox
 ---@field secrets lunadex.registry.Problems?   # hides what variables held that the registry read
----@field trusted boolean?         # it comes with Lunadex
+---@field trusted boolean?         # it comes with Lunadex, and nobody gave it what may take for ever
 ---@field broken string?           # why it cannot be loaded: then there is no check
 ---@field file string
 ---@field line integer?
@@ -58,11 +58,12 @@ end
 
 local function rule_of(name, rule, setting, default)
   setting = setting or { options = {} }
-  local off = setting.off or rule.off
+  local off, options = setting.off or rule.off, rule.options or {}
   return {
     name = name, check = rule.check, on = set_of(setting.on or rule.on), off = off, asked = not off and default,
-    values = options_of.values(rule.options or {}, setting.options), file = rule.file, line = rule.line,
-    environment = rule.environment, secrets = rule.secrets, trusted = rule.trusted, broken = rule.broken,
+    options = options, values = options_of.values(options, setting.options), file = rule.file, line = rule.line,
+    environment = rule.environment, secrets = rule.secrets, broken = rule.broken,
+    trusted = rule.trusted and not options_of.has_pattern(options, setting.options),
     only = rule.only, database = rule.database,
     description = setting.description or rule.description or "",
   }

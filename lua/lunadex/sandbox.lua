@@ -5,7 +5,6 @@
 -- file goes on with a value that swallows everything done to it, so that one run shows all the mistakes of a file.
 
 local core = require "lunadex.core"
-local guarded = require "lunadex.guarded"
 local suggest = require "lunadex.suggest"
 local task = require "lunadex.task"
 
@@ -14,7 +13,7 @@ local M = {}
 ---@class lunadex.Limits
 ---@field instructions integer     # VM instructions; allocating 16 bytes counts as one
 ---@field memory integer           # bytes
----@field seconds number           # of the processor: what one instruction calls may run for long
+---@field seconds number           # of the processor: what one instruction calls may run for a while
 
 -- An endless loop takes about a second to get there. A registry of 100,000 indexes needs some 5 million.
 M.limits = { instructions = 300 * 1000 * 1000, memory = 512 * 1024 * 1024, seconds = 60 }
@@ -77,6 +76,9 @@ end
 -- our own functions that it calls; what it adds is one of its own.
 local methods_of = setmetatable({}, { __mode = "k" })
 
+-- Those that strings have in code of a project's plugins, which has no environment of ours.
+local counted_methods = setmetatable(copy(core.counted.string), { __index = string })
+
 ---@class lunadex.sandbox.Problem
 ---@field line integer
 ---@field message string
@@ -96,7 +98,7 @@ function M.environment(words, report)
     tostring = tostring, tonumber = tonumber, type = type, error = error, assert = assert,
     _VERSION = _VERSION,
   }
-  for library, functions in pairs(guarded.functions) do
+  for library, functions in pairs(core.counted) do
     for name, value in pairs(functions) do env[library][name] = value end
   end
   local own = env.string
@@ -183,7 +185,7 @@ end
 --- Runs `chunk` under `limits`. Methods of strings are those of its environment meanwhile: `("x"):rep(…)` does not look
 --- into the environment by itself.
 ---@param chunk function
----@param environment table?       # nil: that of trusted code
+---@param environment table?       # nil: not one of ours
 ---@param limits lunadex.Limits?
 ---@return boolean ok
 ---@return any result_or_message
@@ -194,7 +196,7 @@ function M.run(chunk, environment, limits)
   limits = limits or M.limits
   local strings = debug.getmetatable("")
   local methods = strings.__index
-  strings.__index = environment and methods_of[environment] or methods
+  strings.__index = environment and methods_of[environment] or counted_methods
   local refusal = task.refusal
   task.refusal = "what runs under limits cannot wait for a database"
   local ok, result, limit = core.run_limited(chunk, limits)

@@ -126,6 +126,11 @@ function core.split_name(text) end
 ---@return string? limit
 function core.run_limited(chunk, limits) end
 
+--- Functions of Lua's libraries that may run for hours inside C, where run_limited cannot stop them: the same, but what
+--- they do is counted. The rest of the libraries allocates what it works on, which is counted, too, or is done at once.
+---@type {string: table<string, function>, table: table<string, function>}
+core.counted = nil
+
 --- The line that the function at `level` is at, 0 if it has none: debug.getinfo(level, "l") without a table.
 ---@param level integer?           # 1: the caller
 ---@return integer

@@ -1,7 +1,7 @@
 --- Options of rules: what a rule says of them, and values against that.
 
+local core = require "lunadex.core"
 local format = require "lunadex.format"
-local guarded = require "lunadex.guarded"
 local schema = require "lunadex.registry.schema"
 local suggest = require "lunadex.suggest"
 
@@ -13,15 +13,20 @@ local M = {}
 ---@field description string?
 ---@field check (fun(value: any): boolean?, string?)?   # of a plugin: nil and what was expected, if it is not right
 
+-- Whether it can be read and, of a text that it may have much to do with, be said soon whether it matches.
+local function is_pattern(value)
+  return type(value) == "string" and (core.run_limited(function()
+    core.counted.string.find(("a"):rep(64), value)
+  end, { instructions = 100000, memory = 1024 * 1024 }))
+end
+
 -- For each type: what a value becomes (nil: it is none), and what was expected.
 local types = {
   text = { function(value) return type(value) == "string" and value or nil end, "a text" },
   number = { function(value) return type(value) == "number" and value == value and value or nil end, "a number" },
   boolean = { function(value) if type(value) == "boolean" then return value end end, "true or false" },
   table = { function(value) return type(value) == "table" and value or nil end, "a table" },
-  pattern = { function(value)
-    return type(value) == "string" and pcall(string.find, "", value) and not guarded.is_slow(value, 64) and value or nil
-  end, "a Lua pattern that is quickly matched" },
+  pattern = { function(value) return is_pattern(value) and value or nil end, "a Lua pattern that is quickly matched" },
   duration = { function(value)
     if type(value) == "string" then return format.parse_duration(value) end
     return type(value) == "number" and value >= 0 and value or nil
@@ -112,6 +117,17 @@ function M.check(declared, values, tell)
       if expected then tell(("option %s is %s"):format(name, schema.show(value)), expected) end
     end
   end
+end
+
+--- Whether somebody gave it a pattern: matching that may take for ever.
+---@param declared table<string, lunadex.RuleOption>
+---@param values table
+---@return boolean
+function M.has_pattern(declared, values)
+  for name in pairs(values) do
+    if declared[name] and declared[name].type == "pattern" then return true end
+  end
+  return false
 end
 
 --- The values that a rule is run with.

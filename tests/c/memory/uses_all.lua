@@ -58,6 +58,14 @@ core.describe { kind = 'drop', relation = 't', name = 'i' }
 core.list_directory '.'
 core.resolve_path '.'
 core.run_limited(function() for _ = 1, 300 do end end, { instructions = 1000, memory = 100000 })
+core.run_limited(function()
+  local text, of_table = core.counted.string, core.counted.table
+  for a, b in text.gmatch("a=1, b=2", "(%w)=()") do text.find("b", a) text.rep(b, 2) end
+  text.gsub("abc", "(b)", "%1%0") text.gsub("abc", "b", { b = "d" }) text.match("a(b)", "%b()")
+  local list = { "b", "a" }
+  of_table.insert(list, 1, "c") of_table.sort(list) of_table.concat(list, ", ")
+  of_table.remove(list, 1) of_table.move(list, 1, 2, 2)
+end, { instructions = 10000, memory = 100000 })
 local copy = set:copy(); copy:spell 'postgres'; copy:twin(1); copy:count()
 core.declarations():add_plain({ 'a' }, 'index', nil, 't', { keys = {}, expressions = {} })
 catalog:relation('s', 't'); catalog:index('s', 'i'); catalog:relations()(); catalog:ending 'x'

@@ -6,7 +6,7 @@ describe("progress of a run", function()
     written, width = {}, nil
     package.loaded["lunadex.core"] = {
       terminal = function() return width end,
-      now = function() return 0 end,
+      now = function() return 0 end, counted = { string = {}, table = {} },
     }
     package.loaded["lunadex.cli.output"], package.loaded["lunadex.cli.progress"] = nil, nil
     output = require "lunadex.cli.output"
