@@ -66,7 +66,7 @@ local DEFAULTS, DRIVERS = { plan = true, check = true }, { postgres = true, mong
 local function wrong_rule(rule, options)
   for key, value in pairs(rule) do
     if not RULE[key] then
-      local hint = type(key) == "string" and require("lunadex.suggest").hint(key, RULE)
+      local hint = schema.hint(key, RULE)
       return ("%q has the unknown field %q%s"):format("rule", tostring(key), hint and "; " .. hint or "")
     elseif type(value) ~= RULE[key] and not (key == "on" and type(value) == "string") then
       return ("field %q of %q is a %s; expected a %s"):format(key, "rule", type(value), RULE[key])
@@ -77,14 +77,16 @@ local function wrong_rule(rule, options)
   if rule.driver and not DRIVERS[rule.driver] then return '"rule.driver" is neither "postgres" nor "mongodb"' end
   for _, field in ipairs { "on", "only" } do
     if rule[field] then
-      local value, expected, message = schema.kinds.rule.options[field].check(rule[field])
-      if message then return ('"rule.%s" %s; expected %s'):format(field, message, expected) end
+      local value, expected, message, hint = schema.kinds.rule.options[field].check(rule[field])
+      if message then
+        return ('"rule.%s" %s; expected %s%s'):format(field, message, expected, hint and "; " .. hint or "")
+      end
       rule[field] = value
     end
   end
-  local message, expected = rule_options.lost_only(rule)
-  if not message then message, expected = rule_options.flaw(options or {}, true) end
-  return message and ("%s; expected %s"):format(message, expected)
+  local message, expected, hint = rule_options.lost_only(rule)
+  if not message then message, expected, hint = rule_options.flaw(options or {}, true) end
+  return message and ("%s; expected %s%s"):format(message, expected, hint and "; " .. hint or "")
 end
 
 --- What is wrong with what a plugin's file gave, or nil.
@@ -92,7 +94,7 @@ local function wrong(plugin, name)
   if type(plugin) ~= "table" then return "gives " .. type(plugin) .. "; expected one table" end
   for key in pairs(plugin) do
     if not TOP[key] then
-      local hint = type(key) == "string" and require("lunadex.suggest").hint(key, TOP)
+      local hint = schema.hint(key, TOP)
       return ("has the unknown field %q%s"):format(tostring(key), hint and "; " .. hint or "")
     end
   end

@@ -22,6 +22,7 @@ local M = {}
 ---@field check fun(subject: table, context: table): any, string?
 ---@field on table<string, boolean>
 ---@field only table<string, any>?  # of declared indexes, it is only asked about those that are so
+---@field options table<string, lunadex.RuleOption>
 ---@field values table             # of its options
 ---@field asked boolean
 ---@field off string?              # why it is not asked, where somebody said so

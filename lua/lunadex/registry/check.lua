@@ -220,8 +220,8 @@ function Checker:rule(made, database)
   local rule = self:options(made, nil, kinds.rule, made.raw, { name = made.title, file = made.file, line = made.line,
     database = database, environment = made.environment, secrets = self.problems })
   if rule.check and rule.options then
-    local message, expected = rule_options.flaw(rule.options)
-    if message then self:problem(made, nil, ("rule %s: %s"):format(show(made.title), message), expected) end
+    local message, expected, hint = rule_options.flaw(rule.options)
+    if message then self:problem(made, nil, ("rule %s: %s"):format(show(made.title), message), expected, hint) end
   end
   local message, expected = rule_options.lost_only(rule)
   if message then self:problem(made, nil, ("rule %s: %s"):format(show(made.title), message), expected) end

@@ -61,10 +61,10 @@ function Checker:option(made, relation, kind, option, value)
     return nil
   end
   if not option.check then return value end
-  local kept, expected, wrong = option.check(value, self)
+  local kept, expected, wrong, hint = option.check(value, self)
   if kept == nil then
     self:problem(made, relation, wrong and ("option %s of %s %s"):format(option.name, kind.name, wrong)
-      or ("option %s of %s is %s"):format(option.name, kind.name, show(value)), expected)
+      or ("option %s of %s is %s"):format(option.name, kind.name, show(value)), expected, hint)
   end
   return kept
 end

@@ -6,6 +6,7 @@
 
 local core = require "lunadex.core"
 local format = require "lunadex.format"
+local suggest = require "lunadex.suggest"
 local target = require "lunadex.target"
 
 local M = {}
@@ -17,8 +18,8 @@ local M = {}
 ---@field into "fields"|"entry"    # where the value goes; the field is `field`, else `name`
 ---@field field string?
 ---@field shared boolean?          # also stands beside `sql`, `spec`
----@field check (fun(value: any, session: table): any, string?, string?)?
----       the value as it is kept; or nil, what was expected, and what is wrong if that is not the value as a whole
+---@field check (fun(value: any, session: table): any, string?, string?, string?)?
+---       the value as it is kept; or nil, what was expected, what is wrong if that is not the value as a whole, a hint
 ---@field types table<string, boolean>   # filled in below
 
 ---@class lunadex.registry.Kind
@@ -50,6 +51,14 @@ function M.show(value)
     return tostring(value)
   end
   return value == M.null and "null" or "a " .. type(value)
+end
+
+--- As suggest.hint, of what may be no text.
+---@param value any
+---@param candidates string[]|table<string, any>
+---@return string?
+function M.hint(value, candidates)
+  return type(value) == "string" and suggest.hint(value, candidates) or nil
 end
 
 -- What no text on its way to the server may hold: it would be cut off there, or refused.
@@ -216,13 +225,16 @@ for _, subject in ipairs(M.subjects) do is_subject[subject] = true end
 ---@return string[]?
 ---@return string? expected
 ---@return string? wrong
+---@return string? hint
 function M.subject_list(value)
   local expected = 'some of "' .. table.concat(M.subjects, '", "') .. '"'
   if type(value) ~= "table" then value = { value } end
   local list = {}
   for key, subject in pairs(value) do
     if math.type(key) ~= "integer" then return nil, expected, "holds the key " .. M.show(key) end
-    if not is_subject[subject] then return nil, expected, "holds " .. M.show(subject) end
+    if not is_subject[subject] then
+      return nil, expected, "holds " .. M.show(subject), M.hint(subject, M.subjects)
+    end
     list[#list + 1] = subject
   end
   if #list == 0 then return nil, expected, "is empty" end
@@ -240,7 +252,7 @@ local function narrowing(value)
     if not type_of then
       return nil, "kind, method, unique, where (whether there is a predicate), keys (how many), type (of its column), "
         .. "sharded (whether its collection is)",
-        "holds " .. M.show(field)
+        "holds " .. M.show(field), M.hint(field, M.narrowing)
     elseif type(wanted) ~= type_of or type_of == "number" and math.type(wanted) ~= "integer" then
       return nil, expected, ("has %s = %s"):format(field, M.show(wanted))
     end
@@ -337,7 +349,7 @@ local function throttle(value)
   local kept = {}
   for name, limit in next, value do
     local strain = strains[name]
-    if not strain then return nil, expected, "holds the key " .. M.show(name) end
+    if not strain then return nil, expected, "holds the key " .. M.show(name), M.hint(name, strains) end
     local has = ("has %s = %s"):format(name, M.show(limit))
     if not strain[1]:find(type(limit), 1, true) then return nil, expected, has end
     local right, wanted = limit, nil

@@ -61,7 +61,7 @@ Asker.__index = Asker
 ---@param scene lunadex.rules.Scene
 ---@return lunadex.rules.Asker
 function M.of(rule, scene)
-  local context, aim = scene:context(rule.values)
+  local context, aim = scene:context(rule)
   return setmetatable({ rule = rule, scene = scene, context = context, aim = aim, stopped = 0,
     begun = memory(), grown = 0 }, Asker)
 end

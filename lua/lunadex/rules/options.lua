@@ -3,7 +3,6 @@
 local core = require "lunadex.core"
 local format = require "lunadex.format"
 local schema = require "lunadex.registry.schema"
-local suggest = require "lunadex.suggest"
 
 local M = {}
 
@@ -65,6 +64,7 @@ end
 ---@param checks boolean?          # they may have a function that looks at values: it runs without limits
 ---@return string? message
 ---@return string? expected
+---@return string? hint
 function M.flaw(declared, checks)
   for name, option in pairs(declared) do
     if type(name) ~= "string" then return "options holds the key " .. schema.show(name), "names of options" end
@@ -74,11 +74,13 @@ function M.flaw(declared, checks)
     end
     for field in pairs(option) do
       if not known_fields[field] and not (checks and field == "check" and type(option.check) == "function") then
-        return ("%s holds %s"):format(what, schema.show(field)), "type, default, description"
+        return ("%s holds %s"):format(what, schema.show(field)), "type, default, description",
+          schema.hint(field, known_fields)
       end
     end
     if type(option.type) ~= "string" or not types[option.type] then
-      return ("%s has the type %s"):format(what, schema.show(option.type)), "one of " .. table.concat(keys(types), ", ")
+      return ("%s has the type %s"):format(what, schema.show(option.type)),
+        "one of " .. table.concat(keys(types), ", "), schema.hint(option.type, types)
     end
     if option.description ~= nil and type(option.description) ~= "string" then
       return ("%s has the description %s"):format(what, schema.show(option.description)), "a text"
@@ -111,7 +113,7 @@ function M.check(declared, values, tell)
     if not option then
       local names = keys(declared)
       tell("has no option " .. schema.show(name), #names > 0 and "one of " .. table.concat(names, ", ") or "none",
-        type(name) == "string" and suggest.hint(name, declared) or nil)
+        schema.hint(name, declared))
     else
       local expected = expected_of(option, value)
       if expected then tell(("option %s is %s"):format(name, schema.show(value)), expected) end

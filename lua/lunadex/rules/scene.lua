@@ -480,11 +480,11 @@ local context_fields = {
 }
 
 --- The context of one rule. `aim` says of which relation the subject is: of another one each time it is asked.
----@param options table
+---@param rule lunadex.Rule
 ---@return userdata context
 ---@return fun(relation: string?) aim
-function Scene:context(options)
-  local values = { options = options }
+function Scene:context(rule)
+  local values = { options = core.views("context.options", rule.options, self, suggest.hint)(rule.values) }
   return self.make.context(values), function(relation)
     if relation ~= values.about then values.about, values.relation = relation, nil end
   end

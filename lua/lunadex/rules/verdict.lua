@@ -2,7 +2,6 @@
 
 local format = require "lunadex.format"
 local schema = require "lunadex.registry.schema"
-local suggest = require "lunadex.suggest"
 
 local M = {}
 
@@ -24,6 +23,11 @@ local EXPECTED = "expected nothing, or " .. WORDS
 local words = { allow = true, warn = true, skip = true, block = true }
 local known_fields = { verdict = true, message = true, amend = true, changes = true }
 
+local function hint_of(word, candidates)
+  local hint = schema.hint(word, candidates)
+  return hint and "; " .. hint or ""
+end
+
 -- What is no part of the definition, and may be another for one run.
 local amendable = { "mode", "lock_timeout", "maintenance_work_mem", "parallel_workers", "commit_quorum", "critical",
   "description" }
@@ -39,9 +43,8 @@ local function amendments(amend, dialect, entry)
     local known = name == "put_off"
     for _, each in ipairs(names) do known = known or each == name end
     if not known then
-      local hint = type(name) == "string" and suggest.hint(name, names)
       return nil, ("amend cannot change %s; expected one of %s%s"):format(schema.show(name), table.concat(names, ", "),
-        hint and "; " .. hint or "")
+        hint_of(name, names))
     elseif name == "put_off" then
       if type(value) ~= "boolean" then return nil, "put_off is " .. schema.show(value) .. "; expected true or false" end
       result.put_off = value or nil
@@ -99,17 +102,21 @@ function M.of(first, second, dialect, entry)
   local verdict, message, amend, changes = first, second, nil, nil
   if type(first) == "table" then
     for field in pairs(first) do
-      if not known_fields[field] then return nil, ("gave a table with %s; %s"):format(schema.show(field), EXPECTED) end
+      if not known_fields[field] then
+        return nil, ("gave a table with %s; %s%s"):format(schema.show(field), EXPECTED, hint_of(field, known_fields))
+      end
     end
     verdict, message, amend = first.verdict or first.amend and "allow", first.message, plain(first.amend)
     if first.changes ~= nil then
-      local expected, wrong
-      changes, expected, wrong = schema.subject_list(plain(first.changes))
-      if not changes then return nil, ("changes %s; expected %s"):format(wrong, expected) end
+      local expected, wrong, hint
+      changes, expected, wrong, hint = schema.subject_list(plain(first.changes))
+      if not changes then
+        return nil, ("changes %s; expected %s%s"):format(wrong, expected, hint and "; " .. hint or "")
+      end
     end
   end
   if type(verdict) ~= "string" or not words[verdict] then
-    return nil, ("gave %s; %s"):format(schema.show(verdict), EXPECTED)
+    return nil, ("gave %s; %s%s"):format(schema.show(verdict), EXPECTED, hint_of(verdict, words))
   end
   local text, flaw = text_of(message)
   if not text then return nil, flaw end

@@ -386,6 +386,10 @@ return { name = "policy", describe = "ours", rule = {
       ["context.options.days[1] = 'fri'"] = "a rule cannot set 1", ["context.date.hour = 1"] = "a rule cannot set hour",
       ["context.options = {}"] = "a rule cannot set options of the context",
       ["return index.nme"] = 'did you mean "name"?',
+      ["return context.options.dais"] = 'context.options has no field "dais"; did you mean "days"?',
+      ["return 'wran'"] = 'gave "wran"; expected nothing, or "allow", "warn", "skip" or "block" and a message, or '
+        .. '{ verdict = "…", message = "…", amend = { … } }; did you mean "warn"?',
+      ["return { verdict = 'warn', changes = 'crate' }"] = 'changes holds "crate"; expected some of "create"',
       ["return index.keys[1].colum"] = 'a key has no field "colum"; did you mean "column"?',
     } do
       local result = run("check", text:format(what), "--json")
