@@ -54,10 +54,11 @@ int ldx_lua_excluded_nulls(lua_State *L) {
   ldx_error error;
   const char *text = check_text(L, &error);
   if (!text) return ldx_lua_fail(L, &error);
+  bool check = lua_toboolean(L, 2);
   lua_settop(L, 1);
   ldx_strings columns;
   bool nothing_else;
-  bool ok = ldx_pg_excluded_nulls(ldx_lua_push_arena(L), text, &columns, &nothing_else, &error);
+  bool ok = ldx_pg_excluded_nulls(ldx_lua_push_arena(L), text, check, &columns, &nothing_else, &error);
   if (ok) {
     push_list(L, &columns);
     lua_pushboolean(L, nothing_else);

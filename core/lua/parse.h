@@ -17,7 +17,8 @@ int ldx_lua_parameters(lua_State *L);
 /* assigned_columns(text) → list of names | nil, error: what stands behind SET in an UPDATE. [-0, +1 or 2, v] */
 int ldx_lua_assigned_columns(lua_State *L);
 
-/* excluded_nulls(predicate) → list of columns, nothing else | nil, error: of which it is true for no null. [-0, +2, v] */
+/* excluded_nulls(predicate, check) → list of columns, nothing else | nil, error: of which it is true, or of a check not
+ * false, for no null. [-0, +2, v] */
 int ldx_lua_excluded_nulls(lua_State *L);
 
 /* number_text(number) → text: as a parameter of PostgreSQL is sent. [-0, +1, v] */

@@ -226,14 +226,14 @@ static const field key_fields[] = {KEY_FIELDS(X)};
 typedef struct index_view {
   const ldx_definition *definition;
   const char *name;
-  const ldx_relation *relation; /* NULL: there is none, or no catalog */
-  ldx_live *live;               /* NULL: nothing is, or nobody looked */
-  lua_Integer ordinal;          /* 0: it is live and not declared */
+  ldx_relation *relation; /* NULL: there is none, or no catalog */
+  ldx_live *live;         /* NULL: nothing is, or nobody looked */
+  lua_Integer ordinal;    /* 0: it is live and not declared */
 } index_view;
 
 typedef struct key_view {
   const ldx_key *key;
-  const ldx_relation *relation; /* NULL: there is none, or no catalog */
+  ldx_relation *relation; /* NULL: there is none, or no catalog */
   bool declared;
 } key_view;
 
@@ -405,8 +405,8 @@ static int index_index(lua_State *L) {
   return 1;
 }
 
-/* What the scene's function, at 3, makes of the type of a key's column and whether that may be null; of nothing, where
- * it is none or nobody knows. [-0, +1, e] */
+/* What the scene's function, at 3, makes of the type of a key's column, whether its type or NOT NULL keeps nulls out of it,
+ * its name and its relation; of nothing, where it is none or nobody knows. [-0, +1, e] */
 static void ask_about_column(lua_State *L, const key_view *view) {
   const ldx_column *column =
       view->relation && view->key->column ? ldx_relation_column(view->relation, view->key->column) : NULL;
@@ -415,8 +415,10 @@ static void ask_about_column(lua_State *L, const key_view *view) {
   if (column) {
     lua_pushinteger(L, (lua_Integer)column->base);
     lua_pushboolean(L, column->never_null);
+    lua_pushstring(L, column->name);
+    ldx_lua_push_relation(L, lua_upvalueindex(CATALOG), view->relation);
   }
-  lua_call(L, column ? 3 : 1, 1);
+  lua_call(L, column ? 5 : 1, 1);
 }
 
 static int key_index(lua_State *L) {

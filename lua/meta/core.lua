@@ -77,11 +77,12 @@ function core.parameters(text) end
 function core.assigned_columns(text) end
 
 --- The columns of which an SQL predicate is true for no null, as far as its text tells: operators and functions are taken
---- for the server's own.
+--- for the server's own. A check holds where it is null: of one, they are those for which it is false.
 ---@param predicate string         # "a > 1 AND b IS NOT NULL OR a = b"
+---@param check boolean?           # it is that of a check
 ---@return string[]? columns       # { "a", "b" }
 ---@return boolean|lunadex.Error nothing_else   # whether it says no more than that they are not null; or why it cannot be read
-function core.excluded_nulls(predicate) end
+function core.excluded_nulls(predicate, check) end
 
 --- A number as a parameter of PostgreSQL is sent: with as few digits as it is told from others by, "NaN", "-Infinity".
 ---@param number number

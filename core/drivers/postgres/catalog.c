@@ -83,6 +83,16 @@ static void read_lone_not_null(void *state, char **fields) {
     if (strcmp(relation->columns[i].name, fields[1]) == 0) relation->columns[i].lone = lone;
 }
 
+static void read_unproven_not_null(void *state, char **fields) {
+  work *w = state;
+  ldx_relation *relation = ldx_catalog_relation_by_id(w->catalog, ldx_pg_number(fields[0]));
+  for (size_t i = 0; relation && i < relation->column_count; i++) {
+    ldx_column *column = &relation->columns[i];
+    if (strcmp(column->name, fields[1]) == 0)
+      ldx_pg_base_type(ldx_pg_reader_dictionary(w->reader), column->type, &column->never_null);
+  }
+}
+
 static void read_index_parent(void *state, char **fields) {
   work *w = state;
   ldx_live *child = ldx_catalog_live_by_id(w->catalog, ldx_pg_number(fields[0]));
@@ -138,6 +148,7 @@ static bool read_all(work *w, ldx_session *session, const char *oid, ldx_error *
   ADD(oid ? NULL : ldx_sql_null_checks, NULL, 2, read_null_check, w);
   ADD(ldx_sql_columns, of_columns, LDX_PG_COLUMN_COLUMNS, ldx_pg_read_column, w->reader);
   if (version >= 180000) ADD(oid ? NULL : ldx_sql_lone_not_nulls_18, NULL, 4, read_lone_not_null, w);
+  if (version >= 180000) ADD(ldx_sql_unproven_not_nulls_18, of_constraints, 2, read_unproven_not_null, w);
   ADD(ldx_pg_reader_index_sql(w->reader), of_indexes, LDX_PG_INDEX_COLUMNS, ldx_pg_read_index, w->reader);
   ADD(oid ? NULL : ldx_sql_index_parents, NULL, 2, read_index_parent, w);
   ADD(ldx_sql_constraints, of_constraints, LDX_PG_CONSTRAINT_COLUMNS, ldx_pg_read_constraint, w->reader);

@@ -130,8 +130,8 @@ static ldx_strings null_for(ldx_arena *arena, const node *expression) {
   }
 }
 
-/* For what it is not true; or, if `truth` is false, not false. */
-static ldx_strings never(ldx_arena *arena, const node *expression, bool truth) {
+/* For what it is not true; or, if `truth` is false, not false. With `certain`, for what it is the other one: not null. */
+static ldx_strings never(ldx_arena *arena, const node *expression, bool truth, bool certain) {
   if (!expression) return nothing;
   if (expression->node_case == PG_QUERY__NODE__NODE_NULL_TEST) {
     bool is_not = expression->null_test->nulltesttype == PG_QUERY__NULL_TEST_TYPE__IS_NOT_NULL;
@@ -143,12 +143,13 @@ static ldx_strings never(ldx_arena *arena, const node *expression, bool truth) {
                           test == PG_QUERY__BOOL_TEST_TYPE__IS_NOT_UNKNOWN;
     return false_for_null == truth ? null_for(arena, expression->boolean_test->arg) : nothing;
   }
-  if (expression->node_case != PG_QUERY__NODE__NODE_BOOL_EXPR) return null_for(arena, expression);
+  if (expression->node_case != PG_QUERY__NODE__NODE_BOOL_EXPR) return certain ? nothing : null_for(arena, expression);
   const PgQuery__BoolExpr *all = expression->bool_expr;
-  if (all->boolop == PG_QUERY__BOOL_EXPR_TYPE__NOT_EXPR) return never(arena, all->args[0], !truth);
+  if (all->boolop == PG_QUERY__BOOL_EXPR_TYPE__NOT_EXPR) return never(arena, all->args[0], !truth, certain);
   bool either = (all->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) == truth;
-  ldx_strings set = never(arena, all->args[0], truth);
-  for (size_t i = 1; i < all->n_args; i++) set = combined(arena, set, never(arena, all->args[i], truth), either);
+  ldx_strings set = never(arena, all->args[0], truth, certain);
+  for (size_t i = 1; i < all->n_args; i++)
+    set = combined(arena, set, never(arena, all->args[i], truth, certain), either);
   return set;
 }
 
@@ -167,8 +168,8 @@ static bool says_not_null(const node *expression, bool truth) {
   return true;
 }
 
-bool ldx_pg_excluded_nulls(ldx_arena *arena, const char *predicate, ldx_strings *columns, bool *nothing_else,
-                           ldx_error *error) {
+bool ldx_pg_excluded_nulls(ldx_arena *arena, const char *predicate, bool check, ldx_strings *columns,
+                           bool *nothing_else, ldx_error *error) {
   ldx_error_clear(error);
   *columns = nothing;
   *nothing_else = false;
@@ -180,7 +181,7 @@ bool ldx_pg_excluded_nulls(ldx_arena *arena, const char *predicate, ldx_strings 
   bool ok = select && select->n_target_list == 1;
   if (ok) {
     const node *expression = select->target_list[0]->res_target->val;
-    *columns = never(arena, expression, true);
+    *columns = never(arena, expression, true, check);
     *nothing_else = says_not_null(expression, true);
   } else {
     ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "%s", result.error ? result.error->message : "no one predicate");

@@ -33,10 +33,10 @@ bool ldx_pg_assigned(ldx_arena *arena, const char *text, ldx_strings *columns, l
 const char *ldx_pg_spelled(ldx_arena *arena, const char *expression);
 
 /* The columns of which a predicate is true for no null, each once, as far as its text tells: operators and functions are
- * taken for those of pg_catalog. `*nothing_else`: it says just that they are not null. False with
+ * taken for those of pg_catalog. Of a `check`, those for which it is false, as it holds where it is null. `*nothing_else`: it says just that they are not null. False with
  * LDX_ERROR_INVALID_DEFINITION where it cannot be read. Allocated in `arena`. */
-bool ldx_pg_excluded_nulls(ldx_arena *arena, const char *predicate, ldx_strings *columns, bool *nothing_else,
-                           ldx_error *error);
+bool ldx_pg_excluded_nulls(ldx_arena *arena, const char *predicate, bool check, ldx_strings *columns,
+                           bool *nothing_else, ldx_error *error);
 
 /* Whether `sql` is more than one statement. */
 bool ldx_pg_has_several(const char *sql);

@@ -23,7 +23,7 @@ typedef struct ldx_column {
   uint32_t base;      /* likewise: the type below its domains, or `type` itself */
   uint32_t collation; /* likewise; 0: the type has none */
   bool not_null;
-  bool never_null;               /* or a domain says so */
+  bool never_null;               /* or a domain says so, and it is known to hold of all rows */
   const ldx_lone_not_null *lone; /* one of its own, or of a relation that inherits it; NULL: there is none */
 } ldx_column;
 

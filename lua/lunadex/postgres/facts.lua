@@ -17,6 +17,30 @@ M.types = {
 --- The columns of which a predicate is true for no null, and whether it says no more than that they are not.
 M.excluded_nulls = core.excluded_nulls
 
+--- By relation, the columns that a check of it, which is known to hold of all rows, keeps nulls out of.
+---@param plan lunadex.Plan
+---@return table<string, table<string, true>>?
+---@return lunadex.Error? err
+function M.null_checks(plan)
+  -- Only what tests for null can be false for one.
+  local rows, err = plan.connection:ask [[
+    SELECT n.nspname AS schema, c.relname AS relation, pg_catalog.pg_get_expr(k.conbin, k.conrelid) AS "check"
+    FROM pg_catalog.pg_constraint k
+    JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE k.contype = 'c' AND k.convalidated AND k.conbin::text ~ 'NULLTEST|BOOLEANTEST']]
+  if not rows then return nil, err end
+  local found = {}
+  for _, row in ipairs(rows) do
+    local name = core.quote_name(row.schema, row.relation)
+    for _, column in ipairs(core.excluded_nulls(row.check, true) or {}) do
+      found[name] = found[name] or {}
+      found[name][column] = true
+    end
+  end
+  return found
+end
+
 --- The transactions of other sessions of this database, and those that are prepared, the oldest first; with an error,
 --- if there are some into which this user may not look: of these the server tells that they hold something up, but not
 --- since when.

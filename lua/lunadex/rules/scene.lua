@@ -30,7 +30,7 @@ Scene.__index = Scene
 ---@field offline true
 
 --- Interrupts a rule until `what` is read.
----@param what "target"|"statistics"|"transactions"|"disk"|"explain"|"backfills"
+---@param what "target"|"statistics"|"null_checks"|"transactions"|"disk"|"explain"|"backfills"
 function Scene:need(what)
   local value = self.facts[what]
   if value ~= nil then return value end
@@ -107,11 +107,21 @@ local key_fields = {
     if scene.offline then scene:need "target" end
     return number and scene.plan.dialect.facts.types[number]
   end,
-  not_null = function(scene, _, not_null)
+  not_null = function(scene, _, not_null, name, relation)
     if scene.offline then scene:need "target" end
-    return not_null
+    if not_null ~= false then return not_null end -- nobody knows, or it is no column
+    return scene:is_checked(relation, name)
   end,
 }
+
+--- Whether a check lets no null into a column.
+---@param relation lunadex.Relation
+---@param column string
+---@return boolean
+function Scene:is_checked(relation, column)
+  local columns = self:need("null_checks")[relation.display]
+  return columns and columns[column] or false
+end
 
 --- Of a declared index by its ordinal, of another one that is live.
 ---@param of integer|lunadex.Index
@@ -165,7 +175,8 @@ local relation_fields = {
     if scene.offline then scene:need "target" end
     local columns, types, on = {}, scene.plan.dialect.facts.types, values.data.on
     for _, column in ipairs(on and on:columns() or {}) do
-      columns[column.name] = { name = column.name, not_null = column.never_null, type = types[column.base] }
+      columns[column.name] = { name = column.name, type = types[column.base],
+        not_null = column.never_null or scene:is_checked(on, column.name) }
     end
     return columns
   end,

@@ -560,6 +560,28 @@ return { name = "policy", describe = "ours", rule = {
         index { "code", unique = true, where = [=["Code" > 1]=], name = "v" } } ]])
     end)
 
+    it("nullable-unique believes a check that is known to hold of all rows", function()
+      server:psql(database, [[ALTER TABLE t ADD CHECK (a IS NOT NULL AND a > 0), ADD CHECK (b <> ''),
+        ADD CONSTRAINT later CHECK (flag IS NOT NULL) NOT VALID;
+        CREATE TABLE more (CHECK (b IS NOT NULL)) INHERITS (t)]])
+      local text = [[ on "t" { index { "a", unique = true, name = "a" }, index { "b", unique = true, name = "b" },
+          index { "flag", unique = true, name = "f" } }
+        on "more" { index { "a", "b", unique = true, name = "ab" } } ]]
+      assert.same({ "warning nullable-unique b", "warning nullable-unique f" }, check(text))
+      server:psql(database, "ALTER TABLE t VALIDATE CONSTRAINT later")
+      assert.same({ "warning nullable-unique b" }, check(text))
+      local shown = run("check", [[ on "t" {} rule "r" { on = "relation", check = function(relation)
+        local columns = relation.columns
+        return "warn", ("%s %s %s"):format(columns.a.not_null, columns.b.not_null, columns.n.not_null) end } ]])
+      assert.matches("true false true", shown.stdout, 1, true)
+      if pg.version >= 18 then
+        server:psql(database, "ALTER TABLE t ADD CONSTRAINT given NOT NULL b NOT VALID")
+        assert.same({ "warning nullable-unique b" }, check(text))
+        server:psql(database, "ALTER TABLE t VALIDATE CONSTRAINT given")
+        assert.same({}, check(text))
+      end
+    end)
+
     it("know of which columns a predicate excludes the nulls", function()
       server:psql(database, [[CREATE TABLE nulls (a int, b text, f boolean, "B" text); INSERT INTO nulls
         SELECT a, b, f, c FROM (VALUES (NULL), (0), (5)) x (a), (VALUES (NULL), (''), ('a OR b')) y (b),
@@ -574,6 +596,20 @@ return { name = "policy", describe = "ours", rule = {
         ["CASE WHEN f THEN a > 1 ELSE true END"] = "",
         ["(b)::text COLLATE \"C\" LIKE '%' -- a"] = "b", ["NOT (a > 1 OR NOT f)"] = "a f",
       }
+      -- Of a check, which holds where it is null.
+      local checked = { ["a > 1 AND b IS NOT NULL"] = "b", ["f"] = "", ["NOT (a IS NULL OR b IS NULL)"] = "a b",
+        ["a IS NOT NULL OR b IS NOT NULL"] = "", ["a IS NOT NULL AND f OR a IS NOT NULL AND b <> ''"] = "a",
+        ["(f IS TRUE) OR NOT (f IS NULL)"] = "f", ["f IS NOT TRUE"] = "", ["(a > 1) IS NOT NULL"] = "a",
+        ["NOT (f IS NOT TRUE AND b IS NULL)"] = "", ["coalesce(a, 1) IS NOT NULL"] = "" }
+      for predicate, expected in pairs(checked) do
+        local columns = core.excluded_nulls(predicate, true)
+        table.sort(columns)
+        assert.equal(expected, table.concat(columns, " "), predicate)
+        for _, column in ipairs(columns) do
+          local held = 'SELECT count(*) FROM nulls WHERE "%s" IS NULL AND (%s) IS NOT FALSE'
+          assert.equal("0", server:value(database, held:format(column, predicate)), predicate)
+        end
+      end
       for predicate, expected in pairs(excluded) do
         local columns = core.excluded_nulls(predicate)
         table.sort(columns)
