@@ -2,7 +2,8 @@
 --
 -- The count is of the server that was asked: what only replicas use counts as unused here. It begins anew when
 -- statistics are reset (MongoDB: when the server is restarted), and where it is younger than `since` nothing is said.
--- How old an index is the server does not know: one of yesterday is told of as well, if its server counts for long.
+-- PostgreSQL does not know how old an index is, but for one that a recorded run made (docs/history.md), or where it
+-- keeps the times of commits: another one of yesterday is told of as well, if the server has counted for long.
 -- Unique indexes and keys do their work without being read, and so does what expires documents; what is hidden from
 -- queries is not there to be used.
 

@@ -154,7 +154,8 @@ function Judge:read(what)
   self.tell(nil, finding)
 end
 
--- Sizes and uses of all live indexes of the relations that the registry speaks of.
+-- Sizes and uses of all live indexes of the relations that the registry speaks of. What was made after its server began
+-- to count, was not there to be used before.
 function Judge:statistics()
   local items, keys = {}, {}
   for name, data in pairs(self.scene:relations()) do
@@ -167,8 +168,17 @@ function Judge:statistics()
   end
   local measures, err = self.plan.connection:measure(items)
   if not measures then return nil, err end
+  local ages, made = self.plan.dialect.facts.ages, {}
+  if ages then
+    made, err = ages(self.plan)
+    if not made then return nil, err end
+  end
   local found = {}
-  for i, key in ipairs(keys) do found[key] = measures[i] end
+  for i, key in ipairs(keys) do
+    local measure, age = measures[i], made[key]
+    if age and age < measure.scans_since then measure.scans_since = age end
+    found[key] = measure
+  end
   return found
 end
 

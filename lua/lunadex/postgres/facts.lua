@@ -41,6 +41,26 @@ function M.null_checks(plan)
   return found
 end
 
+--- By relation and name, how many seconds ago recorded runs (docs/history.md) made indexes: the server itself knows
+--- of none how old it is, unless it keeps the times of commits.
+---@param plan lunadex.Plan
+---@return table<string, number>?
+---@return lunadex.Error? err
+function M.ages(plan)
+  local found = {}
+  local rows, err = plan.connection:ask [[
+    SELECT 1 AS readable FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'lunadex' AND c.relname = 'change'
+      AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')]]
+  if not rows then return nil, err elseif #rows == 0 then return found end
+  rows, err = plan.connection:ask [[
+    SELECT relation, name, extract(epoch FROM now() - max(started + seconds * interval '1 second'))::float8 AS age
+    FROM lunadex.change WHERE outcome IN ('created', 'replaced', 'rebuilt') GROUP BY relation, name]]
+  if not rows then return nil, err end
+  for _, row in ipairs(rows) do found[row.relation .. "\0" .. row.name] = row.age end
+  return found
+end
+
 --- The transactions of other sessions of this database, and those that are prepared, the oldest first; with an error,
 --- if there are some into which this user may not look: of these the server tells that they hold something up, but not
 --- since when.

@@ -681,6 +681,25 @@ return { name = "policy", describe = "ours", rule = {
       assert(found.t_b < found.t_a, ("%s, %s"):format(found.t_b, found.t_a))
     end)
 
+    it("unused-index believes a recorded run that it made the index", function()
+      local text = [[ on "t" { index { "a", name = "t_a" }, index { "b", name = "t_b" } } ]]
+      server:psql(database, "CREATE INDEX t_b ON t (b)")
+      local result = run("apply", text, "--record")
+      assert.equal(0, result.status, tostring(result))
+      local old = text .. [[ rule "unused-index" { options = { since = 0 } } ]]
+      assert.same({ "warning unused-index t_a", "warning unused-index t_b" }, check(old))
+      local ages = text .. [[ rule "age" { on = "index", check = function(index, context)
+        return "warn", ("%s %s"):format(index.name, index.scans_since) end } ]]
+      -- By clocks that differ an index may even be younger than now.
+      server:psql(database, "UPDATE lunadex.change SET started = now() + interval '1 hour'")
+      local shown = run("check", ages).stdout
+      assert.matches("t_a nil\n", shown)
+      assert.matches("t_b %d+\n", shown)
+      assert.same({ "warning unused-index t_b" }, check(old))
+      server:psql(database, "DROP SCHEMA lunadex CASCADE")
+      assert.same({ "warning unused-index t_a", "warning unused-index t_b" }, check(old))
+    end)
+
     it("unused-index and used-index-drop, of a partitioned table", function()
       server:psql(database, [[CREATE TABLE parts (a int, b int) PARTITION BY LIST (a);
         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1) PARTITION BY LIST (a);
