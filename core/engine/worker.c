@@ -51,6 +51,8 @@ bool ldx_seat_open(seat *s, ldx_error *error) {
    * job; a watcher that only wants to look has none. */
   ldx_target target = s->engine->target;
   target.stop = s->context ? &s->context->cancelled : &s->engine->closing;
+  /* Whoever asks for a connection is told what the server says to that, and not again with each session. */
+  target.context = s->context && s->context->job->kind == LDX_JOB_CONNECT ? s->context : NULL;
   ldx_session *session = driver->open(&target, &s->info, error);
   if (!session) return false;
   s->info.driver = driver->name;

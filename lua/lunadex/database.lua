@@ -101,10 +101,20 @@ function M.open(url, options, lasting)
   }, Connection)
 end
 
+-- Asks for a connection. What the server says to that, nobody may be there to hear: then its warnings are for the plan.
+local function connecting(self)
+  local warnings = {}
+  local told = notices.warnings(function(text) warnings[#warnings + 1] = text end)
+  local ticket = task.ticket(self.handle, self.handle:connect(self.retry), function(event)
+    if event.event == "notice" and not self.on_notice then told:hear(event) else self:hear(event) end
+  end, answer(self))
+  return { ticket = ticket, warnings = warnings }
+end
+
 --- For the library: asks for the catalog now, so that it is read while the caller does something else.
 function Connection:prefetch()
   if task.ending() then return end
-  if not self.info then self.info_ticket = self.info_ticket or reading(self, self.handle:connect(self.retry)) end
+  if not self.info then self.connecting = self.connecting or connecting(self) end
   self.catalog_ticket = self.catalog_ticket or reading(self, self.handle:catalog())
 end
 
@@ -122,6 +132,7 @@ end
 ---@field read_only boolean
 ---@field standby boolean
 ---@field warning string
+---@field warnings string[]        # what the server said when it was connected to, where nobody listened
 
 --- Connects, once, and says to what.
 ---@return lunadex.ServerInfo? info
@@ -129,10 +140,11 @@ end
 function Connection:connect()
   if self.info then return self.info end
   check_open(self)
-  local ticket = self.info_ticket or reading(self, self.handle:connect(self.retry))
-  self.info_ticket = nil
-  local info, err = outcome(ticket:await())
+  local asked = self.connecting or connecting(self)
+  self.connecting = nil
+  local info, err = outcome(asked.ticket:await())
   if not info then return nil, err end
+  info.warnings = asked.warnings
   self.info = info
   if info.display and info.display ~= "" then self.display = info.display end
   return info

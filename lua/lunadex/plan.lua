@@ -149,6 +149,9 @@ end
 -- What has to be said of the server and of relations, whatever is declared on them.
 local function tell_beforehand(maker, bare)
   local plan, dialect = maker.plan, maker.dialect
+  for _, text in ipairs(plan.info.warnings or {}) do
+    maker:finding(nil, { level = "warning", rule = "server", message = text })
+  end
   for _, finding in ipairs(dialect.steps.without_counterpart(plan.options)) do maker:finding(nil, finding) end
   for _, relation in ipairs(bare) do
     if not dialect.makes_relations and not plan.catalog:relation(relation.schema, relation.name) then

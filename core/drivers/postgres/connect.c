@@ -18,11 +18,6 @@
 
 static const double default_timeout = 10;
 
-static void ignore_notice(void *argument, const PGresult *result) {
-  (void)argument;
-  (void)result;
-}
-
 /* --- errors of connecting ------------------------------------------------------------------------------------------ */
 
 /* The verbose form of a server's message is "FATAL:  28P01: text\nLOCATION:  file": finds the SQLSTATE and takes it and
@@ -203,7 +198,8 @@ static double timeout_of(const ldx_target *target, const PQconninfoOption *optio
 
 /* Tries every host of the target. PQconnectPoll goes from one to the next when one refuses, but a limit of ours cannot
  * tell it to: after a time-out the hosts behind that one get a connection of their own. */
-static PGconn *connect_to(const ldx_target *target, const ldx_secrets *secrets, ldx_error *error) {
+static PGconn *connect_to(const ldx_target *target, const ldx_secrets *secrets, ldx_session *session,
+                          ldx_error *error) {
   char host[2048], hostaddr[2048], port[512], before[1024] = "";
   const char *next_host = NULL, *next_hostaddr = NULL, *next_port = NULL;
   for (;;) {
@@ -213,7 +209,7 @@ static PGconn *connect_to(const ldx_target *target, const ldx_secrets *secrets, 
       return NULL;
     }
     PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
-    PQsetNoticeReceiver(connection, ignore_notice, NULL);
+    PQsetNoticeReceiver(connection, ldx_pg_hear, session);
     PQconninfoOption *options = PQconninfo(connection);
     double timeout = timeout_of(target, options);
     reached how = poll_connection(connection, timeout, target->stop);
@@ -488,19 +484,18 @@ ldx_session *ldx_pg_open(const ldx_target *target, ldx_server_info *info, ldx_er
   ldx_session *session = NULL;
   bool ok = false;
   if (!check_target(target, &secrets, error)) goto out;
-  PGconn *connection = connect_to(target, &secrets, error);
+  session = calloc(1, sizeof *session);
+  if (!session) {
+    ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
+    goto out;
+  }
+  ldx_pg_listen(session, target->context);
+  PGconn *connection = connect_to(target, &secrets, session, error);
   if (!connection) {
     reclassify_usage(error);
     goto out;
   }
-  session = calloc(1, sizeof *session);
-  if (!session) {
-    PQfinish(connection);
-    ldx_error_set(error, LDX_ERROR_INTERNAL, "out of memory");
-    goto out;
-  }
   session->connection = connection;
-  PQsetNoticeReceiver(connection, ldx_pg_hear, session);
   session->read_only = target->read_only;
   session->cancel = PQgetCancel(connection);
   PQsetnonblocking(connection, 1);
@@ -511,6 +506,7 @@ ldx_session *ldx_pg_open(const ldx_target *target, ldx_server_info *info, ldx_er
     goto out;
   }
   if (!introduce(session, target->notices, error)) goto out;
+  ldx_pg_listen(session, NULL);
   if (info) *info = session->info;
   ok = true;
 out:

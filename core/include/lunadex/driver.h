@@ -26,6 +26,7 @@ typedef struct ldx_target {
                             * warnings alone */
   bool lasting;            /* idle sessions are kept: what was set on them is to stay; the engine's */
   const atomic_bool *stop; /* once true, `open` soon gives up with LDX_ERROR_CANCELLED; outlives it; may be NULL */
+  struct ldx_context *context; /* told what the server says meanwhile; NULL: nobody is */
 } ldx_target;
 
 typedef struct ldx_server_info {
@@ -157,8 +158,9 @@ typedef struct ldx_notice {
   size_t left_out; /* the engine's, and then there is nothing else: so many were left out here */
 } ldx_notice;
 /* Tells one; all is copied. A driver whose server says such things (PostgreSQL does, MongoDB has nothing like it) tells
- * those of query, transact and perform. It never waits for the owner: of what comes faster than that takes it the engine
- * leaves out what would not fit into a megabyte for each job, and says how many that were. */
+ * those of query, transact and perform, and of open for a target that has a context. It never waits for the owner: of what
+ * comes faster than that takes it the engine leaves out what would not fit into a megabyte for each job, and says how many
+ * that were. */
 void ldx_context_notice(ldx_context *context, const ldx_notice *notice);
 
 /* --- a lock behind which everybody else has to wait (strong_lock.c) ------------------------------------------------------ */

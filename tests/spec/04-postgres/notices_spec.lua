@@ -150,6 +150,52 @@ lines' USING DETAIL = 'more', HINT = 'Do it.', ERRCODE = '01234'; END $$]])
     end)
   end)
 
+  describe("while it is connected to", function()
+    -- As if the database had been made with another version of the library; what is said differs by its collation.
+    local function age()
+      server:psql("postgres", ("UPDATE pg_database SET datcollversion = 'old' WHERE datname = '%s'"):format(database))
+    end
+    local said = 'database "%s" has '
+
+    it("is told once", function()
+      if pg.version < 15 then return end
+      age()
+      connect()
+      assert(db:query "SELECT 1")
+      assert(db:transaction(function(tx) assert(tx:query "SELECT 1") end))
+      assert.equal(1, #heard)
+      assert.matches("WARNING:  " .. said:format(database), heard[1], 1, true)
+      local result = program.run { "run", "--target", url, "-", stdin = "require 'lunadex'.connect():close()" }
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("WARNING:  " .. said:format(database), result.stderr, 1, true)
+      result = program.run { "repl", "--target", url, stdin = "SELECT 1;" }
+      assert.equal(1, select(2, result.stderr:gsub("has [^\n]*collation", "")), tostring(result))
+    end)
+
+    it("is a finding of a plan", function()
+      if pg.version < 15 then return end
+      age()
+      local path = program.registry 'on "t" { index { "a", name = "t_a" } }'
+      local result = program.run { "plan", path, "--target", url }
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("warning server: the server warns: " .. said:format(database), result.stdout, 1, true)
+      assert.equal(1, select(2, result.stdout:gsub("has [^\n]*collation", "")), tostring(result))
+      assert.equal(0, program.run({ "apply", path, "--target", url }).status)
+    end)
+
+    it("comes of a login trigger, too", function()
+      if pg.version < 17 then return end
+      server:psql(database, [[CREATE FUNCTION greet() RETURNS event_trigger LANGUAGE plpgsql
+        AS 'BEGIN RAISE WARNING ''be careful''; RAISE NOTICE ''hello''; END';
+        CREATE EVENT TRIGGER greet ON login EXECUTE FUNCTION greet()]])
+      connect()
+      assert.same({ "WARNING:  be careful", "NOTICE:  hello" }, heard)
+      local result = program.run { "plan", program.registry 'on "t" {}', "--target", url }
+      assert.matches("warning server: the server warns: be careful\n", result.stdout, 1, true)
+      assert.is_nil(result.stdout:find("hello", 1, true))
+    end)
+  end)
+
   describe("under lunadex run", function()
     local function run(text) return program.run { "run", "--target", url, "-", stdin = text } end
 
