@@ -47,6 +47,18 @@ local function held_text(held)
   return ("not made: %s by %s: %s"):format(held_words[held.verdict], held.rule, held.message)
 end
 
+-- The findings that say no more than stands with their change already: why it is not made, where that is no error.
+local function told_with_changes(plan)
+  local told = {}
+  for change in plan:work { held = true } do
+    local held = change.held
+    for _, each in ipairs(held and change.findings or {}) do
+      told[each] = each.level == "info" and each.rule == held.rule and each.message == held.message or nil
+    end
+  end
+  return told
+end
+
 local function title(change)
   local name = change.name or change.live_name
   if change.live_name and change.live_name ~= name then return name .. " (now " .. change.live_name .. ")" end
@@ -121,11 +133,12 @@ local function lines(plan, options)
       table.concat(facts, "; "))))
   end
   if plan.summary.keep > 0 then output.line("keep ", format.line(keep_text(plan))) end
+  local told = told_with_changes(plan)
   for _, finding in ipairs(plan.findings) do
     if is_stray(finding) then
       output.line(format.line(("stray %s %s: %s; %s"):format(finding.relation, finding.name, finding.definition,
         finding.message)))
-    elseif finding.rule ~= "name-differs" then
+    elseif finding.rule ~= "name-differs" and not told[finding] then
       output.line(finding.level, " ", finding.rule, ": ", planning.finding_text(finding))
     end
   end
@@ -164,12 +177,13 @@ local function picture(plan, options)
   if plan.summary.keep > 0 then
     output.line("  ", output.style("dim", "= keep     " .. format.line(keep_text(plan))))
   end
+  local told = told_with_changes(plan)
   for _, finding in ipairs(plan.findings) do
     if is_stray(finding) then
       row("stray", finding.relation, ("%s   %s"):format(format.line(finding.name), format.line(finding.message)))
     elseif finding.level == "error" then
       row("error", finding.relation or "", output.style("red", planning.named_text(finding)))
-    elseif finding.rule ~= "name-differs" then
+    elseif finding.rule ~= "name-differs" and not told[finding] then
       output.line("  ", output.style("yellow", finding.level .. ": "), planning.named_text(finding))
     end
   end

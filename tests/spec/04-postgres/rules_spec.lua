@@ -91,6 +91,18 @@ on "t" { index { "a", name = "t_a" } } ]]
       assert.matches("unknown-rule", result.stdout, 1, true)
     end)
 
+    it("give the reason for what is not made once, and of an error with its place", function()
+      local text = [[ rule "r" { check = function() return { verdict = %q, message = "at night", amend = %s } end }
+        on "t" { index { "a", name = "t_a" } } ]]
+      for verdict, word in pairs { allow = "put off", skip = "skipped" } do
+        local result = run("plan", text:format(verdict, verdict == "allow" and "{ put_off = true }" or "nil"))
+        assert.equal(0, result.status, tostring(result))
+        assert.matches(("create public.t t_a: [^\n]*; not made: %s by r: at night\nPlan: "):format(word), result.stdout)
+      end
+      local shown = run("plan", text:format("block", "nil")).stdout
+      assert.matches("not made: blocked by r: at night\nerror r: .*registry.lua:2: public.t t_a: at night\n", shown)
+    end)
+
     it("say what is no UTF-8 in such a way that it can be read", function()
       local result = run("plan", [[ rule "r" { check = function() return "warn", "a\255b\xE2\x82" end }
         on "t" { index { "a", name = "t_a" } } ]], "--json")
