@@ -414,12 +414,21 @@ db:query("SELECT $1::int + 1 AS next", { 1 })
       result = feed "\\d ordesr"
       assert.matches("Did you mean orders?", result.stderr, 1, true)
       -- Altered, a column is later in the server's own table, and not in this one.
-      server:psql(database, [[CREATE TABLE altered (id int, gone int, b text, "Flag" bool, c int);
+      server:psql(database, [[CREATE TABLE altered (id int, gone int, b text, "Flag" bool, "a, b null" int, "or" int,
+          c int);
         ALTER TABLE altered ALTER id SET DEFAULT 3; ALTER TABLE altered ALTER b SET NOT NULL;
         ALTER TABLE altered DROP gone; CREATE INDEX ON altered (b, c)]])
       local altered = feed "\\d altered\n"
-      assert.matches('columns: id null, b, Flag null, c null\n', altered.stdout, 1, true)
+      assert.matches('columns: id null, b, "Flag" null, "a, b null" null, "or" null, c null\n', altered.stdout, 1, true)
       assert.matches("btree (b, c)", altered.stdout, 1, true)
+      server:psql(database, [[CREATE TABLE "Odd ""one*" (a int);
+        CREATE INDEX "Of an ""odd* one" ON "Odd ""one*" (a)]])
+      for _, name in ipairs { [["Odd ""one*"]], [[public."Odd ""one*"]] } do
+        assert.matches('^public."Odd ""one[*]"  table', feed("\\d " .. name).stdout)
+      end
+      for _, input in ipairs { [[\d "Of an ""odd* one"]], [[\di "Of an ""odd* one"]], [[\di "Odd ""one*"]] } do
+        assert.matches('Of an "odd* one  btree (a)', feed(input).stdout, 1, true)
+      end
     end)
 
     it("explains queries: with parameters, and the index of the schema that is meant", function()

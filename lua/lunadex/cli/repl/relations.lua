@@ -4,14 +4,17 @@ local dialects = require "lunadex.dialect"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local output = require "lunadex.cli.output"
+local sql_names = require "lunadex.cli.repl.sql_names"
 local show = require "lunadex.cli.show"
 local suggest = require "lunadex.suggest"
 local tables = require "lunadex.cli.table"
 
 local M = {}
 
--- `ord*` as a pattern of Lua's.
+-- `ord*` as a pattern of Lua's; a name in quotes without these.
 local function pattern_of(glob)
+  local quoted = glob:match '^"(.+)"$'
+  glob = quoted and quoted:gsub('""', '"') or glob
   return "^" .. glob:gsub("[%^%$%(%)%%%.%[%]%+%-]", "%%%0"):gsub("%*", ".*"):gsub("%?", ".") .. "$"
 end
 
@@ -171,7 +174,7 @@ end
 local function columns_text(relation)
   local parts = {}
   for i, column in ipairs(relation:columns()) do
-    parts[i] = format.line(column.name) .. (column.not_null and "" or " null")
+    parts[i] = format.line(sql_names.quote(column.name)) .. (column.not_null and "" or " null")
   end
   return table.concat(parts, ", ")
 end
@@ -221,13 +224,13 @@ end
 function M.tell(connection, title)
   local catalog, err = connection:catalog()
   if not catalog then return nil, err end
-  if not title or title:find "[*?]" then
-    return M.list(connection, M.matching(catalog, title))
-  end
+  if not title then return M.list(connection, M.matching(catalog)) end
   local relation = M.find(catalog, connection.info.driver, title)
   if relation then return M.describe(connection, relation) end
-  local index = find_index(catalog, title) or find_index(catalog, title:match '^"(.+)"$')
+  local quoted = title:match '^"(.+)"$'
+  local index = find_index(catalog, title) or find_index(catalog, quoted and quoted:gsub('""', '"'))
   if index then return M.indexes(connection, { index }, true) end
+  if title:find "[*?]" then return M.list(connection, M.matching(catalog, title)) end
   return nil, unknown(catalog, title)
 end
 
