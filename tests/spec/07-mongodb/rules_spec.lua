@@ -134,6 +134,68 @@ on "users" { index { { email = "hashed" }, name = "h" }, index { "n", name = "n"
     transaction:abort()
   end)
 
+  it("naming", function()
+    local text = [[ on "users" { index { "n", name = "users_n" }, index { "email", name = "by_email" },
+      index { "x" } } ]]
+    assert.same({}, check(text))
+    assert.same({ "warning naming by_email" }, check(text .. [[ rule "naming" {} ]]))
+    assert.same({}, check(text .. [[ rule "naming" { options = { pattern = "_[a-z]+$" } } ]]))
+    -- What would take for ever to match, is stopped like any rule.
+    local result = run("check", text .. [[ rule "naming" { options = { pattern = "^(.-)x(.-)x(.-)x(.-)x(.-)x(.-)x$" } }
+      on "users" { index { "long", name = ("x"):rep(100) .. "y" } } ]])
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("the rule failed: .*naming.lua.*: does not come to an end: stopped after 10 million", result.stdout)
+  end)
+
+  it("too-many-indexes", function()
+    local text = [[ on "users" { index { "n" }, index { "email" } }
+      rule "too-many-indexes" { options = { most = %d } } ]]
+    -- That on _id is one as well.
+    assert.same({ "warning too-many-indexes users" }, check(text:format(2)))
+    assert.same({}, check(text:format(3)))
+    server:command(database, '{ "createIndexes": "users", "indexes": [{ "key": { "x": 1 }, "name": "live" }] }')
+    assert.same({ "warning too-many-indexes users" }, check(text:format(3)))
+  end)
+
+  it("build-window", function()
+    local hour = os.date("*t").hour
+    local function at(from, to, larger)
+      return ([[ on "users" { index { "n", name = "n" } } rule "build-window" { options = { larger_than = %q,
+        from = "%02d:00", to = "%02d:00" } } ]]):format(larger, (hour + from) % 24, (hour + to) % 24)
+    end
+    assert.same({ "info build-window n" }, check(at(3, 5, "1B")))
+    assert.same({}, check(at(-2, 2, "1B")))
+    assert.same({}, check(at(3, 5, "1GB")))
+    local result = run("apply", at(3, 5, "1B"))
+    assert.equal(0, result.status, tostring(result))
+    assert.is_nil(names().n)
+  end)
+
+  it("backfill-first", function()
+    local text = [[ on "users" { index { "seen", name = "seen" }, index { "n", name = "n" } }
+      backfill "fill" { on = "users", where = { seen = { ["$exists"] = false } }, set = { seen = true },
+        before = "seen" } ]]
+    assert.same({ "info backfill-first seen" }, check(text))
+    local result = run("apply", text)
+    assert.equal(0, result.status, tostring(result))
+    assert.same({ nil, true }, { names().seen, names().n })
+    result = lunadex.run { "backfill", "run", lunadex.registry(text), "--target", url }
+    assert.equal(0, result.status, tostring(result))
+    assert.same({}, check(text))
+    assert.equal(0, run("apply", text).status)
+    assert.truthy(names().seen)
+  end)
+
+  it("unserved-query is silent of what an index serves, and of what none is expected to", function()
+    server:command(database, '{ "createIndexes": "users", "indexes": [{ "key": { "email": 1 }, "name": "e" }] }')
+    local text = [[ on "users" { index { "email", name = "e" },
+      query { { email = "x" }, name = "a", expect_index = true },
+      query { { email = "x" }, name = "b", expect_index = "e" },
+      query { { x = 1 }, name = "c" }, query { { %s = 1 }, name = "d", expect_index = true } } ]]
+    assert.same({ "warning unserved-query users" }, check(text:format "x"))
+    assert.same({}, check(text:format "email"))
+  end)
+
   it("a check of its own is left out, or allowed with its reason", function()
     local text = [[ on "users" { query { { email = "x" }, name = "q", expect_index = true } } ]]
     assert.matches("unserved-query", run("plan", text).stdout, 1, true)
