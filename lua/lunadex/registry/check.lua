@@ -62,8 +62,10 @@ function Checker:add(made, target)
   made.name, made.duplicate_of = fields.name, fields.duplicate_of
   if made.name then self:look_for_name(made, target, fields.kind) end
   if made.duplicate_of then self.repeating[#self.repeating + 1] = { made = made, target = target } end
-  if whole and self.problems.count == flaws then definition.check(self, made, target.display, fields, target) end
-  if self.problems.count ~= flaws then return end -- what it equals cannot be said
+  -- What is not a word of the language has been told where it stands, and left a hole.
+  if not whole or self.problems.count ~= flaws then return end -- what it equals cannot be said
+  definition.check(self, made, target.display, fields, target)
+  if self.problems.count ~= flaws then return end
   local ordinal, _, twin = target.set:add(fields)
   return ordinal, twin
 end

@@ -269,6 +269,7 @@ local wrong = {
   { text = ([[on "%s" { index { "a" } }]]):format(("x"):rep(254)), "longer than 253 bytes" },
   { text = [[index { "a" }]], "index outside of on", 'on "collection"' },
   { text = [[on "u" { index { "a", partial = { b = nonsense } } }]], 'unknown name "nonsense"' },
+  { text = [[on "u" { index { hashed "a" } }]], 'unknown name "hashed"' },
   { text = [[null.x = 1]], "nothing can be put into it" },
 }
 

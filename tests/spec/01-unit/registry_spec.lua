@@ -356,6 +356,7 @@ local wrong = {
     "would have to wait for itself" },
   -- the sandbox
   { "\n\nidnex { 'a' }", 'unknown name "idnex"', 'did you mean "index"?', line = 3 },
+  { "on 't' {\n  index { hashed 'a' } }", 'unknown name "hashed"', line = 2 },
   { "\nos.execute 'rm'", "`os.execute` is not available in a registry", "lunadex run", line = 2 },
   { "\nlocal x = os.getenv 'X'", "`os.getenv`", 'env "NAME"', line = 2 },
   { "io.open 'x'", "`io.open` is not available" },
