@@ -18,7 +18,6 @@
 #include "aside.h"
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "codes.h"
 #include "driver_parts.h"
 #include "path.h"
 
@@ -108,12 +107,31 @@ static bson_t *ourselves(const ldx_session *session) {
                   BCON_UTF8(application ? application : ""));
 }
 
-static bool not_ours(ldx_error *error) {
-  ldx_error_set(error, LDX_ERROR_DEPENDENT,
-                "the run lock cannot be taken: " LDX_MONGO_LOCK " is not Lunadex's, but somebody's");
-  ldx_error_hint(error,
-                 "Rename what has that name; it is where runs on this database see each other. If it is a lease that "
-                 "was damaged, this removes it: " REMOVAL);
+/* What has the name of the lock's collection and is none that a lease can be kept in; NULL: it is an ordinary one. */
+static const char *odd_kind(ldx_session *session) {
+  bson_t *command = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", LDX_MONGO_LOCK, "}"), reply;
+  ldx_error ignored;
+  bool ok = ldx_mongo_aside(session, NULL, command, &reply, &ignored);
+  const char *type = ok ? ldx_mongo_text_at(&reply, "cursor.firstBatch.0.type") : "", *kind = NULL;
+  if (!strcmp(type, "view")) kind = "a view";
+  if (!strcmp(type, "timeseries")) kind = "a time-series collection";
+  if (ok && ldx_mongo_flag_at(&reply, "cursor.firstBatch.0.options.capped")) kind = "a capped collection";
+  bson_destroy(&reply);
+  bson_destroy(command);
+  return kind;
+}
+
+static bool not_ours(const char *kind, ldx_error *error) {
+  ldx_error_set(error, LDX_ERROR_DEPENDENT, "the run lock cannot be taken: " LDX_MONGO_LOCK " is %s",
+                kind ? kind : "not Lunadex's, but somebody's");
+  if (kind)
+    ldx_error_hint(error,
+                   "Runs on this database see each other by an ordinary collection of that name, which the first "
+                   "one makes: make room for it.");
+  else
+    ldx_error_hint(error,
+                   "Rename what has that name; it is where runs on this database see each other. If it is a lease that "
+                   "was damaged, this removes it: " REMOVAL);
   return false;
 }
 
@@ -160,7 +178,7 @@ bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
     forget_token(session);
   } else if (ok && strcmp(ldx_mongo_text_at(&lease, "owner"), session->token) != 0) {
     bool held = is_lease(&lease) && moment(&lease, "expires") >= moment(&lease, "now");
-    ok = held ? is_anothers(&lease, error) : not_ours(error);
+    ok = held ? is_anothers(&lease, error) : not_ours(NULL, error);
     forget_token(session);
   }
   if (!ok && error && error->code == LDX_ERROR_PERMISSION) {
@@ -168,11 +186,8 @@ bool ldx_mongo_lock(ldx_session *session, ldx_error *error) {
                   "user \"%s\" may not write to " LDX_MONGO_LOCK ", where the run lock is kept", session->info.user);
     ldx_error_hint(error, LDX_MONGO_ROLES);
   }
-  /* It is a view, or a time-series collection. */
-  if (!ok && error &&
-      (ldx_mongo_is(error, LDX_MONGO_CODE_COMMAND_NOT_SUPPORTED_ON_VIEW) ||
-       ldx_mongo_is(error, LDX_MONGO_CODE_INVALID_OPTIONS)))
-    not_ours(error);
+  const char *odd = !ok && error && error->native[0] ? odd_kind(session) : NULL;
+  if (odd) not_ours(odd, error);
   bson_destroy(&reply);
   return ok;
 }

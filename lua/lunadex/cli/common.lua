@@ -19,7 +19,8 @@ M.EXIT = {
 local statuses = {
   connect = M.EXIT.unreachable, authentication = M.EXIT.unreachable, no_database = M.EXIT.unreachable,
   refused = M.EXIT.refused, pooler = M.EXIT.refused, read_only = M.EXIT.refused, permission = M.EXIT.refused,
-  unsupported = M.EXIT.refused, lock_held = M.EXIT.locked, usage = M.EXIT.usage, registry = M.EXIT.registry,
+  unsupported = M.EXIT.refused, dependent = M.EXIT.refused, lock_held = M.EXIT.locked, usage = M.EXIT.usage,
+  registry = M.EXIT.registry,
   invalid_definition = M.EXIT.registry, undefined = M.EXIT.registry,
 }
 

@@ -101,8 +101,7 @@ describe("the run lock on MongoDB", function()
   end)
 
   it("is not taken where something else has its name, which stays as it is", function()
-    for _, make in ipairs { '{"create":"lunadex.lock","viewOn":"other","pipeline":[]}',
-      '{"create":"lunadex.lock","timeseries":{"timeField":"at"}}',
+    for _, make in ipairs {
       '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me","expires":"never","who":{"pid":1}}]}',
       '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me"}]}',
       '{"insert":"lunadex.lock","documents":[{"_id":"run","owner":"me","fence":"1","expires":{"$date":0}}]}',
@@ -121,6 +120,23 @@ describe("the run lock on MongoDB", function()
       assert.matches("Rename what has that name", done.error.hint, 1, true)
       assert.matches('deleteOne({ _id: "run" })', done.error.hint, 1, true)
       assert.equal(before, mongodb.json(lease()))
+      local status = lunadex.run { "status", "--target", server:url(database), "--json" }
+      assert.equal(0, status.status, tostring(status))
+      assert.equal(mongodb.null, status:json().lock or mongodb.null)
+    end
+  end)
+
+  it("is not taken where something of its name is no ordinary collection", function()
+    for make, kind in pairs { ['"viewOn":"other","pipeline":[]'] = "a view",
+      ['"timeseries":{"timeField":"at"}'] = "a time-series collection" } do
+      server:try(database, { "drop", "lunadex.lock" })
+      server:command(database, '{"create":"lunadex.lock",' .. make .. "}")
+      local registry = lunadex.registry [[ on "t" { index { "a" } } ]]
+      local result = lunadex.run { "apply", registry, "--target", server:url(database) }
+      assert.equal(6, result.status, tostring(result))
+      assert.matches("the run lock cannot be taken: lunadex.lock is " .. kind, result.stderr, 1, true)
+      assert.matches("make room for it", result.stderr, 1, true)
+      assert.equal(0, lunadex.run({ "plan", registry, "--target", server:url(database) }).status)
       local status = lunadex.run { "status", "--target", server:url(database), "--json" }
       assert.equal(0, status.status, tostring(status))
       assert.equal(mongodb.null, status:json().lock or mongodb.null)
