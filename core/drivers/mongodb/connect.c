@@ -227,10 +227,29 @@ static bool read_version(ldx_session *session, ldx_error *error) {
   return ok;
 }
 
+/* Whoever is asked directly may be a member of a replica set that has nothing to say: a client takes what it is given. */
+static bool check_member(const bson_t *hello, ldx_error *error) {
+  bool member = *ldx_mongo_text_at(hello, "setName") != '\0';
+  if (ldx_mongo_flag_at(hello, "arbiterOnly")) {
+    ldx_error_set(error, LDX_ERROR_UNSUPPORTED, "the server is an arbiter of its replica set, and has no data");
+    ldx_error_hint(error, "Give the address of the set, or of another member.");
+    return false;
+  }
+  if (!member && ldx_mongo_flag_at(hello, "isreplicaset")) {
+    ldx_error_set(error, LDX_ERROR_CONNECT, "the server belongs to no replica set yet, and waits for one");
+    ldx_error_hint(error, "rs.initiate() makes one; rs.add() takes the server into one.");
+    return false;
+  }
+  if (!member || ldx_mongo_flag_at(hello, "isWritablePrimary") || ldx_mongo_flag_at(hello, "secondary")) return true;
+  ldx_error_set(error, LDX_ERROR_CONNECT, "the server is neither primary nor secondary of its replica set now");
+  ldx_error_hint(error, "It may be starting, or recovering: rs.status() says why.");
+  return false;
+}
+
 static bool introduce(ldx_session *session, ldx_error *error) {
   bson_t *command = BCON_NEW("hello", BCON_INT32(1)), hello;
   /* The first command that needs the connection's user: here a wrong password comes out. */
-  bool ok = ldx_mongo_command(session, "admin", command, &hello, error);
+  bool ok = ldx_mongo_command(session, "admin", command, &hello, error) && check_member(&hello, error);
   if (ok) {
     session->sharded = !strcmp(ldx_mongo_text_at(&hello, "msg"), "isdbgrid");
     session->stand_alone = !session->sharded && !*ldx_mongo_text_at(&hello, "setName");
