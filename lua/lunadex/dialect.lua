@@ -70,7 +70,7 @@ local dialects = {
   mongodb = dialect("mongodb", { product = "MongoDB", comment = "//", row = "document", makes_relations = true,
     leases = true, relies = "it carries the shard key of its collection",
     rights = "The role dbAdmin on the database has the rights to createIndex, dropIndex and collMod, readWrite all but "
-      .. "collMod: connect as one who has them, or have them granted." }),
+      .. "collMod, and those to documents and to the run lock: connect as one who has both, or have them granted." }),
 }
 
 --- The dialect of the driver of that name.

@@ -64,13 +64,49 @@ bool ldx_mongo_is(const ldx_error *error, ldx_mongo_code code) {
   return atoi(error->native) == (int)code;
 }
 
+static const char before_command[] = " to execute command { ";
+
+/* Which action the user lacks, as MongoDB's roles call it, and the least of them that has it. The server names the command
+ * only. */
+static void hint_for_right(ldx_error *error) {
+  static const struct {
+    const char *command, *right, *role;
+  } rights[] = {
+      {"createIndexes", "createIndex", "readWrite"},
+      {"dropIndexes", "dropIndex", "readWrite"},
+      {"collMod", "collMod", "dbAdmin"},
+      {"create", "createCollection", "readWrite"},
+      {"listCollections", "listCollections", "read"},
+      {"listIndexes", "listIndexes", "read"},
+      {"find", "find", "read"},
+      {"aggregate: 1", "inprog", "clusterMonitor on admin"}, /* $currentOp */
+      {"aggregate", "find", "read"},
+      {"explain", "find", "read"},
+      {"insert", "insert", "readWrite"},
+      {"update", "update", "readWrite"},
+      {"delete", "remove", "readWrite"},
+      {"findAndModify", "find, insert and update", "readWrite"},
+      {"dbStats", "dbStats", "read"},
+  };
+  const char *command = strstr(error->message, before_command);
+  if (command) command += strlen(before_command);
+  for (size_t i = 0; command && i < sizeof rights / sizeof *rights; i++) {
+    size_t length = strlen(rights[i].command);
+    if (strncmp(command, rights[i].command, length) != 0 || !strchr(":,", command[length])) continue;
+    ldx_error_hint(error, "It takes the right to %s, which the role %s has. " LDX_MONGO_ROLES, rights[i].right,
+                   rights[i].role);
+    return;
+  }
+  ldx_error_hint(error, LDX_MONGO_ROLES);
+}
+
 static void hint_for(int native, ldx_error *error) {
   switch (error->code) {
   case LDX_ERROR_LINK_LOST:
     ldx_error_hint(error, "The server may still be at it; the next attempt looks at the catalog first.");
     break;
   case LDX_ERROR_PERMISSION:
-    ldx_error_hint(error, LDX_MONGO_ROLES);
+    hint_for_right(error);
     break;
   case LDX_ERROR_AUTHENTICATION:
     ldx_error_hint(error, "Check user, password and authSource: users are often kept in \"admin\".");
@@ -96,9 +132,8 @@ static const char *last_cause(const char *message) {
 
 /* "not authorized on shop to execute command { findAndModify: "t", query: { … }, lsid: … }": all but the first field goes. */
 static void shorten(char *line, size_t size) {
-  static const char before[] = " to execute command { ";
-  char *command = strstr(line, before);
-  char *rest = command ? strchr(command + strlen(before), ',') : NULL;
+  char *command = strstr(line, before_command);
+  char *rest = command ? strchr(command + strlen(before_command), ',') : NULL;
   if (rest) snprintf(rest, size - (size_t)(rest - line), ", … }");
 }
 
