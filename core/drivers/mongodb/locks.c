@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "aside.h"
-#include "base/buffer.h"
 #include "path.h"
 
 /* Microseconds: a transaction that is no older is gone before it matters. */
@@ -122,31 +121,45 @@ static int old_transactions(ldx_session *session) {
   return any;
 }
 
-/* `{8218500999688222086: Collection, 1300971972047140230, shop.users}` */
-static bool is_of(const bson_t *lock, const char *space) {
+/* `{8218500999688222086: Collection, 1300971972047140230, shop.users}`: the collection of that database, into `name`. */
+static bool read_collection(const bson_t *lock, const char *database, char *name, size_t size) {
   static const char kind[] = ": Collection, ";
   const char *resource = strstr(ldx_mongo_text_at(lock, "resourceId"), kind);
-  const char *name = resource ? strchr(resource + strlen(kind), ' ') : NULL;
-  size_t length = strlen(space);
-  return name && !strncmp(name + 1, space, length) && !strcmp(name + 1 + length, "}");
+  const char *space = resource ? strchr(resource + strlen(kind), ' ') : NULL;
+  size_t length = strlen(database);
+  if (!space || strncmp(space + 1, database, length) != 0 || space[1 + length] != '.') return false;
+  const char *own = space + 1 + length + 1;
+  size_t end = strlen(own);
+  if (!end || own[end - 1] != '}' || end > size) return false;
+  memcpy(name, own, end - 1);
+  name[end - 1] = '\0';
+  return true;
 }
 
-ldx_holding ldx_mongo_find_transaction(ldx_session *session, const char *collection, char *who, size_t size) {
+/* `collection`: the one that is meant, NULL for any. `name`: which it is. */
+static ldx_holding find_transaction(ldx_session *session, const char *collection, char *name, size_t length, char *who,
+                                    size_t size) {
   *who = '\0';
   int any = session->sharded ? -1 : old_transactions(session);
   if (any <= 0) return any ? LDX_HOLDING_UNSEEN : LDX_HOLDING_NOBODY;
   bson_t reply, lock;
   bson_iter_t each;
-  ldx_buffer space;
-  ldx_buffer_init(&space, NULL);
-  ldx_buffer_appendf(&space, "%s.%s", session->database, collection);
   ldx_holding hold = lock_info(session, &reply) ? LDX_HOLDING_NOBODY : LDX_HOLDING_UNSEEN;
   if (hold == LDX_HOLDING_NOBODY && ldx_mongo_members_at(&reply, "lockInfo", &each))
     while (hold == LDX_HOLDING_NOBODY && bson_iter_next(&each))
-      if (ldx_mongo_view(&each, &lock) && is_of(&lock, ldx_buffer_string(&space)) &&
-          describe_holder(session, &lock, YOUNG, who, size))
+      if (ldx_mongo_view(&each, &lock) && read_collection(&lock, session->database, name, length) &&
+          (!collection || !strcmp(name, collection)) && describe_holder(session, &lock, YOUNG, who, size))
         hold = LDX_HOLDING_SOMEBODY;
   bson_destroy(&reply);
-  ldx_buffer_free(&space);
   return hold;
+}
+
+ldx_holding ldx_mongo_find_transaction(ldx_session *session, const char *collection, char *who, size_t size) {
+  char name[LDX_MONGO_LONGEST_NAME];
+  return find_transaction(session, collection, name, sizeof name, who, size);
+}
+
+ldx_holding ldx_mongo_find_any_transaction(ldx_session *session, char *collection, size_t length, char *who,
+                                           size_t size) {
+  return find_transaction(session, NULL, collection, length, who, size);
 }

@@ -13,6 +13,9 @@
 /* Whether a transaction of others that is older than a second has the session's `collection`; UNSEEN: this user may not ask,
  * or a router would have to tell. `who`: which, the oldest of several, for people, "" unless it is held. */
 ldx_holding ldx_mongo_find_transaction(ldx_session *session, const char *collection, char *who, size_t size);
+/* The same of any collection of the session's database, whose name it gives. */
+ldx_holding ldx_mongo_find_any_transaction(ldx_session *session, char *collection, size_t length, char *who,
+                                           size_t size);
 /* Whoever has the lock that the operation waits for. False: the server does not tell. */
 bool ldx_mongo_find_holder(ldx_session *session, const ldx_mongo_operation *operation, char *who, size_t size);
 

@@ -1,10 +1,9 @@
 /* status.c: what goes on in a database, as rows: builds with those who wait for them, queued ones, indexes that are not
  * finished otherwise, what an interrupted conversion left behind, and the holder of the run lock.
  *
- * A build is two operations, the worker's and the client's (watch.c). A client whose indexes no worker is at is queued.
- * There are no leftovers of builds: the server goes on with every one until it is done or ended.
+ * A build is two operations, the worker's and the client's (watch.c). A client whose indexes no worker is at is queued, or
+ * waits for the collection. There are no leftovers of builds: the server goes on with every one until it is done or ended.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -12,18 +11,17 @@
 #include "catalog.h"
 #include "collmod.h"
 #include "driver_parts.h"
-#include "members.h"
+#include "locks.h"
 #include "model/catalog.h"
 #include "path.h"
+#include "progress.h"
 #include "shell.h"
 #include "spec.h"
-#include "who.h"
 
 typedef struct work {
   ldx_session *session;
   ldx_status rows;
-  ldx_mongo_activity all;
-  bool busy; /* the server is at as many builds as it runs at a time */
+  ldx_mongo_look look;
 } work;
 
 static const char **add_row(work *w, const char *kind) {
@@ -56,26 +54,26 @@ static const char *operation_number(work *w, const ldx_mongo_operation *operatio
 
 static void tell_build(work *w, const char *relation, const char *name) {
   const ldx_mongo_operation *worker,
-      *builder = ldx_mongo_find_builder(&w->all, w->session->database, relation, name, 0, &worker);
-  char phase[128];
-  snprintf(phase, sizeof phase, "%s", w->busy ? "queued" : "");
+      *builder = ldx_mongo_find_builder(&w->look.all, w->session->database, relation, name, 0, &worker);
+  ldx_progress progress = {0};
+  if (worker)
+    ldx_mongo_progress_of_worker(w->session, relation, name, worker, &progress);
+  else
+    ldx_mongo_progress_of_client(w->session, &w->look, builder, &progress);
   const char **row = add_row(w, "build");
   row[LDX_STATUS_RELATION] = ldx_arena_strdup(w->rows.arena, relation);
   row[LDX_STATUS_NAME] = ldx_arena_strdup(w->rows.arena, name);
-  if (worker) ldx_mongo_phase(phase, sizeof phase, worker);
-  row[LDX_STATUS_PHASE] = ldx_arena_strdup(w->rows.arena, *phase ? phase : "starting");
-  if (worker && worker->total > 0)
-    row[LDX_STATUS_PERCENT] = ldx_arena_printf(w->rows.arena, "%.1f", 100 * worker->done / worker->total);
+  row[LDX_STATUS_PHASE] = ldx_arena_strdup(w->rows.arena, progress.phase);
+  if (progress.total > 0)
+    row[LDX_STATUS_PERCENT] = ldx_arena_printf(w->rows.arena, "%.1f", 100 * progress.done / progress.total);
+  if (*progress.blocker) row[LDX_STATUS_BLOCKER] = ldx_arena_strdup(w->rows.arena, progress.blocker);
   row[LDX_STATUS_PID] = operation_number(w, worker ? worker : builder);
   row[LDX_STATUS_WHO] = who(w, builder);
 }
 
 static void tell_builds(work *w) {
-  size_t workers = 0; /* whoever may see his own operations only sees none of them */
-  for (size_t i = 0; i < w->all.count; i++) workers += w->all.items[i].worker;
-  w->busy = workers && workers >= ldx_mongo_build_slots(w->session);
-  for (size_t i = 0; i < w->all.count; i++) {
-    const ldx_mongo_operation *operation = &w->all.items[i];
+  for (size_t i = 0; i < w->look.all.count; i++) {
+    const ldx_mongo_operation *operation = &w->look.all.items[i];
     bson_iter_t each;
     bson_t index;
     if (!*operation->collection || !ldx_mongo_members_at(operation->document, "command.indexes", &each)) continue;
@@ -94,8 +92,8 @@ static const char *take_back_text(work *w, const ldx_live *live) {
   ldx_buffer b;
   ldx_buffer_init(&b, w->rows.arena);
   ldx_buffer_append(&b,
-                    "it refuses new duplicates since a conversion to unique that did not end; the next apply goes on "
-                    "with it, or takes it back, as declared; to take it back now: ");
+                    "it refuses new duplicates since a conversion to unique that did not end, or as declared; unless "
+                    "it is declared so, the next apply goes on with it, or takes it back; to take it back now: ");
   ldx_mongo_shell_command(&b, command);
   bson_destroy(command);
   return ldx_buffer_string(&b);
@@ -116,6 +114,16 @@ static void tell_unfinished(work *w, const ldx_catalog *catalog, bool locked) {
   }
 }
 
+/* A run sends nothing about a collection while a transaction has it, so the server shows nobody who waits. */
+static void tell_transaction(work *w, const char **row) {
+  char who[512], collection[LDX_MONGO_LONGEST_NAME];
+  if (ldx_mongo_find_any_transaction(w->session, collection, sizeof collection, who, sizeof who) !=
+      LDX_HOLDING_SOMEBODY)
+    return;
+  row[LDX_STATUS_RELATION] = ldx_arena_strdup(w->rows.arena, collection);
+  row[LDX_STATUS_BLOCKER] = ldx_arena_strdup(w->rows.arena, who);
+}
+
 static bool tell_lock(work *w, bool *locked, ldx_error *error) {
   char text[512];
   int64_t pid = 0;
@@ -130,12 +138,13 @@ static bool tell_lock(work *w, bool *locked, ldx_error *error) {
   const char **row = add_row(w, "run_lock");
   row[LDX_STATUS_PID] = ldx_arena_printf(w->rows.arena, "%lld", (long long)pid);
   row[LDX_STATUS_WHO] = ldx_arena_strdup(w->rows.arena, text);
+  tell_transaction(w, row);
   *locked = true;
   return true;
 }
 
 static bool look(work *w, ldx_error *error) {
-  if (!ldx_mongo_look_around(w->session, false, &w->all, error) && !ldx_mongo_unknown_then(error)) return false;
+  if (!ldx_mongo_take_look(w->session, &w->look, error) && !ldx_mongo_unknown_then(error)) return false;
   bool locked;
   tell_builds(w);
   if (!tell_lock(w, &locked, error)) return false;
@@ -149,6 +158,6 @@ static bool look(work *w, ldx_error *error) {
 ldx_result *ldx_mongo_status(ldx_session *session, ldx_arena *arena, ldx_error *error) {
   work w = {.session = session, .rows.arena = arena};
   bool ok = look(&w, error);
-  ldx_mongo_activity_free(&w.all);
+  ldx_mongo_activity_free(&w.look.all);
   return ok ? ldx_status_result(&w.rows) : NULL;
 }

@@ -11,80 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buffer.h"
 #include "driver_parts.h"
 #include "locks.h"
-#include "members.h"
 #include "path.h"
-#include "who.h"
-
-/* What is going on, at one moment. */
-typedef struct look {
-  ldx_mongo_activity all;
-  size_t builds; /* that workers are at */
-  size_t slots;  /* that the server has for them; 0: not asked yet */
-} look;
-
-static bool look_around(ldx_session *session, look *l, ldx_error *error) {
-  bool ok = ldx_mongo_look_around(session, false, &l->all, error);
-  l->builds = l->slots = 0;
-  for (size_t i = 0; i < l->all.count; i++)
-    if (l->all.items[i].worker) l->builds++;
-  return ok;
-}
-
-/* --- one step ----------------------------------------------------------------------------------------------------------- */
-
-static void set_phase(ldx_progress *progress, const char *phase) {
-  snprintf(progress->phase, sizeof progress->phase, "%s", phase);
-}
-
-static void waits_for_lock(ldx_session *session, const ldx_mongo_operation *operation, ldx_progress *progress) {
-  set_phase(progress, "waiting for the collection's lock");
-  if (!ldx_mongo_find_holder(session, operation, progress->blocker, sizeof progress->blocker))
-    snprintf(progress->blocker, sizeof progress->blocker, "an operation that the server does not show to this user");
-}
-
-static void from_worker(ldx_session *session, const ldx_step *step, const ldx_mongo_operation *worker,
-                        ldx_progress *progress) {
-  progress->started = true;
-  if (worker->waits_for_lock && strstr(worker->message, "draining")) {
-    progress->draining = true;
-    waits_for_lock(session, worker, progress);
-    return;
-  }
-  if (!*worker->message) {
-    set_phase(progress, "starting");
-    return;
-  }
-  ldx_mongo_phase(progress->phase, sizeof progress->phase, worker);
-  if (worker->total > 0) {
-    progress->done = worker->done < worker->total ? worker->done : worker->total;
-    progress->total = worker->total;
-    snprintf(progress->unit, sizeof progress->unit, "%s", strstr(worker->message, "scanning") ? "documents" : "keys");
-  } else if (strstr(worker->message, "draining")) {
-    /* What is left may be the votes of other members; that takes as long as they do. */
-    ldx_mongo_missing_votes(session, step->relation.name, step->name, progress);
-  }
-}
-
-static void of_waiting(ldx_session *session, look *l, const ldx_mongo_operation *own, ldx_progress *progress) {
-  if (own->waits_for_lock) {
-    waits_for_lock(session, own, progress);
-    progress->queued = true;
-    return;
-  }
-  progress->started = true;
-  if (l->builds && !l->slots) l->slots = ldx_mongo_build_slots(session);
-  if (l->builds && l->builds >= l->slots) {
-    set_phase(progress, "queued");
-    snprintf(progress->blocker, sizeof progress->blocker,
-             "%zu other build%s: the server runs no more than %zu at a time", l->builds, l->builds == 1 ? "" : "s",
-             l->slots);
-  } else {
-    set_phase(progress, "starting");
-  }
-}
+#include "progress.h"
 
 static bool has(const bson_t *document, const char *path) {
   bson_iter_t found;
@@ -94,19 +24,20 @@ static bool has(const bson_t *document, const char *path) {
 /* The command that our session has sent, other than a build. */
 static void from_command(ldx_session *session, const ldx_mongo_operation *own, ldx_progress *progress) {
   if (own->waits_for_lock) {
-    waits_for_lock(session, own, progress);
+    ldx_mongo_progress_of_lock(session, own, progress);
     progress->queued = true;
     return;
   }
   progress->started = true;
   if (has(own->document, "command.setIndexCommitQuorum"))
-    set_phase(progress, "setting the commit quorum");
+    ldx_mongo_set_phase(progress, "setting the commit quorum");
   else if (!has(own->document, "command.collMod"))
-    set_phase(progress, has(own->document, "command.dropIndexes") ? "dropping" : "looking for duplicates");
+    ldx_mongo_set_phase(progress, has(own->document, "command.dropIndexes") ? "dropping" : "looking for duplicates");
   else if (ldx_mongo_flag_at(own->document, "command.dryRun"))
-    set_phase(progress, "looking for duplicates");
+    ldx_mongo_set_phase(progress, "looking for duplicates");
   else
-    set_phase(progress, ldx_mongo_flag_at(own->document, "command.index.unique") ? "making it unique" : "changing");
+    ldx_mongo_set_phase(progress,
+                        ldx_mongo_flag_at(own->document, "command.index.unique") ? "making it unique" : "changing");
 }
 
 /* What the session of that number has sent, and waits for. */
@@ -116,7 +47,7 @@ static const ldx_mongo_operation *sent_by(const ldx_mongo_activity *all, int64_t
   return NULL;
 }
 
-static void watch_step(ldx_session *session, look *l, ldx_watched *watched) {
+static void watch_step(ldx_session *session, ldx_mongo_look *l, ldx_watched *watched) {
   const ldx_step *step = watched->step;
   const char *collection = step->relation.name;
   const ldx_mongo_operation *own = sent_by(&l->all, watched->operation), *worker;
@@ -125,29 +56,29 @@ static void watch_step(ldx_session *session, look *l, ldx_watched *watched) {
       ldx_mongo_find_builder(&l->all, session->database, collection, NULL, watched->operation, NULL);
   bool builds = own && has(own->document, "command.createIndexes");
   if (worker && (builds || !own)) {
-    from_worker(session, step, worker, &watched->progress);
+    ldx_mongo_progress_of_worker(session, collection, step->name, worker, &watched->progress);
   } else if (builds) {
-    of_waiting(session, l, own, &watched->progress);
+    ldx_mongo_progress_of_client(session, l, own, &watched->progress);
   } else if (own) {
     from_command(session, own, &watched->progress);
   } else if (other) {
     watched->progress.started = true;
     if (other->process == ldx_mongo_process()) {
-      set_phase(&watched->progress, "waiting for another build of this run");
+      ldx_mongo_set_phase(&watched->progress, "waiting for another build of this run");
       return;
     }
-    set_phase(&watched->progress, "waiting for another build of the collection");
+    ldx_mongo_set_phase(&watched->progress, "waiting for another build of the collection");
     ldx_mongo_who(watched->progress.blocker, sizeof watched->progress.blocker, other->document);
   } else if (ldx_mongo_find_transaction(session, collection, watched->progress.blocker,
                                         sizeof watched->progress.blocker) == LDX_HOLDING_SOMEBODY) {
-    set_phase(&watched->progress, "waiting for the collection's lock");
+    ldx_mongo_set_phase(&watched->progress, "waiting for the collection's lock");
   }
 }
 
 bool ldx_mongo_watch(ldx_session *session, ldx_watched *steps, size_t count, ldx_error *error) {
   if (!count) return true;
-  look l;
-  bool ok = look_around(session, &l, error);
+  ldx_mongo_look l;
+  bool ok = ldx_mongo_take_look(session, &l, error);
   for (size_t i = 0; ok && i < count; i++) {
     steps[i].progress = (ldx_progress){0};
     watch_step(session, &l, &steps[i]);

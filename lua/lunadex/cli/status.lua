@@ -33,7 +33,8 @@ local function sort_out(rows)
       builds[#builds + 1] = record
       seen[(record.relation or "") .. "\0" .. (record.name or "")] = true
     elseif record.kind == "run_lock" then
-      lock = { pid = record.pid, who = record.who, unknown = record.detail }
+      lock = { pid = record.pid, who = record.who, unknown = record.detail, relation = record.relation,
+        blocker = record.blocker }
     else
       invalid[#invalid + 1] = record
     end
@@ -105,6 +106,10 @@ local function tell(info, builds, invalid, lock, runs, backfills)
     output.line("  ", "run lock   ", output.style("yellow", format.line(text)))
   elseif lock then
     output.line("  ", "run lock   held by ", format.line(lock.who or "pid " .. tostring(lock.pid)))
+    if lock.blocker then
+      local text = ("changes of %s wait for %s"):format(lock.relation, lock.blocker)
+      output.line("    ", output.style("yellow", format.line(text)))
+    end
   end
   for _, state in ipairs(backfills) do standing.tell(state) end
   if #builds == 0 and #invalid == 0 and not lock then

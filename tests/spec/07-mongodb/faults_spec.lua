@@ -243,6 +243,8 @@ describe("while MongoDB builds", function()
       -- The others take some time to miss it.
       local missed = name .. "(not reachable/healthy)"
       if seen.blocker ~= missed then run:await(job, function(event) return event.blocker == missed end) end
+      local told = lunadex.run({ "status", "--json", "--target", server:url "test" }):json().builds[1]
+      assert.same({ "waiting for other members to finish", missed }, { told.phase, told.blocker })
       local step = steps.build("t", "t_b", { "_id", "a" }, nil, { commit_quorum = "majority" })
       assert.is_true(run:step(step).ok)
       -- Whoever joins a build with a quorum of his own sets it, here also that of an index which is built with it.

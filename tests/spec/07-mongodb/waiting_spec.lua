@@ -108,6 +108,11 @@ describe("on MongoDB, a step that wants the collection", function()
       end, 50)
     end
     local event = told()
+    local lock = lunadex.run({ "status", "--json", "--target", server:url(database) }):json().lock
+    assert.same({ "t", who(event) }, { lock.relation, who(lock) })
+    assert.matches("in a transaction", lock.blocker, 1, true)
+    assert.matches("changes of t wait for 127", lunadex.run({ "status", "--target", server:url(database) }).stdout, 1,
+      true)
     first:abort()
     told(who(event))
     second:abort()
@@ -168,6 +173,9 @@ describe("on MongoDB, a step that wants the collection", function()
       local seen = waits(job)
       assert.same({ true, true }, { seen.started, seen.draining })
       assert.matches("in a transaction", seen.blocker, 1, true)
+      local told = lunadex.run({ "status", "--json", "--target", server:url(database) }):json().builds[1]
+      assert.same({ "t_ab", "waiting for the collection's lock" }, { told.name, told.phase })
+      assert.matches("in a transaction", told.blocker, 1, true)
       shell.sleep(0.6) -- longer than its time for locks
     end
     assert.is_true(run:finish(job).ok)
