@@ -28,7 +28,7 @@ typedef struct work {
   bool may_be_sharded;    /* not unless the server has a list of what is */
   ldx_marks read;         /* the indexes that there are, by what they were read from: how many there were then */
   struct buckets {        /* of time-series collections, which $listCatalog knows the options of by these */
-    const char *name, *options;
+    const char *name, *options, *collation;
     struct buckets *next;
   } * buckets;
 } work;
@@ -212,6 +212,9 @@ static void note_buckets(work *w, const listed *l) {
   struct buckets *buckets = LDX_ARENA_NEW(w->arena, struct buckets, 1);
   buckets->name = ldx_arena_strdup(w->arena, series);
   buckets->options = options_text(w->arena, &l->options);
+  bson_t collation;
+  if (ldx_mongo_document_at(&l->options, "collation", &collation))
+    buckets->collation = ldx_mongo_collation_form(w->arena, &collation);
   buckets->next = w->buckets;
   w->buckets = buckets;
 }
@@ -290,6 +293,11 @@ static bool list_all(work *w, bool series_only, ldx_error *error) {
   for (size_t i = 0; i < ldx_catalog_relation_count(w->catalog); i++) {
     ldx_relation *relation = ldx_catalog_relation_at(w->catalog, i);
     if (relation->kind == 'v' || (series_only && relation->kind != 't')) continue;
+    for (const struct buckets *b = w->buckets; b; b = b->next) {
+      if (strcmp(b->name, relation->name.name) != 0) continue;
+      relation->options = b->options;
+      relation->collation = b->collation; /* which indexes are read with */
+    }
     if (!list_indexes(w, relation, error)) return false;
   }
   return true;
@@ -347,10 +355,6 @@ static ldx_catalog *finish(work *w, bool ok, ldx_error *error) {
   ldx_marks_free(&w->read);
   if (ok) {
     ldx_catalog_finish(w->catalog);
-    for (struct buckets *b = w->buckets; b; b = b->next) {
-      ldx_relation *relation = ldx_catalog_relation(w->catalog, (ldx_name){NULL, b->name});
-      if (relation) relation->options = b->options;
-    }
     ok = read_shard_keys(w, error);
   }
   if (ok) return w->catalog;
