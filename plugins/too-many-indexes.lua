@@ -1,5 +1,5 @@
--- Every index is written with every row. Speaks of a relation that has more of them than option `most`, counting what
--- is declared and what is live and stays; foreign keys have no index.
+-- Every index is written with every row, or document. Speaks of a relation that has more of them than option `most`,
+-- counting what is declared and what is live and stays; foreign keys have no index.
 
 return {
   name = "too-many-indexes",
@@ -15,8 +15,8 @@ return {
         if index.kind ~= "foreign_key" then count = count + 1 end
       end
       if count > context.options.most then
-        return "warn", ("%d indexes, more than %d: each of them is written with every row"):format(count,
-          context.options.most)
+        return "warn", ("%d indexes, more than %d: each of them is written with every %s"):format(count,
+          context.options.most, context.driver == "mongodb" and "document" or "row")
       end
     end,
   },

@@ -214,7 +214,8 @@ end
 local nothing = {}
 
 -- Subjects that are declared, and what makes them of names of relations. Those of "overlap" are some of "index".
-local declared = { "index", "relation", "query" }
+-- Queries come when all else is judged: what is held back serves none.
+local declared, queried = { "index", "relation" }, { "query" }
 local subjects_of = { index = "indexes_of", relation = "relations_of", query = "queries_of" }
 
 ---@class lunadex.rules.Askable   # which rules are asked about what is declared
@@ -223,16 +224,16 @@ local subjects_of = { index = "indexes_of", relation = "relations_of", query = "
 ---@field query lunadex.Rule[]
 ---@field some table<lunadex.Rule, table<table, integer[]>>   # of rules about some indexes: which, by relation
 
-function Judge:askable()
-  local askable = { index = {}, relation = {}, query = {}, some = {} }
+function Judge:askable(kinds)
+  local askable, meant = { index = {}, relation = {}, query = {}, some = {} }, set_of(kinds)
   for _, rule in ipairs(self.list) do
     if rule.asked and not rule.broken then
-      if rule.on.index or rule.on.overlap then
+      if meant.index and (rule.on.index or rule.on.overlap) then
         table.insert(askable.index, rule)
         if rule.only or not rule.on.index then askable.some[rule] = self.scene:asked_about(rule) end
       end
-      if rule.on.relation then table.insert(askable.relation, rule) end
-      if rule.on.query and not self.plan.only then table.insert(askable.query, rule) end
+      if meant.relation and rule.on.relation then table.insert(askable.relation, rule) end
+      if meant.query and rule.on.query and not self.plan.only then table.insert(askable.query, rule) end
     end
   end
   return askable
@@ -297,13 +298,14 @@ function Judge:queries_of(names)
   return subjects
 end
 
--- Asks all rules about what is declared, some relations at a time: a view is made once, asked about while it is at
--- hand, and let go. Were tens of thousands kept from rule to rule, each look at one would come from main memory.
-function Judge:ask_declared()
-  local scene, askable = self.scene, self:askable()
+-- Asks all rules about what is declared of these kinds, some relations at a time: a view is made once, asked about
+-- while it is at hand, and let go. Were tens of thousands kept from rule to rule, each look at one would come from main
+-- memory.
+function Judge:ask_declared(kinds)
+  local scene, askable = self.scene, self:askable(kinds)
   local names, size = {}, 0
   local function ask_about()
-    for _, kind in ipairs(declared) do
+    for _, kind in ipairs(kinds) do
       local all -- the same for all rules that are asked about all
       for _, rule in ipairs(askable[kind]) do
         local some = askable.some[rule]
@@ -470,10 +472,10 @@ local function in_order(answers)
   return answers
 end
 
--- What a rule had to say, in the order of what it was asked about.
-function Judge:tell_answers(rule)
+-- What a rule had to say of these kinds, in the order of what it was asked about.
+function Judge:tell_answers(rule, kinds)
   local kept = self.answers[rule] or {}
-  for _, kind in ipairs { "plan", table.unpack(declared) } do
+  for _, kind in ipairs(kinds) do
     for _, answer in ipairs(in_order(kept[kind] or {})) do
       local verdict, flaw = answer.verdict, answer.failed
       if flaw then verdict = { verdict = "block", message = "the rule failed: " .. flaw } end
@@ -489,7 +491,14 @@ function Judge:judge(rule)
     return
   end
   self:ask(rule, "plan", self:planned_for(rule))
-  self:tell_answers(rule)
+  self:tell_answers(rule, { "plan", table.unpack(declared) })
+end
+
+-- Asks about the declared queries, once it is known what is held back.
+function Judge:judge_queries()
+  self.scene.facts.explain = nil -- somebody may have asked before
+  self:ask_declared(queried)
+  for _, rule in ipairs(self.list) do self:tell_answers(rule, queried) end
 end
 
 -- Where a name is misspelt, the index that was meant would be built before its data are right, or a backfill never
@@ -609,7 +618,7 @@ function M.judge(plan, database, options, tell)
     if change.ordinal then self.by_ordinal[change.ordinal] = change end
   end
   self:unknown(database.allowing, known)
-  self:ask_declared()
+  self:ask_declared(declared)
   for _, rule in ipairs(list) do
     if rule.off then
       tell(nil, { level = "info", rule = rule.name, verdict = "allow", allowed = rule.off,
@@ -618,11 +627,14 @@ function M.judge(plan, database, options, tell)
     if rule.asked then self:judge(rule) end
     if self.err then return nil, self.err end
   end
-  if plan.offline then return list end
-  for _, rule in ipairs(list) do
-    if rule.name == order.rule and rule.asked then self:unknown_order() end
+  if not plan.offline then
+    for _, rule in ipairs(list) do
+      if rule.name == order.rule and rule.asked then self:unknown_order() end
+    end
+    self:follow()
   end
-  self:follow()
+  self:judge_queries()
+  if self.err then return nil, self.err end
   return list
 end
 

@@ -165,8 +165,8 @@ end
 ---@return lunadex.Error? err
 function M.explain(plan, scene)
   local found, unfinished = {}, {}
-  for _, change in ipairs(plan.planned) do
-    if change.action ~= "keep" and change.action ~= "drop" then unfinished[change.relation] = true end
+  for change in plan:work() do
+    if change.action ~= "drop" then unfinished[change.relation] = true end
   end
   for name, data in pairs(scene:relations()) do
     local relation = name == data.name and data.on or nil

@@ -233,7 +233,7 @@ end
 local query_fields = {
   action = true, name = true, relation = true, text = true, description = true, expect_index = true, file = true,
   line = true,
-  served = explained "served", uses = explained "uses", refused = explained "refused",
+  served = explained "served", uses = explained "uses", refused = explained "refused", unknown = explained "unknown",
   targeted = function(scene, values)
     if scene.offline then scene:need "target" end
     local targeted = scene.plan.dialect.facts.targeted

@@ -204,6 +204,41 @@ describe("models on MongoDB", function()
       }]]))
   end)
 
+  it("are told of views no more than is known before all that these read is built", function()
+    local function make()
+      server:command(database, '{"create":"v","viewOn":"t","pipeline":[{"$match":{"x":1}}]}')
+      server:command(database, '{"create":"vv","viewOn":"v","pipeline":[{"$project":{"a":1}}]}')
+      server:command(database, [[{"create":"joined","viewOn":"other","pipeline":[
+        {"$lookup":{"from":"v","localField":"a","foreignField":"a","as":"all"}}]}]])
+    end
+    local text = [[
+      on "t" { index { "a", name = "a" }, query { { _id = 1 }, name = "own", expect_index = true } }
+      on "v" {
+        query { { a = 1 }, name = "v", expect_index = "a" }, query { { b = 1 }, name = "v2", expect_index = true },
+      }
+      on "vv" { query { { a = 1 }, name = "vv", expect_index = true } }
+      on "joined" { query { { _id = 5 }, name = "joined", expect_index = "_id_" } }
+    ]]
+    -- Nothing is there, and then the views alone.
+    assert.equal("info new-collection a, info unserved-query v, info unserved-query v2, info unserved-query vv",
+      (findings(text)))
+    assert.matches('whether an index serves the query "v" is not known: there is nothing of that name yet',
+      run("plan", text).stdout, 1, true)
+    make()
+    assert.equal("info new-collection a, info unserved-query joined, info unserved-query v, info unserved-query v2, "
+      .. "info unserved-query vv", (findings(text)))
+    assert.matches('the query "vv" is not known: it is a view, and of t not all indexes are built',
+      run("plan", text).stdout, 1, true)
+    assert.equal(0, run("apply", text).status)
+    server:insert(database, "other", { '{"a":1}' })
+    assert.equal("warning unserved-query v2", (findings(text)))
+    -- What goes serves no view, either.
+    local gone = [[ on "t" { description = "nothing" }
+      on "v" { query { { a = 1 }, name = "v", expect_index = true } } ]]
+    assert.equal("info stray a", (findings(gone)))
+    assert.equal("warning unserved-query v", (findings(gone, "--drop-strays")))
+  end)
+
   it("keep the index of the shard key, whatever is asked", function()
     server:command(database, '{"createIndexes":"t","indexes":[{"name":"shard","key":{"tenant":1}},'
       .. '{"name":"stray","key":{"x":1}}]}')

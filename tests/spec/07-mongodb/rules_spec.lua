@@ -196,6 +196,26 @@ on "users" { index { { email = "hashed" }, name = "h" }, index { "n", name = "n"
     assert.same({}, check(text:format "email"))
   end)
 
+  it("are asked about queries when it is known what is held back", function()
+    local text = [[
+      rule "no-bad" { on = "create", check = function(change) return change.name == "bad" and "block" or nil, "no" end }
+      rule "r" { on = "relation", check = function(relation) local _ = relation.queries[1].served end } -- too early
+      on "users" {
+        index { "email", name = "good", partial = { n = 1 } }, index { "email", name = "bad" },
+        query { { email = "x" }, name = "q", expect_index = "good" },
+        query { { email = "x", n = 1 }, name = "fine", expect_index = "good" },
+      } ]]
+    local result = run("plan", text)
+    assert.matches('the query "q"', result.stdout, 1, true)
+    assert.matches('no index serves the query "q"', result.stdout, 1, true)
+    assert.is_nil(result.stdout:find('"fine"', 1, true), tostring(result))
+  end)
+
+  it("too-many-indexes speaks of documents", function()
+    assert.matches("each of them is written with every document", run("check", [[ on "users" { index { "n" },
+      index { "email" } } rule "too-many-indexes" { options = { most = 1 } } ]]).stdout, 1, true)
+  end)
+
   it("a check of its own is left out, or allowed with its reason", function()
     local text = [[ on "users" { query { { email = "x" }, name = "q", expect_index = true } } ]]
     assert.matches("unserved-query", run("plan", text).stdout, 1, true)
