@@ -54,6 +54,7 @@ local M = {}
 ---@field use_existing boolean
 ---@field hide boolean?            # alter: a stray
 ---@field after lunadex.PlannedChange?   # frees the name that this one is to have
+---@field room_by lunadex.PlannedChange?   # MongoDB: the drop without which there is no room for it
 ---@field aside lunadex.PlannedChange?   # rename: what has the name and is moved out of the way first
 ---@field moved_name string?       # rename: what it is called until then
 ---@field beside string?          # replace, where nothing can be renamed: what it is called from then on

@@ -524,13 +524,18 @@ function Judge:follow()
     self.tell(change, { level = verdicts.levels[verdict], rule = other.held.rule, verdict = verdict,
       message = message })
   end
-  local unmade, missing = {}, {} -- what is to be built, and is not; by relation, the first of it there
-  for _, change in ipairs(plan.planned) do
-    if change.held and builds[change.action] then
-      unmade[#unmade + 1] = change
-      missing[change.relation] = missing[change.relation] or change
+  -- What is to be built, and is not; by relation, the first of it there.
+  local function find_unmade()
+    local unmade, missing = {}, {}
+    for _, change in ipairs(plan.planned) do
+      if change.held and builds[change.action] then
+        unmade[#unmade + 1] = change
+        missing[change.relation] = missing[change.relation] or change
+      end
     end
+    return unmade, missing
   end
+  local unmade, missing = find_unmade()
   local key_maker = #unmade > 0 and plan.dialect.steps.key_maker
   for _, change in ipairs(key_maker and plan.planned or {}) do
     local other = not change.held and key_maker(change, unmade, plan)
@@ -538,25 +543,32 @@ function Judge:follow()
       also(change, other, other.held.verdict, ("it refers to a key that is not made: %s"):format(other.name))
     end
   end
-  for _, change in ipairs(plan.planned) do
-    local other = missing[change.relation]
-    if not change.held and (change.action == "drop" or change.hide) and change.fact.action == "stray" and other then
+  -- For what a change is not made either, with which verdict, and in which words.
+  local function obstacle(change)
+    local name, room, other = change.after, change.room_by, missing[change.relation]
+    if name and name.held then
+      return name, name.held.verdict, ("the name %s is not freed: %s keeps it"):format(change.name, name.definition)
+    elseif room and room.held then
+      return room, room.held.verdict, ("there is no room for it: %s stays"):format(room.live_name)
+    elseif other and (change.action == "drop" or change.hide) and change.fact.action == "stray" then
       -- It may be doing the work of what is not made.
-      also(change, other, "skip", ("kept: %s is not made"):format(other.name or other.live_name))
+      return other, "skip", ("kept: %s is not made"):format(other.name or other.live_name)
     end
   end
-  local again = true
-  while again do
+  local again
+  repeat
     again = false
+    missing = select(2, find_unmade())
     for _, change in ipairs(plan.planned) do
-      local other = change.after
-      if not change.held and other and other.held then
-        also(change, other, other.held.verdict, ("the name %s is not freed: %s keeps it"):format(change.name,
-          other.definition))
-        again = true
+      if not change.held then
+        local other, verdict, message = obstacle(change)
+        if other then
+          also(change, other, verdict, message)
+          again = true
+        end
       end
     end
-  end
+  until not again
 end
 
 -- Names that no rule has, in what switches rules off.

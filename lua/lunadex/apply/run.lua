@@ -150,12 +150,15 @@ function Run:after_failure(item, step, failure)
   end
 end
 
--- What has the name that a change is to have was to be renamed or dropped, and was not.
+-- What has the name that a change is to have, or the room, was to be renamed or dropped, and was not.
 function Run:unfreed(change)
-  local other = change.after
-  if not (other and self.unmade[other]) then return nil end
-  return errors.new("duplicate_name", ("the name %s was not freed: %s still has it"):format(change.name,
-    other.definition))
+  local other, room = change.after, change.room_by
+  if other and self.unmade[other] then
+    return errors.new("duplicate_name", ("the name %s was not freed: %s still has it"):format(change.name,
+      other.definition))
+  elseif room and self.unmade[room] then
+    return errors.new("refused", ("there is no room for it: %s was not dropped"):format(room.live_name))
+  end
 end
 
 -- What is to be built on the same relation and was not: a stray may have been doing its work.

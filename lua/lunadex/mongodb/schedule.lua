@@ -20,6 +20,7 @@ local M = {}
 
 local waves = { alter = 1, create = 2, replace = 2, rebuild = 2, wait = 2, drop = 3 }
 local ALTER, BUILD, DROP = waves.alter, waves.create, waves.drop
+local MAKES_ROOM = 0
 
 -- The changes that can be built together, by what they have in common: collection, commit quorum, and whether they are
 -- critical, for those wait for nothing else. What becomes unique has more to do than to be built.
@@ -110,6 +111,7 @@ end
 local reasons = {
   [BUILD] = "nothing is changed in place while its collection has builds",
   [DROP] = "it is dropped when the builds of its collection are done",
+  [MAKES_ROOM] = "it makes room",
   room = "there is no room to replace that when this one is there",
   together = "it is built by the same command, as the collection does not fit into the server's memory",
 }
@@ -124,7 +126,8 @@ function M.of(plan)
   local leaders, together = {}, state.together or {}
   for change in plan:work() do
     local room, first = steps.room(change, plan)
-    local item = schedule.item(change, #self.items + 1, { wave = waves[change.action], room = room, first = first })
+    local wave = steps.makes_room(change, plan) and MAKES_ROOM or waves[change.action]
+    local item = schedule.item(change, #self.items + 1, { wave = wave, room = room, first = first })
     self.items[#self.items + 1] = item
     if together[change] and together[change][1] == change then leaders[change] = item end
     local others = self.collections[change.relation] or {}
@@ -142,7 +145,7 @@ function M.of(plan)
     self.busy[collection] = { replacing = 0 }
     for _, item in ipairs(items) do
       for _, other in ipairs(items) do
-        local reason = other.wave < item.wave and reasons[item.wave]
+        local reason = other.wave < item.wave and reasons[other.wave == MAKES_ROOM and MAKES_ROOM or item.wave]
           or other.first and item.change.action == "create" and reasons.room
         if reason then item.needs[#item.needs + 1] = { item = other, reason = reason } end
       end

@@ -15,7 +15,8 @@ local copy, named = common.copy, common.named
 local M = {}
 
 -- What has to be said before a change is made, or of a stray; and how many of them a collection has room for.
-M.findings, M.relied_upon, M.state, M.room = beforehand.findings, beforehand.relied_upon, beforehand.state, room.of
+M.findings, M.relied_upon, M.state = beforehand.findings, beforehand.relied_upon, beforehand.state
+M.room, M.makes_room = room.of, room.makes
 
 --- How long a build may take.
 M.seconds = require "lunadex.mongodb.steps.seconds"

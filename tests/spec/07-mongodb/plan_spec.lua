@@ -137,6 +137,62 @@ describe("plan of MongoDB", function()
     assert.equal(63, #server:indexes(database, "t"))
   end)
 
+  it("drops first what makes room, and only as much of it as is needed", function()
+    local specs, declared = {}, {}
+    for i = 1, 63 do
+      specs[i] = ('{"name":"i%d","key":{"k%d":1}}'):format(i, i)
+      declared[i] = ('index { "k%d", name = "i%d" }'):format(i, i)
+    end
+    server:command(database, ('{"createIndexes":"t","indexes":[%s]}'):format(table.concat(specs, ",")))
+    local function declaring(count, more)
+      return ('on "t" { %s, %s }'):format(table.concat(declared, ", ", 1, count), more)
+    end
+    local function names()
+      local set = {}
+      for _, spec in ipairs(server:indexes(database, "t")) do set[spec.name] = true end
+      return set
+    end
+    -- One is replaced and one created, and two of three strays have to be there no more.
+    local text = declaring(59, 'index { "k60", name = "i60", sparse = true }, index { "a", name = "a" }, '
+      .. 'index { "b", name = "b" }')
+    assert.equal(65, plan(text).status)
+    local result = plan(text, "--drop-strays")
+    assert.equal(0, result.status, tostring(result))
+    assert.matches("t a: i61, { k61: 1 }, is dropped before, as a collection has 64 indexes at most", result.stdout, 1,
+      true)
+    assert.matches("t b: i62, { k62: 1 }, is dropped before", result.stdout, 1, true)
+    assert.matches("after i61: it makes room", result.stdout, 1, true)
+    -- What is held back makes no room, and nothing is dropped for what is not built.
+    local held = [[ rule "r" { on = "drop", check = function(change)
+      if change.live_name == "i62" then return "block", "no" end
+    end } ]]
+    result = plan(held .. text, "--drop-strays")
+    assert.equal(6, result.status, tostring(result))
+    assert.matches("t b: there is no room for it: i62 stays", result.stdout, 1, true)
+    assert.matches("t i61: kept: b is not made", result.stdout, 1, true)
+    assert.matches("t a: there is no room for it: i61 stays", result.stdout, 1, true)
+    -- The last one is only dropped when the others are built.
+    local applied = lunadex.run { "apply", lunadex.registry(text), "--target", url, "--drop-strays", "--json" }
+    assert.equal(0, applied.status, tostring(applied))
+    local order = {}
+    for _, event in ipairs(applied:events()) do
+      if event.event == "build_finished" then order[#order + 1] = event.name end
+    end
+    assert.same({ { i61 = true, i62 = true }, "i63" }, { { [order[1]] = true, [order[2]] = true }, order[#order] })
+    local live = names()
+    assert.same({ true, true, nil }, { live.a, live.b, live.i63 })
+    assert.equal(0, plan(text, "--detailed-exitcode").status)
+    -- A collection that is full: one that is replaced needs room, too.
+    server:command(database, '{"createIndexes":"t","indexes":[{"name":"x","key":{"x":1}}]}')
+    assert.equal(64, #server:indexes(database, "t"))
+    local full = declaring(58, 'index { "k59", name = "i59", sparse = true }, '
+      .. 'index { "k60", name = "i60", sparse = true }, index { "a", name = "a" }, index { "b", name = "b" }')
+    assert.equal(6, plan(full).status) -- a gap
+    applied = lunadex.run { "apply", lunadex.registry(full), "--target", url, "--drop-strays" }
+    assert.equal(0, applied.status, tostring(applied))
+    assert.equal(0, plan(full, "--detailed-exitcode").status)
+  end)
+
   it("knows that a collection without an index on _id takes one more", function()
     server:command(database, '{"create":"plain"}')
     server:command(database, '{"create":"clustered","clusteredIndex":{"key":{"_id":1},"unique":true}}')

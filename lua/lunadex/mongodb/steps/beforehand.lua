@@ -71,22 +71,30 @@ local function about_encrypted(change, finding)
   end
 end
 
--- What is built has to have room beside all that is there, for what goes goes afterwards.
+-- What is built has to have room beside all that is there, for what goes goes afterwards, unless it is in the way.
 local function check_room(change, plan, finding)
   local tally = room.tally(change, plan)
-  local place = tally.place[change]
-  if change.on.absent and place == 1 then
+  if change.on.absent and tally.creates[1] == change then
     finding { level = "info", rule = "new-collection",
       message = "the collection does not exist: its first index creates it" }
   end
-  local most = tally.indexes + place
+  local most = tally.place[change] - #tally.drops
   if most <= room.most then return end
   finding {
     level = "error", rule = "too-many-indexes",
     message = ("there is no room for it: a collection has %d indexes at most, with the one on _id, and with it there "
       .. "would be %d"):format(room.most, most),
-    hint = "What is not needed has to go first: --drop-strays, with --only and its name.",
+    hint = "What is not needed has to go: --drop-strays drops first what is not declared.",
   }
+end
+
+local function tell_room(change, plan, finding)
+  local drop = room.made_by(change, plan)
+  if not drop then return end
+  change.room_by = drop
+  finding { level = "warning", rule = "room",
+    message = ("%s, %s, is dropped before, as a collection has %d indexes at most"):format(drop.live_name,
+      drop.definition, room.most) }
 end
 
 local QUORUMS = { votingMembers = true, majority = true }
@@ -201,6 +209,7 @@ function M.findings(change, plan)
   end
   about_encrypted(change, finding)
   check_quorum(change, plan, finding)
+  tell_room(change, plan, finding)
   return found
 end
 
