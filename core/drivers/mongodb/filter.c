@@ -209,7 +209,7 @@ static bool add_type(work *w, node *parent, const char *path, const bson_iter_t 
   return true;
 }
 
-/* The shapes that each knows; of these, a geometry stands for itself. */
+/* The shapes that each knows; no other operator may stand beside. */
 static bool check_place(work *w, const char *name, const bson_iter_t *iter, bool alone) {
   static const char *const within[] = {"$geometry", "$box", "$polygon", "$center", "$centerSphere", NULL};
   static const char *const crossing[] = {"$geometry", NULL};
@@ -217,7 +217,7 @@ static bool check_place(work *w, const char *name, const bson_iter_t *iter, bool
   bool known = BSON_ITER_HOLDS_DOCUMENT(iter) && bson_iter_recurse(iter, &shape) && bson_iter_next(&shape) &&
                one_of(bson_iter_key(&shape), !strcmp(name, "$geoIntersects") ? crossing : within);
   if (!known) return refuse(w, ldx_arena_printf(w->arena, "%s without a known shape", name));
-  return alone || strcmp(bson_iter_key(&shape), "$geometry") != 0 || refuse(w, "a $geometry beside other operators");
+  return alone || refuse(w, ldx_arena_printf(w->arena, "%s beside other operators", name));
 }
 
 /* `alone`: no other one is about that path. */

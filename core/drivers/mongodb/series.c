@@ -76,6 +76,11 @@ static bool check_operator(const series *s, const char *path, const bson_iter_t 
          check_operand(s, path, iter);
 }
 
+/* Which is a value, and no operator. */
+static bool is_reference(const char *name) {
+  return !strcmp(name, "$ref") || !strcmp(name, "$id") || !strcmp(name, "$db");
+}
+
 static bool check_filter(const series *s, bson_iter_t iter) {
   bson_iter_t part;
   while (bson_iter_next(&iter)) {
@@ -89,7 +94,7 @@ static bool check_filter(const series *s, bson_iter_t iter) {
       if (*path && (*path == '.' || strstr(path, "..") || path[strlen(path) - 1] == '.'))
         return refuse(s, "the partial filter of a time-series collection has a field without a name", NULL);
       bool operators = BSON_ITER_HOLDS_DOCUMENT(&iter) && bson_iter_recurse(&iter, &part) && bson_iter_next(&part) &&
-                       *bson_iter_key(&part) == '$';
+                       *bson_iter_key(&part) == '$' && !is_reference(bson_iter_key(&part));
       if (!operators) ok = check_operand(s, path, &iter);
       for (bool more = operators; ok && more; more = bson_iter_next(&part)) ok = check_operator(s, path, &part);
     }
@@ -108,6 +113,10 @@ static bool check(const series *s, const ldx_definition *d) {
                   "The collection itself has an option expireAfterSeconds.");
   if (ldx_mongo_kind_of(d) == LDX_MONGO_TEXT) return refuse(s, "a time-series collection has no text indexes", NULL);
   for (size_t i = 0; ok && i < d->key_count; i++) ok = check_key(s, &d->keys[i], sparse);
+  for (size_t i = 0; ok && i < d->key_count; i++)
+    if (!is_number(&d->keys[i]) && !is_of(d->keys[i].column, s->meta) &&
+        ldx_mongo_option(&d->storage, "2dsphereIndexVersion"))
+      return refuse(s, "an index on what a time-series collection measures has no older 2dsphereIndexVersion", NULL);
   if (!ok || !d->predicate) return ok;
   bson_t filter;
   bson_iter_t iter;
