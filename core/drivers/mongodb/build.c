@@ -143,7 +143,7 @@ static bool append_spec(bson_t *indexes, size_t number, const ldx_companion *ind
   bson_t spec;
   char place[16];
   if (!ldx_mongo_spec_of(index->definition, index->name, unique, &spec, error)) return false;
-  if (prepare) BSON_APPEND_BOOL(&spec, "prepareUnique", true);
+  if (prepare && !bson_has_field(&spec, "prepareUnique")) BSON_APPEND_BOOL(&spec, "prepareUnique", true);
   snprintf(place, sizeof place, "%zu", number);
   bson_append_document(indexes, place, -1, &spec);
   bson_destroy(&spec);

@@ -50,15 +50,23 @@ static const char *article(const char *kind) {
 
 /* The value has to be of that kind: the server takes a text for true, for one. */
 static bool append_option(bson_t *spec, const ldx_option *option, ldx_error *error) {
-  static const char *const flags[] = {"sparse", "hidden"}, *const texts[] = {"default_language", "language_override"};
+  static const char *const flags[] = {"sparse", "hidden", "prepareUnique"};
+  static const char *const texts[] = {"default_language", "language_override"};
   static const char *const documents[] = {"collation", "wildcardProjection", "weights", "storageEngine"};
-  static const char *const numbers[] = {"expireAfterSeconds",  "bits", "min", "max", "finestIndexedLevel",
-                                        "coarsestIndexedLevel"};
+  static const char *const numbers[] = {"expireAfterSeconds",
+                                        "bits",
+                                        "min",
+                                        "max",
+                                        "finestIndexedLevel",
+                                        "coarsestIndexedLevel",
+                                        "v",
+                                        "textIndexVersion",
+                                        "2dsphereIndexVersion"};
   const struct {
     const char *const *names;
     size_t count;
     const char *kind;
-  } kinds[] = {{flags, 2, "boolean"}, {texts, 2, "text"}, {documents, 4, "object"}, {numbers, 6, "number"}};
+  } kinds[] = {{flags, 3, "boolean"}, {texts, 2, "text"}, {documents, 4, "object"}, {numbers, 9, "number"}};
   const char *wanted = NULL;
   for (size_t k = 0; k < 4; k++)
     for (size_t i = 0; i < kinds[k].count; i++)
@@ -87,12 +95,36 @@ static bool append_option(bson_t *spec, const ldx_option *option, ldx_error *err
 }
 
 static bool append_options(bson_t *spec, const ldx_options *options, ldx_error *error) {
-  for (size_t i = 0; i < options->count; i++) {
-    /* A state of a conversion, which nobody declares. */
-    if (!strcmp(options->items[i].name, "prepareUnique")) continue;
+  for (size_t i = 0; i < options->count; i++)
     if (!append_option(spec, &options->items[i], error)) return false;
-  }
   return true;
+}
+
+static void take_out(bson_t *spec, const char *name) {
+  bson_t rest = BSON_INITIALIZER;
+  bson_copy_to_excluding_noinit(spec, &rest, name, (char *)NULL);
+  bson_destroy(spec);
+  bson_steal(spec, &rest);
+}
+
+/* An index whose documents expire has one key only. That of a text index names its first field then, and the weights name
+ * the others. */
+static bool is_named_by_weights(const ldx_definition *d) {
+  if (d->key_count < 2 || !ldx_mongo_option(&d->storage, "expireAfterSeconds")) return false;
+  for (size_t i = 0; i < d->key_count; i++)
+    if (!d->keys[i].opclass || strcmp(d->keys[i].opclass, "text") != 0) return false;
+  return true;
+}
+
+static void name_by_weights(bson_t *spec, const ldx_definition *d) {
+  bson_t weights, copy = BSON_INITIALIZER;
+  bson_iter_t named;
+  if (ldx_mongo_document_at(spec, "weights", &weights)) bson_concat(&copy, &weights);
+  for (size_t i = 0; i < d->key_count; i++)
+    if (!bson_iter_init_find(&named, &copy, d->keys[i].column)) BSON_APPEND_INT32(&copy, d->keys[i].column, 1);
+  take_out(spec, "weights");
+  BSON_APPEND_DOCUMENT(spec, "weights", &copy);
+  bson_destroy(&copy);
 }
 
 bool ldx_mongo_spec_of(const ldx_definition *definition, const char *name, bool unique, bson_t *spec,
@@ -100,14 +132,19 @@ bool ldx_mongo_spec_of(const ldx_definition *definition, const char *name, bool 
   bson_t key;
   bson_init(spec);
   BSON_APPEND_DOCUMENT_BEGIN(spec, "key", &key);
-  for (size_t i = 0; i < definition->key_count; i++) append_key(&key, &definition->keys[i]);
+  bool by_weights = is_named_by_weights(definition);
+  for (size_t i = 0; i < (by_weights ? 1 : definition->key_count); i++) append_key(&key, &definition->keys[i]);
   bson_append_document_end(spec, &key);
   if (name) BSON_APPEND_UTF8(spec, "name", name);
   if (unique) BSON_APPEND_BOOL(spec, "unique", true);
   bool ok = append_options(spec, &definition->traits, error) && append_options(spec, &definition->storage, error);
+  bool old = ldx_mongo_is_old(&definition->storage);
+  if (ok && old) take_out(spec, "collation"); /* it could only be the simple one */
+  if (ok && by_weights) name_by_weights(spec, definition);
   /* Only the simple one will do there, whatever the collection's is. */
   ldx_mongo_kind kind = ldx_mongo_kind_of(definition);
-  if (ok && (kind == LDX_MONGO_TEXT || kind == LDX_MONGO_2D) && !ldx_mongo_option(&definition->traits, "collation"))
+  if (ok && !old && (kind == LDX_MONGO_TEXT || kind == LDX_MONGO_2D) &&
+      !ldx_mongo_option(&definition->traits, "collation"))
     ok = append_document(spec, "collation", "", LDX_MONGO_SIMPLE, error);
   if (ok && definition->predicate)
     ok = append_document(spec, "partialFilterExpression", "the partial filter", definition->predicate, error);
@@ -132,7 +169,8 @@ static bool settle_collation(ldx_arena *arena, const ldx_definition *declared, c
                              ldx_mongo_collations *collations, const char **collation, ldx_error *error) {
   const char *given = ldx_mongo_option(&declared->traits, "collation");
   ldx_mongo_kind kind = ldx_mongo_kind_of(declared);
-  bool simple_only = kind == LDX_MONGO_TEXT || kind == LDX_MONGO_2D;
+  bool old = ldx_mongo_is_old(&declared->storage);
+  bool simple_only = kind == LDX_MONGO_TEXT || kind == LDX_MONGO_2D || old;
   if (given) {
     *collation = ldx_mongo_collation_complete(collations, arena, given, error);
     if (!*collation) return false;
@@ -141,8 +179,10 @@ static bool settle_collation(ldx_arena *arena, const ldx_definition *declared, c
   }
   bool simple = !strcmp(*collation, LDX_MONGO_SIMPLE);
   if (simple_only && !simple)
-    return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "an index of type %s compares bytes: it has no collation",
-                         kind == LDX_MONGO_TEXT ? "text" : "2d");
+    return ldx_error_set(error, LDX_ERROR_INVALID_DEFINITION, "an index of %s compares bytes: it has no collation",
+                         old                      ? "v 1"
+                         : kind == LDX_MONGO_TEXT ? "type text"
+                                                  : "type 2d");
   if (simple && !collection_collation) *collation = NULL;
   return true;
 }

@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,13 +142,18 @@ static double number(const bson_t *spec, const char *name, double otherwise) {
   return bson_iter_init_find(&iter, spec, name) ? ldx_mongo_double(&iter) : otherwise;
 }
 
+static double whole(const bson_t *spec, const char *name, double otherwise) {
+  bson_iter_t iter;
+  return bson_iter_init_find(&iter, spec, name) ? ldx_mongo_whole(&iter) : otherwise;
+}
+
 static bool is_on_id(const ldx_definition *d) {
   return d->key_count == 1 && !strcmp(d->keys[0].column, "_id") && !d->keys[0].opclass;
 }
 
 static bool check_time_to_live(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
   if (!has(spec, "expireAfterSeconds")) return true;
-  double seconds = number(spec, "expireAfterSeconds", 0);
+  double seconds = whole(spec, "expireAfterSeconds", 0);
   bson_iter_t iter, key;
   size_t keys = 0; /* fields that have a weight only are none to the server here */
   if (bson_iter_init_find(&iter, spec, "key") && bson_iter_recurse(&iter, &key))
@@ -157,7 +163,7 @@ static bool check_time_to_live(const ldx_definition *d, const bson_t *spec, ldx_
                   "Declare another index on the date alone.");
   if (is_on_id(d)) return refuse(error, "documents cannot expire by _id", "Use a field with a date.");
   if (ldx_mongo_kind_of(d) == LDX_MONGO_WILDCARD) return refuse(error, "documents cannot expire by a wildcard", NULL);
-  if (seconds < 0 || seconds >= 2147483648.0)
+  if (seconds < 0 || seconds > INT32_MAX)
     return refuse(error, "expireAfterSeconds lies between 0 and 2147483647", NULL);
   return true;
 }
@@ -195,18 +201,35 @@ static bool check_text(ldx_mongo_kind kind, const ldx_definition *d, const bson_
     ldx_error_hint(error, "It names a field that stands beside the indexed ones, without dots and no $ before it.");
     return false;
   }
-  for (size_t i = 0; kind == LDX_MONGO_TEXT && i < d->key_count; i++)
+  bool first = whole(spec, "textIndexVersion", 3) == 1; /* which looks at no name */
+  for (size_t i = 0; kind == LDX_MONGO_TEXT && !first && i < d->key_count; i++)
     if (d->keys[i].opclass && !strcmp(d->keys[i].opclass, "text") && !check_text_path(d->keys[i].column, error))
       return false;
   if (!bson_iter_init_find(&iter, spec, "weights")) return true;
   if (kind != LDX_MONGO_TEXT) return refuse(error, "weights are for text indexes", NULL);
   if (!bson_iter_recurse(&iter, &weight)) return true;
   while (bson_iter_next(&weight)) {
-    double value = ldx_mongo_double(&weight); /* of which the server takes the whole part */
+    double value = ldx_mongo_whole(&weight);
     if (!check_path(bson_iter_key(&weight), error)) return false;
     if (!(value >= 1 && value < 100000)) return refuse(error, "weights lie between 1 and 99999", NULL);
   }
   return true;
+}
+
+static bool is_among(double version, int least, int most) {
+  return version >= least && version <= most && version == (int)version;
+}
+
+/* The formats that servers have had. */
+static bool check_versions(ldx_mongo_kind kind, const ldx_definition *d, const bson_t *spec, ldx_error *error) {
+  static const char sphere[] = "2dsphereIndexVersion", text[] = "textIndexVersion";
+  if (!is_among(number(spec, "v", 2), 1, 2)) return refuse(error, "v is 1 or 2", NULL);
+  if (kind == LDX_MONGO_TEXT && !is_among(whole(spec, text, 3), 1, 3))
+    return refuse(error, "textIndexVersion is 1, 2 or 3", NULL);
+  if (kind == LDX_MONGO_2DSPHERE && !is_among(number(spec, sphere, 3), 1, 3))
+    return refuse(error, "2dsphereIndexVersion is 1, 2 or 3", NULL);
+  if (!ldx_mongo_is_old(&d->storage) || kind != LDX_MONGO_WILDCARD) return true;
+  return refuse(error, "there are no wildcard indexes with v 1", "Leave v out.");
 }
 
 bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error *error) {
@@ -214,8 +237,11 @@ bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error
   if (!d->key_count) return refuse(error, "a text index needs at least one field", NULL);
   /* Most are like that: keys, perhaps unique, and no options to be looked for. */
   if (kind == LDX_MONGO_PLAIN && bson_count_keys(spec) <= 1u + d->unique) return check_identity(d, error);
-  if (!check_time_to_live(d, spec, error) || !check_identity(d, error) || !check_text(kind, d, spec, error))
+  if (!check_time_to_live(d, spec, error) || !check_identity(d, error) || !check_text(kind, d, spec, error) ||
+      !check_versions(kind, d, spec, error))
     return false;
+  if (d->unique && ldx_mongo_option(&d->storage, "prepareUnique"))
+    return refuse(error, "what is unique refuses new duplicates by itself", "Leave prepareUnique out.");
   if (has(spec, "sparse") && d->predicate)
     return refuse(error, "an index is either sparse or partial",
                   "Add {\"field\": {\"$exists\": true}} to the filter instead of sparse.");
@@ -226,8 +252,8 @@ bool ldx_mongo_check_spec(const ldx_definition *d, const bson_t *spec, ldx_error
   if (has(spec, "wildcardProjection") && (kind != LDX_MONGO_WILDCARD || strcmp(d->keys[0].column, "$**") != 0))
     return refuse(error, "wildcardProjection is for an index on $**", NULL);
   if (kind != LDX_MONGO_2D) return true;
-  double bits = number(spec, "bits", 26);
-  if (bits < 1 || bits >= 33) return refuse(error, "bits lie between 1 and 32", NULL);
+  double bits = whole(spec, "bits", 26);
+  if (bits < 1 || bits > 32) return refuse(error, "bits lie between 1 and 32", NULL);
   if (number(spec, "min", -180) >= number(spec, "max", 180)) return refuse(error, "min has to be less than max", NULL);
   return true;
 }

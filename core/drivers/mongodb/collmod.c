@@ -56,9 +56,10 @@ bson_t *ldx_mongo_next_collmod(const ldx_step *step, ldx_mongo_alterable *index)
   const ldx_mongo_alterable wanted = ldx_mongo_alterable_of(step->definition);
   bson_t *command = next_option(step, &wanted, index);
   if (command || index->unique) return command;
-  if (index->prepare_unique != wanted.unique) {
-    index->prepare_unique = wanted.unique;
-    return ldx_mongo_collmod(collection, name, "prepareUnique", wanted.unique);
+  const bool refuses = wanted.unique || wanted.prepare_unique;
+  if (index->prepare_unique != refuses) {
+    index->prepare_unique = refuses;
+    return ldx_mongo_collmod(collection, name, "prepareUnique", refuses);
   }
   if (!wanted.unique) return NULL;
   command = ldx_mongo_collmod(collection, name, "unique", true);

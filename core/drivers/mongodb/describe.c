@@ -20,10 +20,10 @@ static void describe_build(ldx_buffer *b, const ldx_step *step) {
   bson_t spec;
   ldx_error error;
   ldx_mongo_alterable built = ldx_mongo_alterable_of(step->definition);
-  built.prepare_unique = built.unique;
+  built.prepare_unique |= built.unique;
   built.unique = false;
   if (ldx_mongo_spec_of(step->definition, step->name, false, &spec, &error)) {
-    if (built.prepare_unique) BSON_APPEND_BOOL(&spec, "prepareUnique", true);
+    if (built.prepare_unique && !bson_has_field(&spec, "prepareUnique")) BSON_APPEND_BOOL(&spec, "prepareUnique", true);
     ldx_mongo_shell_create(b, step->relation.name, &spec, step->commit_quorum);
     append_changes(b, step, built);
     bson_destroy(&spec);
@@ -35,7 +35,8 @@ static void describe_build(ldx_buffer *b, const ldx_step *step) {
 /* Where it is not known what is there, it may be other in everything. */
 static void describe_alter(ldx_buffer *b, const ldx_step *step) {
   const ldx_mongo_alterable wanted = ldx_mongo_alterable_of(step->definition);
-  const ldx_mongo_alterable other = {.expire_after = -1, .hidden = !wanted.hidden, .prepare_unique = !wanted.unique};
+  const ldx_mongo_alterable other = {
+      .expire_after = -1, .hidden = !wanted.hidden, .prepare_unique = !(wanted.unique || wanted.prepare_unique)};
   append_changes(b, step, step->old ? ldx_mongo_alterable_of(step->old) : other);
 }
 

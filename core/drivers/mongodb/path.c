@@ -1,5 +1,6 @@
 #include "path.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 bool ldx_mongo_find(const bson_t *document, const char *path, bson_iter_t *found) {
@@ -14,6 +15,11 @@ double ldx_mongo_double(const bson_iter_t *value) {
   bson_iter_decimal128(value, &decimal);
   bson_decimal128_to_string(&decimal, text);
   return strtod(text, NULL);
+}
+
+double ldx_mongo_whole(const bson_iter_t *value) {
+  double number = ldx_mongo_double(value);
+  return BSON_ITER_HOLDS_DECIMAL128(value) ? nearbyint(number) : trunc(number);
 }
 
 bool ldx_mongo_truth(const bson_iter_t *value) {

@@ -8,6 +8,8 @@
 
 /* A number, also of type decimal, of which libbson gives 0; and whether a value is true to the server: a number that is not
  * 0, or true. */
+/* As the server makes a whole number of it: doubles lose what is behind the point, decimals are rounded. */
+double ldx_mongo_whole(const bson_iter_t *value);
 double ldx_mongo_double(const bson_iter_t *value);
 bool ldx_mongo_truth(const bson_iter_t *value);
 

@@ -94,10 +94,8 @@ static bool is_told_as(const ldx_definition *declared, const ldx_definition *liv
   if (declared->kind != live->kind || declared->unique != live->unique || !same_keys(declared, live)) return false;
   if (!same_filter(declared->predicate, live->predicate) || !same_text(declared->method, live->method)) return false;
   if (declared->include.count || declared->nulls_not_distinct || declared->tablespace) return false;
-  if (!same_options(&declared->traits, &live->traits) || !same_options(&declared->storage, &live->storage))
-    return false;
-  /* A state of a conversion, which nobody declares. */
-  return !ldx_mongo_option(&live->storage, "prepareUnique") && same_collation(declared, live, relation);
+  return same_options(&declared->traits, &live->traits) && same_options(&declared->storage, &live->storage) &&
+         same_collation(declared, live, relation);
 }
 
 static int compare_name(const void *name, const void *live) {
@@ -137,6 +135,30 @@ static bool find_relation(ldx_session *session, ldx_catalog *catalog, const ldx_
   return true;
 }
 
+/* Where nothing is said of an index's format, that of the live one will do: the server takes both for the same index, and
+ * what is old stays as it is until somebody wants it otherwise. */
+static void adopt_versions(ldx_arena *arena, const ldx_declared *declared, ldx_definition *canonical) {
+  static const char *const versions[] = {"v", "textIndexVersion", "2dsphereIndexVersion"};
+  enum { VERSIONS = sizeof versions / sizeof *versions };
+  ldx_option adopted[VERSIONS];
+  size_t count = 0;
+  for (size_t i = 0; !count && i < declared->relation->live_count; i++) {
+    const ldx_definition *live = declared->relation->live[i]->definition;
+    for (size_t k = 0; k < VERSIONS; k++) {
+      const char *value = ldx_mongo_option(&live->storage, versions[k]);
+      if (value && !ldx_mongo_option(&declared->definition->storage, versions[k]))
+        adopted[count++] = (ldx_option){versions[k], value};
+    }
+    if (count && !ldx_mongo_same_but_for_unique(live, canonical)) count = 0;
+  }
+  if (!count) return;
+  ldx_options *storage = &canonical->storage;
+  ldx_option *items = LDX_ARENA_NEW(arena, ldx_option, storage->count + count);
+  if (storage->count) memcpy(items, storage->items, storage->count * sizeof *items);
+  memcpy(items + storage->count, adopted, count * sizeof *items);
+  *storage = (ldx_options){storage->count + count, items};
+}
+
 static bool resolve_one(ldx_session *session, ldx_arena *arena, ldx_catalog *catalog, const ldx_declared *before,
                         ldx_declared *declared, ldx_error *error) {
   if (!find_relation(session, catalog, before, declared, error)) return false;
@@ -153,6 +175,7 @@ static bool resolve_one(ldx_session *session, ldx_arena *arena, ldx_catalog *cat
                            canonical, error))
     return false;
   declared->fingerprint = ldx_definition_fingerprint(canonical);
+  adopt_versions(arena, declared, canonical);
   canonical->relation = declared->relation->name;
   if (!ldx_mongo_check_server(session, declared->canonical, error)) return false;
   return ldx_mongo_check_relation(declared->canonical, declared->relation, error);

@@ -16,6 +16,11 @@ const char *ldx_mongo_option(const ldx_options *options, const char *name) {
   return NULL;
 }
 
+bool ldx_mongo_is_old(const ldx_options *storage) {
+  const char *version = ldx_mongo_option(storage, "v");
+  return version && atof(version) == 1;
+}
+
 bool ldx_mongo_is_number(const char *opclass) {
   const char *digits = opclass + (*opclass == '-');
   if (!strcmp(digits, "Infinity")) return true;
@@ -127,7 +132,7 @@ static const char *flag_value(ldx_arena *arena, const bson_iter_t *iter) {
 
 /* Whole seconds, as the server counts them; what is no number lasts for ever. */
 static const char *seconds_value(ldx_arena *arena, const bson_iter_t *iter) {
-  double value = ldx_mongo_double(iter);
+  double value = ldx_mongo_whole(iter);
   return ldx_arena_printf(arena, "%lld", isnan(value) || value > INT32_MAX ? INT32_MAX : (long long)value);
 }
 
@@ -148,6 +153,10 @@ static const char *number_value(ldx_arena *arena, const bson_iter_t *iter) {
   return ldx_buffer_string(&b);
 }
 
+static const char *whole_value(ldx_arena *arena, const bson_iter_t *iter) {
+  return ldx_arena_printf(arena, "%.0f", ldx_mongo_whole(iter));
+}
+
 /* In order of field; whole numbers, which is what the server keeps; without those that are 1. */
 static const char *weights_value(ldx_arena *arena, const bson_iter_t *iter) {
   bson_t document;
@@ -157,7 +166,7 @@ static const char *weights_value(ldx_arena *arena, const bson_iter_t *iter) {
   ldx_key *keys = LDX_ARENA_NEW(arena, ldx_key, bson_count_keys(&document) + 1);
   if (bson_iter_init(&member, &document)) {
     while (bson_iter_next(&member)) {
-      long long weight = (long long)ldx_mongo_double(&member);
+      long long weight = (long long)ldx_mongo_whole(&member);
       if (weight == 1) continue;
       keys[count].column = ldx_arena_strdup(arena, bson_iter_key(&member));
       keys[count++].opclass = ldx_arena_printf(arena, "%lld", weight);
@@ -190,12 +199,15 @@ static const struct {
     {"weights", false, NULL, weights_value},
     {"default_language", false, "\"english\"", ldx_mongo_json_value},
     {"language_override", false, "\"language\"", ldx_mongo_json_value},
-    {"bits", false, "26", number_value},
+    {"bits", false, "26", whole_value},
     {"min", false, "-180", number_value},
     {"max", false, "180", number_value},
     {"finestIndexedLevel", false, NULL, number_value},
     {"coarsestIndexedLevel", false, NULL, number_value},
     {"storageEngine", false, NULL, ldx_mongo_json_value},
+    {"v", false, "2", whole_value},
+    {"textIndexVersion", false, "3", whole_value},
+    {"2dsphereIndexVersion", false, "3", whole_value},
 };
 
 enum { OPTIONS = sizeof options / sizeof *options };
@@ -229,7 +241,7 @@ const char *ldx_mongo_definition_of(ldx_arena *arena, const bson_t *spec, const 
   /* One pass over the fields: catalogs are large, and most indexes have few options. The options come in our order. */
   while (bson_iter_next(&iter)) {
     const char *name = bson_iter_key(&iter);
-    if (!strcmp(name, "v")) continue;
+    if (!strcmp(name, "v") && ldx_mongo_double(&iter) == 2) continue; /* nearly all have it */
     if (!strcmp(name, "name")) {
       if (BSON_ITER_HOLDS_UTF8(&iter)) own_name = ldx_arena_strdup(arena, bson_iter_utf8(&iter, NULL));
     } else if (!strcmp(name, "key")) {
@@ -290,7 +302,7 @@ bool ldx_mongo_can_alter(const ldx_definition *to, const ldx_live *live) {
   return !live->extension_owned;
 }
 
-static bool same_but_for_unique(const ldx_definition *a, const ldx_definition *b) {
+bool ldx_mongo_same_but_for_unique(const ldx_definition *a, const ldx_definition *b) {
   ldx_definition levelled = *a;
   levelled.unique = b->unique;
   return ldx_fingerprint_equal(ldx_definition_fingerprint(&levelled), ldx_definition_fingerprint(b));
@@ -298,11 +310,12 @@ static bool same_but_for_unique(const ldx_definition *a, const ldx_definition *b
 
 bool ldx_mongo_can_become(const ldx_definition *to, const ldx_live *live) {
   if (!to->unique || live->definition->unique || to->key_count != live->definition->key_count) return false;
-  return same_but_for_unique(live->definition, to) && ldx_mongo_can_alter(to, live);
+  return ldx_mongo_same_but_for_unique(live->definition, to) && ldx_mongo_can_alter(to, live);
 }
 
 bool ldx_mongo_is_between(const ldx_definition *now, const ldx_definition *from, const ldx_definition *to) {
-  if (!same_but_for_unique(now, from) || (now->unique != from->unique && now->unique != to->unique)) return false;
+  if (!ldx_mongo_same_but_for_unique(now, from) || (now->unique != from->unique && now->unique != to->unique))
+    return false;
   for (size_t i = 0; i < OPTIONS; i++) {
     const char *name = options[i].name;
     bool state = !strcmp(name, "prepareUnique"); /* of a conversion, on either way */

@@ -5,9 +5,9 @@
  * the partial filter as relaxed extended JSON, `predicate_form` its normal form (filter.h). `traits` are what the server
  * makes two indexes of: sparse ("true"), collation (complete, as the server fills it in, without its version),
  * wildcardProjection (normal form). `storage` is the rest: expireAfterSeconds, hidden, weights (of fields that have
- * another than 1), default_language, language_override, bits, min, max, storageEngine, and prepareUnique, which an
- * interrupted conversion to unique leaves behind. What is the server's default is left out of both, and so is what it
- * ignores: background, v, ns, textIndexVersion, 2dsphereIndexVersion.
+ * another than 1), default_language, language_override, bits, min, max, storageEngine, prepareUnique, which an
+ * interrupted conversion to unique leaves behind, and the versions of an index's format: v, textIndexVersion,
+ * 2dsphereIndexVersion. What is the server's default is left out of both, and so is what it ignores: background, ns.
  *
  * An index without collation compares bytes; on a collection with a default collation it has to say so, and its trait
  * says LDX_MONGO_SIMPLE (collation.h). So a definition, declared or live, makes the same index again when it is built.
@@ -54,6 +54,8 @@ bool ldx_mongo_canonical(ldx_arena *arena, const ldx_definition *declared, const
 /* Whether an index that has `from` can be made `to` by collMod alone: for the dialect. */
 bool ldx_mongo_can_alter(const ldx_definition *to, const ldx_live *live);
 bool ldx_mongo_can_become(const ldx_definition *to, const ldx_live *live);
+/* Whether they are the same but for one's being unique, and for what collMod can change. */
+bool ldx_mongo_same_but_for_unique(const ldx_definition *a, const ldx_definition *b);
 /* Whether `now` is what `from` was, or what collMod has made of it on the way to `to`. */
 bool ldx_mongo_is_between(const ldx_definition *now, const ldx_definition *from, const ldx_definition *to);
 
@@ -65,5 +67,7 @@ bool ldx_mongo_is_number(const char *opclass);
 
 /* The value of an option, or NULL. */
 const char *ldx_mongo_option(const ldx_options *options, const char *name);
+/* Whether the format is that of servers which knew no collations. */
+bool ldx_mongo_is_old(const ldx_options *storage);
 
 #endif

@@ -166,16 +166,31 @@ function part.where(fields, node)
   fields.where = json.text(node)
 end
 
+-- Whole seconds, as the server makes them: doubles lose what is behind the point, decimals are rounded, to even ones
+-- from the middle; and what is no number lasts for ever.
+local function seconds_text(node)
+  local seconds = json.number(node)
+  if not seconds then return nil end
+  if seconds ~= seconds then return "2147483647" end
+  local whole = math.floor(seconds)
+  if type(node) == "table" and node.tag == "object" and json.field(node, "$numberDecimal") then
+    local rest = seconds - whole
+    if rest > 0.5 or rest == 0.5 and whole % 2 == 1 then whole = whole + 1 end
+  elseif seconds < 0 then
+    whole = math.ceil(seconds)
+  end
+  return whole >= 0 and tostring(math.min(whole, 2147483647)) or nil
+end
+
 local function add_option(fields, into, name, node)
   local value
-  if name == "sparse" or name == "hidden" then
+  if name == "sparse" or name == "hidden" or name == "prepareUnique" then
     local on = flag(node)
     if on == nil then return ("has a %s that is neither true nor false"):format(name) end
     value = on and "true"
   elseif name == "expireAfterSeconds" then
-    local seconds = json.number(node)
-    if not seconds or seconds < 0 then return "has an expireAfterSeconds that is no number of seconds" end
-    value = tostring(math.min(math.floor(seconds), 2147483647))
+    value = seconds_text(node)
+    if not value then return "has an expireAfterSeconds that is no number of seconds" end
   else
     value = json.text(node)
   end

@@ -78,7 +78,8 @@ end
 --- The type of index that an option is for, by the server's words, which are a registry's.
 M.BELONG = {
   weights = "text", default_language = "text", language_override = "text", bits = "2d", min = "2d", max = "2d",
-  finestIndexedLevel = "2dsphere", coarsestIndexedLevel = "2dsphere",
+  finestIndexedLevel = "2dsphere", coarsestIndexedLevel = "2dsphere", textIndexVersion = "text",
+  ["2dsphereIndexVersion"] = "2dsphere",
 }
 
 -- An object, given as a table or as a text of JSON.
@@ -235,6 +236,14 @@ M.kinds.index = kind {
       description = "How small the cells of a 2dsphere index may be. Default: the server's." },
     with { name = "coarsest_level", type = "number", field = "coarsestIndexedLevel", check = number(0, 30, true),
       description = "How large the cells of a 2dsphere index may be. Default: the server's." },
+    with { name = "prepare_unique", type = "boolean", field = "prepareUnique", check = boolean,
+      description = "Refuse new duplicates, though it is not unique: others may be there already. Default: false." },
+    with { name = "version", type = "number", field = "v", check = number(1, 2, true),
+      description = "The format of the index. Default: any that is there, else the server's, 2." },
+    with { name = "text_version", type = "number", field = "textIndexVersion", check = number(1, 3, true),
+      description = "The format of a text index. Default: any that is there, else the server's, 3." },
+    with { name = "sphere_version", type = "number", field = "2dsphereIndexVersion", check = number(1, 3, true),
+      description = "The format of a 2dsphere index. Default: any that is there, else the server's, 3." },
     with { name = "storage_engine", type = "table|string", field = "storageEngine",
       check = object "{ wiredTiger = { … } }",
       description = 'Settings of the storage engine: { wiredTiger = { configString = "…" } }.' },
@@ -261,9 +270,9 @@ M.SPEC = {
   sparse = "traits", collation = "traits", wildcardProjection = "traits",
   expireAfterSeconds = "with", hidden = "with", weights = "with", default_language = "with",
   language_override = "with", bits = "with", min = "with", max = "with", storageEngine = "with",
-  finestIndexedLevel = "with", coarsestIndexedLevel = "with",
-  v = "ignored", background = "ignored", ns = "ignored", dropDups = "ignored", textIndexVersion = "ignored",
-  ["2dsphereIndexVersion"] = "ignored",
+  finestIndexedLevel = "with", coarsestIndexedLevel = "with", prepareUnique = "with", v = "with",
+  textIndexVersion = "with", ["2dsphereIndexVersion"] = "with",
+  background = "ignored", ns = "ignored", dropDups = "ignored",
 }
 
 M.kinds.query = kind {

@@ -2,6 +2,7 @@
 --- nothing to do.
 
 local core = require "lunadex.core"
+local has = require("lunadex.mongodb.fields").has
 local json = require "lunadex.mongodb.json"
 local lua_text = require "lunadex.lua_text"
 local null = require("lunadex.registry.schema").null
@@ -100,8 +101,9 @@ local OPTIONS = {
   { "language_override", "language_override", string_text }, { "bits", "bits", number_text },
   { "min", "min", number_text }, { "max", "max", number_text },
   { "finestIndexedLevel", "finest_level", number_text }, { "coarsestIndexedLevel", "coarsest_level", number_text },
-  { "storageEngine", "storage_engine", object_text },
-  { "hidden", "hidden", as_it_is },
+  { "storageEngine", "storage_engine", object_text }, { "v", "version", number_text },
+  { "textIndexVersion", "text_version", number_text }, { "2dsphereIndexVersion", "sphere_version", number_text },
+  { "hidden", "hidden", as_it_is }, { "prepareUnique", "prepare_unique", as_it_is },
 }
 
 -- Indexes -------------------------------------------------------------------------------------------------------------
@@ -192,6 +194,10 @@ local function relation_text(relation, warnings)
       warnings[#warnings + 1] = ("%s of %s %s and left out"):format(index.name, relation.display, wrong)
     else
       lines[#lines + 1] = item_text(index, relation.collation)
+      if has(index, "prepareUnique") then
+        warnings[#warnings + 1] = ("%s of %s is not unique, but refuses new duplicates, as a conversion that did not "
+          .. "end leaves it: written as prepare_unique"):format(index.name, relation.display)
+      end
     end
   end
   if relation.kind == "unreadable collection" then

@@ -98,7 +98,7 @@ on "fs.files" {
     assert.same({
       name = "x", unique = true, where = '{"b":{"$gt":1}}', keys = { { column = "z", descending = true },
         { column = "a" }, { column = "c", opclass = "2.5" } },
-      traits = { { "collation", '{"locale":"fr"}' } }, with = { { "hidden", "true" } },
+      traits = { { "collation", '{"locale":"fr"}' } }, with = { { "hidden", "true" }, { "v", "2" } },
     }, fields [==[spec = [[{ "v": 2, "key": { "z": -1, "a": {"$numberInt": "1"}, "c": 2.5 }, "name": "x", "unique": 1,
       "background": true, "sparse": false, "hidden": true, "partialFilterExpression": { "b": { "$gt": 1 } },
       "collation": { "locale": "fr" } }]]]==])

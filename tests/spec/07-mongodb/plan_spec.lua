@@ -193,6 +193,33 @@ describe("plan of MongoDB", function()
     assert.equal(0, plan(full, "--detailed-exitcode").status)
   end)
 
+  it("leaves the format of an index as it is, unless another one is declared", function()
+    server:command(database, [[{"createIndexes":"t","indexes":[{"name":"a","key":{"a":1},"v":1},
+      {"name":"g","key":{"g":"2dsphere"},"2dsphereIndexVersion":2},
+      {"name":"w","key":{"w":"text"},"textIndexVersion":2}]}]])
+    local text = [[ on "t" { index { "a", name = "a" %s }, index { { g = "2dsphere" }, name = "g" %s },
+      index { { w = "text" }, name = "w" %s } } ]]
+    assert.equal(0, plan(text:format("", "", ""), "--detailed-exitcode").status)
+    assert.equal(0, plan(text:format(", version = 1", ", sphere_version = 2", ", text_version = 2"),
+      "--detailed-exitcode").status)
+    -- It is changed in place all the same.
+    local applied = lunadex.run { "apply", lunadex.registry(text:format(", unique = true", ", hidden = true", "")),
+      "--target", url }
+    assert.equal(0, applied.status, tostring(applied))
+    local live = {}
+    for _, spec in ipairs(server:indexes(database, "t")) do live[spec.name] = spec end
+    assert.same({ true, 1, true, 2 }, { live.a.unique, live.a.v, live.g.hidden, live.g["2dsphereIndexVersion"] })
+    local other = text:format(", unique = true, version = 2", ", sphere_version = 3, hidden = true",
+      ", text_version = 3")
+    local result = plan(other)
+    assert.equal(6, result.status, tostring(result))
+    applied = lunadex.run { "apply", lunadex.registry(other), "--target", url, "--allow-gap" }
+    assert.equal(0, applied.status, tostring(applied))
+    for _, spec in ipairs(server:indexes(database, "t")) do live[spec.name] = spec end
+    assert.same({ 2, 3, 3 }, { live.a.v, live.g["2dsphereIndexVersion"], live.w.textIndexVersion })
+    assert.equal(0, plan(other, "--detailed-exitcode").status)
+  end)
+
   it("knows that a collection without an index on _id takes one more", function()
     server:command(database, '{"create":"plain"}')
     server:command(database, '{"create":"clustered","clusteredIndex":{"key":{"_id":1},"unique":true}}')

@@ -29,7 +29,7 @@ describe("snapshot of MongoDB", function()
     for _, collection in ipairs(collections) do
       local list = {}
       for i, spec in ipairs(server:indexes(database, collection)) do
-        spec.background, spec.v = nil, nil
+        spec.background = nil
         -- What drivers leave behind although it is the default.
         if spec.sparse == false then spec.sparse = nil end
         list[i] = mongodb.json(spec)
@@ -40,7 +40,7 @@ describe("snapshot of MongoDB", function()
     return found
   end
 
-  local collections = { "t", "de", "series", "clustered", "odd name", "texts" }
+  local collections = { "t", "de", "series", "clustered", "odd name", "texts", "old", "expiring" }
 
   local function populate()
     local function command(text) server:command(database, text) end
@@ -75,12 +75,22 @@ describe("snapshot of MongoDB", function()
       .. '"partialFilterExpression":{"x":1,"x":2}}]}'))
     command [[{"createIndexes":"texts","indexes":[{"name":"all","key":{"$**":"text"},"expireAfterSeconds":5,"bits":9,
       "hidden":true,"sparse":true,"storageEngine":{"wiredTiger":{"configString":"prefix_compression=false"}}}]}]]
+    -- Formats of earlier servers, and what is on its way to unique.
+    command [[{"createIndexes":"old","indexes":[{"name":"v1","key":{"a":1},"v":1,"unique":true},
+      {"name":"words","key":{"a":"text"},"textIndexVersion":2,"v":1},{"name":"prepared","key":{"b":1},
+      "prepareUnique":true},{"name":"sphere","key":{"g":"2dsphere"},"2dsphereIndexVersion":2},
+      {"name":"first","key":{"g":"2dsphere","a":1},"2dsphereIndexVersion":1}]}]]
+    -- One key only, and more fields by their weights.
+    command [[{"createIndexes":"expiring","indexes":[{"name":"words","key":{"b.c":"text"},"weights":{"a":2,"d":1},
+      "expireAfterSeconds":60}]}]]
     command '{"create":"de","collation":{"locale":"de","strength":1}}'
     command [[{"createIndexes":"de","indexes":[{"name":"inherits","key":{"a":1}},
       {"name":"simple","key":{"b":1},"collation":{"locale":"simple"}},
       {"name":"other","key":{"c":1},"collation":{"locale":"en"}}]}]]
     command '{"create":"series","timeseries":{"timeField":"t","metaField":"m"}}'
     command '{"createIndexes":"series","indexes":[{"name":"meta","key":{"m.a":1}},{"name":"time","key":{"t":-1}}]}'
+    command '{"create":"german series","timeseries":{"timeField":"t"},"collation":{"locale":"de"}}'
+    command '{"createIndexes":"german series","indexes":[{"name":"v","key":{"v":1}}]}'
     command '{"create":"clustered","clusteredIndex":{"key":{"_id":1},"unique":true}}'
     command '{"createIndexes":"clustered","indexes":[{"name":"x","key":{"x":1}}]}'
     command '{"createIndexes":"odd name","indexes":[{"name":"and","key":{"end":1}}]}'
@@ -89,8 +99,6 @@ describe("snapshot of MongoDB", function()
   end
 
   it("has nothing to do, and reads well", function()
-    command '{"create":"german series","timeseries":{"timeField":"t"},"collation":{"locale":"de"}}'
-    command '{"createIndexes":"german series","indexes":[{"name":"v","key":{"v":1}}]}'
     populate()
     local path, text = snapshot()
     local plan = lunadex.run { "plan", path, "--target", url, "--json" }

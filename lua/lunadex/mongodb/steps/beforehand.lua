@@ -164,7 +164,8 @@ local function about_alter(change, finding)
       message = ("%s cannot be hidden: it carries the shard key of %s, %s"):format(live.name, change.relation,
         change.on.shard_key), hint = "Declare it without hidden." }
   end
-  if not has(live, "prepareUnique") then return end
+  local stays = change.entry and option(change.entry.fields.with, "prepareUnique") == "true"
+  if not has(live, "prepareUnique") or stays then return end
   local ends = change.entry and change.entry.fields.unique and "apply goes on with it." or "apply takes that back."
   finding { level = "warning", rule = "unfinished-conversion", message = "it " .. PREPARED, hint = ends }
 end
@@ -208,8 +209,8 @@ function M.findings(change, plan)
     about_replace(change, plan, finding, room.obstacle(change, plan))
   end
   about_encrypted(change, finding)
-  check_quorum(change, plan, finding)
   tell_room(change, plan, finding)
+  check_quorum(change, plan, finding)
   return found
 end
 
