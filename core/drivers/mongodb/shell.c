@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "json.h"
+#include "path.h"
 
 /* JavaScript counts exactly up to here. */
 static const int64_t exact = INT64_C(1) << 53;
@@ -153,11 +154,11 @@ static void append_scalar(ldx_buffer *to, const bson_iter_t *value) {
 }
 
 /* `only`: leave out what createIndex takes elsewhere; NULL takes all. */
-static void append_fields(ldx_buffer *to, bson_iter_t *field, bool named, bool (*only)(const char *name)) {
+static void append_fields(ldx_buffer *to, bson_iter_t *field, bool named, bool (*only)(const bson_iter_t *field)) {
   ldx_buffer_append(to, named ? "{" : "[");
   bool any = false;
   while (bson_iter_next(field)) {
-    if (only && !only(bson_iter_key(field))) continue;
+    if (only && !only(field)) continue;
     ldx_buffer_append(to, any ? ", " : named ? " " : "");
     any = true;
     if (named) {
@@ -209,8 +210,10 @@ void ldx_mongo_shell_collection(ldx_buffer *to, const char *collection) {
   }
 }
 
-static bool is_option(const char *name) {
-  return strcmp(name, "key") != 0 && strcmp(name, "v") != 0 && strcmp(name, "ns") != 0;
+static bool is_option(const bson_iter_t *field) {
+  const char *name = bson_iter_key(field);
+  if (!strcmp(name, "v")) return ldx_mongo_double(field) != 2; /* the server's default, which nearly all have */
+  return strcmp(name, "key") != 0 && strcmp(name, "ns") != 0;
 }
 
 void ldx_mongo_shell_create(ldx_buffer *to, const char *collection, const bson_t *spec, const char *quorum) {

@@ -117,6 +117,11 @@ describe("what a step sends to MongoDB", function()
     assert.equal('db.getCollection("odd name").createIndex({ x: "hashed" }, { name: "h", hidden: true }, "majority")',
       text(steps.build("odd name", "h", { { column = "x", opclass = "hashed" } }, { with = { { "hidden", "true" } } },
         { commit_quorum = "majority" })))
+    -- The format is told where a server would choose another.
+    for format, told in pairs { [1] = ', v: 1', [2] = '' } do
+      assert.equal(('db.users.createIndex({ a: 1 }, { name: "u"%s })'):format(told),
+        text(steps.build("users", "u", { "a" }, { with = { { "v", tostring(format) } } })))
+    end
     assert.equal(table.concat({
       'db.users.createIndex({ email: 1 }, { name: "u", prepareUnique: true })',
       'db.runCommand({ collMod: "users", index: { name: "u", unique: true }, dryRun: true })',
