@@ -124,10 +124,12 @@ function Run:clean(item, list, hurried)
       if before then step.lock_timeout, step.retry = hurried_lock_timeout, { attempts = 1 } end
       ok, err = self:perform(item, step, true)
     until ok or before or not task.stopping() -- which may have ended a patient try
+    local again = step.kind == "build" -- what had to go before
     if not ok then
-      return self:note(item, "%s could not be taken back now (%s): the next run goes on with it, or drops it",
-        step.name, err.message)
+      return self:note(item, again and "%s could not be built again now (%s): nothing is there in its place"
+        or "%s could not be taken back now (%s): the next run goes on with it, or drops it", step.name, err.message)
     end
+    if again then self:note(item, "%s was built again, as it was", step.name) end
   end
 end
 

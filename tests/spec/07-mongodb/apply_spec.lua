@@ -270,6 +270,21 @@ describe("apply on MongoDB", function()
     local result = run("apply", text, "--allow-gap")
     assert.equal(3, result.status, tostring(result))
     assert.same({ "flat", nil }, { indexes().flat.name, indexes().flat.min })
+    assert.matches("flat was built again, as it was", tostring(result), 1, true)
+  end)
+
+  it("says that there is nothing where what had to go cannot be built again, either", function()
+    server:insert(database, "t", { { p = { 5, 5 } } })
+    create '{"name":"flat","key":{"p":"2d"}}'
+    -- Whatever the program builds there is refused for good.
+    local fault <close> = steps.hold(server, "failCommand", { failCommands = { "createIndexes" }, errorCode = 13,
+      namespace = database .. ".t" })
+    local text = [[on "t" { index { { p = "2d" }, name = "flat", min = -10, max = 10, critical = true } }]]
+    local result = run("apply", text, "--allow-gap")
+    assert.is_truthy(fault)
+    assert.equal(3, result.status, tostring(result))
+    assert.matches("flat could not be built again now", tostring(result), 1, true)
+    assert.is_nil(indexes().flat)
   end)
 
   -- Somebody builds this meanwhile; what the plan says to it, and what applying it says.
