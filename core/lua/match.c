@@ -218,7 +218,7 @@ static const char *match_capture(matching *m, const char *s, int digit) {
   size_t length = (size_t)m->captures[i].length; /* of a position: more than there is */
   if ((size_t)(m->end - s) < length) return NULL;
   step(m, length);
-  return memcmp(m->captures[i].at, s, length) == 0 ? s + length : NULL;
+  return length == 0 || memcmp(m->captures[i].at, s, length) == 0 ? s + length : NULL;
 }
 
 /* One class with its quantifier; `*next` is what follows it, if that is still to be matched. */
