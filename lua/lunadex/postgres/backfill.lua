@@ -57,6 +57,7 @@ local function walk(tx, subject, state, range, size)
   local backfill, generation = it:value(state.id, "int"), it:value(state.generation, "int")
   local number, cursor = it:value(range.number, "int"), it:value(range.cursor, "text[]")
   local keys_between = key.between(subject, it, range.cursor, range.high)
+  -- Whoever has read from a relation keeps its name until the transaction's end.
   local rows, err = it:ask(tx, ([[
     WITH mine AS MATERIALIZED (
       SELECT FROM lunadex.backfill_range
@@ -66,11 +67,16 @@ local function walk(tx, subject, state, range, size)
       SELECT %s AS cursor
     )
     SELECT (SELECT pg_catalog.count(*) FROM mine) AS mine, cursor,
+           pg_catalog.to_regclass(%s) = %d::oid AS same,
            CASE WHEN cursor IS NULL THEN (SELECT pg_catalog.count(*) FROM %s WHERE %s) END AS rest
       FROM last]]):format(backfill, generation, number, cursor, key.ahead(subject, it, keys_between, size),
-    subject.table, keys_between))
+    statement.literal(subject.table), subject.oid, subject.table, keys_between))
   if not rows then return nil, err end
   local walked = rows[1]
+  if not walked.same then
+    return nil, errors.new("undefined", subject.relation .. " was dropped or renamed meanwhile, and another relation "
+      .. "has its name now", "The next run goes on in that one; --restart begins it from the start.")
+  end
   if walked.mine == 0 then return nil, errors.new("moved", "another run has moved the checkpoint") end
   -- Up to the range's end there is nothing more, and what comes in meanwhile belongs to this batch.
   return { seen = walked.rest or size, changed = 0, failed = 0, done = walked.cursor == nil,

@@ -678,6 +678,22 @@ describe("a backfill", function()
       assert.equal("stopped", status().state)
     end)
 
+    it("does not go on in another table that has got its name", function()
+      sql "CREATE TABLE other (LIKE orders INCLUDING ALL); INSERT INTO other (id) SELECT id FROM orders"
+      backfill("pause", path)
+      shell.eventually("it to be paused", function() return run:stdout():find('"reason":"paused"', 1, true) end)
+      holder:run "COMMIT"
+      sql "BEGIN; ALTER TABLE orders RENAME TO old; ALTER TABLE other RENAME TO orders; COMMIT"
+      backfill("resume", path)
+      local result = lunadex.result(run:wait())
+      assert.equal(65, result.status, tostring(result))
+      assert.matches("public.orders was dropped or renamed meanwhile", result.stderr, 1, true)
+      assert.equal("failed", status().state)
+      assert.equal("0", value "SELECT count(*) FROM orders WHERE total >= 0")
+      assert.equal("t", value [[SELECT sum(changed) = (SELECT count(*) FROM old WHERE total >= 0)
+        FROM lunadex.backfill_range]])
+    end)
+
     it("is refused to another run meanwhile", function()
       local result = backfill("run", path)
       assert.equal(4, result.status, tostring(result))
