@@ -407,9 +407,23 @@ local function read_databases(options)
   return common.databases(loaded, options)
 end
 
+local of_run = { dry_run = "--dry-run", restart = "--restart", carry_on = "--carry-on" }
+
+-- Whoever says --dry-run must not have anything paused, or aborted, in earnest.
+local function refuse_options(options)
+  if options.action == "run" then return nil end
+  for name, flag in pairs(of_run) do
+    if options[name] then
+      return errors.new("usage", ("%s is about run, and says nothing to %s"):format(flag, options.action))
+    end
+  end
+end
+
 ---@param options table
 ---@return integer status
 function M.run(options)
+  local mistake = refuse_options(options)
+  if mistake then return common.fail(mistake, options) end
   local databases, err = read_databases(options)
   if not databases then return common.fail(err, options) end
   if options.action == "list" or options.action == "status" then return tell(databases, options) end

@@ -842,6 +842,18 @@ describe("a backfill", function()
     end
   end)
 
+  it("is told nothing by a command whose option is about runs", function()
+    orders(10)
+    refused(3, [[backfill "b" { on = "orders", set = "total = 1", verify = "SELECT 1" }]], "verify counts 1")
+    for _, words in ipairs { { "pause", "--dry-run" }, { "abort", "--dry-run" }, { "resume", "--restart" },
+      { "status", "--carry-on" } } do
+      local result = lunadex.run { "backfill", words[1], words[2], "--target", server:url(database) }
+      assert.equal(64, result.status, tostring(result))
+      assert.matches(words[2] .. " is about run", result.stderr, 1, true)
+      assert.equal("failed ", value "SELECT concat(outcome, ' ', command) FROM lunadex.backfill")
+    end
+  end)
+
   it("of several databases is held on those that answer, and it is said which does not", function()
     orders(10)
     local path = lunadex.registry(([[
