@@ -64,12 +64,15 @@ local function wal_text(position, limit, memory, now)
   return ("the server writes %s of WAL a second; the limit is %s"):format(format.bytes(rate), format.bytes(limit))
 end
 
--- Rows that an update leaves behind are there until a vacuum takes them away.
+-- Rows that an update leaves behind are there until a vacuum takes them away. (pg_partition_tree would wait for whoever
+-- has locked a partition, and nobody could pause or abort it meanwhile.)
 local function dead_text(control, subject, limit)
   local rows, err = control:ask([[
+    WITH RECURSIVE r (oid) AS (
+      SELECT $1::oid UNION SELECT i.inhrelid FROM r JOIN pg_catalog.pg_inherits i ON i.inhparent = r.oid)
     SELECT coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(r.oid)), 0)::float8 AS dead,
            coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_live_tuples(r.oid)), 0)::float8 AS live
-      FROM (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1::oid::regclass)) r]],
+      FROM r]],
     { subject.oid })
   if not rows then return nil, err end
   local dead, live = rows[1].dead, rows[1].live

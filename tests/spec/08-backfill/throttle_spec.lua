@@ -134,6 +134,27 @@ describe("a throttled backfill", function()
       assert.matches("this kind of database has nothing for its throttle's oplog", run:stdout(), 1, true)
     end)
 
+    it("is aborted while it holds also where somebody has locked a partition", function()
+      server:psql(database, [[
+        DROP TABLE orders;
+        CREATE TABLE orders (id int PRIMARY KEY, n int NOT NULL DEFAULT 0) PARTITION BY RANGE (id);
+        CREATE TABLE orders_1 PARTITION OF orders DEFAULT WITH (autovacuum_enabled = off);
+        INSERT INTO orders SELECT i FROM generate_series(1, 300) i;
+        UPDATE orders SET n = 0]])
+      shell.eventually("the dead rows to be counted", function()
+        return server:value(database, "SELECT n_dead_tup >= 300 FROM pg_stat_user_tables WHERE relname = 'orders_1'")
+          == "t"
+      end)
+      local run = start(server, database, [[dead = "20%"]])
+      says(run, "of the rows of public.orders are dead; the limit is 20 %")
+      local holder = server:session(database, "holder")
+      holder:run "BEGIN; LOCK TABLE orders_1"
+      assert.equal(0, lunadex.run { "backfill", "abort", "--target", server:url(database) }.status)
+      local status = run:wait(60).status
+      holder:close()
+      assert.equal(3, status)
+    end)
+
     it("holds out of its hours, and while a function says so", function()
       local hour = os.date("*t").hour
       local run = start(server, database, ([[window = { "%02d:00", "%02d:00" }]]):format((hour + 2) % 24,
