@@ -21,7 +21,8 @@ static int rep(lua_State *L) {
 
 static int move(lua_State *L) {
   lua_Integer from = luaL_checkinteger(L, 2), to = luaL_checkinteger(L, 3);
-  if (from > 0 && to > from) ldx_lua_charge(L, to - from);
+  /* Where there are more than a number can say, the library refuses. */
+  if (to > from && (from > 0 || to < LUA_MAXINTEGER + from)) ldx_lua_charge(L, to - from);
   return go_on(L);
 }
 

@@ -149,6 +149,8 @@ describe("counted functions", function()
         function(of) of.insert(nil, 1) end, function(of, t) of.insert(t, 99, 1) end, function(of, t) of.insert(t) end,
         function(of) return of.concat({ {} }) end, function(of) of.sort { 1, "a" } end,
         function(of) of.move({}, 1, "x") end, function(of) of.move({}, -1 << 62, 1 << 62, 1) end,
+        function(of, t) of.move(t, -3, 2, 1) end, function(of) of.move({}, math.mininteger, -1, 1) end,
+        function(of) of.move({}, 0, math.maxinteger, 1) end,
       } do
         assert.equal(shown(pcall(call, table, list)), shown(pcall(call, counted.table, copy)))
         assert.same(list, copy)
@@ -165,10 +167,11 @@ describe("counted functions", function()
   it("say where they were called when they are stopped", function()
     for _, text_of in ipairs {
       "local s = ('a'):rep(1e5)\nstring.find(s, '.-.-b')", "local t = {}\ntable.move(t, 1, 1 << 62, 2)",
+      "local t = {}\ntable.move(t, -1 << 60, 0, 1)", "local t = {}\ntable.move(t, math.mininteger, -2, 1)",
       "local t = {} for i = 1, 1e4 do t[i] = -i end\nwhile true do table.insert(t, 1, 0) end",
       "local t, s = {}, ('x'):rep(10000) for i = 1, 2000 do t[i] = i % 2 == 0 and s or 'y' end\ntable.sort(t)",
     } do
-      local chunk = assert(load(text_of, "=x", "t", { string = counted.string, table = counted.table }))
+      local chunk = assert(load(text_of, "=x", "t", { string = counted.string, table = counted.table, math = math }))
       local ok, message, limit = core.run_limited(chunk, { instructions = 1000000, memory = 64 << 20 })
       assert.same({ false, "x:2: too many instructions", "instructions" }, { ok, message, limit })
     end
