@@ -202,7 +202,8 @@ function M.run(chunk, environment, limits)
   local ok, result, limit = core.run_limited(chunk, limits)
   strings.__index, task.refusal = methods, refusal
   if ok then return true, result end
-  local line, message, file = M.locate(result)
+  -- To make a text of anything else may take for ever.
+  local line, message, file = M.locate(type(result) == "string" and result or "")
   if limit == "instructions" then
     return false, ("does not come to an end: stopped after %d million instructions")
       :format(limits.instructions // 1000000), line, limit, file

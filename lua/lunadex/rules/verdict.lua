@@ -81,8 +81,10 @@ local function text_of(message)
   return nil, ("the message is %s; expected a text"):format(schema.show(message))
 end
 
--- A table of the rule's options comes back as the view of it that the rule was shown.
+-- A table of the rule's options comes back as the view of it that the rule was shown. One with a metatable, which a
+-- plugin can make, would run the rule's code here, where no limit holds: nil.
 local function plain(value)
+  if type(value) == "table" and debug.getmetatable(value) then return nil end
   if type(value) ~= "userdata" then return value end
   local copied = {}
   local is_table = pcall(function()
@@ -101,6 +103,9 @@ end
 function M.of(first, second, dialect, entry)
   local verdict, message, amend, changes = first, second, nil, nil
   if type(first) == "table" then
+    for _, each in pairs { first, rawget(first, "amend"), rawget(first, "changes") } do
+      if plain(each) == nil then return nil, "gave a table with a metatable; " .. EXPECTED end
+    end
     for field in pairs(first) do
       if not known_fields[field] then
         return nil, ("gave a table with %s; %s%s"):format(schema.show(field), EXPECTED, hint_of(field, known_fields))

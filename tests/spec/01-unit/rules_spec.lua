@@ -223,6 +223,12 @@ describe("a verdict", function()
     flaw("put_off is 1", { amend = { put_off = 1 } }, nil, postgres, entry)
     flaw("is not declared", { amend = { critical = true } }, nil, postgres, nil)
     flaw('cannot change "mode"', { amend = { mode = "auto" } }, nil, dialect.of "mongodb", entry)
+    -- What a plugin's metatable has would run where no limit holds.
+    local odd = setmetatable({}, { __index = error, __pairs = error, __tostring = error, __metatable = false })
+    flaw("gave a table with a metatable", odd, nil, postgres, entry)
+    flaw("gave a table with a metatable", { amend = odd }, nil, postgres, entry)
+    flaw("gave a table with a metatable", { verdict = "block", changes = odd }, nil, postgres, entry)
+    flaw("the message is a table", "warn", odd, postgres, entry)
   end)
 
   it("is no longer than anybody reads", function()
@@ -253,6 +259,15 @@ describe("what a rule gives", function()
     local answers = ask.of(rule, scene):all({ views = { {} }, relations = { false }, abouts = { 1 } }, error, error)
     assert.is_true(#answers[1].failed < 2200)
     assert.truthy(utf8.len(answers[1].failed))
+  end)
+
+  it("is made no text of where it is none", function()
+    local asked = false
+    local odd = setmetatable({}, { __tostring = function() asked = true return "odd" end })
+    local scene = { missing = {}, context = function() return {}, function() end end }
+    local rule = { name = "r", file = "r.lua", line = 3, check = function() error(odd) end }
+    local answers = ask.of(rule, scene):all({ views = { {} }, relations = { false }, abouts = { 1 } }, error, error)
+    assert.same({ "r.lua:3: error: (a table)", false }, { answers[1].failed, asked })
   end)
 
   it("is cleaned of a secret once, however often a rule asks for it", function()
