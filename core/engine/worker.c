@@ -123,7 +123,8 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
     job->result = driver->query(s->session, &job->statement, context, job->arena, &job->error);
     return job->result != NULL;
   case LDX_JOB_TRANSACT:
-    return driver->transact(s->session, job->transaction, job->statement.text, context, &job->error);
+    job->result = driver->transact(s->session, job->transaction, job->statement.text, context, job->arena, &job->error);
+    return job->result != NULL;
   case LDX_JOB_HISTORY:
     job->result =
         driver->history(s->session, job->arena, job->history, job->parameters, job->parameter_count, &job->error);

@@ -112,6 +112,7 @@ static void set_done(lua_State *L, ldx_job *job) {
     ldx_lua_push_catalog(L, &job->catalog);
     break;
   case LDX_JOB_QUERY:
+  case LDX_JOB_TRANSACT:
   case LDX_JOB_HISTORY:
   case LDX_JOB_STATUS:
     ldx_lua_push_rows(L, job->result);
@@ -119,7 +120,6 @@ static void set_done(lua_State *L, ldx_job *job) {
   case LDX_JOB_MEASURE:
     push_measures(L, job);
     break;
-  case LDX_JOB_TRANSACT:
   case LDX_JOB_RESOLVE:
   case LDX_JOB_PERFORM:
   case LDX_JOB_LOCK:

@@ -89,7 +89,6 @@ local M = {}
 ---       one transaction: takes the range's checkpoint if it still is at range.cursor (else the code "moved"), walks
 ---       the next rows, changes them, records which failed, sets the checkpoint. `range` is left as it is. After an
 ---       error also the key of the last row, if it got so far: what request.skip calls it
----@field default_batch integer   # rows
 ---@field default_target number    # seconds
 ---@field about_a_row fun(err: lunadex.Error, subject): boolean   # whether a batch without some row would be done
 ---@field verify fun(connection, subject): number?, lunadex.Error?   # how many rows are not as they should be

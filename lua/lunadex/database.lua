@@ -190,7 +190,7 @@ local function transacting(self, handle, how, text)
   return task.ticket(handle, handle:transact(how, text), function(event) self:hear(event) end, answer(self))
 end
 
--- An engine with one session, on which a transaction has begun.
+-- An engine with one session, on which a transaction has begun, and what the text with that gave.
 local function begin(self, first)
   if task.ending() then return nil, session.interrupted() end
   local handle = table.remove(self.spare)
@@ -201,8 +201,8 @@ local function begin(self, first)
       to_write = self.given.to_write, notices = self.given.notices })
     if not handle then return nil, wrong end
   end
-  local ok, err = outcome(transacting(self, handle, "begin", first):await())
-  if ok then return handle end
+  local rows, err = outcome(transacting(self, handle, "begin", first):await())
+  if rows then return handle, rows end
   handle:close()
   return nil, err
 end
@@ -251,18 +251,17 @@ end
 ---@field last string?             # SQL that is sent together with COMMIT
 
 --- For the library: as `transaction`, but it fails where that raises.
----@param run fun(tx: lunadex.Transaction): any ...
----@param first string?            # SQL that is sent together with BEGIN
+---@param run fun(tx: lunadex.Transaction, rows: lunadex.Rows): any ...
+---@param first string?            # SQL that is sent together with BEGIN, and whose last statement gives the rows
 ---@return any ...
 function Connection:atomically(run, first)
-  local handle, err = begin(self, first)
-  if not handle then return nil, err end
+  local handle, rows = begin(self, first)
+  if not handle then return nil, rows end
   local tx = setmetatable({ handle = handle, driver = self.driver, display = self.display, jobs = 1, open_rows = 0,
     on_notice = self.on_notice, transaction_of = self }, session.Session)
-  local results = table.pack(pcall(run, tx))
+  local results = table.pack(pcall(run, tx, rows))
   local failed = not results[1] or results[2] == nil and results[3] ~= nil
-  local ok
-  ok, err = finish(tx, failed and "rollback" or "commit")
+  local ok, err = finish(tx, failed and "rollback" or "commit")
   if not results[1] then error(results[2], 0) end
   if failed then return nil, results[3] end
   if not ok then return nil, err end

@@ -402,11 +402,10 @@ static ldx_result *fake_query(ldx_session *session, const ldx_statement *stateme
   return result;
 }
 
-static bool fake_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                          ldx_error *error) {
+static ldx_result *fake_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
+                                 ldx_arena *arena, ldx_error *error) {
   (void)what;
-  (void)text;
-  return run_aloud(session, "transact", context, error);
+  return run_aloud(session, "transact", context, error) ? result_of(arena, text, 0) : NULL;
 }
 
 /* Of the history nothing is kept but how many runs there were. */

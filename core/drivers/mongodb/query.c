@@ -174,10 +174,7 @@ static bool begin(ldx_session *session, ldx_error *error) {
   return false;
 }
 
-bool ldx_mongo_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                        ldx_error *error) {
-  (void)context;
-  if (text) return ldx_error_set(error, LDX_ERROR_USAGE, "a transaction of MongoDB takes no text");
+static bool transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
   if (what == LDX_TRANSACTION_BEGIN) {
     if (begin(session, error)) return true;
     if (session->transaction) ldx_mongoc.client_session_destroy(session->transaction);
@@ -188,4 +185,15 @@ bool ldx_mongo_transact(ldx_session *session, ldx_transaction what, const char *
   if (what == LDX_TRANSACTION_COMMIT) return ldx_mongo_call_end(session, true, error);
   ldx_mongo_call_end(session, false, NULL);
   return true;
+}
+
+ldx_result *ldx_mongo_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
+                               ldx_arena *arena, ldx_error *error) {
+  (void)context;
+  if (text) {
+    ldx_error_set(error, LDX_ERROR_USAGE, "a transaction of MongoDB takes no text");
+    return NULL;
+  }
+  rows none = {.arena = arena};
+  return transact(session, what, error) ? result_of(&none, "") : NULL;
 }

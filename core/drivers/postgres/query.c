@@ -188,10 +188,10 @@ static PGresult *say(ldx_session *session, ldx_transaction what, bool guarded, c
   return r;
 }
 
-static bool transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
+static PGresult *transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
   bool gone = ended_by_itself(session, error);
   session->transacts = false;
-  if (gone) return false;
+  if (gone) return NULL;
   /* Once it has seen something, it cannot be made one that writes. */
   bool guarded = session->read_only && what == LDX_TRANSACTION_BEGIN;
   PGresult *r = say(session, what, guarded, text, error);
@@ -199,16 +199,19 @@ static bool transact(ldx_session *session, ldx_transaction what, const char *tex
   if (!ok && what == LDX_TRANSACTION_COMMIT) hint("It may have been committed: look before it is repeated.", error);
   if (ok && what == LDX_TRANSACTION_COMMIT && strcmp(PQcmdStatus(r), "COMMIT") != 0)
     ok = ldx_error_set(error, LDX_ERROR_USAGE, "the transaction was rolled back, for one of its statements had failed");
-  PQclear(r);
-  if (!ok) ldx_pg_rollback(session);
   session->transacts = ok && what == LDX_TRANSACTION_BEGIN;
-  return ok;
+  if (ok) return r;
+  PQclear(r);
+  ldx_pg_rollback(session);
+  return NULL;
 }
 
-bool ldx_pg_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                     ldx_error *error) {
+ldx_result *ldx_pg_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
+                            ldx_arena *arena, ldx_error *error) {
   ldx_pg_listen(session, context);
-  bool ok = transact(session, what, text, error);
+  PGresult *r = transact(session, what, text, error);
   ldx_pg_listen(session, NULL);
-  return ok;
+  ldx_result *result = r ? ldx_pg_result_copy(arena, r) : NULL;
+  PQclear(r);
+  return result;
 }

@@ -329,9 +329,10 @@ typedef struct ldx_driver {
                        ldx_error *error);
   /* COMMIT fails if the transaction had failed, which is rolled back then; ROLLBACK if the link is lost, which is as good.
    * `text`: statements that are the transaction's first, behind BEGIN, or its last, before COMMIT, and are sent together
-   * with it; the transaction is rolled back if one of them fails. NULL: none. SQL only (else LDX_ERROR_USAGE). */
-  bool (*transact)(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                   ldx_error *error);
+   * with it; the transaction is rolled back if one of them fails. NULL: none. SQL only (else LDX_ERROR_USAGE).
+   * Result in `arena`: of the last of them, which may give rows. */
+  ldx_result *(*transact)(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
+                          ldx_arena *arena, ldx_error *error);
   /* Reads the history, or writes a row of it. Waits for nobody: it fails after some seconds. Result in `arena`. */
   ldx_result *(*history)(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
                          size_t parameter_count, ldx_error *error);

@@ -54,7 +54,7 @@ typedef struct ldx_job {
   bool ok;
   ldx_error error;
   ldx_server_info info; /* CONNECT */
-  ldx_result *result;   /* QUERY, HISTORY, STATUS */
+  ldx_result *result;   /* QUERY, TRANSACT, HISTORY, STATUS */
   int attempts;
   int session; /* on which it ran, counted from 1 as they were opened; 0: on none */
   bool built;  /* PERFORM: it began to build something, and did not just find it there */

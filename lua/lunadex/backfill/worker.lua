@@ -9,6 +9,10 @@ local M = {}
 -- Rows of the first batch. Those that are given to a function are read as a whole, however wide they are.
 local first_size, first_given = 1000, 100
 
+-- Rows of a batch at most, unless it is declared: what is changed is locked until its end. With more of them batches
+-- cost hardly less, and whoever writes meets a lock more often, and for longer.
+local default_most = 5000
+
 ---@class lunadex.backfill.Worker
 ---@field run lunadex.backfill.Run
 ---@field size integer            # rows of the next batch
@@ -24,7 +28,7 @@ Worker.__index = Worker
 function M.new(run)
   local backfill = run.subject.backfill
   local dialect = run.dialect.backfill
-  local most = backfill.batch or dialect.default_batch
+  local most = backfill.batch or default_most
   return setmetatable({ run = run, most = most, target = backfill.target or dialect.default_target,
     size = math.min(backfill.transform and first_given or first_size, most), patience = run:new_patience() }, Worker)
 end

@@ -20,8 +20,7 @@ local transforms = require "lunadex.mongodb.backfill.transform"
 local M = {}
 
 -- What a batch has changed is refused to others until its end, and they try again with growing pauses. So batches are
--- small, which costs little.
-M.default_batch = 5000
+-- short, which costs little.
 M.default_target = 0.05 -- seconds
 
 M.prepare, M.preview = subjects.read, preview.of

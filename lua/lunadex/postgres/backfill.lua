@@ -1,9 +1,10 @@
 --- Backfills on PostgreSQL: the relation's key, ranges of it, one batch. See lunadex.backfill.Dialect.
 --
--- A batch takes four round trips: BEGIN, with settings; taking the checkpoint, and the walk; the change; setting the
--- checkpoint, with COMMIT. With `transform` the change takes one more. It walks by the key's own index and changes by a
--- condition on the key, so that a row that others change meanwhile is looked at again as it is by then. COMMIT does not
--- wait for the disk: what a crash of the server takes back, it takes back together with its checkpoint.
+-- A batch takes three round trips: BEGIN, with settings, taking the checkpoint, and the walk; the change; setting the
+-- checkpoint, with COMMIT. With `transform` the change takes one more, and so does the last batch of a range. It walks
+-- by the key's own index and changes by a condition on the key, so that a row that others change meanwhile is looked at
+-- again as it is by then. COMMIT does not wait for the disk: what a crash of the server takes back, it takes back
+-- together with its checkpoint.
 
 local errors = require "lunadex.errors"
 local key = require "lunadex.postgres.backfill.key"
@@ -14,7 +15,7 @@ local transforms = require "lunadex.postgres.backfill.transform"
 
 local M = {}
 
-M.default_batch, M.default_target = 20000, 0.5
+M.default_target = 0.5 -- seconds
 
 M.prepare, M.go_along, M.verify, M.preview = subjects.read, subjects.go_along, subjects.verify, preview.of
 
@@ -51,36 +52,42 @@ end
 local settings = "SET LOCAL lock_timeout = '2s'; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off; "
   .. "SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '5min'"
 
--- Takes the checkpoint and looks where the batch ends.
-local function walk(tx, subject, state, range, size)
-  local it = statement.new()
-  local backfill, generation = it:value(state.id, "int"), it:value(state.generation, "int")
-  local number, cursor = it:value(range.number, "int"), it:value(range.cursor, "text[]")
-  local keys_between = key.between(subject, it, range.cursor, range.high)
-  -- Whoever has read from a relation keeps its name until the transaction's end.
-  local rows, err = it:ask(tx, ([[
+-- Takes the checkpoint and looks where the batch ends. Whoever has read from a relation keeps its name until the
+-- transaction's end.
+local function walk(subject, state, range, size)
+  local it = statement.plain()
+  return ([[
     WITH mine AS MATERIALIZED (
       SELECT FROM lunadex.backfill_range
-       WHERE backfill = %s AND generation = %s AND number = %s AND cursor IS NOT DISTINCT FROM %s AND NOT done
-         FOR UPDATE NOWAIT
-    ), last AS MATERIALIZED (
-      SELECT %s AS cursor
-    )
-    SELECT (SELECT pg_catalog.count(*) FROM mine) AS mine, cursor,
-           pg_catalog.to_regclass(%s) = %d::oid AS same,
-           CASE WHEN cursor IS NULL THEN (SELECT pg_catalog.count(*) FROM %s WHERE %s) END AS rest
-      FROM last]]):format(backfill, generation, number, cursor, key.ahead(subject, it, keys_between, size),
-    statement.literal(subject.table), subject.oid, subject.table, keys_between))
-  if not rows then return nil, err end
-  local walked = rows[1]
+       WHERE backfill = %d AND generation = %d AND number = %d AND cursor IS NOT DISTINCT FROM %s AND NOT done
+         FOR UPDATE NOWAIT)
+    SELECT (SELECT pg_catalog.count(*) FROM mine) AS mine, %s AS cursor, pg_catalog.to_regclass(%s) = %d::oid AS same]])
+    :format(state.id, state.generation, range.number, range.cursor and it:value(range.cursor, "text[]") or "NULL",
+      key.ahead(subject, it, key.between(subject, it, range.cursor, range.high), size),
+      statement.literal(subject.table), subject.oid)
+end
+
+local function count_rest(tx, subject, range)
+  local it = statement.new()
+  local rows, err = it:ask(tx, ("SELECT pg_catalog.count(*) AS count FROM %s WHERE %s"):format(subject.table,
+    key.between(subject, it, range.cursor, range.high)))
+  return rows and rows[1].count, err
+end
+
+-- What the walk has found.
+local function walked_batch(tx, subject, range, size, walked)
   if not walked.same then
     return nil, errors.new("undefined", subject.relation .. " was dropped or renamed meanwhile, and another relation "
       .. "has its name now", "The next run goes on in that one; --restart begins it from the start.")
   end
   if walked.mine == 0 then return nil, errors.new("moved", "another run has moved the checkpoint") end
-  -- Up to the range's end there is nothing more, and what comes in meanwhile belongs to this batch.
-  return { seen = walked.rest or size, changed = 0, failed = 0, done = walked.cursor == nil,
+  local batch = { seen = size, changed = 0, failed = 0, done = walked.cursor == nil,
     cursor = walked.cursor or range.high }
+  if not batch.done then return batch end
+  -- Up to the range's end there is nothing more, and what comes in meanwhile belongs to this batch.
+  local err
+  batch.seen, err = count_rest(tx, subject, range)
+  return batch.seen and batch, err
 end
 
 local function change(tx, subject, range, batch)
@@ -123,8 +130,8 @@ end
 
 function M.batch(connection, subject, state, range, request)
   local reached
-  local done, failure = connection:atomically(function(tx)
-    local batch, err = walk(tx, subject, state, range, request.size)
+  local done, failure = connection:atomically(function(tx, rows)
+    local batch, err = walked_batch(tx, subject, range, request.size, rows[1])
     if not batch then return nil, err end
     reached = batch.cursor
     local failures = {}
@@ -138,7 +145,7 @@ function M.batch(connection, subject, state, range, request)
     end
     if not failures then return nil, err end
     return finish(tx, state, range, batch, failures, request.admit)
-  end, settings)
+  end, settings .. ";" .. walk(subject, state, range, request.size))
   return done, failure, reached
 end
 

@@ -23,6 +23,7 @@ end
 ---@field own integer              # so many of which are the registry's
 ---@field mentioned table<integer, true>   # those of them that the texts of the registry call by their numbers
 ---@field filter string?           # the registry's `where`
+---@field plain boolean?           # values stand in the text
 local Statement = {}
 Statement.__index = Statement
 
@@ -42,11 +43,20 @@ function M.new()
   return setmetatable({ parameters = { n = 0 }, own = 0, mentioned = {} }, Statement)
 end
 
---- Gives the name of a parameter.
----@param value any
+--- One without parameters, for texts of several statements.
+---@return lunadex.postgres.Statement
+function M.plain()
+  local it = M.new()
+  it.plain = true
+  return it
+end
+
+--- Gives what stands for a value: the name of a parameter.
+---@param value string|number
 ---@param type string
 ---@return string
 function Statement:value(value, type)
+  if self.plain then return ("%s::%s"):format(M.literal(tostring(value)), type) end
   local parameters = self.parameters
   parameters.n = parameters.n + 1
   parameters[parameters.n] = value
