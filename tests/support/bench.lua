@@ -1,6 +1,6 @@
 -- What benchmarks measure with: times of whole processes, in turns, and their peak memory; what clients notice
 -- meanwhile; and a schema of any size.
-local lunadex = require "support.lunadex"
+local mongodb = require "support.mongodb"
 local shell = require "support.shell"
 
 local M = {}
@@ -98,90 +98,136 @@ function M.peak(words)
   return most / 1024, shell.now() - begun
 end
 
--- Two clients, each of which reads and writes one row by turns, with pauses of 3 ms. They count once the first file
--- is there; what is under way when the second appears still counts: it may have waited for what has just ended.
-local load = [[
-  local lunadex = require "lunadex"
-  local url, rows, from, to = arg[1], tonumber(arg[2]), arg[3], arg[4]
-  local db = assert(lunadex.connect(url))
-  local operations = {
-    { times = {}, run = function(id) return %s end },
-    { times = {}, run = function(id) return %s end },
-  }
+-- Clients that read and write single rows ----------------------------------------------------------------------------
+
+---@class support.Load
+---@field count fun()              what begins from here on is counted
+---@field stop fun(): number[][]   ends it: milliseconds of each read, and of each write, that began until here
+
+--- Two clients of pgbench, which together do 250 reads and 250 writes a second, as chance has it.
+---@param server support.Server
+---@param statements { read: string, write: string }   SQL, with `:id`
+---@param rows integer   there are rows with the keys from 1 to this
+---@return support.Load
+function M.pgbench(server, statements, rows)
+  local directory = shell.directory "load"
+  local files = {}
+  for i, name in ipairs { "read", "write" } do
+    files[i] = directory .. "/" .. name
+    shell.write_file(files[i], ("\\set id random(1, %d)\n%s;\n"):format(rows, statements[name]))
+  end
+  local process = shell.start { server.programs .. "/pgbench", "--no-vacuum", "--client=2", "--rate=500", "--time=9999",
+    "--log", "--log-prefix=" .. directory .. "/log", "--file=" .. files[1], "--file=" .. files[2],
+    server:url "postgres" }
+  local function clock() return tonumber(shell.check "date +%s.%N") end
+  local from
+  local function stop()
+    local to, times = clock(), { {}, {} }
+    -- It writes its log to the end only where it ends by itself.
+    server:psql(nil, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'")
+    process:wait(60)
+    local line = "%d+ %d+ (%d+) (%d) (%d+) (%d+) (%d+)\n" -- of a client that was ended there is another
+    for whole, script, seconds, micros, late in shell.check("cat " .. directory .. "/log.*"):gmatch(line) do
+      local took = tonumber(whole) - tonumber(late)
+      local began = tonumber(seconds) + (tonumber(micros) - took) / 1e6
+      if began >= from and began <= to then table.insert(times[tonumber(script) + 1], took / 1000) end
+    end
+    return times
+  end
+  return { count = function() from = clock() end, stop = stop }
+end
+
+-- A client that reads and writes one document by turns, with pauses of 3 ms. What is said counts once the first file is
+-- there; what is under way when the second appears still counts: it may have waited for what has just ended.
+local client = [[
+  local shell = require "support.shell"
+  local library, url, database, rows, from, to = table.unpack(arg)
+  local mongo = assert(package.loadlib(library, "luaopen_mongo"))().connect(url)
   local function is_there(file)
     local handle = io.open(file)
     return handle and handle:close()
   end
-  local function work()
-    while not is_there(to) do
-      for _, each in ipairs(operations) do
-        local began = lunadex.now()
-        assert(each.run(math.random(rows)))
-        if is_there(from) then table.insert(each.times, (lunadex.now() - began) * 1000) end
-        lunadex.sleep(0.003)
-      end
+  while not is_there(to) do
+    for i = 7, 8 do
+      local command, counts = arg[i]:format(math.random(rows)), is_there(from)
+      local began = shell.now()
+      assert(mongo:command(database, command))
+      if counts then print(i - 6, (shell.now() - began) * 1000) end
+      shell.sleep(0.003)
     end
-  end
-  local clients = { lunadex.spawn(work), lunadex.spawn(work) }
-  for _, client in ipairs(clients) do client:join() end
-  for _, each in ipairs(operations) do
-    table.sort(each.times)
-    for _, share in ipairs { 0.5, 0.99, 1 } do print(each.times[math.max(math.ceil(#each.times * share), 1)]) end
   end
 ]]
 
---- Prints what clients that read and write single rows notice of each contender: of several turns the medians, and the
---- p99 of writes to that of the same turn when there is nothing else.
+--- Two clients of MongoDB, over libmongoc alone.
 ---@param url string
----@param rows integer   there are rows with the keys from 1 to this
----@param contenders { name: string }[]
----@param turns integer
----@param run fun(contender: table)
----@param operations { read: string, write: string }   Lua, with `db` and `id`
----@param before fun()?   what is done before each, unmeasured
-function M.beside(url, rows, contenders, turns, run, operations, before)
-  local directory = shell.directory "beside"
-  local script = directory .. "/load.lua"
-  shell.write_file(script, load:format(operations.read, operations.write))
-  local function notice(work)
-    if before then before() end
-    local from, to = directory .. "/from", directory .. "/to"
-    os.remove(from)
-    os.remove(to)
-    local process = lunadex.start { "run", script, url, rows, from, to }
-    shell.sleep(1) -- connections and caches
-    shell.write_file(from, "")
-    work()
+---@param database string
+---@param commands { read: string, write: string }   JSON, with `%d` for a key
+---@param rows integer   as above
+---@return support.Load
+function M.mongo_clients(url, database, commands, rows)
+  local directory = shell.directory "load"
+  local script, from, to = directory .. "/client.lua", directory .. "/from", directory .. "/to"
+  shell.write_file(script, client)
+  local processes = {}
+  for i = 1, 2 do
+    processes[i] = shell.start { "lua5.4", script, mongodb.library(), url, database, rows, from, to, commands.read,
+      commands.write }
+  end
+  local function stop()
     shell.write_file(to, "")
-    local ended = process:wait(60)
-    assert(ended.status == 0, ended.stderr)
-    local figures = {}
-    for figure in ended.stdout:gmatch "[^\n]+" do figures[#figures + 1] = tonumber(figure) end
-    return figures
+    local times = { {}, {} }
+    for _, process in ipairs(processes) do
+      local ended = process:wait(60)
+      assert(ended.status == 0, ended.stderr)
+      for i, took in ended.stdout:gmatch "(%d)\t(%S+)" do table.insert(times[tonumber(i)], tonumber(took)) end
+    end
+    return times
   end
-  -- What any work costs them by taking a processor, of which small machines have few.
-  local function keep_busy()
-    local process = shell.start { "sh", "-c", "while :; do :; done" }
-    shell.sleep(10)
-    process:kill "KILL"
-    process:wait(60)
+  return { count = function() shell.write_file(from, "") end, stop = stop }
+end
+
+-- What they notice of some work: median, p99 and slowest of reads, and of writes.
+local function noticed(load, work)
+  local clients_beside = load()
+  shell.sleep(1) -- connections and caches
+  clients_beside.count()
+  work()
+  local figures = {}
+  for _, times in ipairs(clients_beside.stop()) do
+    table.sort(times)
+    for _, share in ipairs { 0.5, 0.99, 1 } do figures[#figures + 1] = times[math.max(math.ceil(#times * share), 1)] end
   end
-  local all = { { name = "nothing else", work = function() shell.sleep(10) end },
-    { name = "a processor that is busy", work = keep_busy } }
-  for _, each in ipairs(contenders) do all[#all + 1] = { name = each.name, work = function() run(each) end } end
-  for _ = 1, turns do
-    for _, each in ipairs(all) do table.insert(each, notice(each.work)) end
+  return figures
+end
+
+--- Prints what clients notice of each contender: of several turns the medians, and the p99 of writes to that of the
+--- same turn when there is nothing else. What comes of the processors alone, of which small machines have few, shows
+--- beside a query that only reads.
+---@param load fun(): support.Load
+---@param reading any[]   words of that query, of ten seconds or so
+---@param contenders { name: string, words: any[] }[]
+---@param turns integer   after one that is not counted: of that the server keeps files, into which it writes faster
+---@param before fun()   what is done before each, unmeasured
+function M.beside(load, reading, contenders, turns, before)
+  local all = { { name = "nothing else", words = { "sleep", "10" } },
+    { name = "a query that only reads", words = reading } }
+  for _, each in ipairs(contenders) do all[#all + 1] = { name = each.name, words = each.words } end
+  for turn = 0, turns do
+    for _, each in ipairs(all) do
+      before()
+      shell.check "sync" -- what was written before is nobody's here
+      each[turn] = noticed(load, function() M.time(each.words) end)
+    end
   end
   local form = "%-34s %8s %8s %8s %10s %8s %8s %8s"
   print("\n" .. form:format("beside it, in ms", "read", "p99", "slowest", "write", "p99", "slowest", "to idle"))
   for _, each in ipairs(all) do
-    local function column(i)
+    local cells = {}
+    for i = 1, 6 do
       local values = {}
       for turn, figures in ipairs(each) do values[turn] = figures[i] end
-      return values
+      cells[i] = ("%.1f"):format(M.median(values))
     end
-    local cells = {}
-    for i = 1, 6 do cells[i] = ("%.1f"):format(M.median(column(i))) end
     local ratios = {}
     for turn, figures in ipairs(each) do ratios[turn] = figures[5] / all[1][turn][5] end
     cells[7] = ("%.2f"):format(M.median(ratios))

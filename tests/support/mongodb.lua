@@ -76,8 +76,9 @@ end
 
 -- Clients -----------------------------------------------------------------------------------------------------------
 
--- A release build has no tests.
-local function library()
+--- The file of mongo.c's module. A release build has no tests.
+---@return string
+function M.library()
   local path = lunadex.build .. "/tests/mongo.so"
   return shell.read_file(path) and path or "build/tests/mongo.so"
 end
@@ -85,7 +86,7 @@ end
 local mongo
 
 local function connect(url)
-  mongo = mongo or assert(package.loadlib(library(), "luaopen_mongo"))()
+  mongo = mongo or assert(package.loadlib(M.library(), "luaopen_mongo"))()
   return mongo.connect(url)
 end
 
@@ -543,7 +544,7 @@ local sender = [[
 function Commands:send(database, command)
   local script = shell.directory("send") .. "/send.lua"
   shell.write_file(script, sender)
-  local process = shell.start { "lua5.4", script, library(), self:client_url(), database, command_json(command) }
+  local process = shell.start { "lua5.4", script, M.library(), self:client_url(), database, command_json(command) }
   return setmetatable({ process = process, pid = process.pid }, Sent)
 end
 
