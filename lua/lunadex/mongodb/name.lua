@@ -26,7 +26,9 @@ function M.relation(title)
   elseif title:sub(1, 1) == "." then
     wrong = "begins with a dot"
   elseif title:find "^system%." then
-    wrong, hint = "belongs to the server", "Indexes of a time series collection are declared on the collection itself."
+    local series = title:match "^system%.buckets%.(.+)"
+    wrong, hint = "belongs to the server", series and ("It holds the time series %s, which is declared by that name.")
+      :format(series)
   elseif title:find "^lunadex%." then
     wrong = "belongs to Lunadex"
   elseif #title > LONGEST - 2 then

@@ -286,4 +286,16 @@ describe("a wrong registry of MongoDB", function()
       assert.matches("^shop%.lua:1:", lines[1])
     end)
   end
+
+  it("tells of time series only where a collection keeps one", function()
+    for _, text in ipairs { 'on "%s" { index { "a" } }', 'backfill "b" { on = "%s", set = { a = 1 } }' } do
+      for _, name in ipairs { "system.js", "system.views", "system.profile", "system.buckets", "system.buckets." } do
+        local _, lines = parse(text:format(name))
+        assert.matches("belongs to the server", lines[1], 1, true)
+        assert.is_nil(lines[1]:find("time series", 1, true), lines[1])
+      end
+      local _, lines = parse(text:format "system.buckets.weather")
+      assert.matches("It holds the time series weather, which is declared by that name.", lines[1], 1, true)
+    end
+  end)
 end)
