@@ -42,7 +42,8 @@ local actions = { "run", "list", "status", "pause", "resume", "abort" }
 function M.define_first(command)
   command:argument "action" :choices(actions)
     :description("run; list what is declared; status of what was begun; pause, resume, abort what runs in another "
-      .. "process: all of it, unless --only says which.")
+      .. "process: all of it, unless --only says which. What was begun stands in the database: with --target, all but "
+      .. "run and list need no registry.")
 end
 
 ---@param command table            # of argparse
@@ -397,7 +398,7 @@ local function command(databases, options)
   return 0
 end
 
--- The databases that are meant. What was begun stands in the database, so that it takes no registry to look at that and
+-- The databases that are meant. What was begun stands in the database, so that it needs no registry to look at that and
 -- to hold it.
 local function read_databases(options)
   local declares = options.action == "run" or options.action == "list"
