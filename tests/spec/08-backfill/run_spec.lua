@@ -473,10 +473,17 @@ describe("a backfill", function()
 
   it("begins only if verify is one number, whatever it counts", function()
     orders(10)
+    sql "CREATE DOMAIN t_text AS text; CREATE DOMAIN natural_number AS int CHECK (VALUE >= 0)"
     local text = [[backfill "b" { on = "orders", set = "total = 1", where = "$1 = 5", verify = %q, params = { 5 } }]]
     for verify, message in pairs {
       ["SELECT id, note FROM orders WHERE total <> 1"] = "subquery must return only one column",
       ["SELECT bool_and(total = 1) FROM orders"] = "cannot cast type boolean to numeric",
+      ["SELECT string_agg(note, ',') FROM orders"] = "it gives text; expected one row with one number",
+      ["SELECT CASE WHEN count(*) = 0 THEN 'all' ELSE 'some' END FROM orders"] = "it gives text",
+      ["SELECT '0'::jsonb"] = "it gives jsonb",
+      ["SELECT count(*)::t_text FROM orders"] = "it gives t_text",
+      ["SELECT pg_sleep(3600)::text"] = "it gives text",
+      ["SELECT note FROM orders"] = "it gives text",
       ["SELECT id FROM orders WHERE total <> 1"] = "it may give no row, or several; expected one row with one number",
       ["SELECT id FROM orders WHERE id = $1"] = "it may give no row",
       ["SELECT count(*) FROM orders GROUP BY total"] = "it may give no row",
@@ -488,7 +495,8 @@ describe("a backfill", function()
     end
     assert.equal("10", value "SELECT count(*) FROM orders WHERE total IS DISTINCT FROM 1")
     for _, verify in ipairs {
-      "SELECT 0", "SELECT sum(id) FROM orders WHERE total IS NULL;", "SELECT max(id) FROM orders WHERE total = 2",
+      "SELECT 0", "SELECT 0.0", "SELECT avg(id)::float8 FROM orders WHERE id < 0", "SELECT 0::natural_number",
+      "SELECT sum(id) FROM orders WHERE total IS NULL;", "SELECT max(id) FROM orders WHERE total = 2",
       "SELECT count(*) FROM orders WHERE id > $1 AND total <> 1 -- )",
       "SELECT (SELECT count(*) FROM orders WHERE total <> 1) + (SELECT count(*) FROM orders WHERE id < 0)",
       "WITH o AS (SELECT count(*) AS n FROM orders WHERE total = 0) SELECT n FROM o",

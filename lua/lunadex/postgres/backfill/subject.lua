@@ -161,6 +161,12 @@ function M.verify(connection, subject)
   return rows and rows[1].count, err
 end
 
+-- Of which type its column is, without asking for a row. A text can be cast, but not each.
+local type_of = [[
+SELECT pg_catalog.format_type(t.oid, NULL) AS type, t.typcategory = 'N' AS number
+  FROM pg_catalog.pg_type t
+ WHERE t.oid = pg_catalog.pg_typeof((SELECT q.value FROM (%s) q (value) LIMIT 0))]]
+
 -- Whether a plan gives exactly one row: an aggregate of all rows, or what is of no rows at all.
 local function gives_one_row(plan)
   local node = plan[1]["QUERY PLAN"]:match "^Finalize (Aggregate)" or plan[1]["QUERY PLAN"]:match "^%a+"
@@ -177,11 +183,16 @@ local function judge_verify(connection, subject)
   local it, text = verification(subject, "EXPLAIN " .. counted)
   local rows, err = it:ask(connection, text)
   if not rows then return nil, err end
+  it, text = verification(subject, type_of)
+  rows, err = it:ask(connection, text)
+  if not rows then return nil, err end
+  local flaw = not rows[1].number and "it gives " .. rows[1].type
   it, text = verification(subject, "EXPLAIN SELECT q.* FROM (%s) q WHERE true")
   rows, err = it:ask(connection, text)
   if not rows then return nil, err end
-  if gives_one_row(rows) then return true end
-  return nil, errors.new("invalid_definition", "it may give no row, or several; expected one row with one number",
+  flaw = flaw or not gives_one_row(rows) and "it may give no row, or several"
+  if not flaw then return true end
+  return nil, errors.new("invalid_definition", flaw .. "; expected one row with one number",
     "SELECT count(*) FROM (…) q counts the rows of any query.")
 end
 
