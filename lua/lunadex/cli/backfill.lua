@@ -29,8 +29,9 @@ M.examples = [[
   lunadex backfill pause --only orders_total]]
 
 M.describes = {
-  only = "Only this backfill, or those of this relation. May be repeated; each has to be there. Without it pause, "
-    .. "resume and abort are about all of the database that are not finished, whoever declares them.",
+  only = "Only this backfill, or, where none is called so, those of this relation. May be repeated; each has to be "
+    .. "there. Without it pause, resume and abort are about all of the database that are not finished, whoever "
+    .. "declares them.",
   jobs = "Batches at a time. Default: what each declares, else 1.",
   quiet = "Only the summary.",
 }
@@ -58,14 +59,22 @@ end
 
 -- What is meant -------------------------------------------------------------------------------------------------------
 
--- Whether --only names it, by its own name or its relation's, with a schema or without; notes what it would answer to.
-local function is_wanted(backfill, driver, only, names)
-  local answers = { [backfill.name] = true, [backfill.on] = true }
-  answers[dialects.of(driver).name.relation(backfill.on)] = true
-  for name in pairs(answers) do names[name] = true end
+-- The names of backfills, added to others.
+local function names_of(list, names)
+  for _, each in ipairs(list) do names[each.name] = true end
+  return names
+end
+
+-- Whether --only names it: by its own name; or by its relation's, with a schema or without, unless that is the name of
+-- one of the database's backfills, which is then meant alone. Notes what it would answer to.
+local function is_wanted(backfill, driver, only, own, names)
+  local relations = { [backfill.on] = true }
+  relations[dialects.of(driver).name.relation(backfill.on)] = true
+  names[backfill.name] = true
+  for name in pairs(relations) do names[name] = true end
   if not only or #only == 0 then return true end
   for _, name in ipairs(only) do
-    if answers[name] then return true end
+    if name == backfill.name or relations[name] and not own[name] then return true end
   end
   return false
 end
@@ -84,9 +93,9 @@ end
 local function chosen(databases, only)
   local list, names = {}, {}
   for _, each in ipairs(databases) do
-    local wanted = {}
+    local wanted, own = {}, names_of(each.backfills, {})
     for _, backfill in ipairs(each.backfills) do
-      if is_wanted(backfill, each.driver, only, names) then wanted[#wanted + 1] = backfill end
+      if is_wanted(backfill, each.driver, only, own, names) then wanted[#wanted + 1] = backfill end
     end
     if #wanted > 0 then list[#list + 1] = { database = each, backfills = wanted } end
   end
@@ -286,16 +295,17 @@ end
 -- Standing ------------------------------------------------------------------------------------------------------------
 
 -- The states of a database that are meant, by the order in which they were begun; also of backfills that no registry
--- declares any more.
-local function read_states(connection, options, names)
-  local states, err = dialects.of(connection.info.driver).ledger.read(connection)
+-- declares any more. With them the names of all that were begun or are declared.
+local function read_states(connection, database, options, names)
+  local driver = connection.info.driver
+  local states, err = dialects.of(driver).ledger.read(connection)
   if not states then return nil, err end
-  local wanted = {}
+  local wanted, own = {}, names_of(states, names_of(database.backfills, {}))
   for _, state in ipairs(states) do
     local it = { name = state.name, on = state.relation }
-    if is_wanted(it, connection.info.driver, options.only, names) then wanted[#wanted + 1] = standings.of(state) end
+    if is_wanted(it, driver, options.only, own, names) then wanted[#wanted + 1] = standings.of(state) end
   end
-  return wanted
+  return wanted, own
 end
 
 local function find(list, name)
@@ -341,11 +351,11 @@ end
 local function tell(databases, options)
   local names, results = {}, {}
   local connections <close>, troubles = on_each(databases, options, 1, function(connection, database)
-    local states, err = read_states(connection, options, names)
-    if not states then return nil, err end
+    local states, own = read_states(connection, database, options, names)
+    if not states then return nil, own end
     local declared = {}
     for _, backfill in ipairs(database.backfills) do
-      if is_wanted(backfill, connection.info.driver, options.only, names) then
+      if is_wanted(backfill, connection.info.driver, options.only, own, names) then
         declared[#declared + 1] = declared_of(backfill, states)
       end
     end
@@ -376,8 +386,8 @@ end
 -- On each database as soon as it answers: another may be away, and this one in need.
 local function command(databases, options)
   local names, told = {}, 0
-  local connections <close>, troubles = on_each(databases, options, 1, function(connection) -- luacheck: ignore 211
-    local states, err = read_states(connection, options, names)
+  local function tell_one(connection, database)
+    local states, err = read_states(connection, database, options, names)
     if not states then return nil, err end
     local ledger = dialects.of(connection.info.driver).ledger
     for _, state in ipairs(states) do
@@ -390,7 +400,8 @@ local function command(databases, options)
       end
     end
     return true
-  end)
+  end
+  local connections <close>, troubles = on_each(databases, options, 1, tell_one) -- luacheck: ignore 211
   local mistake = named_in_vain(troubles, names, options)
   if mistake then return common.fail(mistake, options) end
   if troubles[1] then return common.fail_each(troubles, options) end

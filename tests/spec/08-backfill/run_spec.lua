@@ -850,6 +850,47 @@ describe("a backfill", function()
     end
   end)
 
+  it("is meant by its name, also where a relation has that too", function()
+    orders(10)
+    sql "CREATE TABLE other (id int PRIMARY KEY, n int); INSERT INTO other VALUES (1)"
+    local path = lunadex.registry [[
+      backfill "orders" { on = "other", set = "n = 5", verify = "SELECT 1" }
+      backfill "notes" { on = "public.orders", set = "note = 'x'", verify = "SELECT 1" }
+      backfill "totals" { on = "public.orders", set = "total = 7", verify = "SELECT 1" }]]
+    local without = lunadex.registry [[backfill "notes" { on = "public.orders", set = "note = 'x'" }]]
+    local function names(action, only, registry)
+      local list, result = {}, backfill(action, registry or path, "--only", only, "--json")
+      for _, event in ipairs(result:events()) do
+        if event.event ~= "run_finished" then list[#list + 1] = event.event and event.name end
+        for _, each in ipairs(event.event and {} or event[action == "list" and "declared" or "backfills"]) do
+          list[#list + 1] = each.name
+        end
+      end
+      local seen, sorted = {}, {}
+      for _, name in ipairs(list) do
+        if not seen[name] then sorted[#sorted + 1] = name end
+        seen[name] = true
+      end
+      table.sort(sorted)
+      return table.concat(sorted, " "), result
+    end
+    assert.equal("orders", (names("list", "orders")))
+    assert.equal("notes totals", (names("run", "public.orders")))
+    assert.is_nil(value "SELECT n FROM other")
+    -- Not begun, it is meant all the same.
+    for _, action in ipairs { "status", "abort" } do assert.equal("", (names(action, "orders"))) end
+    assert.equal("notes totals", (names("status", "orders", without)))
+    assert.equal("orders", (names("run", "orders")))
+    assert.equal("5", value "SELECT n FROM other")
+    for _, action in ipairs { "status", "pause", "resume", "list" } do
+      assert.equal("orders", (names(action, "orders")))
+      assert.equal("notes totals", (names(action, "public.orders")))
+    end
+    -- Also where the registry has it no more.
+    assert.equal("orders", (names("abort", "orders", without)))
+    assert.equal("notes", (names("run", "orders", without)))
+  end)
+
   it("is told nothing by a command whose option is about runs", function()
     orders(10)
     refused(3, [[backfill "b" { on = "orders", set = "total = 1", verify = "SELECT 1" }]], "verify counts 1")
