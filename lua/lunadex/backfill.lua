@@ -166,7 +166,8 @@ local M = {}
 
 ---@class lunadex.BackfillOutcome
 ---@field summary table<string, integer>   # total, finished, skipped, failed, aborted, cancelled
----@field rows {seen: integer, changed: integer, failed: integer}
+---@field rows {seen: integer, changed: integer, failed: integer}     # by all runs since each was begun
+---@field before {seen: integer, changed: integer, failed: integer}   # so many of these before this run
 ---@field failures {backfill: lunadex.Backfill, error: lunadex.Error}[]
 ---@field interrupted integer?     # the signal
 ---@field seconds number
@@ -230,7 +231,8 @@ function M.run(backfills, database, connection, options)
   ok, err = quiet:try(dialects.of(info.driver).ledger.install, connection)
   if not ok then return nil, err end
   local began = core.now()
-  local outcome = { rows = { seen = 0, changed = 0, failed = 0 }, failures = {},
+  local outcome = { rows = { seen = 0, changed = 0, failed = 0 }, before = { seen = 0, changed = 0, failed = 0 },
+    failures = {},
     summary = { total = #backfills, finished = 0, skipped = 0, failed = 0, aborted = 0, cancelled = 0 } }
   for i, backfill in ipairs(order.sort(backfills)) do
     local word, problem = "cancelled", nil
@@ -238,7 +240,10 @@ function M.run(backfills, database, connection, options)
       local run = Run.new(backfill, database, connection, options)
       run.number, run.total = i, #backfills
       word, problem = run:run()
-      for name in pairs(outcome.rows) do outcome.rows[name] = outcome.rows[name] + run[name] end
+      for name in pairs(outcome.rows) do
+        outcome.rows[name] = outcome.rows[name] + run[name]
+        outcome.before[name] = outcome.before[name] + run.before[name]
+      end
     end
     outcome.summary[word] = outcome.summary[word] + 1
     if problem then outcome.failures[#outcome.failures + 1] = { backfill = backfill, error = problem } end

@@ -28,6 +28,10 @@ local worker = require "lunadex.backfill.worker"
 ---@field patience lunadex.backfill.Patience
 ---@field warnings lunadex.Warnings       # of the server, while batches run
 ---@field admitted table<lunadex.backfill.Worker, integer>   # rows that batches under way will record as failed
+---@field seen integer             # these three: by all runs since it was begun
+---@field changed integer
+---@field failed integer
+---@field before {seen: integer, changed: integer, failed: integer}   # so much of that before this run
 local Run = {}
 Run.__index = Run
 
@@ -49,7 +53,7 @@ function Run.new(backfill, declared, connection, options)
   local self = setmetatable({ backfill = backfill, declared = declared, connection = connection, options = options,
     on_event = options.on_event, label = connection.label, dialect = dialects.of(connection.info.driver),
     jobs = options.jobs or backfill.jobs or 1, woken = task.point(), admitted = {}, looks = {}, memory = {},
-    next_range = 1, seen = 0, changed = 0, failed = 0,
+    next_range = 1, seen = 0, changed = 0, failed = 0, before = { seen = 0, changed = 0, failed = 0 },
     transform = transforms.of(backfill) }, Run)
   self.patience = self:new_patience()
   self.warnings = notices.warnings(function(text) self:emit("note", { text = backfill.secrets:clean(text) }) end)
@@ -283,6 +287,7 @@ function Run:prepare()
   self.state = state
   state, err = self:read_ranges()
   if not state then return nil, err end
+  for _, name in ipairs(sums) do self.before[name] = self[name] end
   return false
 end
 
@@ -384,7 +389,7 @@ function Run:run()
   if outcome == "failed" and task.ending() then outcome, err = "cancelled", nil end
   self.warnings:finish()
   self:emit("build_finished", { outcome = outcome, seconds = core.now() - began, seen = self.seen,
-    changed = self.changed, failed = self.failed, error = err and errors.plain(err),
+    changed = self.changed, failed = self.failed, before = self.before, error = err and errors.plain(err),
     reason = outcome == "skipped" and "finished before" or nil, critical = false })
   return outcome, err
 end

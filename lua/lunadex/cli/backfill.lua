@@ -128,13 +128,19 @@ end
 
 local ends = { "total", "finished", "skipped", "failed", "aborted", "cancelled" }
 
-local function summary_line(summary, rows)
+local function rows_text(label, changed, seen, failed)
+  return ("; %s %d of %d"):format(label, changed, seen) .. (failed > 0 and ", failed " .. failed or "")
+end
+
+local function summary_line(summary, rows, before)
   local parts = {}
   for i, name in ipairs(ends) do
     if i <= 4 or summary[name] > 0 then parts[#parts + 1] = name .. " " .. summary[name] end
   end
-  local text = table.concat(parts, ", ") .. ("; rows changed %d of %d"):format(rows.changed, rows.seen)
-  return rows.failed > 0 and text .. (", failed %d"):format(rows.failed) or text
+  local text = table.concat(parts, ", ") .. rows_text("rows changed", rows.changed - before.changed,
+    rows.seen - before.seen, rows.failed - before.failed)
+  if before.seen == 0 then return text end
+  return text .. rows_text("before this run", before.changed, before.seen, before.failed)
 end
 
 local function add(total, more)
@@ -162,11 +168,11 @@ local function complain_of(failure)
   output.complain(failure.label .. name .. errors.describe(failure.error))
 end
 
-local function conclude(total, rows, failures, options)
+local function conclude(total, rows, before, failures, options)
   if options.json then
-    json.event { event = "run_finished", summary = total, rows = rows, interrupted = task.stopping() }
+    json.event { event = "run_finished", summary = total, rows = rows, before = before, interrupted = task.stopping() }
   else
-    output.line(output.style("bold", summary_line(total, rows)))
+    output.line(output.style("bold", summary_line(total, rows, before)))
   end
   output.flush()
   for _, failure in ipairs(failures) do complain_of(failure) end
@@ -195,12 +201,13 @@ end
 -- Of a database on which nothing was begun: what was done on the others is told all the same.
 local function nothing_of(each, err)
   local stopped, count = task.stopping() ~= nil, #each.backfills
-  return { rows = {}, failures = { not stopped and { error = err } or nil },
+  return { rows = {}, before = {}, failures = { not stopped and { error = err } or nil },
     summary = { total = count, [stopped and "cancelled" or "failed"] = count } }
 end
 
 local function run(list, connections, options, hear)
-  local total, rows, failures = {}, {}, {}
+  local total, failures = {}, {}
+  local rows, before = { seen = 0, changed = 0, failed = 0 }, { seen = 0, changed = 0, failed = 0 }
   for _, name in ipairs(ends) do total[name] = 0 end
   local count = 0
   for _, each in ipairs(list) do count = count + #each.backfills end
@@ -215,13 +222,13 @@ local function run(list, connections, options, hear)
     end
     add(total, outcome.summary)
     add(rows, outcome.rows)
+    add(before, outcome.before)
     for _, failure in ipairs(outcome.failures) do
       failure.label = label(connections[i])
       failures[#failures + 1] = failure
     end
   end
-  for _, name in ipairs { "seen", "changed", "failed" } do rows[name] = rows[name] or 0 end
-  return conclude(total, rows, failures, options)
+  return conclude(total, rows, before, failures, options)
 end
 
 -- Dry runs ------------------------------------------------------------------------------------------------------------

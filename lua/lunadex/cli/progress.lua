@@ -225,6 +225,18 @@ function on:stopping(event)
   complain(self, common.stopping_text(event))
 end
 
+-- What this run of a backfill did, and what there was before it.
+local function rows_text(event)
+  local before = event.before
+  local function text(form, changed, seen, failed)
+    return form:format(changed, seen) .. (failed > 0 and (", %d failed"):format(failed) or "")
+  end
+  local now = text("%d of %d rows changed", event.changed - before.changed, event.seen - before.seen,
+    event.failed - before.failed)
+  if before.seen == 0 then return now end
+  return now .. text("; %d of %d before this run", before.changed, before.seen, before.failed)
+end
+
 local colours = { skipped = "dim", failed = "red", aborted = "red", cancelled = "yellow" }
 
 function on:build_finished(event)
@@ -243,8 +255,7 @@ function on:build_finished(event)
   else
     text = (event.hide and "hidden" or event.outcome) .. " in " .. format.duration(event.seconds)
     if event.attempts and event.attempts > 1 then text = text .. (" (attempt %d)"):format(event.attempts) end
-    if event.changed then text = ("%s: %d of %d rows changed"):format(text, event.changed, event.seen) end
-    if event.failed and event.failed > 0 then text = ("%s, %d failed"):format(text, event.failed) end
+    if event.changed then text = text .. ": " .. rows_text(event) end
   end
   self:say(heading(event) .. (event.critical and " (critical)" or "") .. ": "
     .. output.style(colours[event.outcome] or "green", text)

@@ -258,6 +258,31 @@ describe("a backfill", function()
     assert.same({ { "3000", "3000", n = 2 } }, sql "SELECT (SELECT sum(n) FROM a.t), (SELECT sum(n) FROM b.t)")
   end)
 
+  it("that goes on tells what it did itself, and what was done before", function()
+    sql [[CREATE TABLE t (id int PRIMARY KEY, n int, divisor int);
+      INSERT INTO t SELECT i, 0, CASE WHEN i = 5 OR i = 700 THEN 0 ELSE 1 END FROM generate_series(1, 1000) i]]
+    local text = [[backfill "b" { on = "t", where = "id % 2 = 0 OR id = 5", set = "n = n + 1 / divisor", batch = 100,
+      errors = 1 }]]
+    local none = { seen = 0, changed = 0, failed = 0 }
+    local result = refused(3, text, "row 700: division by zero; no more than 1 rows may fail", "--json")
+    local events = result:events()
+    local done = events[#events].rows
+    assert.same({ none, 1 }, { events[#events].before, done.failed })
+    assert.is_true(done.changed > 0 and done.seen < 700)
+    result = refused(3, text, "row 700: division by zero")
+    assert.matches(("; rows changed 0 of 0; before this run %d of %d, failed 1\n"):format(done.changed, done.seen),
+      result.stdout, 1, true)
+    sql "UPDATE t SET divisor = 1"
+    result = backfill("run", lunadex.registry(text))
+    assert.equal(0, result.status, tostring(result))
+    local rest = ("%d of %d"):format(500 - done.changed, 1000 - done.seen)
+    local before = ("%d of %d"):format(done.changed, done.seen)
+    assert.matches((": %s rows changed; %s before this run, 1 failed\n"):format(rest, before), result.stdout, 1, true)
+    assert.matches(("; rows changed %s; before this run %s, failed 1\n"):format(rest, before), result.stdout, 1, true)
+    result = backfill("run", lunadex.registry(text), "--json", "--restart"):events()
+    assert.same({ { seen = 1000, changed = 501, failed = 0 }, none }, { result[#result].rows, result[#result].before })
+  end)
+
   it("is refused where ranges of it are gone, for nobody knows what they had done", function()
     orders(10)
     local text = [[backfill "b" { on = "orders", set = "price = price + 1"%s }]]
