@@ -32,6 +32,7 @@ local M = {}
 ---@class lunadex.backfill.Subject # a backfill on the relation that is live; a dialect adds what it needs
 ---@field backfill lunadex.Backfill
 ---@field relation string          # for people
+---@field identity string          # of the relation: it keeps that under any name, and none that is made anew has it
 ---@field key string[]             # what it is walked along, for people: { "tenant", "id" }, { "_id" }
 ---@field rows number              # the server's estimate; -1: none
 ---@field repeatable boolean?      # there are no transactions: a batch that is done twice must do no harm
@@ -99,6 +100,7 @@ local M = {}
 ---@field id any                   # the dialect's
 ---@field name string
 ---@field relation string
+---@field identity string?         # of that relation
 ---@field definition string        # readable (backfill/definition)
 ---@field fingerprint string       # of it
 ---@field key string?              # what it was begun along, with all that its order depends on; nil: it cannot change

@@ -231,6 +231,12 @@ local function elsewhere(state, subject)
     subject.relation), "Say which of them, with its schema. " .. refusals.changed[2])
 end
 
+-- Under its name there may be another one by now.
+local function replaced(subject)
+  return errors.new("refused", ("%s is not the relation any more that it was begun on, but another one of that name")
+    :format(subject.relation), "That was dropped or renamed, or all restored from a dump. " .. refusals.changed[2])
+end
+
 -- What is to be done about what there is already: "nothing", "begin" or "go on"; or nil and why not.
 local function decide(state, subject, definition, options)
   if options.restart then return "begin" end
@@ -241,6 +247,7 @@ local function decide(state, subject, definition, options)
       return nil, refusal("changed", state.name, ("\n  then: %s\n  now:  %s"):format(state.definition, definition.text))
     end
     if not here then return nil, elsewhere(state, subject) end
+    if state.state ~= "finished" and state.identity ~= subject.identity then return nil, replaced(subject) end
   end
   if state.state == "aborted" or state.command == "abort" then return nil, refusal("aborted", state.name) end
   if state.command == "pause" then return nil, refusal("paused", state.name) end

@@ -52,7 +52,8 @@ function M.define(command)
   command:flag "--restart"
     :description "Run from the start, also what is finished, was aborted, or was another backfill of that name."
   command:flag "--carry-on"
-    :description "Run what has another definition than before from where the old one was."
+    :description("Run what has another definition than before, or another relation under the same name, from where the "
+      .. "old one was.")
   command:flag "--dry-run"
     :description("Count the rows, show some before and after, and estimate the time. What it tries is rolled back.")
 end

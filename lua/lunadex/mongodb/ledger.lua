@@ -156,7 +156,8 @@ local function state_of(row, mine)
   local held, samples = row.held and not mine, {}
   for i, each in ipairs(row.samples) do samples[i] = { key = M.show(each._id.key), message = each.message } end
   local state = {
-    id = row._id, name = row._id, relation = row.relation, generation = row.generation,
+    id = row._id, name = row._id, relation = row.relation, identity = given(row.uuid) and M.show(row.uuid),
+    generation = row.generation,
     definition = given(row.definition) or "", fingerprint = given(row.fingerprint) or "",
     state = row.generation == 0 and "new" or held and "running" or given(row.outcome) or "stopped",
     command = given(row.command), rows = given(row.rows) or -1, seen = row.seen, changed = row.changed,
@@ -297,7 +298,8 @@ function M.begin(control, state, subject, definition, ranges)
     function(tx)
       local done, err = update(tx, BACKFILLS, own(state), {
         { ["$set"] = { generation = new.generation, relation = { ["$literal"] = subject.relation },
-          definition = { ["$literal"] = definition.text }, fingerprint = definition.fingerprint, rows = subject.rows,
+          uuid = subject.uuid, definition = { ["$literal"] = definition.text }, fingerprint = definition.fingerprint,
+          rows = subject.rows,
           ranges = #documents, attempts = 1, started = "$$NOW",
           command = { ["$cond"] = { { ["$eq"] = { "$command", state.command or core.null } }, "$$REMOVE",
             "$command" } } } },
@@ -326,7 +328,8 @@ end
 
 function M.go_on(control, state, subject, definition)
   local done, err = update(control, BACKFILLS, own(state), {
-    ["$set"] = { relation = subject.relation, definition = definition.text, fingerprint = definition.fingerprint },
+    ["$set"] = { relation = subject.relation, uuid = subject.uuid, definition = definition.text,
+      fingerprint = definition.fingerprint },
     ["$inc"] = { attempts = 1 },
     ["$unset"] = { outcome = "", error = "", ended = "", rate = "", waits = "" } })
   if not done then return nil, err end

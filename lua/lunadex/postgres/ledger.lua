@@ -58,7 +58,7 @@ CREATE TABLE lunadex.backfill_error (
 
 local columns = ([[
 SELECT b.id, b.name, b.relation, b.generation, b.definition, b.fingerprint, b.key, b.place, b.command,
-       b.outcome, b.error, b.attempts, coalesce(b.rows, -1) AS rows,
+       pg_catalog.split_part(b.place, ' ', 1) AS identity, b.outcome, b.error, b.attempts, coalesce(b.rows, -1) AS rows,
        CASE WHEN l.pid IS NOT NULL THEN b.rate END AS rate,
        CASE WHEN l.pid IS NOT NULL THEN b.waits END AS waits, l.pid IS NOT NULL AS held,
        pg_catalog.to_char(b.started AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS started,
@@ -246,10 +246,10 @@ end
 
 function M.go_on(control, state, subject, definition)
   local rows, err = control:ask([[
-    UPDATE lunadex.backfill SET relation = $2, definition = $3, fingerprint = $4, outcome = NULL, error = NULL,
-           ended = NULL, attempts = attempts + 1, rate = NULL, waits = NULL
+    UPDATE lunadex.backfill SET relation = $2, definition = $3, fingerprint = $4, place = $6, outcome = NULL,
+           error = NULL, ended = NULL, attempts = attempts + 1, rate = NULL, waits = NULL
      WHERE id = $1::int AND generation = $5::int]],
-    { state.id, subject.relation, definition.text, definition.fingerprint, state.generation })
+    { state.id, subject.relation, definition.text, definition.fingerprint, state.generation, subject.along.place })
   if not rows then return nil, err end
   if rows.affected == 0 then return nil, another() end
   return one(control, state.name)

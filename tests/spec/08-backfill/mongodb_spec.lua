@@ -158,6 +158,50 @@ describe("a backfill on MongoDB", function()
     assert.equal(10, count("c", { times = 2 }))
   end)
 
+  it("is refused where another collection has its name by now, until it is said what to do", function()
+    for _, name in ipairs { "c", "d" } do server:fill(database, name, 3000) end
+    local function set(id, times)
+      local update = { q = { _id = id }, u = { ["$set"] = { times = times } } }
+      server:command(database, { "update", "c", updates = { update } })
+    end
+    set(2000, "x")
+    local text = [[backfill "b" { on = "c", set = { ["$inc"] = { times = 1 } }, batch = 300 }]]
+    local function rename(from, to)
+      server:command("admin", { "renameCollection", database .. "." .. from, to = database .. "." .. to })
+    end
+    local function swap()
+      rename("c", "third")
+      rename("d", "c")
+      rename("third", "d")
+    end
+    local function refused(status, message, ...)
+      local result = backfill(text, ...)
+      assert.equal(status, result.status, tostring(result))
+      assert.matches(message, result.stderr, 1, true)
+    end
+    refused(3, "row 2000: ")
+    local done = count("c", { times = 1 })
+    swap()
+    for _ = 1, 2 do
+      refused(6, "c is not the relation any more that it was begun on, but another one of that name\nThat was dropped")
+    end
+    assert.same({ 0, done }, { count("c", { times = 1 }), count("d", { times = 1 }) })
+    set(2500, "x")
+    refused(3, "row 2500: ", "--carry-on")
+    -- It is on that one now.
+    swap()
+    refused(6, "c is not the relation any more that it was begun on")
+    swap()
+    set(2500, 0)
+    does(text)
+    assert.same({ 3000 - done, done }, { count("c", { times = 1 }), count("d", { times = 1 }) })
+    swap()
+    assert.matches("finished before", does(text).stdout, 1, true)
+    set(2000, 0)
+    does(text, "--restart")
+    assert.same({ 3000, done }, { count("c", { times = { ["$gt"] = 0 } }), count("c", { times = 2 }) })
+  end)
+
   it("orders texts as the collection does", function()
     server:command(database, { "create", "c", collation = { locale = "sv", strength = 1 } })
     server:insert(database, "c", { { _id = "Z" }, { _id = "å" }, { _id = "b" }, { _id = "C" }, { _id = "ö" },

@@ -258,6 +258,51 @@ describe("a backfill", function()
     assert.same({ { "3000", "3000", n = 2 } }, sql "SELECT (SELECT sum(n) FROM a.t), (SELECT sum(n) FROM b.t)")
   end)
 
+  it("is refused where another table has its name by now, until it is said what to do", function()
+    sql [[CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0, divisor int DEFAULT 1);
+      INSERT INTO t (id) SELECT generate_series(1, 3000);
+      UPDATE t SET divisor = 0 WHERE id = 2000]]
+    local text = [[backfill "b" { on = "public.t", set = "n = n + 1 / divisor", batch = 300 }]]
+    local message = "public.t is not the relation any more that it was begun on, but another one of that name"
+    local function swap()
+      sql "ALTER TABLE t RENAME TO third; ALTER TABLE u RENAME TO t; ALTER TABLE third RENAME TO u"
+    end
+    local function sums() return table.unpack(sql "SELECT (SELECT sum(n) FROM t), (SELECT sum(n) FROM u)"[1]) end
+    refused(3, text, "row 2000: ")
+    sql [[CREATE TABLE u (LIKE t INCLUDING ALL); INSERT INTO u SELECT id, 0, 1 FROM t]]
+    swap()
+    for _ = 1, 2 do
+      local result = refused(6, text, message)
+      assert.matches("--restart begins it from the start, --carry-on goes on from where the old one was",
+        result.stderr, 1, true)
+    end
+    assert.same({ "0", "1999" }, { sums() })
+    swap()
+    sql "UPDATE t SET divisor = 1"
+    runs(text)
+    assert.same({ "3000", "0" }, { sums() })
+    -- What is finished is finished; and what was carried on is where it was carried to.
+    swap()
+    assert.equal(1, runs(text).summary.skipped)
+    swap()
+    sql "UPDATE t SET n = 0, divisor = (id <> 2000)::int; UPDATE u SET divisor = (id <> 2500)::int"
+    refused(3, text, "row 2000: ", "--restart")
+    swap()
+    refused(3, text, "row 2500: ", "--carry-on")
+    assert.same({ "500", "1999" }, { sums() })
+    swap()
+    refused(6, text, message)
+    swap()
+    sql "UPDATE t SET divisor = 1"
+    runs(text)
+    assert.same({ "1001", "1999" }, { sums() })
+    sql "UPDATE t SET n = 0, divisor = (id <> 2000)::int; UPDATE u SET n = 0, divisor = 1"
+    refused(3, text, "row 2000: ", "--restart")
+    swap()
+    runs(text, "--restart")
+    assert.same({ "3000", "1999" }, { sums() })
+  end)
+
   it("that goes on tells what it did itself, and what was done before", function()
     sql [[CREATE TABLE t (id int PRIMARY KEY, n int, divisor int);
       INSERT INTO t SELECT i, 0, CASE WHEN i = 5 OR i = 700 THEN 0 ELSE 1 END FROM generate_series(1, 1000) i]]
@@ -722,6 +767,7 @@ describe("a backfill", function()
       assert.equal(65, result.status, tostring(result))
       assert.matches("public.orders was dropped or renamed meanwhile", result.stderr, 1, true)
       assert.equal("failed", status().state)
+      refused(6, shell.read_file(path), "public.orders is not the relation any more that it was begun on")
       assert.equal("0", value "SELECT count(*) FROM orders WHERE total >= 0")
       assert.equal("t", value [[SELECT sum(changed) = (SELECT count(*) FROM old WHERE total >= 0)
         FROM lunadex.backfill_range]])

@@ -5,6 +5,7 @@ local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local json = require "lunadex.mongodb.json"
 local key = require "lunadex.mongodb.backfill.key"
+local ledger = require "lunadex.mongodb.ledger"
 local suggest = require "lunadex.suggest"
 
 local M = {}
@@ -49,7 +50,8 @@ local function find_collection(connection, subject)
   if found.type == "timeseries" then
     return refused(name .. " is a time series collection, whose documents the server does not change one by one")
   end
-  subject.uuid, subject.clustered = found.info.uuid, found.options.clusteredIndex ~= nil
+  subject.uuid, subject.identity = found.info.uuid, ledger.show(found.info.uuid)
+  subject.clustered = found.options.clusteredIndex ~= nil
   return found.options
 end
 

@@ -232,7 +232,8 @@ function M.read(connection, backfill)
   local found, err = live_relation(connection, backfill.on)
   if not found then return nil, err end
   local subject = { backfill = backfill, relation = core.quote_name(found.schema, found.name),
-    oid = found.oid, table = qualified(found.schema, found.name), guarded = found.guarded }
+    oid = found.oid, identity = ("%d"):format(found.oid), table = qualified(found.schema, found.name),
+    guarded = found.guarded }
   for _, step in ipairs { read_columns, read_keys, read_rows } do
     local ok
     ok, err = step(connection, subject)
