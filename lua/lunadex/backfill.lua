@@ -21,6 +21,7 @@ local Run = require "lunadex.backfill.run"
 local standing = require "lunadex.backfill.standing"
 local task = require "lunadex.task"
 local transforms = require "lunadex.backfill.transform"
+local waiting = require "lunadex.backfill.waiting"
 
 local M = {}
 
@@ -74,6 +75,11 @@ local M = {}
 ---@field changed boolean?         # it was begun with another definition, and would be refused
 ---@field seconds number?         # that it may take, one batch after the other; nil: it cannot be said
 
+---@class lunadex.backfill.Blocker
+---@field id any                   # another one has another
+---@field who string               # for people
+---@field reason string            # the same, and what is locked
+
 -- Of the functions: `connection` and `control` are lunadex.Connections, the latter with one session; `subject`,
 -- `state`, `range` and `request` what stands above and below.
 
@@ -93,6 +99,9 @@ local M = {}
 ---@field default_target number    # seconds
 ---@field about_a_row fun(err: lunadex.Error, subject): boolean   # whether a batch without some row would be done
 ---@field verify fun(connection, subject): number?, lunadex.Error?   # how many rows are not as they should be
+---@field session (fun(connection): any?, lunadex.Error?)?   # what the server calls the one session of a connection
+---@field blocker (fun(connection, session): lunadex.backfill.Blocker|false|nil, lunadex.Error?)?   # who keeps that
+---       session waiting for a lock; false: nobody. Neither is there where others' locks keep no statement waiting
 ---@field preview fun(connection, subject, samples: integer, transform): lunadex.backfill.Preview?, lunadex.Error?
 ---       changes nothing; `transform` as in a request
 
@@ -196,7 +205,12 @@ end
 ---@return lunadex.Error? err
 function M.preview(backfill, connection, samples)
   local dialect, secrets = dialects.of(connection.info.driver), backfill.secrets
-  local subject, err = dialect.backfill.prepare(connection, backfill)
+  local session <close>, err = Run.connect(backfill, connection, 1)
+  if not session then return nil, nil, err end
+  local subject
+  subject, err = waiting.telling(dialect, connection, session, function(blocker)
+    if blocker then connection:hear { event = "note", text = "waiting: " .. secrets:clean(blocker.reason) } end
+  end, dialect.backfill.prepare, backfill)
   if not subject then return nil, nil, errors.cleaned(err, secrets) end
   local preview
   preview, err = dialect.backfill.preview(connection, subject, samples, transforms.of(backfill))

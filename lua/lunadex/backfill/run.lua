@@ -12,6 +12,7 @@ local standing = require "lunadex.backfill.standing"
 local task = require "lunadex.task"
 local throttle = require "lunadex.backfill.throttle"
 local transforms = require "lunadex.backfill.transform"
+local waiting = require "lunadex.backfill.waiting"
 local worker = require "lunadex.backfill.worker"
 
 ---@class lunadex.backfill.Run
@@ -198,14 +199,22 @@ function Run:watch()
   self.woken:announce()
 end
 
+-- Tries what may have to wait for somebody's lock, on the control's session.
+function Run:try_waiting(call, ...)
+  return self.patience:try(waiting.telling, self.dialect, self.connection, self.control, function(blocker)
+    if not blocker then return self:emit("resumed") end
+    local function cleaned(text) return self.backfill.secrets:clean(text) end
+    self:emit("waiting", { reason = cleaned(blocker.reason), blocker = cleaned(blocker.who) })
+  end, call, ...)
+end
+
 -- Ranges of a backfill that begins, or nil and why there are none.
 function Run:cut()
   local rows = self.subject.rows
   -- Also a single worker leaves something to a run with more.
   local count = rows < 0 and self.jobs or math.max(math.min(rows // range_rows, most_ranges),
     math.min(self.jobs, rows // least_rows), 1)
-  local highs, err = self.patience:try(self.dialect.backfill.cut, self.connection, self.subject,
-    math.tointeger(count // 1))
+  local highs, err = self:try_waiting(self.dialect.backfill.cut, self.subject, math.tointeger(count // 1))
   if not highs then return nil, err end
   local ranges = {}
   for i, high in ipairs(highs) do ranges[i] = { number = i, cursor = highs[i - 1], high = high } end
@@ -401,19 +410,27 @@ function Run:run()
   return outcome, err
 end
 
--- Subject, control session and claim.
+--- Opens a connection whose name says to people, and to the next run, whose sessions these are.
+---@param backfill lunadex.Backfill
+---@param connection lunadex.Connection
+---@param jobs integer
+---@return lunadex.Connection?
+---@return lunadex.Error? err
+function Run.connect(backfill, connection, jobs)
+  return database.open(connection.target, { jobs = jobs, application_name = "lunadex backfill " .. backfill.name })
+end
+
+-- Control session, subject and claim.
 function Run:open()
   local dialect, connection = self.dialect, self.connection
   local err = throttle.refuse(dialect, self.backfill)
     or order.obstacle(self.backfill, self.declared, connection, dialect)
   if err then return nil, err end
-  self.subject, err = self.patience:try(dialect.backfill.prepare, connection, self.backfill)
-  if not self.subject then return nil, err end
-  -- Their name says to people, and to the next run, whose sessions these are.
-  local name = "lunadex backfill " .. self.backfill.name
-  self.control, err = database.open(connection.target, { jobs = 1, application_name = name })
+  self.control, err = Run.connect(self.backfill, connection, 1)
   if not self.control then return nil, err end
-  self.batches, err = database.open(connection.target, { jobs = self.jobs, application_name = name })
+  self.subject, err = self:try_waiting(dialect.backfill.prepare, self.backfill)
+  if not self.subject then return nil, err end
+  self.batches, err = Run.connect(self.backfill, connection, self.jobs)
   if not self.batches then return nil, err end
   function self.batches.on_notice(notice) self.warnings:hear(notice) end
   self.state, err = self.patience:try(dialect.ledger.claim, self.control, self.subject)

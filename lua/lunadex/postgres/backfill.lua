@@ -6,6 +6,7 @@
 -- again as it is by then. COMMIT does not wait for the disk: what a crash of the server takes back, it takes back
 -- together with its checkpoint.
 
+local blockers = require "lunadex.postgres.backfill.blocker"
 local errors = require "lunadex.errors"
 local key = require "lunadex.postgres.backfill.key"
 local preview = require "lunadex.postgres.backfill.preview"
@@ -16,6 +17,8 @@ local transforms = require "lunadex.postgres.backfill.transform"
 local M = {}
 
 M.default_target = 0.5 -- seconds
+
+M.session, M.blocker = blockers.session, blockers.of
 
 M.prepare, M.go_along, M.verify, M.preview = subjects.read, subjects.go_along, subjects.verify, preview.of
 

@@ -328,6 +328,77 @@ describe("a backfill", function()
     assert.same({ { seen = 1000, changed = 501, failed = 0 }, none }, { result[#result].rows, result[#result].before })
   end)
 
+  describe("before which somebody has locked the table", function()
+    local holder, path, run
+    local blocker = "public%.orders is locked by pid %d+ [^\n]*, idle in transaction since %d+:%d%d: "
+
+    before_each(function()
+      orders(10)
+      path = lunadex.registry [[backfill "b" { on = "orders", set = "note = 'x'", verify = "SELECT 0" }]]
+      holder = server:session(database, "holder")
+    end)
+    after_each(function()
+      holder:close()
+      if run:running() then run:kill "KILL" end
+    end)
+
+    local function start(...)
+      run = lunadex.start { "backfill", "run", path, "--target", server:url(database), ... }
+    end
+
+    it("tells so, and goes on when it is free", function()
+      for _, lock in ipairs { "orders", "orders IN SHARE MODE" } do
+        holder:run("BEGIN; LOCK TABLE " .. lock)
+        start("--json", "--restart")
+        shell.eventually("it to tell", function() return run:stdout():find '"reason":"public.orders is locked by' end)
+        assert.is_true(run:running())
+        holder:run "COMMIT"
+        local result = lunadex.result(run:wait())
+        assert.equal(0, result.status, tostring(result))
+        local events, by_name = result:events(), {}
+        for _, event in ipairs(events) do by_name[event.event] = event end
+        assert.matches("^pid %d+ ", by_name.waiting.blocker)
+        assert.equal("b", by_name.resumed.name)
+        assert.equal(10, events[#events].rows.changed)
+      end
+    end)
+
+    it("ends on a signal", function()
+      holder:run "BEGIN; LOCK TABLE orders"
+      start()
+      shell.eventually("it to tell", function() return run:stdout():find("orders b: waits: " .. blocker) end)
+      run:kill "INT"
+      local result = lunadex.result(run:wait())
+      assert.equal(130, result.status, tostring(result))
+      assert.is_nil(result.stdout:find("goes on", 1, true), tostring(result))
+      assert.matches("cancelled 1", result.stdout, 1, true)
+    end)
+
+    it("tells so in a dry run", function()
+      holder:run "BEGIN; LOCK TABLE orders"
+      start "--dry-run"
+      shell.eventually("it to tell", function() return run:stderr():find("waiting: " .. blocker) end)
+      holder:run "COMMIT"
+      local result = lunadex.result(run:wait())
+      assert.equal(0, result.status, tostring(result))
+      assert.matches("10 to change", result.stdout, 1, true)
+    end)
+
+    it("ends where a listener raises", function()
+      holder:run "BEGIN; LOCK TABLE orders"
+      run = lunadex.start { "run", "-", env = { DATABASE_URL = server:url(database) }, stdin = [[
+        local lunadex = require "lunadex"
+        local db <close> = assert(lunadex.connect())
+        local fill = lunadex.backfill { name = "b", on = "orders", set = "note = 'x'" }
+        local ok, raised = pcall(fill.run, fill, { connection = db, on_event = function(event)
+          if event.event == "waiting" then error(event.blocker) end
+        end })
+        assert(not ok and raised:find "pid %d+", raised)]] }
+      local result = lunadex.result(run:wait())
+      assert.equal(0, result.status, tostring(result))
+    end)
+  end)
+
   it("is refused where ranges of it are gone, for nobody knows what they had done", function()
     orders(10)
     local text = [[backfill "b" { on = "orders", set = "price = price + 1"%s }]]
