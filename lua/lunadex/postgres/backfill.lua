@@ -81,7 +81,7 @@ end
 local function walked_batch(tx, subject, range, size, walked)
   if not walked.same then
     return nil, errors.new("undefined", subject.relation .. " was dropped or renamed meanwhile, and another relation "
-      .. "has its name now", "The next run goes on in that one; --restart begins it from the start.")
+      .. "has its name now", "The next run is refused, until it is said what to do: --restart or --carry-on.")
   end
   if walked.mine == 0 then return nil, errors.new("moved", "another run has moved the checkpoint") end
   local batch = { seen = size, changed = 0, failed = 0, done = walked.cursor == nil,
