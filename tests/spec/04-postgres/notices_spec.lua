@@ -122,7 +122,7 @@ lines' USING DETAIL = 'more', HINT = 'Do it.', ERRCODE = '01234'; END $$]])
     end)
 
     it("neither holds up a statement nor piles up, and what was left out is counted", function()
-      local many, left_out, last = 20000, 0, nil
+      local many, left_out, gaps = 20000, 0, {}
       connect(function(notice)
         if #heard == 0 then
           shell.eventually("the statement to end although nobody takes what it says", function()
@@ -131,14 +131,19 @@ lines' USING DETAIL = 'more', HINT = 'Do it.', ERRCODE = '01234'; END $$]])
           end)
         end
         heard[#heard + 1] = notice.message
-        left_out, last = left_out + (notice.left_out or 0), notice
+        if not notice.left_out then return end
+        left_out, gaps[#gaps + 1] = left_out + notice.left_out, notice
       end)
       assert(db:query(raise:format(many, "i || repeat('x', 1000)")))
-      assert.equal(many, #heard - 1 + left_out)
-      assert.is_true(#heard > 500 and #heard < 2000, #heard)
+      -- What the server has sent may not have arrived when the first is taken: then there is more than one gap.
+      assert.is_true(#gaps > 0)
+      assert.equal(many, #heard - #gaps + left_out)
+      assert.is_true(#heard > 500 and #heard < many // 2, #heard)
       assert.equal("1", heard[1]:match "^%d+")
-      assert.same({ "WARNING", left_out }, { last.severity, last.left_out })
-      assert.matches(("left out here: %d of"):format(left_out), last.message, 1, true)
+      for _, gap in ipairs(gaps) do
+        assert.equal("WARNING", gap.severity)
+        assert.matches(("left out here: %d of"):format(gap.left_out), gap.message, 1, true)
+      end
     end)
 
     it("is cut where a text is very long", function()
