@@ -482,7 +482,7 @@ function Database:more(job) end
 --- Begins or ends a transaction, of which all queries in between are part: on an engine of one session only.
 ---@param what "begin"|"commit"|"rollback"
 ---@param text string?             # SQL that is sent together with it: what is first behind BEGIN, or last before COMMIT
----@return integer job
+---@return integer job             # result: lunadex.Rows, of the last statement that was sent
 function Database:transact(what, text) end
 --- The history in the database (docs/history.md); what each takes: core/include/lunadex/driver.h, ldx_history.
 ---@param what "read"|"run"|"change"|"end"

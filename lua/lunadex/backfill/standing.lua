@@ -25,6 +25,15 @@ function M.extent(rows, seen, rate, walked)
   return math.min(100 * seen / rows, 99), rate and left > 0 and left / rate or nil
 end
 
+--- What a run did itself.
+---@param rows {seen: integer, changed: integer, failed: integer}     # with what was done before
+---@param before {seen: integer, changed: integer, failed: integer}
+---@return {seen: integer, changed: integer, failed: integer}
+function M.since(rows, before)
+  return { seen = rows.seen - before.seen, changed = rows.changed - before.changed,
+    failed = rows.failed - before.failed }
+end
+
 ---@class lunadex.backfill.Standing: lunadex.backfill.State
 ---@field state string             # also "paused"
 ---@field percent number?

@@ -129,8 +129,9 @@ end
 
 local ends = { "total", "finished", "skipped", "failed", "aborted", "cancelled" }
 
-local function rows_text(label, changed, seen, failed)
-  return ("; %s %d of %d"):format(label, changed, seen) .. (failed > 0 and ", failed " .. failed or "")
+local function rows_text(label, rows)
+  local text = ("; %s %d of %d"):format(label, rows.changed, rows.seen)
+  return rows.failed > 0 and ("%s, failed %d"):format(text, rows.failed) or text
 end
 
 local function summary_line(summary, rows, before)
@@ -138,10 +139,8 @@ local function summary_line(summary, rows, before)
   for i, name in ipairs(ends) do
     if i <= 4 or summary[name] > 0 then parts[#parts + 1] = name .. " " .. summary[name] end
   end
-  local text = table.concat(parts, ", ") .. rows_text("rows changed", rows.changed - before.changed,
-    rows.seen - before.seen, rows.failed - before.failed)
-  if before.seen == 0 then return text end
-  return text .. rows_text("before this run", before.changed, before.seen, before.failed)
+  local text = table.concat(parts, ", ") .. rows_text("rows changed", standings.since(rows, before))
+  return before.seen > 0 and text .. rows_text("before this run", before) or text
 end
 
 local function add(total, more)

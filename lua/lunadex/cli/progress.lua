@@ -5,6 +5,7 @@ local core = require "lunadex.core"
 local errors = require "lunadex.errors"
 local format = require "lunadex.format"
 local output = require "lunadex.cli.output"
+local standing = require "lunadex.backfill.standing"
 
 local M = {}
 
@@ -227,14 +228,12 @@ end
 
 -- What this run of a backfill did, and what there was before it.
 local function rows_text(event)
-  local before = event.before
-  local function text(form, changed, seen, failed)
-    return form:format(changed, seen) .. (failed > 0 and (", %d failed"):format(failed) or "")
+  local function text(form, rows)
+    return form:format(rows.changed, rows.seen) .. (rows.failed > 0 and (", %d failed"):format(rows.failed) or "")
   end
-  local now = text("%d of %d rows changed", event.changed - before.changed, event.seen - before.seen,
-    event.failed - before.failed)
-  if before.seen == 0 then return now end
-  return now .. text("; %d of %d before this run", before.changed, before.seen, before.failed)
+  local before = event.before
+  local now = text("%d of %d rows changed", standing.since(event, before))
+  return before.seen > 0 and now .. text("; %d of %d before this run", before) or now
 end
 
 local colours = { skipped = "dim", failed = "red", aborted = "red", cancelled = "yellow" }
