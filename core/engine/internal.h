@@ -138,6 +138,8 @@ void ldx_event_clear(ldx_engine *engine);                  /* the owner, when no
 void *ldx_worker_run(void *the_seat);
 /* engine.mutex is held: calls a worker to the queue, if one is idle. */
 void ldx_worker_call(ldx_engine *engine);
+/* Then it is done also after it was cancelled: a transaction that nobody ends would be the next one's. */
+bool ldx_job_ends_transaction(const ldx_job *job);
 
 /* For a seat's own thread. A session that stands, opened if need be. */
 bool ldx_seat_open(seat *s, ldx_error *error);

@@ -100,11 +100,16 @@ void ldx_seat_cancel(seat *s) {
   s->engine->driver->cancel(s->session);
 }
 
+bool ldx_job_ends_transaction(const ldx_job *job) {
+  return job->kind == LDX_JOB_TRANSACT && job->transaction != LDX_TRANSACTION_BEGIN;
+}
+
 /* One call of the driver, on a session. */
 static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
   const ldx_driver *driver = s->engine->driver;
   if (!ldx_engine_allows(s->engine, job)) return false;
-  if (atomic_load(&context->cancelled)) return ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
+  if (atomic_load(&context->cancelled) && !ldx_job_ends_transaction(job))
+    return ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled");
   switch (job->kind) {
   case LDX_JOB_CONNECT:
     job->info = s->info;

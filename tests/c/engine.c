@@ -55,7 +55,7 @@ static void close_engine(fixture *f) {
   assert_int_equal(ldx_fake_violations(), 0);
 }
 
-static ldx_job *submit(fixture *f, ldx_job_kind kind) {
+static ldx_job *draft(ldx_job_kind kind) {
   ldx_job *job = calloc(1, sizeof *job);
   assert_non_null(job);
   job->kind = kind;
@@ -63,6 +63,11 @@ static ldx_job *submit(fixture *f, ldx_job_kind kind) {
   job->arena = ldx_arena_new();
   job->statement.text = "SELECT 1";
   job->step = (ldx_step){.kind = LDX_STEP_DROP, .relation = {"public", "t"}, .name = "i"};
+  return job;
+}
+
+static ldx_job *submit(fixture *f, ldx_job_kind kind) {
+  ldx_job *job = draft(kind);
   ldx_engine_submit(f->engine, job);
   return job;
 }
@@ -375,6 +380,26 @@ static void a_running_query_is_cancelled_on_the_server(void **state) {
   assert_true(job->ok);
   assert_int_equal(ldx_fake_count(f.target, "open"), 2);
   job_free(job);
+  close_engine(&f);
+}
+
+/* It would stay open, and be the next one's. */
+static void a_transaction_is_ended_also_when_that_is_cancelled(void **state) {
+  (void)state;
+  fixture f;
+  open_engine(&f, "fake:ends?query=ok(0.2)", 1);
+  job_free(run(&f, LDX_JOB_TRANSACT));
+  ldx_job *query = submit(&f, LDX_JOB_QUERY), *end = draft(LDX_JOB_TRANSACT);
+  wait_for_call(&f, "query");
+  end->transaction = LDX_TRANSACTION_ROLLBACK;
+  ldx_engine_submit(f.engine, end);
+  ldx_engine_cancel(f.engine, end);
+  finish(&f, query);
+  finish(&f, end);
+  assert_true(end->ok);
+  assert_int_equal(ldx_fake_count(f.target, "transact"), 2);
+  job_free(query);
+  job_free(end);
   close_engine(&f);
 }
 
@@ -784,6 +809,7 @@ int main(void) {
       cmocka_unit_test_setup(the_first_connection_goes_by_its_policy, reset),
       cmocka_unit_test_setup(a_queued_job_never_begins, reset),
       cmocka_unit_test_setup(a_running_query_is_cancelled_on_the_server, reset),
+      cmocka_unit_test_setup(a_transaction_is_ended_also_when_that_is_cancelled, reset),
       cmocka_unit_test_setup(a_step_is_cancelled_on_the_server, reset),
       cmocka_unit_test_setup(a_delay_ends_with_cancellation, reset),
       cmocka_unit_test_setup(a_signal_ends_a_poll, reset),
