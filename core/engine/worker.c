@@ -101,7 +101,12 @@ void ldx_seat_cancel(seat *s) {
 }
 
 bool ldx_job_ends_transaction(const ldx_job *job) {
-  return job->kind == LDX_JOB_TRANSACT && job->transaction != LDX_TRANSACTION_BEGIN;
+  return job->kind == LDX_JOB_TRANSACT && job->transition.what != LDX_TRANSACTION_BEGIN;
+}
+
+static bool begins_a_transaction(const ldx_job *job) {
+  ldx_transaction what = job->transition.what;
+  return job->kind == LDX_JOB_TRANSACT && (what == LDX_TRANSACTION_BEGIN || what == LDX_TRANSACTION_NEXT);
 }
 
 /* One call of the driver, on a session. */
@@ -128,8 +133,7 @@ static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
     job->result = driver->query(s->session, &job->statement, context, job->arena, &job->error);
     return job->result != NULL;
   case LDX_JOB_TRANSACT:
-    job->result = driver->transact(s->session, job->transaction, job->statement.text, context, job->arena, &job->error);
-    return job->result != NULL;
+    return driver->transact(s->session, &job->transition, context, job->arena, &job->error);
   case LDX_JOB_HISTORY:
     job->result =
         driver->history(s->session, job->arena, job->history, job->parameters, job->parameter_count, &job->error);
@@ -234,7 +238,7 @@ static bool run(seat *s, ldx_job *job) {
     if (!open && job->error.code == LDX_ERROR_CONNECT && hand_back(s, job)) return false;
     if (open) job->session = s->session_number;
     job->ok = open && attempt(s, job, context);
-    if (job->kind == LDX_JOB_TRANSACT) s->transacts = job->ok && job->transaction == LDX_TRANSACTION_BEGIN;
+    if (job->kind == LDX_JOB_TRANSACT) s->transacts = job->ok && begins_a_transaction(job);
     ldx_seat_leave(s);
     if (job->ok) break;
     explain(s, context, &job->error);

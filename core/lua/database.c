@@ -206,28 +206,28 @@ static int db_perform(lua_State *L) {
   return submit(L);
 }
 
-/* A list may have holes, which are nulls: its length is `n`, as table.pack sets it, or the largest index. */
-static size_t parameter_count(lua_State *L) {
+/* The list at `index` may have holes, which are nulls: its length is `n`, as table.pack sets it, or the largest index. */
+static size_t parameter_count(lua_State *L, int index) {
   lua_Integer largest = 0;
   lua_pushliteral(L, "n");
-  int type = lua_rawget(L, 3);
+  int type = lua_rawget(L, index);
   luaL_argcheck(L, type == LUA_TNIL || lua_isinteger(L, -1), 3, "field 'n': number of parameters expected");
   if (type != LUA_TNIL) largest = lua_tointeger(L, -1);
   lua_pop(L, 1);
-  for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1))
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
     if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > largest) largest = lua_tointeger(L, -2);
   luaL_argcheck(L, largest >= 0 && largest <= 65535, 3, "too many parameters");
   return (size_t)largest;
 }
 
-/* The parameters at index 3, where they may be left out. */
-static void read_parameters(lua_State *L, ldx_statement *statement, ldx_arena *arena) {
-  if (lua_isnoneornil(L, 3)) return;
-  size_t count = statement->parameter_count = parameter_count(L);
+/* The parameters at `index`, where they may be left out. */
+static void read_parameters(lua_State *L, int index, ldx_statement *statement, ldx_arena *arena) {
+  if (lua_isnoneornil(L, index)) return;
+  size_t count = statement->parameter_count = parameter_count(L, index);
   ldx_value *values = LDX_ARENA_NEW(arena, ldx_value, count + 1);
   statement->parameters = values;
   for (size_t i = 0; i < count; i++) {
-    lua_rawgeti(L, 3, (lua_Integer)i + 1);
+    lua_rawgeti(L, index, (lua_Integer)i + 1);
     values[i] = ldx_lua_check_value(L, -1, 3, arena);
     lua_pop(L, 1);
   }
@@ -251,28 +251,50 @@ static int db_query(lua_State *L) {
     luaL_argcheck(L, command->kind == LDX_VALUE_DOCUMENT, 2, "a document expected");
     statement->command = command;
   }
-  read_parameters(L, statement, job->job.arena);
+  read_parameters(L, 3, statement, job->job.arena);
   return submit(L);
+}
+
+/* The list of statements at `index`, {text, parameters}, which may be left out. */
+static void read_statements(lua_State *L, int index, ldx_statement *to, size_t count, ldx_arena *arena) {
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, index, (lua_Integer)i + 1);
+    int statement = lua_gettop(L);
+    luaL_argcheck(L, lua_istable(L, statement), index, "a list of statements expected");
+    lua_rawgeti(L, statement, 1);
+    to[i].text = ldx_arena_strdup(arena, ldx_lua_check_text(L, -1));
+    lua_rawgeti(L, statement, 2);
+    read_parameters(L, statement + 2, &to[i], arena);
+    lua_settop(L, statement - 1);
+  }
 }
 
 static int db_transact(lua_State *L) {
   static const char *const words[] = {[LDX_TRANSACTION_BEGIN] = "begin",
                                       [LDX_TRANSACTION_COMMIT] = "commit",
                                       [LDX_TRANSACTION_ROLLBACK] = "rollback",
+                                      [LDX_TRANSACTION_NEXT] = "next",
                                       NULL};
+  enum { LAST = 3, FIRST = 4 };
   check(L);
+  lua_settop(L, FIRST);
   int what = luaL_checkoption(L, 2, NULL, words);
-  const char *text = lua_isnoneornil(L, 3) ? NULL : ldx_lua_check_text(L, 3);
+  for (int i = LAST; i <= FIRST; i++)
+    if (!lua_isnil(L, i)) luaL_checktype(L, i, LUA_TTABLE);
+  size_t last = lua_isnil(L, LAST) ? 0 : lua_rawlen(L, LAST), first = lua_isnil(L, FIRST) ? 0 : lua_rawlen(L, FIRST);
   ldx_lua_job *job = draft(L, LDX_JOB_TRANSACT, &once);
-  job->job.transaction = (ldx_transaction)what;
-  if (text) job->job.statement.text = ldx_arena_strdup(job->job.arena, text);
+  ldx_statement *statements = LDX_ARENA_NEW(job->job.arena, ldx_statement, last + first + 1);
+  job->job.transition =
+      (ldx_transition){.what = (ldx_transaction)what, .statements = statements, .count = last + first, .last = last};
+  read_statements(L, LAST, statements, last, job->job.arena);
+  read_statements(L, FIRST, statements + last, first, job->job.arena);
   return submit(L);
 }
 
 /* What is written into the history: texts, whatever they were. */
 static void read_texts(lua_State *L, ldx_job *job) {
   if (lua_isnoneornil(L, 3)) return;
-  size_t count = parameter_count(L);
+  size_t count = parameter_count(L, 3);
   job->parameter_count = count;
   job->parameters = LDX_ARENA_NEW(job->arena, const char *, count + 1);
   for (size_t i = 0; i < count; i++) {

@@ -94,12 +94,23 @@ static void push_measures(lua_State *L, const ldx_job *job) {
   }
 }
 
+static void set_transition(lua_State *L, const ldx_transition *transition) {
+  set_flag(L, "committed", transition->committed);
+  lua_createtable(L, (int)transition->done, 0);
+  for (size_t i = 0; i < transition->done; i++) {
+    ldx_lua_push_rows(L, transition->results[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, -2, "results");
+}
+
 static void set_done(lua_State *L, ldx_job *job) {
   set_flag(L, "ok", job->ok);
   set_integer(L, "attempts", job->attempts);
   if (job->session) set_integer(L, "session", job->session);
   if (job->kind == LDX_JOB_PERFORM) set_flag(L, "built", job->built);
   set_number(L, "seconds", job->seconds);
+  if (job->kind == LDX_JOB_TRANSACT) set_transition(L, &job->transition);
   if (!job->ok) {
     set_error(L, &job->error);
     return;
@@ -112,7 +123,6 @@ static void set_done(lua_State *L, ldx_job *job) {
     ldx_lua_push_catalog(L, &job->catalog);
     break;
   case LDX_JOB_QUERY:
-  case LDX_JOB_TRANSACT:
   case LDX_JOB_HISTORY:
   case LDX_JOB_STATUS:
     ldx_lua_push_rows(L, job->result);
@@ -122,6 +132,7 @@ static void set_done(lua_State *L, ldx_job *job) {
     break;
   case LDX_JOB_RESOLVE:
   case LDX_JOB_PERFORM:
+  case LDX_JOB_TRANSACT:
   case LDX_JOB_LOCK:
   case LDX_JOB_UNLOCK:
     return;

@@ -11,6 +11,7 @@ local notices = require "lunadex.notice"
 local session = require "lunadex.session"
 local target = require "lunadex.target"
 local task = require "lunadex.task"
+local transaction = require "lunadex.transaction"
 
 local M = {}
 
@@ -185,55 +186,6 @@ Connection.measure = job("measure")
 ---@type fun(self: lunadex.Connection): lunadex.Rows?, lunadex.Error?
 Connection.status = job("status")
 
--- The ticket of the beginning or end of a transaction of a connection's.
-local function transacting(self, handle, how, text)
-  return task.ticket(handle, handle:transact(how, text), function(event) self:hear(event) end, answer(self))
-end
-
--- An engine with one session, on which a transaction has begun, and what the text with that gave.
-local function begin(self, first)
-  if task.ending() then return nil, session.interrupted() end
-  local handle = table.remove(self.spare)
-  if not handle then
-    local wrong
-    handle, wrong = core.open(self.target, { jobs = 1, application_name = self.given.application_name,
-      connect_timeout = self.given.connect_timeout, read_only = self.given.read_only,
-      to_write = self.given.to_write, notices = self.given.notices })
-    if not handle then return nil, wrong end
-  end
-  local rows, err = outcome(transacting(self, handle, "begin", first):await())
-  if rows then return handle, rows end
-  handle:close()
-  return nil, err
-end
-
-local function finish(transaction, how)
-  local handle, connection = transaction.handle, transaction.transaction_of
-  transaction.handle = nil
-  if not connection.handle then
-    task.forget(handle)
-    handle:close()
-    return nil, errors.new("link_lost", "the connection was closed before the end of the transaction")
-  end
-  -- A loop over rows that was left without its end keeps the session.
-  local unfinished = transaction.open_rows > 0
-  if unfinished then
-    handle:cancel()
-    how = "rollback"
-  end
-  local last = how == "commit" and transaction.last or nil
-  local ticket = transacting(connection, handle, how, last)
-  local heard, problem = pcall(ticket.await, ticket)
-  if ticket.event then table.insert(connection.spare, handle) end
-  if not heard then error(problem, 0) end -- by who listens to what the server says at the end
-  local ok, err = outcome(ticket.event)
-  if unfinished then
-    return nil, errors.new("usage", "a loop over rows was not at its end when the transaction was",
-      "Nothing was changed: read all rows, or leave the loop by break.")
-  end
-  return ok, err
-end
-
 --- Runs a function in a transaction: `db:transaction(function(tx) … end)`. What it says to `tx`, which has `query` and
 --- `rows`, is committed when it returns, and rolled back when it returns nil and an error, or raises one. Nothing is
 --- tried again by itself: after a deadlock, a conflict between transactions, or a link that was lost before the end,
@@ -247,44 +199,17 @@ function Connection:transaction(run)
   return session.finish(self:atomically(run))
 end
 
----@class lunadex.Transaction: lunadex.Session
----@field last string?             # SQL that is sent together with COMMIT
-
 --- For the library: as `transaction`, but it fails where that raises.
----@param run fun(tx: lunadex.Transaction, rows: lunadex.Rows): any ...
----@param first string?            # SQL that is sent together with BEGIN, and whose last statement gives the rows
----@return any ...
-function Connection:atomically(run, first)
-  local handle, rows = begin(self, first)
-  if not handle then return nil, rows end
-  local tx = setmetatable({ handle = handle, driver = self.driver, display = self.display, jobs = 1, open_rows = 0,
-    on_notice = self.on_notice, transaction_of = self }, session.Session)
-  local results = table.pack(pcall(run, tx, rows))
-  local failed = not results[1] or results[2] == nil and results[3] ~= nil
-  local ok, err = finish(tx, failed and "rollback" or "commit")
-  if not results[1] then error(results[2], 0) end
-  if failed then return nil, results[3] end
-  if not ok then return nil, err end
-  if results.n == 1 then return true end
-  return table.unpack(results, 2, results.n)
-end
-
-local undone = {} -- why the transaction of a rehearsal ends
+---@type fun(self: lunadex.Connection, run: (fun(tx: lunadex.Session): any ...)): any ...
+Connection.atomically = transaction.run
 
 --- For the library: runs a function in a transaction of which nothing stays.
----@param run fun(tx: lunadex.Transaction): any, lunadex.Error?
----@param first string?            # as of `atomically`
----@return any                     # what it returned
----@return lunadex.Error? err
-function Connection:rehearse(run, first)
-  local result, problem
-  local _, err = self:atomically(function(tx)
-    result, problem = run(tx)
-    return nil, undone
-  end, first)
-  if err ~= undone then return nil, err end
-  return result, problem
-end
+---@type fun(self: lunadex.Connection, run: (fun(tx: lunadex.Session): any ...), first: lunadex.Statement[]?): any ...
+Connection.rehearse = transaction.rehearse
+
+--- For the library: transactions one after the other, of which one begins together with the end of the one before.
+---@type fun(self: lunadex.Connection): lunadex.Transactions
+Connection.transactions = transaction.of
 
 --- For the library: runs what changes the database when no other such work of this connection is under way: they share
 --- its run lock.

@@ -480,10 +480,13 @@ function Database:query(statement, parameters, batch) end
 ---@param job integer
 function Database:more(job) end
 --- Begins or ends a transaction, of which all queries in between are part: on an engine of one session only.
----@param what "begin"|"commit"|"rollback"
----@param text string?             # SQL that is sent together with it: what is first behind BEGIN, or last before COMMIT
----@return integer job             # result: lunadex.Rows, of the last statement that was sent
-function Database:transact(what, text) end
+--- With "next" it is committed, and another is begun. Its event has `committed`, and `results`: the lunadex.Rows of those
+--- statements that were done, also after a failure.
+---@param what "begin"|"commit"|"rollback"|"next"
+---@param last lunadex.Statement[]?    # that are sent together with it, before COMMIT
+---@param first lunadex.Statement[]?   # the same behind BEGIN
+---@return integer job
+function Database:transact(what, last, first) end
 --- The history in the database (docs/history.md); what each takes: core/include/lunadex/driver.h, ldx_history.
 ---@param what "read"|"run"|"change"|"end"
 ---@param parameters (string|number|boolean|nil)[]?

@@ -391,7 +391,7 @@ static void a_transaction_is_ended_also_when_that_is_cancelled(void **state) {
   job_free(run(&f, LDX_JOB_TRANSACT));
   ldx_job *query = submit(&f, LDX_JOB_QUERY), *end = draft(LDX_JOB_TRANSACT);
   wait_for_call(&f, "query");
-  end->transaction = LDX_TRANSACTION_ROLLBACK;
+  end->transition.what = LDX_TRANSACTION_ROLLBACK;
   ldx_engine_submit(f.engine, end);
   ldx_engine_cancel(f.engine, end);
   finish(&f, query);

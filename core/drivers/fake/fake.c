@@ -402,10 +402,17 @@ static ldx_result *fake_query(ldx_session *session, const ldx_statement *stateme
   return result;
 }
 
-static ldx_result *fake_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                                 ldx_arena *arena, ldx_error *error) {
-  (void)what;
-  return run_aloud(session, "transact", context, error) ? result_of(arena, text, 0) : NULL;
+static bool fake_transact(ldx_session *session, ldx_transition *transition, ldx_context *context, ldx_arena *arena,
+                          ldx_error *error) {
+  transition->results = LDX_ARENA_NEW(arena, ldx_result *, transition->count + 1);
+  bool ok = run_aloud(session, "transact", context, error);
+  for (size_t i = 0; ok && i < transition->count; i++) {
+    const ldx_statement *statement = &transition->statements[i];
+    transition->results[transition->done++] = result_of(arena, statement->text, statement->parameter_count);
+  }
+  transition->committed =
+      ok && (transition->what == LDX_TRANSACTION_COMMIT || transition->what == LDX_TRANSACTION_NEXT);
+  return ok;
 }
 
 /* Of the history nothing is kept but how many runs there were. */

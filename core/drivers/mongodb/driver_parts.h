@@ -11,8 +11,8 @@ bool ldx_mongo_measure(ldx_session *session, ldx_measure *items, size_t count, l
 /* query.c */
 ldx_result *ldx_mongo_query(ldx_session *session, const ldx_statement *statement, ldx_context *context,
                             ldx_arena *arena, ldx_error *error);
-ldx_result *ldx_mongo_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                               ldx_arena *arena, ldx_error *error);
+bool ldx_mongo_transact(ldx_session *session, ldx_transition *transition, ldx_context *context, ldx_arena *arena,
+                        ldx_error *error);
 
 /* perform.c, describe.c, watch.c */
 bool ldx_mongo_perform(ldx_session *session, const ldx_step *step, ldx_context *context, ldx_error *error);

@@ -174,7 +174,12 @@ static bool begin(ldx_session *session, ldx_error *error) {
   return false;
 }
 
-static bool transact(ldx_session *session, ldx_transaction what, ldx_error *error) {
+bool ldx_mongo_transact(ldx_session *session, ldx_transition *transition, ldx_context *context, ldx_arena *arena,
+                        ldx_error *error) {
+  (void)context, (void)arena;
+  ldx_transaction what = transition->what;
+  if (transition->count || what == LDX_TRANSACTION_NEXT)
+    return ldx_error_set(error, LDX_ERROR_USAGE, "a transaction of MongoDB is begun and ended by itself");
   if (what == LDX_TRANSACTION_BEGIN) {
     if (begin(session, error)) return true;
     if (session->transaction) ldx_mongoc.client_session_destroy(session->transaction);
@@ -182,18 +187,8 @@ static bool transact(ldx_session *session, ldx_transaction what, ldx_error *erro
     return false;
   }
   if (!session->transaction) return ldx_error_set(error, LDX_ERROR_USAGE, "there is no transaction");
-  if (what == LDX_TRANSACTION_COMMIT) return ldx_mongo_call_end(session, true, error);
-  ldx_mongo_call_end(session, false, NULL);
-  return true;
-}
-
-ldx_result *ldx_mongo_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                               ldx_arena *arena, ldx_error *error) {
-  (void)context;
-  if (text) {
-    ldx_error_set(error, LDX_ERROR_USAGE, "a transaction of MongoDB takes no text");
-    return NULL;
-  }
-  rows none = {.arena = arena};
-  return transact(session, what, error) ? result_of(&none, "") : NULL;
+  bool commits = what == LDX_TRANSACTION_COMMIT;
+  bool ok = ldx_mongo_call_end(session, commits, commits ? error : NULL) || !commits;
+  transition->committed = commits && ok;
+  return ok;
 }

@@ -22,8 +22,8 @@ bool ldx_pg_measure(ldx_session *session, ldx_measure *items, size_t count, ldx_
 /* query.c */
 ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, ldx_context *context, ldx_arena *arena,
                          ldx_error *error);
-ldx_result *ldx_pg_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                            ldx_arena *arena, ldx_error *error);
+bool ldx_pg_transact(ldx_session *session, ldx_transition *transition, ldx_context *context, ldx_arena *arena,
+                     ldx_error *error);
 
 /* history.c */
 ldx_result *ldx_pg_history(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,

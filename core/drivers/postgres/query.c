@@ -173,45 +173,86 @@ ldx_result *ldx_pg_query(ldx_session *session, const ldx_statement *statement, l
   return result;
 }
 
-/* As one text, it is one round trip; what fails in it leaves the rest of it out. */
-static PGresult *say(ldx_session *session, ldx_transaction what, bool guarded, const char *text, ldx_error *error) {
-  static const char *const statements[] = {
-      [LDX_TRANSACTION_BEGIN] = "BEGIN", [LDX_TRANSACTION_COMMIT] = "COMMIT", [LDX_TRANSACTION_ROLLBACK] = "ROLLBACK"};
-  const char *statement = guarded ? "BEGIN READ ONLY; SELECT" : statements[what];
-  if (!text) return ldx_pg_exec(session, statement, error);
-  bool begins = what == LDX_TRANSACTION_BEGIN;
-  ldx_buffer sql;
-  ldx_buffer_init(&sql, NULL);
-  ldx_buffer_appendf(&sql, "%s; %s", begins ? statement : text, begins ? text : statement);
-  PGresult *r = ldx_pg_exec(session, ldx_buffer_string(&sql), error);
-  ldx_buffer_free(&sql);
-  return r;
+/* --- transactions --------------------------------------------------------------------------------------------------- */
+
+/* What is sent for a transition: its statements, and those that end and begin between them. */
+typedef struct plan {
+  ldx_pg_request *requests;
+  PGresult **results;
+  size_t count, done;
+  size_t own;    /* so many of them are ours: */
+  size_t before; /* the statements that come before these */
+} plan;
+
+static void add(plan *p, const char *sql) {
+  p->requests[p->count++] = (ldx_pg_request){.sql = sql};
+  p->own++;
 }
 
-static PGresult *transact(ldx_session *session, ldx_transaction what, const char *text, ldx_error *error) {
+static bool add_statements(plan *p, const ldx_statement *statements, size_t count, ldx_arena *arena, ldx_error *error) {
+  for (size_t i = 0; i < count; i++) {
+    const char **values = parameters_of(arena, &statements[i], error);
+    if (!values) return false;
+    p->requests[p->count++] =
+        (ldx_pg_request){.sql = statements[i].text, .count = (int)statements[i].parameter_count, .values = values};
+  }
+  return true;
+}
+
+static bool make_plan(plan *p, const ldx_session *session, const ldx_transition *t, ldx_arena *arena, ldx_error *error) {
+  enum { OURS = 3 };
+  p->requests = LDX_ARENA_NEW(arena, ldx_pg_request, t->count + OURS);
+  p->results = LDX_ARENA_NEW(arena, PGresult *, t->count + OURS);
+  p->before = t->what == LDX_TRANSACTION_NEXT ? t->last : t->what == LDX_TRANSACTION_BEGIN ? 0 : t->count;
+  if (!add_statements(p, t->statements, p->before, arena, error)) return false;
+  if (t->what == LDX_TRANSACTION_ROLLBACK) add(p, "ROLLBACK");
+  if (t->what == LDX_TRANSACTION_COMMIT || t->what == LDX_TRANSACTION_NEXT) add(p, "COMMIT");
+  if (t->what == LDX_TRANSACTION_BEGIN || t->what == LDX_TRANSACTION_NEXT) {
+    add(p, session->read_only ? "BEGIN READ ONLY" : "BEGIN");
+    /* Once it has seen something, it cannot be made one that writes. */
+    if (session->read_only) add(p, "SELECT");
+  }
+  return add_statements(p, t->statements + p->before, t->count - p->before, arena, error);
+}
+
+/* Whether it was, as far as the server has said. A transaction that had failed is rolled back by COMMIT. */
+static bool is_committed(const plan *p, const ldx_transition *t, ldx_error *error) {
+  if (p->done <= p->before || (t->what != LDX_TRANSACTION_COMMIT && t->what != LDX_TRANSACTION_NEXT)) return false;
+  if (!strcmp(PQcmdStatus(p->results[p->before]), "COMMIT")) return true;
+  return ldx_error_set(error, LDX_ERROR_USAGE, "the transaction was rolled back, for one of its statements had failed");
+}
+
+static void take_results(plan *p, ldx_transition *t, ldx_arena *arena) {
+  t->results = LDX_ARENA_NEW(arena, ldx_result *, t->count + 1);
+  for (size_t i = 0; i < p->done; i++) {
+    bool ours = i >= p->before && i < p->before + p->own;
+    if (!ours) t->results[t->done++] = ldx_pg_result_copy(arena, p->results[i]);
+    PQclear(p->results[i]);
+  }
+}
+
+static bool transact(ldx_session *session, ldx_transition *t, ldx_arena *arena, ldx_error *error) {
   bool gone = ended_by_itself(session, error);
   session->transacts = false;
-  if (gone) return NULL;
-  /* Once it has seen something, it cannot be made one that writes. */
-  bool guarded = session->read_only && what == LDX_TRANSACTION_BEGIN;
-  PGresult *r = say(session, what, guarded, text, error);
-  bool ok = r != NULL;
-  if (!ok && what == LDX_TRANSACTION_COMMIT) hint("It may have been committed: look before it is repeated.", error);
-  if (ok && what == LDX_TRANSACTION_COMMIT && strcmp(PQcmdStatus(r), "COMMIT") != 0)
-    ok = ldx_error_set(error, LDX_ERROR_USAGE, "the transaction was rolled back, for one of its statements had failed");
-  session->transacts = ok && what == LDX_TRANSACTION_BEGIN;
-  if (ok) return r;
-  PQclear(r);
-  ldx_pg_rollback(session);
-  return NULL;
+  plan p = {0};
+  if (gone || !make_plan(&p, session, t, arena, error)) return false;
+  bool commits = t->what == LDX_TRANSACTION_COMMIT || t->what == LDX_TRANSACTION_NEXT;
+  bool ok = ldx_pg_exec_all(session, p.requests, p.count, p.results, &p.done, error);
+  if (commits) {
+    t->committed = is_committed(&p, t, error);
+    if (!ok && !t->committed) hint("It may have been committed: look before it is repeated.", error);
+    ok = ok && t->committed;
+  }
+  take_results(&p, t, arena);
+  session->transacts = ok && (t->what == LDX_TRANSACTION_BEGIN || t->what == LDX_TRANSACTION_NEXT);
+  return ok;
 }
 
-ldx_result *ldx_pg_transact(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                            ldx_arena *arena, ldx_error *error) {
+bool ldx_pg_transact(ldx_session *session, ldx_transition *transition, ldx_context *context, ldx_arena *arena,
+                     ldx_error *error) {
   ldx_pg_listen(session, context);
-  PGresult *r = transact(session, what, text, error);
+  bool ok = transact(session, transition, arena, error);
+  if (!ok) ldx_pg_rollback(session);
   ldx_pg_listen(session, NULL);
-  ldx_result *result = r ? ldx_pg_result_copy(arena, r) : NULL;
-  PQclear(r);
-  return result;
+  return ok;
 }

@@ -138,9 +138,12 @@ typedef struct request {
   const char *const *values; /* NULL: no parameters */
   ldx_pg_each each;          /* NULL: the rows are kept */
   void *state;
+  PGresult **results; /* of several, in pipeline mode; NULL: only the last one is kept */
+  size_t *done;
 } request;
 
-/* Drains what a sent statement answers. */
+/* Drains what a sent statement answers, or several do. The last result, which is the caller's unless it is one of
+ * several. */
 static PGresult *collect(ldx_session *session, ldx_context *context, const request *it, double limit,
                          ldx_error *error) {
   PGconn *connection = session->connection;
@@ -151,7 +154,7 @@ static PGresult *collect(ldx_session *session, ldx_context *context, const reque
 
   for (;;) {
     if (!wait_readable(session, context, started, limit, &asked_for, &asked_at, &first_asked)) {
-      PQclear(last);
+      if (!it->results) PQclear(last);
       if (!failed)
         ldx_error_set(error, LDX_ERROR_LINK_LOST, "the server did not answer a cancel request for %.0f s",
                       cancel_patience);
@@ -161,10 +164,18 @@ static PGresult *collect(ldx_session *session, ldx_context *context, const reque
       return NULL;
     }
     PGresult *result = PQgetResult(connection);
+    /* In pipeline mode each statement ends like that. */
+    if (!result && it->results && PQstatus(connection) == CONNECTION_OK) continue;
     if (!result) break;
     ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_PIPELINE_SYNC) {
+      PQclear(result);
+      break;
+    }
     if (failed) { /* the first error counts */
       PQclear(result);
+    } else if (it->results && (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)) {
+      last = it->results[(*it->done)++] = result;
     } else if (status == PGRES_SINGLE_TUPLE && it->each) {
       failed = !it->each(result, it->state, error);
       if (failed) request_cancel(session);
@@ -201,7 +212,7 @@ static PGresult *collect(ldx_session *session, ldx_context *context, const reque
     failed = true;
   }
   if (failed) {
-    PQclear(last);
+    if (!it->results) PQclear(last);
     last = NULL;
   }
   return last;
@@ -247,6 +258,28 @@ PGresult *ldx_pg_exec(ldx_session *session, const char *sql, ldx_error *error) {
 PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, const char *const *values,
                              ldx_error *error) {
   return send_and_collect(session, NULL, (request){.sql = sql, .count = count, .values = values}, 0, error);
+}
+
+static bool send_all(PGconn *connection, const ldx_pg_request *requests, size_t count) {
+  bool sent = PQenterPipelineMode(connection);
+  for (size_t i = 0; sent && i < count; i++)
+    sent = PQsendQueryParams(connection, requests[i].sql, requests[i].count, NULL, requests[i].values, NULL, NULL, 0);
+  return sent;
+}
+
+bool ldx_pg_exec_all(ldx_session *session, const ldx_pg_request *requests, size_t count, PGresult **results,
+                     size_t *done, ldx_error *error) {
+  PGconn *connection = session->connection;
+  *done = 0;
+  atomic_store(&session->cancelled, false);
+  bool sent = send_all(connection, requests, count);
+  if (!sent) not_sent(session, error);
+  /* If one cannot be sent, those before it are answered nevertheless. */
+  request all = {.results = results, .done = done};
+  bool answered = PQpipelineSync(connection) && collect(session, NULL, &all, 0, sent ? error : NULL);
+  PQexitPipelineMode(connection);
+  if (answered && sent && *done < count) ldx_pg_error_from_result(session, NULL, error);
+  return answered && sent && *done == count;
 }
 
 PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql, double limit, ldx_error *error) {

@@ -37,6 +37,16 @@ PGresult *ldx_pg_run_params(ldx_session *session, ldx_context *context, const ch
 typedef bool (*ldx_pg_each)(const PGresult *row, void *state, ldx_error *error);
 PGresult *ldx_pg_walk(ldx_session *session, ldx_context *context, const char *sql, int count, const char *const *values,
                       ldx_pg_each each, void *state, ldx_error *error);
+/* Statements that are sent together, so that the server goes from one to the next without waiting for us. What follows
+ * one that fails is left out. `results` has room for all; those of the first `*done` are the caller's, also on failure.
+ * What their transaction has come to is the caller's, too. */
+typedef struct ldx_pg_request {
+  const char *sql; /* one statement */
+  int count;
+  const char *const *values;
+} ldx_pg_request;
+bool ldx_pg_exec_all(ldx_session *session, const ldx_pg_request *requests, size_t count, PGresult **results,
+                     size_t *done, ldx_error *error);
 /* Like ldx_pg_exec for a statement whose rows do not matter. */
 bool ldx_pg_do(ldx_session *session, const char *sql, ldx_error *error);
 

@@ -231,8 +231,21 @@ bool ldx_context_rows(ldx_context *context, ldx_arena *arena, const ldx_result *
 typedef enum ldx_transaction {
   LDX_TRANSACTION_BEGIN,
   LDX_TRANSACTION_COMMIT,
-  LDX_TRANSACTION_ROLLBACK
+  LDX_TRANSACTION_ROLLBACK,
+  LDX_TRANSACTION_NEXT, /* COMMIT, and BEGIN of another */
 } ldx_transaction;
+
+/* What is to be done, together with statements: all is sent at once, and what follows a failure is left out. */
+typedef struct ldx_transition {
+  ldx_transaction what;
+  const ldx_statement *statements; /* SQL only, without batches */
+  size_t count;
+  size_t last; /* so many of them are said before the COMMIT, the others behind the BEGIN */
+  /* out */
+  ldx_result **results; /* of those that were done, in their order */
+  size_t done;
+  bool committed; /* COMMIT, NEXT: also where what came after that has failed */
+} ldx_transition;
 
 /* The history of runs, which is kept in the database itself if that is asked for (docs/history.md). */
 typedef enum ldx_history {
@@ -327,12 +340,10 @@ typedef struct ldx_driver {
   /* Result in `arena`. */
   ldx_result *(*query)(ldx_session *session, const ldx_statement *statement, ldx_context *context, ldx_arena *arena,
                        ldx_error *error);
-  /* COMMIT fails if the transaction had failed, which is rolled back then; ROLLBACK if the link is lost, which is as good.
-   * `text`: statements that are the transaction's first, behind BEGIN, or its last, before COMMIT, and are sent together
-   * with it; the transaction is rolled back if one of them fails. NULL: none. SQL only (else LDX_ERROR_USAGE).
-   * Result in `arena`: of the last of them, which may give rows. */
-  ldx_result *(*transact)(ldx_session *session, ldx_transaction what, const char *text, ldx_context *context,
-                          ldx_arena *arena, ldx_error *error);
+  /* COMMIT fails if the transaction had failed; ROLLBACK if the link is lost, which is as good. After a failure no
+   * transaction is open. Results in `arena`. LDX_ERROR_USAGE: the server takes no such statements, or no NEXT. */
+  bool (*transact)(ldx_session *session, ldx_transition *transition, ldx_context *context, ldx_arena *arena,
+                   ldx_error *error);
   /* Reads the history, or writes a row of it. Waits for nobody: it fails after some seconds. Result in `arena`. */
   ldx_result *(*history)(ldx_session *session, ldx_arena *arena, ldx_history what, const char *const *parameters,
                          size_t parameter_count, ldx_error *error);

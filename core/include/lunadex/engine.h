@@ -45,16 +45,16 @@ typedef struct ldx_job {
   ldx_measure *measures;
   size_t measure_count;
   ldx_step step;
-  ldx_statement statement;     /* QUERY; TRANSACT: its text, if there is one */
-  ldx_transaction transaction; /* TRANSACT: what */
-  ldx_history history;         /* HISTORY: what */
-  const char **parameters;     /* HISTORY */
+  ldx_statement statement;   /* QUERY */
+  ldx_transition transition; /* TRANSACT; what comes out of it, too */
+  ldx_history history;       /* HISTORY: what */
+  const char **parameters;   /* HISTORY */
   size_t parameter_count;
   /* out */
   bool ok;
   ldx_error error;
   ldx_server_info info; /* CONNECT */
-  ldx_result *result;   /* QUERY, TRANSACT, HISTORY, STATUS */
+  ldx_result *result;   /* QUERY, HISTORY, STATUS */
   int attempts;
   int session; /* on which it ran, counted from 1 as they were opened; 0: on none */
   bool built;  /* PERFORM: it began to build something, and did not just find it there */

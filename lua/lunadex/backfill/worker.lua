@@ -11,7 +11,7 @@ local first_size, first_given = 1000, 100
 
 -- Rows of a batch at most, unless it is declared: what is changed is locked until its end. Twice as many would save a
 -- twentieth of the time, and whoever writes would meet a lock twice as often, and for twice as long.
-local default_most = 5000
+local default_most = 7500
 
 ---@class lunadex.backfill.Worker
 ---@field run lunadex.backfill.Run
@@ -98,18 +98,21 @@ function Worker:recover(range, err, key)
 end
 
 function Worker:request()
-  return { size = self.skip and 1 or self.narrow or self.size, skip = self.skip, transform = self.run.transform,
-    admit = function(count, key, message) return self.run:admit(self, count, key, message) end }
+  local run = self.run
+  return { size = self.skip and 1 or self.narrow or self.size, skip = self.skip, transform = run.transform,
+    admit = function(count, key, message) return run:admit(self, count, key, message) end,
+    ahead = function() return not self.narrow and not run.holds and not run:is_over() and self.size or nil end }
 end
 
 ---@param range lunadex.backfill.Range
 function Worker:walk(range)
   local run = self.run
   self.skip, self.narrow, self.suspect = nil, nil, nil
-  while not range.done and run:may_go_on() do
+  local ahead
+  while not range.done and (ahead or run:may_go_on()) do
     local began = core.now()
     local batch, err, key = run.dialect.backfill.batch(run.batches, run.subject, run.state, range, self:request())
-    run.admitted[self] = nil
+    run.admitted[self], ahead = nil, batch and batch.ahead
     if batch then
       run:advance(range, batch)
       if not self.narrow and not batch.done then self:tune(core.now() - began) end

@@ -246,27 +246,72 @@ describe("a script on PostgreSQL", function()
       assert.same({ nil, "undefined", 0 }, { result, err.code, count() })
     end)
 
-    it("is also what is sent together with its beginning and its end", function()
-      local first = "SET LOCAL work_mem = '77kB'; INSERT INTO t (id) VALUES (-1)"
-      local function run(last)
-        return db:atomically(function(tx)
-          assert.equal("77kB", assert(tx:query "SELECT current_setting('work_mem') AS v")[1].v)
-          tx.last = last
-          return true
-        end, first)
-      end
-      assert.is_true(run "UPDATE t SET a = 5 WHERE id = -1")
-      assert.same({ 1, 5 }, { count(), value "SELECT a AS v FROM t WHERE id = -1" })
-      local result, err = run()
-      assert.same({ nil, "duplicate_key" }, { result, err.code })
-      assert(db:query "DELETE FROM t WHERE id < 0")
-      result, err = run "INSERT INTO t (id) VALUES (-2); SELECT 1 / 0"
-      assert.same({ nil, "22012", 0 }, { result, err.native, count() })
-      result, err = db:atomically(function(tx)
-        tx.last = "INSERT INTO t (id) VALUES (-3)"
-        return nil, "no"
+    describe("that follows another,", function()
+      local transactions
+      before_each(function() transactions = db:transactions() end)
+      after_each(function()
+        transactions:rollback()
+        assert(db:query "DELETE FROM t WHERE id < 0")
       end)
-      assert.same({ nil, "no", 0 }, { result, err, count() })
+
+      local function insert(id) return { "INSERT INTO t (id, a) VALUES ($1, $2)", { id, nil, n = 2 } } end
+      local divide = { "SELECT 1 / 0" }
+
+      it("is sent together with its first statements, and with the last ones of the other", function()
+        local begun = transactions:begin { { "SET LOCAL work_mem = '77kB'" }, insert(-1) }
+        assert.same({ 2, 1 }, { #begun.results, begun.results[2].affected })
+        assert.equal("77kB", assert(transactions.open:query "SELECT current_setting('work_mem') AS v")[1].v)
+        begun = transactions:commit({ insert(-2), insert(-3) }, { { "SELECT current_setting('work_mem') AS v" } })
+        assert.same({ 3, 1 }, { count(), #begun.results })
+        assert.not_equal("77kB", begun.results[1][1].v)
+        assert.is_true(transactions:commit { insert(-4) })
+        assert.same({ 4 }, { count(), transactions.open })
+      end)
+
+      it("is not begun where its own statements fail, and the other is committed", function()
+        local begun = transactions:begin { insert(-1), divide, insert(-2) }
+        assert.same({ 1, "22012", 0 }, { #begun.results, begun.err.native, count() })
+        assert.is_nil(transactions.open)
+        assert.is_nil(transactions:begin().err)
+        begun = transactions:commit({ insert(-1) }, { insert(-2), divide })
+        assert.same({ 1, "22012", 1 }, { #begun.results, begun.err.native, count() })
+        assert.is_nil(transactions.open)
+        assert.is_nil(transactions:begin().err)
+      end)
+
+      it("is not begun where the other is not committed", function()
+        for _, last in ipairs { { insert(-1), divide }, {} } do
+          assert.is_nil(transactions:begin().err)
+          -- COMMIT after a failure is no failure for the server.
+          if not last[1] then transactions.open:query "SELECT nonsense" end
+          local begun, err = transactions:commit(last, { insert(-2) })
+          assert.same({ nil, last[1] and "invalid_definition" or "usage", 0 }, { begun, err.code, count() })
+          assert.is_nil(transactions.open)
+        end
+      end)
+
+      it("is as uncertain as the other once the link is lost", function()
+        assert.is_nil(transactions:begin({ insert(-1) }).err)
+        local begun, err = transactions:commit({ insert(-2) }, { { "SELECT pg_terminate_backend(pg_backend_pid())" } })
+        assert.matches("may have been committed", begun and "may have been committed" or tostring(err))
+        assert.equal("terminated", (begun and begun.err or err).code)
+        assert.equal(2, count())
+        assert.is_nil(transactions.open)
+        assert.is_nil(transactions:begin({ insert(-3) }).err)
+      end)
+
+      it("can be cancelled, and the other stays committed", function()
+        local done = lunadex.spawn(function()
+          assert.is_nil(transactions:begin({ insert(-1) }).err)
+          local begun = transactions:commit(nil, { insert(-2), { "SELECT pg_sleep(60)" } })
+          return begun.err.code
+        end)
+        shell.eventually("the sleep", function()
+          return value "SELECT count(*)::int AS v FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'" == 1
+        end)
+        done:cancel()
+        assert.same({ "cancelled", 1 }, { done:join(), count() })
+      end)
     end)
 
     it("says so when a statement had failed and nobody cared", function()

@@ -165,8 +165,13 @@ local function one_by_one(columns, left, operator, right)
   return compare(left[1], columns[1], strict .. "=", right[1]) .. " AND " .. text
 end
 
--- Its order beside one that is kept.
-local function ordered(subject, operator, kept, relation)
+--- Its order beside one that is kept, as a condition.
+---@param subject lunadex.postgres.BackfillSubject
+---@param operator string
+---@param kept string
+---@param relation string?         # what it is called; default: its name
+---@return string
+function M.ordered(subject, operator, kept, relation)
   local columns, left, right, one = subject.along.columns, {}, {}, true
   local strategy = comparison[operator]
   for i, column in ipairs(columns) do
@@ -201,8 +206,8 @@ end
 ---@return string
 function M.between(subject, it, cursor, high, relation)
   local parts = {}
-  if cursor then parts[1] = ordered(subject, ">", it:value(cursor, "text[]"), relation) end
-  if high then parts[#parts + 1] = ordered(subject, "<=", it:value(high, "text[]"), relation) end
+  if cursor then parts[1] = M.ordered(subject, ">", it:value(cursor, "text[]"), relation) end
+  if high then parts[#parts + 1] = M.ordered(subject, "<=", it:value(high, "text[]"), relation) end
   return #parts > 0 and table.concat(parts, " AND ") or "true"
 end
 

@@ -8,7 +8,9 @@ local transforms = require "lunadex.postgres.backfill.transform"
 local M = {}
 
 -- For counting, and for looking for samples.
-local limits = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'"
+local limits = { { [[
+  SELECT pg_catalog.set_config(name, value, true)
+    FROM (VALUES ('lock_timeout', '2s'), ('statement_timeout', '10s')) AS s (name, value)]] } }
 local tried = 1000 -- rows
 
 -- Whether it would have gone on for too long.

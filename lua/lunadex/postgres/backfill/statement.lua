@@ -11,19 +11,11 @@ function M.quoted(name)
   return '"' .. name:gsub('"', '""') .. '"'
 end
 
---- A text as SQL.
----@param text string
----@return string
-function M.literal(text)
-  return "E'" .. text:gsub("[\\']", "%0%0") .. "'"
-end
-
 ---@class lunadex.postgres.Statement
 ---@field parameters table         # n of them
 ---@field own integer              # so many of which are the registry's
 ---@field mentioned table<integer, true>   # those of them that the texts of the registry call by their numbers
 ---@field filter string?           # the registry's `where`
----@field plain boolean?           # values stand in the text
 local Statement = {}
 Statement.__index = Statement
 
@@ -43,20 +35,11 @@ function M.new()
   return setmetatable({ parameters = { n = 0 }, own = 0, mentioned = {} }, Statement)
 end
 
---- One without parameters, for texts of several statements.
----@return lunadex.postgres.Statement
-function M.plain()
-  local it = M.new()
-  it.plain = true
-  return it
-end
-
 --- Gives what stands for a value: the name of a parameter.
 ---@param value string|number
 ---@param type string
 ---@return string
 function Statement:value(value, type)
-  if self.plain then return ("%s::%s"):format(M.literal(tostring(value)), type) end
   local parameters = self.parameters
   parameters.n = parameters.n + 1
   parameters[parameters.n] = value
@@ -94,6 +77,13 @@ end
 ---@return string
 function Statement:where()
   return (self.filter and ("(%s)"):format(self:user(self.filter)) or "true") .. self:unmentioned()
+end
+
+--- Ready to be sent.
+---@param text string
+---@return lunadex.Statement
+function Statement:with(text)
+  return { text, self.parameters }
 end
 
 ---@param session lunadex.Session
