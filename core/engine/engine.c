@@ -207,7 +207,8 @@ static void cancel(ldx_engine *engine, ldx_context *context) {
   if (job->kind == LDX_JOB_UNLOCK) return; /* part of stopping: it takes no time, and a lock kept helps nobody */
   pthread_mutex_lock(&engine->mutex);
   atomic_store(&context->cancelled, true);
-  if (!ldx_job_ends_transaction(job) && ldx_queue_remove(is_watchers(job) ? &engine->watcher_jobs : &engine->jobs, job)) {
+  if (!ldx_job_ends_transaction(job) &&
+      ldx_queue_remove(is_watchers(job) ? &engine->watcher_jobs : &engine->jobs, job)) {
     ldx_error_set(&job->error, LDX_ERROR_CANCELLED, "cancelled before it began");
     ldx_event_post_done(context);
   }

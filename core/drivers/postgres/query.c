@@ -199,7 +199,8 @@ static bool add_statements(plan *p, const ldx_statement *statements, size_t coun
   return true;
 }
 
-static bool make_plan(plan *p, const ldx_session *session, const ldx_transition *t, ldx_arena *arena, ldx_error *error) {
+static bool make_plan(plan *p, const ldx_session *session, const ldx_transition *t, ldx_arena *arena,
+                      ldx_error *error) {
   enum { OURS = 3 };
   p->requests = LDX_ARENA_NEW(arena, ldx_pg_request, t->count + OURS);
   p->results = LDX_ARENA_NEW(arena, PGresult *, t->count + OURS);
