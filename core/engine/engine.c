@@ -188,6 +188,8 @@ void ldx_engine_submit(ldx_engine *engine, ldx_job *job) {
   job->built = false;
   job->seconds = 0;
   job->result = NULL;
+  job->transition.done = 0;
+  job->transition.committed = false;
   if (job->kind == LDX_JOB_CATALOG) job->catalog = NULL;
   ldx_error_clear(&job->error);
 

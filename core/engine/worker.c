@@ -104,11 +104,6 @@ bool ldx_job_ends_transaction(const ldx_job *job) {
   return job->kind == LDX_JOB_TRANSACT && job->transition.what != LDX_TRANSACTION_BEGIN;
 }
 
-static bool begins_a_transaction(const ldx_job *job) {
-  ldx_transaction what = job->transition.what;
-  return job->kind == LDX_JOB_TRANSACT && (what == LDX_TRANSACTION_BEGIN || what == LDX_TRANSACTION_NEXT);
-}
-
 /* One call of the driver, on a session. */
 static bool attempt(seat *s, ldx_job *job, ldx_context *context) {
   const ldx_driver *driver = s->engine->driver;
@@ -238,7 +233,7 @@ static bool run(seat *s, ldx_job *job) {
     if (!open && job->error.code == LDX_ERROR_CONNECT && hand_back(s, job)) return false;
     if (open) job->session = s->session_number;
     job->ok = open && attempt(s, job, context);
-    if (job->kind == LDX_JOB_TRANSACT) s->transacts = job->ok && begins_a_transaction(job);
+    if (job->kind == LDX_JOB_TRANSACT) s->transacts = job->ok && ldx_transaction_begins(job->transition.what);
     ldx_seat_leave(s);
     if (job->ok) break;
     explain(s, context, &job->error);

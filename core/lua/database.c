@@ -206,29 +206,31 @@ static int db_perform(lua_State *L) {
   return submit(L);
 }
 
-/* The list at `index` may have holes, which are nulls: its length is `n`, as table.pack sets it, or the largest index. */
-static size_t parameter_count(lua_State *L, int index) {
+/* The list at `index`, of argument `arg`, may have holes, which are nulls: its length is `n`, as table.pack sets it, or
+ * the largest index. */
+static size_t parameter_count(lua_State *L, int index, int arg) {
   lua_Integer largest = 0;
   lua_pushliteral(L, "n");
   int type = lua_rawget(L, index);
-  luaL_argcheck(L, type == LUA_TNIL || lua_isinteger(L, -1), 3, "field 'n': number of parameters expected");
+  luaL_argcheck(L, type == LUA_TNIL || lua_isinteger(L, -1), arg, "field 'n': number of parameters expected");
   if (type != LUA_TNIL) largest = lua_tointeger(L, -1);
   lua_pop(L, 1);
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
     if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > largest) largest = lua_tointeger(L, -2);
-  luaL_argcheck(L, largest >= 0 && largest <= 65535, 3, "too many parameters");
+  luaL_argcheck(L, largest >= 0 && largest <= 65535, arg, "too many parameters");
   return (size_t)largest;
 }
 
 /* The parameters at `index`, where they may be left out. */
-static void read_parameters(lua_State *L, int index, ldx_statement *statement, ldx_arena *arena) {
+static void read_parameters(lua_State *L, int index, int arg, ldx_statement *statement, ldx_arena *arena) {
   if (lua_isnoneornil(L, index)) return;
-  size_t count = statement->parameter_count = parameter_count(L, index);
+  luaL_argcheck(L, lua_istable(L, index), arg, "a list of parameters expected");
+  size_t count = statement->parameter_count = parameter_count(L, index, arg);
   ldx_value *values = LDX_ARENA_NEW(arena, ldx_value, count + 1);
   statement->parameters = values;
   for (size_t i = 0; i < count; i++) {
     lua_rawgeti(L, index, (lua_Integer)i + 1);
-    values[i] = ldx_lua_check_value(L, -1, 3, arena);
+    values[i] = ldx_lua_check_value(L, -1, arg, arena);
     lua_pop(L, 1);
   }
 }
@@ -251,7 +253,7 @@ static int db_query(lua_State *L) {
     luaL_argcheck(L, command->kind == LDX_VALUE_DOCUMENT, 2, "a document expected");
     statement->command = command;
   }
-  read_parameters(L, 3, statement, job->job.arena);
+  read_parameters(L, 3, 3, statement, job->job.arena);
   return submit(L);
 }
 
@@ -261,10 +263,10 @@ static void read_statements(lua_State *L, int index, ldx_statement *to, size_t c
     lua_rawgeti(L, index, (lua_Integer)i + 1);
     int statement = lua_gettop(L);
     luaL_argcheck(L, lua_istable(L, statement), index, "a list of statements expected");
-    lua_rawgeti(L, statement, 1);
+    luaL_argcheck(L, lua_rawgeti(L, statement, 1) == LUA_TSTRING, index, "the text of a statement expected");
     to[i].text = ldx_arena_strdup(arena, ldx_lua_check_text(L, -1));
     lua_rawgeti(L, statement, 2);
-    read_parameters(L, statement + 2, &to[i], arena);
+    read_parameters(L, statement + 2, index, &to[i], arena);
     lua_settop(L, statement - 1);
   }
 }
@@ -279,8 +281,9 @@ static int db_transact(lua_State *L) {
   check(L);
   lua_settop(L, FIRST);
   int what = luaL_checkoption(L, 2, NULL, words);
-  for (int i = LAST; i <= FIRST; i++)
-    if (!lua_isnil(L, i)) luaL_checktype(L, i, LUA_TTABLE);
+  bool ends = ldx_transaction_commits((ldx_transaction)what), begins = ldx_transaction_begins((ldx_transaction)what);
+  luaL_argcheck(L, lua_isnil(L, LAST) || (lua_istable(L, LAST) && ends), LAST, "a list, before COMMIT, expected");
+  luaL_argcheck(L, lua_isnil(L, FIRST) || (lua_istable(L, FIRST) && begins), FIRST, "a list, behind BEGIN, expected");
   size_t last = lua_isnil(L, LAST) ? 0 : lua_rawlen(L, LAST), first = lua_isnil(L, FIRST) ? 0 : lua_rawlen(L, FIRST);
   ldx_lua_job *job = draft(L, LDX_JOB_TRANSACT, &once);
   ldx_statement *statements = LDX_ARENA_NEW(job->job.arena, ldx_statement, last + first + 1);
@@ -294,7 +297,7 @@ static int db_transact(lua_State *L) {
 /* What is written into the history: texts, whatever they were. */
 static void read_texts(lua_State *L, ldx_job *job) {
   if (lua_isnoneornil(L, 3)) return;
-  size_t count = parameter_count(L, 3);
+  size_t count = parameter_count(L, 3, 3);
   job->parameter_count = count;
   job->parameters = LDX_ARENA_NEW(job->arena, const char *, count + 1);
   for (size_t i = 0; i < count; i++) {

@@ -52,8 +52,9 @@ local M = {}
 ---@field transform (fun(rows: table[]): lunadex.backfill.Change[])?   # instead of `set`; rows are what `columns` says
 ---@field admit fun(count: integer, key: string, message: string): true?, lunadex.Error?   # before rows are recorded as
 ---       failed, with the first of them: whether so many more may be; else the batch is given up with that error
+---@field begun table?             # what the batch before gave as `ahead`: this is the one
 ---@field ahead fun(): integer?    # called before the end: of how many rows the next batch may be, if it may begin
----       together with that; the next call gives what came of it
+---       together with that
 ---@field skip {key: string, message: string}?   # walk one row; if it is that of this key, leave it as it is and
 ---       record it as failed, with this message
 
@@ -67,7 +68,8 @@ local M = {}
 ---@field seen integer
 ---@field changed integer
 ---@field failed integer
----@field ahead boolean?           # the next one has begun, and holds its locks until it is asked for
+---@field ahead {size: integer}?   # the next one, where that has begun (it may hold locks until it is asked for), or
+---       has failed to; the dialect adds what it needs
 
 ---@class lunadex.backfill.Preview
 ---@field rows number              # of the relation, as far as is known

@@ -35,15 +35,29 @@ local function engine(connection)
     notices = given.notices })
 end
 
-local function ticket_of(connection, handle, how, last, first)
-  return task.ticket(handle, handle:transact(how, last, first), function(event) connection:hear(event) end,
-    "an answer of " .. connection.display)
-end
-
 function Transactions:opened(handle)
   local connection = self.connection
   self.open = setmetatable({ handle = handle, driver = connection.driver, display = connection.display, jobs = 1,
     open_rows = 0, on_notice = connection.on_notice, transaction_of = connection }, session.Session)
+end
+
+-- Sends one of the core's words: then a transaction is open, or the engine is free for another.
+function Transactions:send(handle, how, last, first)
+  local connection = self.connection
+  local ticket = task.ticket(handle, handle:transact(how, last, first), function(event) connection:hear(event) end,
+    "an answer of " .. connection.display)
+  local heard, problem = pcall(ticket.await, ticket)
+  local event = ticket.event
+  if event and event.ok and (how == "begin" or how == "next") then
+    self:opened(handle)
+  elseif event and how ~= "begin" then
+    table.insert(connection.spare, handle)
+  else
+    handle:close()
+  end
+  if heard then return event end
+  self:rollback() -- a listener raised
+  error(problem, 0)
 end
 
 --- Begins one.
@@ -53,36 +67,26 @@ function Transactions:begin(first)
   if task.ending() then return { results = {}, err = session.interrupted() } end
   local handle, wrong = engine(self.connection)
   if not handle then return { results = {}, err = wrong } end
-  local event = ticket_of(self.connection, handle, "begin", nil, first):await()
-  if event.ok then self:opened(handle) else handle:close() end
+  local event = self:send(handle, "begin", nil, first)
   return { results = event.results, err = event.error }
 end
 
--- Ends the one that is open, by any of the core's words for that; the event of its end, or nil and why there is none.
+-- Ends the one that is open; the event of its end, or nil and why there is none.
 function Transactions:finish(how, last, first)
-  local connection, handle, unfinished = self.connection, self.open.handle, self.open.open_rows > 0
-  self.open.handle, self.open = nil, nil
-  if not connection.handle then
+  local tx = self.open
+  local handle, unfinished = tx.handle, tx.open_rows > 0
+  tx.handle, self.open = nil, nil
+  if not self.connection.handle then
     task.forget(handle)
     handle:close()
     return nil, errors.new("link_lost", "the connection was closed before the end of the transaction")
   end
-  if unfinished then
-    handle:cancel()
-    how, last, first = "rollback", nil, nil
-  end
-  local ticket = ticket_of(connection, handle, how, last, first)
-  local heard, problem = pcall(ticket.await, ticket)
-  local event = ticket.event
-  if event and event.ok and how == "next" then
-    self:opened(handle)
-  elseif event then
-    table.insert(connection.spare, handle)
-  end
-  if heard then return event end
-  -- By who listens to what the server says at the end.
-  self:rollback()
-  error(problem, 0)
+  if not unfinished then return self:send(handle, how, last, first) end
+  -- A loop that was left without its end keeps the session.
+  handle:cancel()
+  self:send(handle, "rollback")
+  return nil, errors.new("usage", "a loop over rows was not at its end when the transaction was",
+    "Nothing was changed: read all rows, or leave the loop by break.")
 end
 
 --- Rolls back the one that is open, if there is.
@@ -96,14 +100,8 @@ end
 ---@return lunadex.Begun|true|nil      # the one that was begun; true: none was to be; nil: it may not be committed
 ---@return lunadex.Error? err
 function Transactions:commit(last, first)
-  -- A loop that was left without its end keeps the session.
-  local unfinished = self.open.open_rows > 0
   local event, err = self:finish(first and "next" or "commit", last, first)
   if not event then return nil, err end
-  if unfinished then
-    return nil, errors.new("usage", "a loop over rows was not at its end when the transaction was",
-      "Nothing was changed: read all rows, or leave the loop by break.")
-  end
   if not event.committed then return nil, event.error end
   if not first then return true end
   return { results = table.move(event.results, last and #last + 1 or 1, #event.results, 1, {}), err = event.error }

@@ -410,8 +410,7 @@ static bool fake_transact(ldx_session *session, ldx_transition *transition, ldx_
     const ldx_statement *statement = &transition->statements[i];
     transition->results[transition->done++] = result_of(arena, statement->text, statement->parameter_count);
   }
-  transition->committed =
-      ok && (transition->what == LDX_TRANSACTION_COMMIT || transition->what == LDX_TRANSACTION_NEXT);
+  transition->committed = ok && ldx_transaction_commits(transition->what);
   return ok;
 }
 

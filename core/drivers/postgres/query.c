@@ -204,11 +204,11 @@ static bool make_plan(plan *p, const ldx_session *session, const ldx_transition 
   enum { OURS = 3 };
   p->requests = LDX_ARENA_NEW(arena, ldx_pg_request, t->count + OURS);
   p->results = LDX_ARENA_NEW(arena, PGresult *, t->count + OURS);
-  p->before = t->what == LDX_TRANSACTION_NEXT ? t->last : t->what == LDX_TRANSACTION_BEGIN ? 0 : t->count;
+  p->before = t->last;
   if (!add_statements(p, t->statements, p->before, arena, error)) return false;
   if (t->what == LDX_TRANSACTION_ROLLBACK) add(p, "ROLLBACK");
-  if (t->what == LDX_TRANSACTION_COMMIT || t->what == LDX_TRANSACTION_NEXT) add(p, "COMMIT");
-  if (t->what == LDX_TRANSACTION_BEGIN || t->what == LDX_TRANSACTION_NEXT) {
+  if (ldx_transaction_commits(t->what)) add(p, "COMMIT");
+  if (ldx_transaction_begins(t->what)) {
     add(p, session->read_only ? "BEGIN READ ONLY" : "BEGIN");
     /* Once it has seen something, it cannot be made one that writes. */
     if (session->read_only) add(p, "SELECT");
@@ -217,8 +217,8 @@ static bool make_plan(plan *p, const ldx_session *session, const ldx_transition 
 }
 
 /* Whether it was, as far as the server has said. A transaction that had failed is rolled back by COMMIT. */
-static bool is_committed(const plan *p, const ldx_transition *t, ldx_error *error) {
-  if (p->done <= p->before || (t->what != LDX_TRANSACTION_COMMIT && t->what != LDX_TRANSACTION_NEXT)) return false;
+static bool is_committed(const plan *p, ldx_error *error) {
+  if (p->done <= p->before) return false;
   if (!strcmp(PQcmdStatus(p->results[p->before]), "COMMIT")) return true;
   return ldx_error_set(error, LDX_ERROR_USAGE, "the transaction was rolled back, for one of its statements had failed");
 }
@@ -237,15 +237,17 @@ static bool transact(ldx_session *session, ldx_transition *t, ldx_arena *arena, 
   session->transacts = false;
   plan p = {0};
   if (gone || !make_plan(&p, session, t, arena, error)) return false;
-  bool commits = t->what == LDX_TRANSACTION_COMMIT || t->what == LDX_TRANSACTION_NEXT;
+  bool commits = ldx_transaction_commits(t->what);
   bool ok = ldx_pg_exec_all(session, p.requests, p.count, p.results, &p.done, error);
-  if (commits) {
-    t->committed = is_committed(&p, t, error);
-    if (!ok && !t->committed) hint("It may have been committed: look before it is repeated.", error);
-    ok = ok && t->committed;
-  }
+  t->committed = commits && is_committed(&p, error);
+  bool doubtful = commits && !t->committed;
+  if (!ok)
+    hint(doubtful ? "It may have been committed: look before it is repeated."
+                  : "Nothing that the transaction said was done.",
+         error);
+  ok = ok && !doubtful;
   take_results(&p, t, arena);
-  session->transacts = ok && (t->what == LDX_TRANSACTION_BEGIN || t->what == LDX_TRANSACTION_NEXT);
+  session->transacts = ok && ldx_transaction_begins(t->what);
   return ok;
 }
 

@@ -91,6 +91,12 @@ static void end_copy(PGconn *connection, ExecStatusType status) {
   }
 }
 
+/* Nothing more will be read from the link, and the next caller must not take it for usable. */
+static void give_up(ldx_session *session) {
+  shutdown(PQsocket(session->connection), SHUT_RDWR);
+  PQconsumeInput(session->connection);
+}
+
 typedef enum asked { ASKED_NOTHING, ASKED_CANCELLED, ASKED_BUDGET, ASKED_LIMIT } asked;
 
 /* Why the server should be told to stop, if it should. */
@@ -158,9 +164,7 @@ static PGresult *collect(ldx_session *session, ldx_context *context, const reque
       if (!failed)
         ldx_error_set(error, LDX_ERROR_LINK_LOST, "the server did not answer a cancel request for %.0f s",
                       cancel_patience);
-      /* Nothing more will be read from it, and the next caller must not take it for usable. */
-      shutdown(PQsocket(connection), SHUT_RDWR);
-      PQconsumeInput(connection);
+      give_up(session);
       return NULL;
     }
     PGresult *result = PQgetResult(connection);
@@ -174,14 +178,15 @@ static PGresult *collect(ldx_session *session, ldx_context *context, const reque
     }
     if (failed) { /* the first error counts */
       PQclear(result);
-    } else if (it->results && (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)) {
-      last = it->results[(*it->done)++] = result;
     } else if (status == PGRES_SINGLE_TUPLE && it->each) {
       failed = !it->each(result, it->state, error);
       if (failed) request_cancel(session);
       PQclear(result);
     } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY) {
-      PQclear(last);
+      if (it->results)
+        it->results[(*it->done)++] = result;
+      else
+        PQclear(last);
       last = result;
     } else if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
       failed = true;
@@ -260,11 +265,13 @@ PGresult *ldx_pg_exec_params(ldx_session *session, const char *sql, int count, c
   return send_and_collect(session, NULL, (request){.sql = sql, .count = count, .values = values}, 0, error);
 }
 
-static bool send_all(PGconn *connection, const ldx_pg_request *requests, size_t count) {
-  bool sent = PQenterPipelineMode(connection);
-  for (size_t i = 0; sent && i < count; i++)
-    sent = PQsendQueryParams(connection, requests[i].sql, requests[i].count, NULL, requests[i].values, NULL, NULL, 0);
-  return sent;
+/* How many could be. */
+static size_t send_all(PGconn *connection, const ldx_pg_request *requests, size_t count) {
+  if (!PQenterPipelineMode(connection)) return 0;
+  for (size_t i = 0; i < count; i++)
+    if (!PQsendQueryParams(connection, requests[i].sql, requests[i].count, NULL, requests[i].values, NULL, NULL, 0))
+      return i;
+  return count;
 }
 
 bool ldx_pg_exec_all(ldx_session *session, const ldx_pg_request *requests, size_t count, PGresult **results,
@@ -272,14 +279,19 @@ bool ldx_pg_exec_all(ldx_session *session, const ldx_pg_request *requests, size_
   PGconn *connection = session->connection;
   *done = 0;
   atomic_store(&session->cancelled, false);
-  bool sent = send_all(connection, requests, count);
-  if (!sent) not_sent(session, error);
+  size_t sent = send_all(connection, requests, count);
+  bool synced = PQpipelineSync(connection), complete = synced && sent == count;
+  if (!sent)
+    not_sent(session, error);
+  else if (!complete)
+    ldx_pg_error_from_result(session, NULL, error);
   /* If one cannot be sent, those before it are answered nevertheless. */
   request all = {.results = results, .done = done};
-  bool answered = PQpipelineSync(connection) && collect(session, NULL, &all, 0, sent ? error : NULL);
-  PQexitPipelineMode(connection);
-  if (answered && sent && *done < count) ldx_pg_error_from_result(session, NULL, error);
-  return answered && sent && *done == count;
+  bool answered = synced && collect(session, NULL, &all, 0, complete ? error : NULL);
+  if (answered && complete && *done < count) ldx_pg_error_from_result(session, NULL, error);
+  /* What was left in it could not even be rolled back. */
+  if (!PQexitPipelineMode(connection)) give_up(session);
+  return answered && complete && *done == count;
 }
 
 PGresult *ldx_pg_run(ldx_session *session, ldx_context *context, const char *sql, double limit, ldx_error *error) {

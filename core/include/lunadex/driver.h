@@ -235,6 +235,13 @@ typedef enum ldx_transaction {
   LDX_TRANSACTION_NEXT, /* COMMIT, and BEGIN of another */
 } ldx_transaction;
 
+static inline bool ldx_transaction_commits(ldx_transaction what) {
+  return what == LDX_TRANSACTION_COMMIT || what == LDX_TRANSACTION_NEXT;
+}
+static inline bool ldx_transaction_begins(ldx_transaction what) {
+  return what == LDX_TRANSACTION_BEGIN || what == LDX_TRANSACTION_NEXT;
+}
+
 /* What is to be done, together with statements: all is sent at once, and what follows a failure is left out. */
 typedef struct ldx_transition {
   ldx_transaction what;

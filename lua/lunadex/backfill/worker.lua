@@ -9,8 +9,8 @@ local M = {}
 -- Rows of the first batch. Those that are given to a function are read as a whole, however wide they are.
 local first_size, first_given = 1000, 100
 
--- Rows of a batch at most, unless it is declared: what is changed is locked until its end. Twice as many would save a
--- twentieth of the time, and whoever writes would meet a lock twice as often, and for twice as long.
+-- Rows of a batch at most, unless it is declared: what is changed is locked until its end. More would save hardly any
+-- time, and whoever writes would meet a lock more often, and for longer.
 local default_most = 7500
 
 ---@class lunadex.backfill.Worker
@@ -55,8 +55,7 @@ function Worker:reload(range)
 end
 
 -- One row of so many makes a batch fail: it is found by halves.
-function Worker:look_closer(err, key)
-  local rows = self.narrow or self.size
+function Worker:look_closer(err, key, rows)
   self.suspect = self.suspect or rows
   if rows == 1 then self.skip = { key = key, message = self.run:cleaned(err).message } else self.narrow = rows // 2 end
 end
@@ -76,16 +75,16 @@ end
 
 -- Whether the range may be walked on after a batch has failed. (By the time that a row is to be left as it is it may be
 -- gone, and another one be there that fails.)
-function Worker:recover(range, err, key)
+function Worker:recover(range, err, key, rows)
   local run = self.run
   if run:is_over() then return false end
   if not (self.skip and self.skip.key == key) and run.dialect.backfill.about_a_row(err, run.subject) then
-    self:look_closer(err, key)
+    self:look_closer(err, key, rows)
     return true
   end
   -- As many are recorded as may fail, and the one that is told is the first beyond.
   if err.several then
-    self.narrow = (self.narrow or self.size) // 2
+    self.narrow = rows // 2
     return true
   end
   -- Less at a time is less in the way of others, takes less of everything, and less of it is lost.
@@ -97,30 +96,41 @@ function Worker:recover(range, err, key)
   return self:reload(range)
 end
 
-function Worker:request()
+-- `begun`: what the batch before gave as the next one; `at`: when this one is asked for.
+function Worker:request(begun, at)
   local run = self.run
-  return { size = self.skip and 1 or self.narrow or self.size, skip = self.skip, transform = run.transform,
-    admit = function(count, key, message) return run:admit(self, count, key, message) end,
-    ahead = function() return not self.narrow and not run.holds and not run:is_over() and self.size or nil end }
+  local function ahead()
+    if self.narrow or run.holds or run:is_over() then return nil end
+    -- With the next one it will take the time of two.
+    if not begun then self:tune(core.now() - at) end
+    return self.size
+  end
+  return { size = begun and begun.size or self.skip and 1 or self.narrow or self.size, begun = begun, skip = self.skip,
+    transform = run.transform, admit = function(count, key, message) return run:admit(self, count, key, message) end,
+    ahead = ahead }
 end
 
 ---@param range lunadex.backfill.Range
 function Worker:walk(range)
   local run = self.run
   self.skip, self.narrow, self.suspect = nil, nil, nil
-  local ahead
-  while not range.done and (ahead or run:may_go_on()) do
-    local began = core.now()
-    local batch, err, key = run.dialect.backfill.batch(run.batches, run.subject, run.state, range, self:request())
-    run.admitted[self], ahead = nil, batch and batch.ahead
+  local begun
+  while not range.done and (begun or run:may_go_on()) do
+    local at = core.now()
+    local request = self:request(begun, at)
+    local batch, err, key = run.dialect.backfill.batch(run.batches, run.subject, run.state, range, request)
+    run.admitted[self] = nil
     if batch then
       run:advance(range, batch)
-      if not self.narrow and not batch.done then self:tune(core.now() - began) end
+      -- The time of one batch: not of two, nor of an end alone.
+      local of_one = (begun ~= nil) == (batch.ahead ~= nil)
+      if of_one and not self.narrow and not batch.done then self:tune(core.now() - at) end
       self:looked(batch)
       self.patience:calm()
-    elseif not self:recover(range, err, key) then
+    elseif not self:recover(range, err, key, request.size) then
       return
     end
+    begun = batch and batch.ahead
   end
 end
 

@@ -63,7 +63,8 @@ local settings = { [[
 local reached = "pg_catalog.current_setting('lunadex.reached')::text[]"
 
 -- Takes the checkpoint and looks where the batch ends. Whoever has read from a relation keeps its name until the
--- transaction's end. Without a checkpoint nothing is to be changed: no key is up to one that is null.
+-- transaction's end. Without the checkpoint, or where that is another relation by now, nothing is to be changed: no key
+-- is up to one that is null.
 local function walk(subject, state, range, cursor, size)
   local it = statement.new()
   return it:with(([[
@@ -71,9 +72,10 @@ local function walk(subject, state, range, cursor, size)
       SELECT FROM lunadex.backfill_range
        WHERE backfill = %d AND generation = %d AND number = %d AND cursor IS NOT DISTINCT FROM %s AND NOT done
          FOR UPDATE NOWAIT),
-    walked AS MATERIALIZED (SELECT EXISTS (SELECT FROM mine) AS mine, %s AS cursor)
-    SELECT mine, cursor, pg_catalog.to_regclass(%s) = %d::oid AS same,
-           pg_catalog.set_config('lunadex.reached', CASE WHEN mine THEN coalesce(cursor, %s) ELSE '{}' END, true)
+    walked AS MATERIALIZED (
+      SELECT EXISTS (SELECT FROM mine) AS mine, %s AS cursor, pg_catalog.to_regclass(%s) = %d::oid AS same)
+    SELECT mine, cursor, same, pg_catalog.set_config('lunadex.reached',
+             CASE WHEN mine AND same THEN coalesce(cursor, %s) ELSE '{}' END, true)
       FROM walked]])
     :format(state.id, state.generation, range.number, cursor and it:value(cursor, "text[]") or "NULL",
       key.ahead(subject, it, key.between(subject, it, cursor, range.high), size), it:value(subject.table, "text"),
@@ -128,7 +130,8 @@ local function walked_batch(subject, range, open)
   if begun.err then return nil, begun.err, last end
   local batch = { seen = open.size, changed = 0, failed = 0, done = walked.cursor == nil, cursor = last }
   if not batch.done then return batch, nil, last end
-  -- Up to the range's end there is nothing more, and what comes in meanwhile belongs to this batch.
+  -- Up to the range's end there is nothing more, and what comes in meanwhile belongs to this batch. (What came in since
+  -- the change is only seen.)
   local err
   batch.seen, err = count_rest(open.transactions.open, subject, range)
   return batch.seen and batch, err, last
@@ -185,13 +188,8 @@ local function checkpoint(state, range, batch)
     range.number))
 end
 
--- Begun together with the end of the batch before it.
----@type table<lunadex.backfill.Range, lunadex.postgres.OpenBatch>
-local begun_ahead = setmetatable({}, { __mode = "k" })
-
 function M.batch(connection, subject, state, range, request)
-  local open = begun_ahead[range] or open_batch(connection, subject, state, range, request)
-  begun_ahead[range] = nil
+  local open = request.begun or open_batch(connection, subject, state, range, request)
   local transactions = open.transactions
   local fine, batch, err, last = pcall(do_batch, subject, state, range, request, open)
   if not (fine and batch) then transactions:rollback() end
@@ -202,10 +200,7 @@ function M.batch(connection, subject, state, range, request)
   local ended
   ended, err = transactions:commit({ checkpoint(state, range, batch) }, first)
   if not ended then return nil, err, last end
-  if size then
-    begun_ahead[range] = { transactions = transactions, size = size, changes = changes, begun = ended }
-    batch.ahead = true
-  end
+  if size then batch.ahead = { transactions = transactions, size = size, changes = changes, begun = ended } end
   return batch
 end
 

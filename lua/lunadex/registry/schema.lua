@@ -381,7 +381,7 @@ M.backfill_options = {
   { name = "before", type = "string|table", check = names,
     description = "Backfills, indexes and keys that have to wait for the end of this one." },
   { name = "batch", type = "number", check = whole(1, "a number of rows"),
-    description = "Rows of a batch, at most. Default: 5000." },
+    description = "Rows of a batch, at most. Default: 7500." },
   { name = "target", type = "string|number", check = seconds,
     description = 'How long a batch is to take, as "200ms" or seconds: its size follows. Default: "500ms" on '
       .. 'PostgreSQL, "50ms" on MongoDB.' },

@@ -809,8 +809,10 @@ describe("a backfill", function()
       end)
       assert.same({ "pause", "paused" }, { status().command, status().state })
       -- It may have begun one more when it was told.
-      assert.equal(0, value [[SELECT count(*) FROM pg_stat_activity
-        WHERE application_name = 'lunadex backfill slow' AND xact_start IS NOT NULL]])
+      shell.eventually("no transaction to be open", function()
+        return value [[SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lunadex backfill slow'
+          AND state LIKE 'idle in transaction%']] == "0"
+      end)
       assert.is_true(status().percent < 100)
       assert.equal(before, value "SELECT sum(seen) FROM lunadex.backfill_range")
       assert.is_true(run:running())
