@@ -50,7 +50,7 @@ function Transactions:send(handle, how, last, first)
   local event = ticket.event
   if event and event.ok and (how == "begin" or how == "next") then
     self:opened(handle)
-  elseif event and how ~= "begin" then
+  elseif event and connection.handle then
     table.insert(connection.spare, handle)
   else
     handle:close()

@@ -498,6 +498,19 @@ describe("a backfill", function()
     assert.equal("2997", value "SELECT count(*) FROM orders WHERE total = price")
   end)
 
+  it("keeps its session while it looks for rows that fail", function()
+    orders()
+    sql [[
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE 'not in session %', pg_backend_pid();
+      END $$;
+      CREATE TRIGGER refuse BEFORE UPDATE ON orders FOR EACH ROW WHEN (OLD.id IN (7, 8, 1500))
+        EXECUTE FUNCTION refuse()]]
+    assert.equal(3, runs([[backfill "b" { on = "orders", set = "total = 1", errors = 3 }]]).rows.failed)
+    assert.same({ { "3", "1", n = 2 } },
+      sql "SELECT count(*), count(DISTINCT message) FROM lunadex.backfill_error")
+  end)
+
   it("tells a key everywhere as it is", function()
     sql [[CREATE TABLE t (a text, b text, n int, PRIMARY KEY (a, b));
       INSERT INTO t VALUES (E'a"\\,{}', 'b c', 0)]]
