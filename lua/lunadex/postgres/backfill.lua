@@ -3,10 +3,10 @@
 -- A batch is BEGIN, settings, the walk, which takes the checkpoint, the change, setting the checkpoint, and COMMIT.
 -- Only the last two have to know what came before them: from there on, all up to the change of the next batch is
 -- sent at once. Whenever the server waits for us its processor stops, and its caches are cold afterwards: so it does
--- once for a batch, and where it did three times a backfill took an eighth longer. With `transform` it does more
--- often. It walks by the key's own index and changes by a condition on the key, so that a row that others change
--- meanwhile is looked at again as it is by then. COMMIT does not wait for the disk: what a crash of the server takes
--- back, it takes back together with its checkpoint.
+-- once for a batch, and where it did three times a backfill took an eighth longer. With `transform`, and where a
+-- setting would not do, it does more often. It walks by the key's own index and changes by a condition on the key, so
+-- that a row that others change meanwhile is looked at again as it is by then. COMMIT does not wait for the disk: what
+-- a crash of the server takes back, it takes back together with its checkpoint.
 
 local blockers = require "lunadex.postgres.backfill.blocker"
 local errors = require "lunadex.errors"
@@ -82,13 +82,13 @@ local function walk(subject, state, range, cursor, size)
       subject.oid, it:value(range.high, "text")))
 end
 
--- The range's end is there for the planner, which leaves out other partitions by values that it knows.
-local function change(subject, range, cursor)
+-- Without `last` it changes the rows up to where the walk has got.
+local function change(subject, cursor, last)
   local it = statement.of(subject.backfill)
   local set = it:user(subject.backfill.set)
-  local keys_between = key.between(subject, it, cursor, range.high)
-  return it:with(("UPDATE %s SET %s WHERE %s AND %s AND %s"):format(subject.table, set, keys_between,
-    key.ordered(subject, "<=", reached), it:where()))
+  local keys_between = key.between(subject, it, cursor, last)
+  if not last then keys_between = keys_between .. " AND " .. key.ordered(subject, "<=", reached) end
+  return it:with(("UPDATE %s SET %s WHERE %s AND %s"):format(subject.table, set, keys_between, it:where()))
 end
 
 ---@class lunadex.postgres.OpenBatch
@@ -97,11 +97,13 @@ end
 ---@field changes boolean          # it has changed its rows already
 ---@field begun lunadex.Begun
 
--- Where the change is a single statement, it is sent together with the walk.
+-- Where the change is a single statement, it is sent together with the walk; but not where it needs the batch's end as
+-- a value. By a setting no partitions are left out, and all would be locked and planned for; and where it is not an
+-- index that is asked for it, it is read again for each row.
 local function opening(subject, state, range, cursor, size, request)
-  local changes = not (request.transform or request.skip)
-  return { settings, walk(subject, state, range, cursor, size), changes and change(subject, range, cursor) or nil },
-    changes
+  local by_setting = not subject.partitioned and key.at_once(subject, "<=")
+  local changes = by_setting and not (request.transform or request.skip)
+  return { settings, walk(subject, state, range, cursor, size), changes and change(subject, cursor) or nil }, changes
 end
 
 local function open_batch(connection, subject, state, range, request)
@@ -146,7 +148,7 @@ local function changed_rows(subject, range, request, open, batch)
   end
   if skip and skip.key == batch.cursor then return { skip } end
   if request.transform then return transforms.run(tx, subject, range, batch, request.transform) end
-  local rows, err = tx:ask(table.unpack(change(subject, range, range.cursor)))
+  local rows, err = tx:ask(table.unpack(change(subject, range.cursor, batch.cursor)))
   if not rows then return nil, err end
   batch.changed = rows.affected
   return {}

@@ -99,6 +99,32 @@ describe("a backfill", function()
     end
   end)
 
+  it("locks no other partitions than those whose rows it changes", function()
+    sql [[
+      CREATE TABLE parts (id int PRIMARY KEY, n int DEFAULT 0) PARTITION BY RANGE (id);
+      CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (1) TO (101);
+      CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (101) TO (201);
+      INSERT INTO parts SELECT i FROM generate_series(1, 200) i;
+      CREATE TABLE gate ();
+      CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.02); END LOOP;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER pass BEFORE UPDATE ON parts_1 FOR EACH ROW WHEN (OLD.id = 50) EXECUTE FUNCTION pass()]]
+    local run = lunadex.start { "backfill", "run", lunadex.registry [[
+      backfill "b" { on = "parts", set = "n = n + 1", batch = 20 }]], "--target", server:url(database) }
+    shell.eventually("a batch to be under way", function()
+      return value [[SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event = 'PgSleep']] == "1"
+    end)
+    assert.same({ { "parts_1", n = 1 } }, sql [[SELECT DISTINCT relation::regclass FROM pg_locks
+      WHERE mode = 'RowExclusiveLock' AND relation IN ('parts_1'::regclass, 'parts_2'::regclass)]])
+    sql "INSERT INTO gate DEFAULT VALUES"
+    local result = lunadex.result(run:wait())
+    assert.equal(0, result.status, tostring(result))
+    assert.equal("200", value "SELECT count(*) FROM parts WHERE n = 1")
+  end)
+
   it("compares keys as their index does, whatever they and their relation are called", function()
     sql [[
       CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE EXTENSION ltree SCHEMA ext;

@@ -165,6 +165,18 @@ local function one_by_one(columns, left, operator, right)
   return compare(left[1], columns[1], strict .. "=", right[1]) .. " AND " .. text
 end
 
+--- Whether all of its columns are compared at once: then the whole of it says where an index is to be read.
+---@param subject lunadex.postgres.BackfillSubject
+---@param operator string
+---@return boolean
+function M.at_once(subject, operator)
+  local columns, strategy = subject.along.columns, comparison[operator]
+  for _, column in ipairs(columns) do
+    if column.operators[strategy] ~= columns[1].operators[strategy] then return false end
+  end
+  return true
+end
+
 --- Its order beside one that is kept, as a condition.
 ---@param subject lunadex.postgres.BackfillSubject
 ---@param operator string
@@ -172,14 +184,10 @@ end
 ---@param relation string?         # what it is called; default: its name
 ---@return string
 function M.ordered(subject, operator, kept, relation)
-  local columns, left, right, one = subject.along.columns, {}, {}, true
-  local strategy = comparison[operator]
-  for i, column in ipairs(columns) do
-    left[i], right[i] = sides(subject, kept, relation, i)
-    one = one and column.operators[strategy] == columns[1].operators[strategy]
-  end
-  if not one then return one_by_one(columns, left, operator, right) end
-  return ("(%s) OPERATOR(%s) (%s)"):format(table.concat(left, ", "), columns[1].operators[strategy],
+  local columns, left, right = subject.along.columns, {}, {}
+  for i in ipairs(columns) do left[i], right[i] = sides(subject, kept, relation, i) end
+  if not M.at_once(subject, operator) then return one_by_one(columns, left, operator, right) end
+  return ("(%s) OPERATOR(%s) (%s)"):format(table.concat(left, ", "), columns[1].operators[comparison[operator]],
     table.concat(right, ", "))
 end
 

@@ -64,6 +64,7 @@ local kinds = { r = true, p = true }
 ---@field oid integer
 ---@field table string             # quoted, with its schema
 ---@field guarded boolean          # row security says which rows its role may change, and into what
+---@field partitioned boolean
 ---@field columns table<string, lunadex.postgres.BackfillColumn>   # by name
 ---@field keys lunadex.postgres.BackfillKey[]   # that it could go along, the best first
 ---@field along lunadex.postgres.BackfillKey
@@ -233,7 +234,7 @@ function M.read(connection, backfill)
   if not found then return nil, err end
   local subject = { backfill = backfill, relation = core.quote_name(found.schema, found.name),
     oid = found.oid, identity = ("%d"):format(found.oid), table = qualified(found.schema, found.name),
-    guarded = found.guarded }
+    guarded = found.guarded, partitioned = found.kind == "p" }
   for _, step in ipairs { read_columns, read_keys, read_rows } do
     local ok
     ok, err = step(connection, subject)
