@@ -3,13 +3,14 @@
 -- has with others: it is about statements, locks and processors.
 --   ./dev bench backfill                all, 2 million rows
 --   LUNADEX_BENCH_ROWS=200000           fewer rows
---   LUNADEX_BENCH_RUNS=5                the median of five (default 3), after one that warms caches
+--   LUNADEX_BENCH_RUNS=11               the median of eleven (default 5), after one that warms caches: single turns
+--                                       differ by a tenth where a machine has others beside it
 local bench = require "support.bench"
 local lunadex = require "support.lunadex"
 local pg = require "support.postgres"
 
 local rows = math.tointeger(tonumber(os.getenv "LUNADEX_BENCH_ROWS" or 2000000))
-local runs = math.tointeger(tonumber(os.getenv "LUNADEX_BENCH_RUNS" or 3))
+local runs = math.tointeger(tonumber(os.getenv "LUNADEX_BENCH_RUNS" or 5))
 
 local server = pg.start { settings = { shared_buffers = "512MB", max_wal_size = "8GB", autovacuum = "off" } }
 local url = server:url "postgres"
