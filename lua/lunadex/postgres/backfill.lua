@@ -94,8 +94,7 @@ end
 ---@class lunadex.postgres.OpenBatch
 ---@field transactions lunadex.Transactions
 ---@field size integer
----@field changes boolean          # it has changed its rows already
----@field begun lunadex.Begun
+---@field begun lunadex.Begun      # its results are those of settings, walk and, if that was sent, change
 
 -- Where the change is a single statement, it is sent together with the walk; but not where it needs the batch's end as
 -- a value. By a setting no partitions are left out, and all would be locked and planned for; and where it is not an
@@ -103,13 +102,13 @@ end
 local function opening(subject, state, range, cursor, size, request)
   local by_setting = not subject.partitioned and key.at_once(subject, "<=")
   local changes = by_setting and not (request.transform or request.skip)
-  return { settings, walk(subject, state, range, cursor, size), changes and change(subject, cursor) or nil }, changes
+  return { settings, walk(subject, state, range, cursor, size), changes and change(subject, cursor) or nil }
 end
 
 local function open_batch(connection, subject, state, range, request)
   local transactions = connection:transactions()
-  local first, changes = opening(subject, state, range, range.cursor, request.size, request)
-  return { transactions = transactions, size = request.size, changes = changes, begun = transactions:begin(first) }
+  local first = opening(subject, state, range, range.cursor, request.size, request)
+  return { transactions = transactions, size = request.size, begun = transactions:begin(first) }
 end
 
 local function count_rest(tx, subject, range)
@@ -141,9 +140,9 @@ end
 
 -- Changes the rows of a batch unless that is done; gives those that failed.
 local function changed_rows(subject, range, request, open, batch)
-  local tx, skip = open.transactions.open, request.skip
-  if open.changes then
-    batch.changed = open.begun.results[3].affected
+  local tx, skip, change_sent = open.transactions.open, request.skip, open.begun.results[3]
+  if change_sent then
+    batch.changed = change_sent.affected
     return {}
   end
   if skip and skip.key == batch.cursor then return { skip } end
@@ -197,12 +196,12 @@ function M.batch(connection, subject, state, range, request)
   if not (fine and batch) then transactions:rollback() end
   if not fine then error(batch, 0) end
   if not batch then return nil, err, last end
-  local size, first, changes = not batch.done and request.ahead() or nil, nil, nil
-  if size then first, changes = opening(subject, state, range, batch.cursor, size, request) end
+  local size = not batch.done and request.ahead() or nil
+  local first = size and opening(subject, state, range, batch.cursor, size, request)
   local ended
   ended, err = transactions:commit({ checkpoint(state, range, batch) }, first)
   if not ended then return nil, err, last end
-  if size then batch.ahead = { transactions = transactions, size = size, changes = changes, begun = ended } end
+  if size then batch.ahead = { transactions = transactions, size = size, begun = ended } end
   return batch
 end
 
